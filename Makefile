@@ -1,0 +1,50 @@
+# Every target makes the environment first when it is missing or out of date; nothing is done by hand.
+# `make help` lists the targets.
+
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Written last: the environment is whole only when this file is newer than what it was made from.
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help env run test test-fast lint format bench-audio ui clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+
+env: $(READY) ## Make the environment (.venv) with the pinned versions
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not on the PATH: install Python 3.11, or use make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+run: $(READY) ## Run the embedded benchmark with the signal baseline (nothing is downloaded but the environment)
+	$(BIN)/python run.py model=signal data=mini +device=cpu
+
+test: lint ## Lint, type-check and run all tests
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+test-fast: $(READY) ## Run the tests that take no subprocess, server or second process
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow"
+
+lint: $(READY) ## Check style and types
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+
+format: $(READY) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench-audio: $(READY) ## Measure how fast audio is decoded (outputs/bench/; MUSIC=folder for music of your own)
+	$(BIN)/python -m cmi_bench.benchmarks.audio $(MUSIC)
+
+ui: $(READY) ## Open the MLflow UI on the local store (http://127.0.0.1:5000)
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --port $(or $(PORT),5000)
+
+clean: ## Remove the environment and caches; runs and data stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
