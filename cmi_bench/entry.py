@@ -1,0 +1,104 @@
+"""From a composed configuration to a finished task, with messages instead of tracebacks."""
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from cmi_bench.config import Config
+from cmi_bench.errors import UserError
+from cmi_bench.explain import explain
+from cmi_bench.ranks import process_rank
+from cmi_bench.suggest import did_you_mean
+from cmi_bench.tasks import TASKS
+
+log = logging.getLogger(__name__)
+
+TaskFunction = Callable[[Config, Path], None]
+
+SHOW_TRACEBACK = "CMI_BENCH_TRACEBACK"
+"""Environment variable that brings the tracebacks back, for those who develop."""
+
+
+@contextlib.contextmanager
+def explain_errors() -> Iterator[None]:
+    """Turn a user's mistake into one message on stderr and exit code 1; Ctrl-C into exit code 130."""
+    # Hydra would print and swallow errors itself; this makes it hand them to us as they are.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    except BrokenPipeError:  # `... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+    except KeyboardInterrupt:
+        _say("Stopped. What was written so far is kept in the run's folder.")
+        raise SystemExit(130) from None
+    except Exception as error:
+        message = explain(error)
+        if message is None or os.environ.get(SHOW_TRACEBACK):
+            raise
+        _say(message)
+        raise SystemExit(1) from error
+
+
+def run_task(cfg: DictConfig) -> None:
+    """Run the task that the configuration names; its outputs go to Hydra's run folder.
+
+    In a single run a user's mistake ends the process here; in a sweep it is said, and the other jobs go on.
+    """
+    with explain_errors() if HydraConfig.get().mode == RunMode.RUN else _one_of_many():
+        _task(cfg.task)(checked(cfg), Path(HydraConfig.get().runtime.output_dir))
+
+
+@contextlib.contextmanager
+def _one_of_many() -> Iterator[None]:
+    """Say at once why a job of a sweep failed; Hydra goes on with the others and fails at the end."""
+    try:
+        yield
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        _say(message)
+        raise UserError("A job of the sweep failed; its message is above.") from error
+
+
+def checked(cfg: DictConfig) -> Config:
+    """Return the configuration as typed objects.
+
+    Raises:
+        UserError: A number that must be positive is not.
+        omegaconf.errors.OmegaConfBaseException: A mandatory value is missing, or an interpolation fails.
+    """
+    config = cast(Config, OmegaConf.to_object(cfg))
+    for key in ("max_dur", "batch_size", "batch_seconds", "limit", "jobs"):
+        value = getattr(config, key)
+        if value is not None and value <= 0:
+            raise UserError(f"{key}={value} is not positive.", f"Give {key} a value above 0.")
+    if config.workers < 0:
+        raise UserError(f"workers={config.workers} is negative.", "Use workers=0 to decode in the main process.")
+    return config
+
+
+def _task(name: str) -> TaskFunction:
+    try:
+        module = TASKS[name]
+    except KeyError:
+        raise UserError(f"There is no task {name!r}.", did_you_mean(name, TASKS)) from None
+    return cast(TaskFunction, import_module(module).run)
+
+
+def _say(message: str) -> None:
+    """Print an error, and put it into the run's log."""
+    rank = process_rank()
+    text = f"[process {rank}] {message}" if rank else message
+    print(text, file=sys.stderr)  # noqa: T201
+    log.debug(text)  # the console shows what is above DEBUG

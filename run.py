@@ -1,0 +1,24 @@
+"""The benchmark's entry point: compose the configuration, hand it to the task.
+
+`python run.py --help` shows the configuration groups and examples.
+"""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from cmi_bench.config import register
+from cmi_bench.entry import explain_errors, run_task
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def run(cfg: DictConfig) -> None:
+    """Run the task named in the configuration."""
+    run_task(cfg)
+
+
+if __name__ == "__main__":
+    register(project=Path(__file__).resolve().parent)
+    with explain_errors():
+        run()
