@@ -1,0 +1,60 @@
+"""Decode the part of an audio file that is needed, as a mono waveform at a model's sampling rate."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchaudio.transforms import Resample
+
+from cmi_bench.audio.errors import AudioError
+from cmi_bench.audio.read import read_audio
+from cmi_bench.audio.samples import Start
+
+__all__ = ["AudioError", "decode", "resample"]
+
+RESAMPLER_CONTEXT = 4096
+"""Source samples read past the crop, so that the resampler's filter sees what it would see in the whole file."""
+
+
+@lru_cache(maxsize=32)
+def _resampler(source_sr: int, sr: int) -> Resample:
+    return Resample(source_sr, sr)
+
+
+def resample(waveform: Tensor, source_sr: int, sr: int) -> Tensor:
+    """Resample with torchaudio's default windowed sinc.
+
+    Args:
+        waveform: [..., samples] at `source_sr` Hz.
+        source_sr: Sampling rate of the waveform, Hz.
+        sr: Sampling rate wanted, Hz.
+
+    Returns:
+        [..., ceil(samples * sr / source_sr)].
+    """
+    return waveform if source_sr == sr else _resampler(source_sr, sr)(waveform)
+
+
+def decode(path: str | Path, sr: int, max_dur: float | None = None) -> Tensor:
+    """Read a file as a model hears it: mean of the channels, resampled, cropped.
+
+    The result equals decoding the whole file, resampling and then cropping; only the needed part is read.
+
+    Args:
+        path: WAV, FLAC, OGG or MP3 file (whatever libsndfile reads), or with torchcodec whatever FFmpeg reads.
+        sr: Sampling rate wanted, Hz.
+        max_dur: Seconds kept from the start; None keeps all.
+
+    Returns:
+        float32 [samples], at most `int(max_dur * sr)` of them. Full scale is 1; nothing is clipped, so that what
+        is louder in the file (or becomes so by MP3 or by resampling) is louder here.
+
+    Raises:
+        AudioError: The file is missing, unreadable, or holds no samples, or some that are no numbers.
+    """
+    read = read_audio(Path(path), Start(max_dur, context=RESAMPLER_CONTEXT))
+    waveform = resample(torch.from_numpy(read.mono()), read.sr, sr)
+    if not torch.isfinite(waveform).all():
+        raise AudioError(f"{path} holds samples that are no numbers (NaN or infinite).", "Get or make it again.")
+    return waveform if max_dur is None else waveform[: int(max_dur * sr)]
