@@ -1,0 +1,92 @@
+"""Build the model that the `model` group describes."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cmi_bench.errors import UserError
+from cmi_bench.models.contract import RewardModel
+from cmi_bench.suggest import did_you_mean
+
+NOT_FOR_CONSTRUCTOR = frozenset({"name", "_target_", "class_path", "init_kwargs", "score_kwargs"})
+
+
+def build_model(spec: Mapping[str, Any], *, device: str, precision: str) -> RewardModel:
+    """Construct a reward model.
+
+    The class is named by `class_path` ("module:Class", the user's own) or `_target_` ("module.Class",
+    the shipped configurations). Its constructor gets the keys of `spec` that are not null, `init_kwargs`,
+    and `device` and `precision` if it takes them.
+
+    Args:
+        spec: The composed `model` group.
+        device: Torch device, such as "cpu" or "cuda:1".
+        precision: "32" or "bf16".
+
+    Raises:
+        UserError: The class cannot be found, does not take an argument, or does not look like a
+            reward model; or a precision was asked for that the model cannot be told.
+    """
+    path = spec.get("class_path") or spec["_target_"]
+    build = _load(path)
+    takes = inspect.signature(build).parameters
+    if precision != "32" and "precision" not in takes:
+        raise UserError(f"{path} computes in a precision of its own.", "Leave out precision=, or set it to 32.")
+    options = {key: value for key, value in spec.items() if key not in NOT_FOR_CONSTRUCTOR and value is not None}
+    arguments = {"device": device} if _accepts(takes, "device") else {}
+    arguments |= {"precision": precision} if "precision" in takes else {}
+    arguments |= options | dict(spec.get("init_kwargs") or {})
+    _check_arguments(path, takes, arguments)
+    return _checked_model(path, build(**arguments))
+
+
+def _load(path: str) -> Callable[..., Any]:
+    module_name, _, name = path.replace(":", ".").rpartition(".")
+    if not module_name:
+        raise UserError(f"{path!r} is not a class path.", "The form is module:Class, such as my_models:MyModel.")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise UserError(f"{path}: importing {module_name} failed: {error}", "Install what it needs.") from error
+        raise UserError(
+            f"There is no module {error.name!r} (from {path!r}).",
+            "Put the file beside run.py or its folder on PYTHONPATH; the form is module:Class.",
+        ) from error
+    found = getattr(module, name, None)
+    if not callable(found):
+        classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
+        raise UserError(f"Module {module_name} has no class {name!r}.", did_you_mean(name, classes))
+    return found  # type: ignore[no-any-return]
+
+
+def _accepts(takes: Mapping[str, inspect.Parameter], name: str) -> bool:
+    return name in takes or any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values())
+
+
+def _check_arguments(path: str, takes: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any]) -> None:
+    unknown = [key for key in arguments if not _accepts(takes, key)]
+    if unknown:
+        raise UserError(f"{path} takes no option {unknown[0]!r}.", did_you_mean(unknown[0], takes))
+    missing = [
+        key
+        for key, parameter in takes.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        and key not in arguments
+    ]
+    if missing:
+        raise UserError(
+            f"{path} needs {', '.join(missing)}.", f"Give it as model.{missing[0]}=... or model.init_kwargs."
+        )
+
+
+def _checked_model(path: str, model: Any) -> RewardModel:
+    if not isinstance(model, RewardModel) or not callable(model.score_batch):
+        lacking = [name for name in ("sr", "score_batch") if not hasattr(model, name)]
+        raise UserError(
+            f"{path} is no reward model: it has no {' and no '.join(lacking)}.",
+            "A model has a property sr (Hz) and a method score_batch(inputs, batch_size, max_dur, **kwargs).",
+        )
+    return model

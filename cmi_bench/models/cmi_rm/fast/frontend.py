@@ -1,0 +1,95 @@
+"""MuQ's convolutional front end with its normalisations folded, computed in strips that stay in the cache."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cmi_bench.models.cmi_rm.conv_frontend import ConvFrontend, ResidualConv2d
+from cmi_bench.models.cmi_rm.fast.convolution import Stride, fast_conv
+from cmi_bench.models.cmi_rm.fast.fold import fold
+from cmi_bench.models.cmi_rm.fast.linear import fast_linear
+
+STRIP = 2048
+"""Pixels of the output, time by mel, that a processor computes at once: some 10 MB of values."""
+
+EXAMPLE_FRAMES = 18
+"""Frames that convolutions are measured with."""
+
+
+class FastResidual(nn.Module):
+    """A residual block; the convolutions that share an input are one."""
+
+    def __init__(self, block: ResidualConv2d, *, mel: int, dtype: torch.dtype) -> None:
+        """Take over a block whose input has `mel` bands."""
+        super().__init__()
+        mel_stride, time_stride = block.conv1.stride
+        self.stride = Stride(time_stride, mel_stride)
+        self.channels, self.bands, self.dtype = block.conv1.out_channels, -(-mel // mel_stride), dtype
+        on_cpu = block.conv1.weight.device.type == "cpu"
+        self.rows = max(STRIP // self.bands, 1) if on_cpu else None
+        """Frames in a strip; None for all at once."""
+        # Weights are [out, in, mel, time] in the checkpoint.
+        (weight1, bias1), (weight2, bias2), (weight3, bias3) = (
+            (weight.mT.to(dtype), bias.to(dtype))
+            for weight, bias in (
+                fold(block.conv1, block.bn1),
+                fold(block.conv2, block.bn2),
+                fold(block.conv3, block.bn3),
+            )
+        )
+        self.entry = fast_conv(
+            torch.cat((weight1, weight3)),
+            torch.cat((bias1, bias3)),
+            self.stride,
+            example=(EXAMPLE_FRAMES * time_stride + 1, mel),
+        )
+        self.second = fast_conv(weight2, bias2, Stride(1, 1), example=(EXAMPLE_FRAMES, self.bands))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [batch, time, mel, channels in] to [batch, time / stride, mel / stride, channels out], rounded up."""
+        length = -(-x.shape[1] // self.stride.time)
+        out = x.new_empty(len(x), length, self.bands, self.channels, dtype=self.dtype)
+        rows = self.rows or length
+        for start in range(0, length, rows):
+            self._fill(out[:, start : start + rows], x, start, length)
+        return out
+
+    def _fill(self, strip: Tensor, x: Tensor, start: int, length: int) -> None:
+        """Compute the frames from `start` of `length`."""
+        stop = start + strip.shape[1]
+        # The second convolution looks one frame to either side.
+        first, last = max(start - 1, 0), min(stop, length - 1)
+        both = self.entry(_frames(x, first * self.stride.time - 1, last * self.stride.time + 2))
+        main, shortcut = both.chunk(2, dim=-1)
+        main = self.second(_frames(F.relu_(main), start - 1 - first, stop + 1 - first))
+        torch.add(main, shortcut[:, start - first : stop - first], out=strip)
+        F.relu_(strip)
+
+
+def _frames(x: Tensor, start: int, stop: int) -> Tensor:
+    """Return x[:, start:stop] with zeros for the frames that are not there."""
+    before, after = max(-start, 0), max(stop - x.shape[1], 0)
+    there = x[:, start + before : stop - after]
+    return F.pad(there, (0, 0, 0, 0, before, after)) if before or after else there
+
+
+class FastFrontend(nn.Module):
+    """Two residual blocks and a projection, with channels last."""
+
+    def __init__(self, front: ConvFrontend, dtype: torch.dtype) -> None:
+        super().__init__()
+        first, second = (block for block in front.conv if isinstance(block, ResidualConv2d))
+        channels = second.conv1.in_channels
+        bands = front.linear.in_features // channels
+        # Channel-major in the checkpoint; here mel bands come first.
+        weight = front.linear.weight.unflatten(1, (channels, bands)).mT.flatten(1)
+        self.linear = fast_linear(weight.to(dtype), front.linear.bias.to(dtype))
+        self.blocks = nn.Sequential(
+            FastResidual(first, mel=4 * bands, dtype=dtype),
+            FastResidual(second, mel=2 * bands, dtype=dtype),
+        )
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """Map mel frames [batch, n_mels, time] to frames [batch, ceil(ceil(time / s1) / s2), dim]."""
+        features: Tensor = self.blocks(mel.mT.unsqueeze(-1))
+        return self.linear(features.flatten(2))

@@ -1,0 +1,67 @@
+"""Read CMI-RM from disk or from the hub."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cmi_bench.models.cmi_rm.config import read_mulan_config, read_muq_config, read_reward_config
+from cmi_bench.models.cmi_rm.network import Network
+from cmi_bench.models.cmi_rm.tokenizer import TextTokenizer
+from cmi_bench.models.cmi_rm.weights import load_weights
+from cmi_bench.models.hub import WEIGHTS, CheckpointFiles, find_folder
+
+ENCODER_CONFIG = "config.json"
+TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The network and where it came from."""
+
+    network: Network
+    """On the CPU, in float32, every tensor from a file."""
+    tokenizer: TextTokenizer
+    sr: int
+    """Hz."""
+    files: tuple[Path, ...]
+    """Whatever makes the scores what they are: weights, configurations, tokenizer."""
+    encoder_states: Mapping[str, Mapping[str, Tensor]]
+    """Tensors of "audio" and "text" tower as they were loaded, whatever is made of the network afterwards."""
+    encoder_files: Mapping[str, tuple[Path, ...]]
+    """What else decides over the encoders' numbers: configurations, tokenizer."""
+
+
+def load_cmi_rm(checkpoint: CheckpointFiles) -> Loaded:
+    """Build the network that the configurations describe, and fill it.
+
+    Raises:
+        UserError: A file, key or tensor is missing or wrong; the message names it.
+    """
+    reward = read_reward_config(checkpoint.config)
+    mulan = read_mulan_config(_folder(reward.mulan_name, reward.file) / ENCODER_CONFIG)
+    muq_file = _folder(mulan.muq_name, mulan.file) / ENCODER_CONFIG
+    xlmr = _folder(mulan.xlmr_name, mulan.file, TOKENIZER)
+    # No memory is set aside for the weights: they are mapped from their files.
+    with torch.device("meta"):
+        network = Network(reward, mulan, read_muq_config(muq_file), xlmr / ENCODER_CONFIG)
+    weights = load_weights(
+        network,
+        checkpoint.weights,
+        find_base=lambda: _folder(reward.mulan_name, reward.file, WEIGHTS) / WEIGHTS,
+    )
+    text_files = (mulan.file, xlmr / ENCODER_CONFIG, xlmr / TOKENIZER)
+    return Loaded(
+        network=network.eval(),
+        tokenizer=TextTokenizer(xlmr / TOKENIZER, mulan.max_seq_len),
+        sr=reward.sr,
+        files=(*weights, reward.file, muq_file, *text_files),
+        encoder_states={"audio": network.audio_tower.state_dict(), "text": network.text_tower.state_dict()},
+        encoder_files={"audio": (mulan.file, muq_file), "text": text_files},
+    )
+
+
+def _folder(name: str, named_in: Path, *files: str) -> Path:
+    return find_folder(name, [ENCODER_CONFIG, *files], named_in=named_in)

@@ -1,0 +1,64 @@
+"""Log-mel spectrogram as MuQ hears it."""
+
+import torch
+from torch import Tensor, nn
+from torchaudio import functional as audio
+
+SAMPLE_RATE = 24_000
+"""Hz; fixed in MuQ, whatever a configuration says."""
+N_FFT = 2048
+MIN_SAMPLES = N_FFT // 2 + 1
+"""The shortest waveform that the spectrogram's reflect padding can mirror."""
+POWER_FLOOR = 1e-10
+
+
+class LogMel(nn.Module):
+    """Mel power in dB, normalised with MuQ's training statistics.
+
+    Equals torchaudio's `MelSpectrogram(24000, n_fft=2048, ...)` and `AmplitudeToDB()` with their defaults.
+    Always in float32: bfloat16 would blur the quiet bands.
+    """
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(self, *, hop_length: int, n_mels: int, mean: float, std: float) -> None:
+        super().__init__()
+        self.hop_length = hop_length
+        self.mean = mean
+        self.std = std
+        # Constants rather than weights, so they are made here even when the network is built without memory.
+        with torch.device("cpu"):
+            window = torch.hann_window(N_FFT)
+            filters = audio.melscale_fbanks(N_FFT // 2 + 1, 0.0, SAMPLE_RATE / 2, n_mels, SAMPLE_RATE)
+        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("filters", filters, persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Transform waveforms.
+
+        Args:
+            waveform: float32 [batch, samples] at 24 kHz, at least `MIN_SAMPLES` long.
+
+        Returns:
+            float32 [batch, n_mels, samples // hop_length].
+        """
+        return (self.decibels(waveform) - self.mean) / self.std
+
+    def decibels(self, waveform: Tensor) -> Tensor:
+        """Return the spectrogram in dB before normalisation; shapes as in `forward`."""
+        with torch.autocast(waveform.device.type, enabled=False):
+            power = audio.spectrogram(
+                waveform.float(),
+                pad=0,
+                window=self.window,
+                n_fft=N_FFT,
+                hop_length=self.hop_length,
+                win_length=N_FFT,
+                power=2.0,
+                normalized=False,
+            )
+            mel = (power.transpose(1, 2) @ self.filters).transpose(1, 2)
+            # MuQ was trained without the last frame.
+            decibels: Tensor = 10.0 * mel.clamp(min=POWER_FLOOR).log10()[..., :-1]
+            return decibels

@@ -1,0 +1,294 @@
+"""CMI-RM behind the benchmark's contract."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+import cmi_bench
+from cmi_bench.audio.decode import AudioError
+from cmi_bench.content import content_key
+from cmi_bench.errors import UserError
+from cmi_bench.models.cmi_rm.chunks import CHUNK_SECONDS, Mode, too_short, windows_of
+from cmi_bench.models.cmi_rm.fast.parts import FastParts
+from cmi_bench.models.cmi_rm.fast.transfer import to_device
+from cmi_bench.models.cmi_rm.identity import encoder_identity, files_digest
+from cmi_bench.models.cmi_rm.listen import Heard, listen, samples_digest
+from cmi_bench.models.cmi_rm.load import load_cmi_rm
+from cmi_bench.models.cmi_rm.precision import arithmetic, checked_precision, warn_if_slow
+from cmi_bench.models.cmi_rm.scorer import Embedded
+from cmi_bench.models.cmi_rm.sequences import batches_of, equal_batches_of
+from cmi_bench.models.contract import AudioInput, AudioView, BenchmarkBatchInput, BenchmarkModelABC, EmbeddedInput
+from cmi_bench.models.hub import find_checkpoint
+from cmi_bench.suggest import did_you_mean
+
+RELEASED = "HaiwenXia/CMI-RM"
+"""Hub id of the published checkpoint."""
+ENCODE_BATCH = 8
+"""Chunks or texts encoded at once, unless the caller says otherwise."""
+
+
+class CmiRM(BenchmarkModelABC):
+    """The reward model of CMI-RewardBench.
+
+    A clip's score is the one that it has alone, whatever else is scored with it.
+
+    Besides `score_batch` there are its steps, as `models.contract.EmbeddingModel` wants them: embeddings may be
+    kept and shared between checkpoints with one encoder, and are scored by themselves.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | None = RELEASED,
+        config: str | None = None,
+        device: str | torch.device = "cpu",
+        precision: str = "32",
+        mode: Mode = "final",
+        dur_step: float | None = None,
+    ) -> None:
+        """Load the model.
+
+        Args:
+            checkpoint: A `.safetensors` file, its folder, or a hub id; None takes the published one.
+            config: Its `config.yaml`; None takes the one beside the checkpoint.
+            device: Torch device.
+            precision: "32" or "bf16".
+            mode: "final" encodes the first `max_dur` seconds in chunks of 30 s and scores once; "standard"
+                scores windows of `max_dur` seconds and averages.
+            dur_step: Seconds between windows in mode "standard"; None scores the first window only.
+
+        Raises:
+            UserError: A file is missing or does not fit, or an option is not understood.
+        """
+        if mode not in get_args(Mode):
+            raise UserError(f"There is no mode {mode!r}.", did_you_mean(mode, get_args(Mode)))
+        if dur_step is not None and (mode == "final" or dur_step <= 0):
+            raise UserError(
+                f"dur_step={dur_step} in mode {mode}.", "It needs mode=standard and is in seconds, above 0."
+            )
+        self.mode = mode
+        self.dur_step = dur_step
+        # Windows move over the whole clip, of which a caller would decode max_dur seconds.
+        self.audio_input: AudioInput = "waveform" if dur_step is None else "path"
+        self.precision = checked_precision(precision)
+        self.loaded = load_cmi_rm(find_checkpoint(checkpoint or RELEASED, config))
+        self.to(device)
+
+    def to(self, device: str | torch.device) -> "CmiRM":
+        """Move the network to a torch device."""
+        self.device = torch.device(device)
+        warn_if_slow(self.precision, self.device)
+        self.parts = FastParts(self.loaded.network, self.device, self.precision)
+        return self
+
+    @property
+    def sr(self) -> int:
+        """Sampling rate in Hz of the waveforms the model takes."""
+        return self.loaded.sr
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over weights, configurations and tokenizer: hexadecimal. Reads all of the weights, once."""
+        return files_digest(self.loaded.files)
+
+    @cached_property
+    def identity(self) -> str:
+        """What settles a score besides the clip and `max_dur`; see `models.contract.EmbeddingModel`."""
+        return content_key(
+            model="cmi_rm",
+            files=self.digest,
+            precision=self.precision,
+            mode=self.mode,
+            dur_step=self.dur_step,
+            code=cmi_bench.__version__,
+        )
+
+    @cached_property
+    def audio_identity(self) -> str:
+        """What settles an audio embedding besides the audio and its view."""
+        return encoder_identity(self.loaded, "audio", self.precision)
+
+    @cached_property
+    def text_identity(self) -> str:
+        """What settles a text embedding besides the text."""
+        return encoder_identity(self.loaded, "text", self.precision)
+
+    def audio_view(self, max_dur: float, *, is_reference: bool) -> AudioView:
+        """Return how a clip, or a reference, is listened to under `max_dur` seconds."""
+        if self.mode == "final":
+            return AudioView(f"chunks of {CHUNK_SECONDS:g} s of the first {max_dur:g} s", max_dur, CHUNK_SECONDS)
+        if self.dur_step is None or is_reference:
+            return AudioView(f"the first {max_dur:g} s", max_dur)
+        return AudioView(f"windows of {max_dur:g} s every {self.dur_step:g} s", None)
+
+    def embed_audio(
+        self, waveforms: Sequence[Tensor], max_dur: float, *, is_reference: bool, batch_size: int = ENCODE_BATCH
+    ) -> list[list[Tensor]]:
+        """Embed waveforms float32 [samples] at `sr`: of each its windows' frames [time, dim].
+
+        Args:
+            waveforms: Decoded as `audio_view` says.
+            max_dur: Seconds of each that are heard; in mode "standard" the windows' length.
+            is_reference: Of a reference only the first window counts.
+            batch_size: Chunks encoded at once; no frame depends on it.
+
+        Raises:
+            AudioError: A waveform is too short.
+        """
+        dur_step = None if is_reference else self.dur_step
+        cut = [windows_of(waveform, self.sr, max_dur, mode=self.mode, dur_step=dur_step) for waveform in waveforms]
+        for waveform, windows in zip(waveforms, cut, strict=True):
+            if not windows:
+                raise too_short(len(waveform), self.sr)
+        chunks = [chunk for windows in cut for window in windows for chunk in window]
+        frames = iter(self.encode_audio(chunks, batch_size))
+        return [[torch.cat([next(frames) for _ in window]) for window in windows] for windows in cut]
+
+    def embed_texts(self, texts: Sequence[str]) -> list[Tensor]:
+        """Embed prompts or lyrics: of each its tokens [tokens, dim]."""
+        return self.encode_texts(texts)
+
+    def score_embedded(
+        self, clips: Sequence[EmbeddedInput], batch_size: int = ENCODE_BATCH
+    ) -> npt.NDArray[np.floating[Any]]:
+        """Score embedded clips: float32 [N, 2], column 0 alignment, column 1 musicality; unbounded.
+
+        Args:
+            clips: Of `embed_audio` and `embed_texts`.
+            batch_size: Windows scored at once; no score depends on it.
+
+        Raises:
+            AudioError: A score is no number; the message names the first such clip by its place.
+        """
+        return self._score(clips, batch_size, names=[f"Clip {i + 1} of {len(clips)}" for i in range(len(clips))])
+
+    def _score(
+        self, clips: Sequence[EmbeddedInput], batch_size: int, *, names: Sequence[str]
+    ) -> npt.NDArray[np.floating[Any]]:
+        windows = [window for clip in clips for window in self._windows(clip)]
+        by_clip = torch.split(self.score_embeddings(windows, batch_size), [len(clip.windows) for clip in clips])
+        scores = torch.stack([rows.mean(dim=0) for rows in by_clip])
+        for name, row in zip(names, scores, strict=True):
+            if not row.isfinite().all():  # NaN would read as "not judged"
+                raise AudioError(f"{name} has no finite score.", "Does its audio hold NaN or infinite samples?")
+        return scores.numpy()  # type: ignore[no-any-return]
+
+    def _windows(self, clip: EmbeddedInput) -> list[Embedded]:
+        text, lyrics = clip.text.to(self.device), clip.lyrics.to(self.device)
+        ref_audio = None if clip.ref_audio is None else clip.ref_audio.to(self.device)
+        return [Embedded(window.to(self.device), text, lyrics, ref_audio) for window in clip.windows]
+
+    def score_batch(
+        self, inputs: Sequence[BenchmarkBatchInput], batch_size: int, max_dur: float, **kwargs: Any
+    ) -> npt.NDArray[np.floating[Any]]:
+        """Score clips.
+
+        Audio and text that several of the clips share are encoded once.
+
+        Args:
+            inputs: The N clips; audio as a path or a waveform float32 [samples] at `sr`.
+            batch_size: Chunks encoded, and clips scored, at once; no score depends on it.
+            max_dur: Seconds of each clip that are heard; in mode "standard" the windows' length.
+            kwargs: None are taken.
+
+        Returns:
+            float32 [N, 2]: column 0 alignment, column 1 musicality; unbounded.
+
+        Raises:
+            AudioError: A clip cannot be decoded or is too short, or its scores are no numbers; the
+                message names it.
+        """
+        if kwargs:
+            raise UserError(f"CMI-RM's score_batch takes no option {min(kwargs)!r}.", "Set model.mode, model.dur_step.")
+        if not inputs:
+            return np.zeros((0, 2), dtype=np.float32)
+        names = [one.clip_id or f"number {index}" for index, one in enumerate(inputs)]
+        audio = [self._hear(one.audio, f"Clip {name}", max_dur) for one, name in zip(inputs, names, strict=True)]
+        references = [
+            self._hear(one.ref_audio, f"The reference of clip {name}", max_dur, is_reference=True)
+            for one, name in zip(inputs, names, strict=True)
+        ]
+        windows = self._embed_once([*audio, *references], max_dur, batch_size)
+        texts = list(dict.fromkeys(text for one in inputs for text in (one.text, one.lyrics)))
+        tokens = dict(zip(texts, self.encode_texts(texts, batch_size), strict=True))
+        clips = [
+            EmbeddedInput(heard, tokens[one.text], tokens[one.lyrics], reference[0] if reference else None)
+            for one, heard, reference in zip(inputs, windows, windows[len(inputs) :], strict=False)
+        ]
+        return self._score(clips, batch_size, names=[f"Clip {name}" for name in names])
+
+    def _hear(
+        self, audio: str | Tensor | None, name: str, max_dur: float, *, is_reference: bool = False
+    ) -> Heard | None:
+        if audio is None:
+            return None
+        view = self.audio_view(max_dur, is_reference=is_reference)
+        waveform = listen(audio, name, sr=self.sr, seconds=view.seconds, max_dur=max_dur)
+        return Heard(samples_digest(waveform), view, waveform, is_reference)
+
+    def _embed_once(self, heard: Sequence[Heard | None], max_dur: float, batch_size: int) -> list[list[Tensor]]:
+        """Return the windows of each; what sounds and is listened to alike is embedded once, nothing as no windows."""
+        distinct = {(one.digest, one.view): one for one in heard if one is not None}
+        embedded: dict[tuple[bytes, AudioView], list[Tensor]] = {}
+        for view in dict.fromkeys(view for _, view in distinct):
+            group = {key: one for key, one in distinct.items() if one.view == view}
+            flag = next(iter(group.values())).is_reference
+            waveforms = [one.waveform for one in group.values()]
+            windows = self.embed_audio(waveforms, max_dur, is_reference=flag, batch_size=batch_size)
+            embedded |= zip(group, windows, strict=True)
+        return [[] if one is None else embedded[one.digest, one.view] for one in heard]
+
+    def encode_audio(self, chunks: Sequence[Tensor], batch_size: int = ENCODE_BATCH) -> list[Tensor]:
+        """Encode chunks, each by itself.
+
+        Args:
+            chunks: Waveforms float32 [samples] at `sr`, at least 1,025 samples long.
+            batch_size: Chunks of one length encoded at once; no frame depends on it.
+
+        Returns:
+            For each chunk its frames, float32 [time, dim] on the model's device: 25 a second.
+        """
+        frames: dict[int, Tensor] = {}
+        with arithmetic(self.precision, self.device):
+            for batch in equal_batches_of([len(chunk) for chunk in chunks], batch_size):
+                waveforms = to_device(torch.stack([chunks[index] for index in batch]), self.device)
+                frames |= zip(batch, self.parts.audio_tower(waveforms).float(), strict=True)
+        return [frames[index] for index in range(len(chunks))]
+
+    def encode_texts(self, texts: Sequence[str], batch_size: int = ENCODE_BATCH) -> list[Tensor]:
+        """Encode prompts or lyrics, each by itself.
+
+        Args:
+            texts: May be empty strings.
+            batch_size: Texts encoded at once; no token depends on it.
+
+        Returns:
+            For each text its tokens, float32 [tokens, dim] on the model's device, at least two.
+        """
+        ids = self.loaded.tokenizer.encode(texts)
+        embedded: dict[int, Tensor] = {}
+        with arithmetic(self.precision, self.device):
+            for batch in batches_of([len(tokens) for tokens in ids], batch_size):
+                found = self.parts.text_tower([ids[index] for index in batch])
+                embedded |= zip(batch, (tokens.float() for tokens in found), strict=True)
+        return [embedded[index] for index in range(len(texts))]
+
+    def score_embeddings(self, clips: Sequence[Embedded], batch_size: int = ENCODE_BATCH) -> Tensor:
+        """Score encoded clips, or windows of clips.
+
+        Args:
+            clips: What `encode_audio` and `encode_texts` returned; the chunks of a clip concatenated.
+            batch_size: Clips scored at once; no score depends on it.
+
+        Returns:
+            float32 [len(clips), 2] on the CPU: column 0 alignment, column 1 musicality.
+        """
+        scores = torch.empty(len(clips), 2)
+        with arithmetic(self.precision, self.device):
+            for batch in batches_of([len(clip.audio) for clip in clips], batch_size):
+                scores[batch] = self.parts.scorer([clips[index] for index in batch]).cpu()
+        return scores

@@ -1,0 +1,42 @@
+"""Sequences of several lengths as one padded batch, and back."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+
+class Padded(NamedTuple):
+    """Sequences padded at the end."""
+
+    values: Tensor
+    """[batch, longest, dim]."""
+    valid: Tensor | None
+    """bool [batch, longest], False for padding; None where nothing is padded."""
+
+
+def pad(sequences: Sequence[Tensor]) -> Padded:
+    """Stack sequences [length, dim], padded to the longest."""
+    lengths = [len(sequence) for sequence in sequences]
+    if len(set(lengths)) == 1:
+        return Padded(torch.stack(list(sequences)), None)
+    values = pad_sequence(list(sequences), batch_first=True)
+    counts = torch.tensor(lengths, device=values.device)
+    return Padded(values, torch.arange(max(lengths), device=values.device) < counts[:, None])
+
+
+def batches_of(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Group indices into batches of at most `size`, near lengths together (little padding), longest first."""
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+def equal_batches_of(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Group indices into batches of at most `size` and of one length each (no padding), longest first."""
+    for length in sorted(set(lengths), reverse=True):
+        same = [index for index, other in enumerate(lengths) if other == length]
+        for start in range(0, len(same), size):
+            yield same[start : start + size]

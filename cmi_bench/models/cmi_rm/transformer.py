@@ -1,0 +1,137 @@
+"""The transformer of MuQ-MuLan, which CMI-RM uses again for prompt and judgement.
+
+Pre-norm blocks without a final norm; queries and keys are normalised (https://arxiv.org/abs/2010.04245),
+feed-forwards gated (https://arxiv.org/abs/2002.05202).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cmi_bench.models.cmi_rm.config import TransformerConfig
+
+ATTENTION_SCALE = 8.0
+"""Sharpness of the softmax over cosines, fixed in MuQ-MuLan."""
+
+
+class GainNorm(nn.Module):
+    """Layer normalisation with a gain and no bias."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.learned_gamma = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last dimension of [..., dim]."""
+        return F.layer_norm(x, x.shape[-1:], self.learned_gamma)
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """Split [batch, length, heads * dim_head] into [batch, heads, length, dim_head]."""
+    return x.view(*x.shape[:2], heads, x.shape[-1] // heads).transpose(1, 2)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, valid: Tensor | None, scale: float) -> Tensor:
+    """Mix values by the softmax of scaled products.
+
+    Args:
+        query: [batch, heads, queries, dim_head].
+        key: [batch, heads, keys, dim_head].
+        value: Like `key`.
+        valid: bool [batch, keys], False for padding; None where nothing is padded. Without a valid key
+            the result is zero.
+        scale: Factor of the products.
+
+    Returns:
+        [batch, queries, heads * dim_head].
+    """
+    if not (query.shape[2] and key.shape[2]):
+        return torch.zeros_like(query).transpose(1, 2).flatten(2)
+    mask = None if valid is None else valid[:, None, None, :]
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+    if mask is not None:
+        # A softmax over nothing is not a number with some of the kernels.
+        mixed = mixed.masked_fill(~mask.any(dim=-1, keepdim=True), 0.0)
+    return mixed.transpose(1, 2).flatten(2)
+
+
+class SelfAttention(nn.Module):
+    """Attention over cosines within one sequence."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        inner = config.heads * config.dim_head
+        self.heads = config.heads
+        self.norm = GainNorm(config.dim)
+        self.to_q = nn.Linear(config.dim, inner, bias=False)
+        self.to_kv = nn.Linear(config.dim, 2 * inner, bias=False)
+        self.q_scale = nn.Parameter(torch.ones(config.dim_head))
+        self.k_scale = nn.Parameter(torch.ones(config.dim_head))
+        self.to_out = nn.Sequential(nn.Linear(inner, config.dim, bias=False))
+
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Attend within x [batch, length, dim]; `valid` [batch, length] is False for padding."""
+        normed = self.norm(x)
+        query = split_heads(self.to_q(normed), self.heads)
+        key, value = (split_heads(half, self.heads) for half in self.to_kv(normed).chunk(2, dim=-1))
+        query = (F.normalize(query, dim=-1) * self.q_scale).to(value.dtype)
+        key = (F.normalize(key, dim=-1) * self.k_scale).to(value.dtype)
+        out: Tensor = self.to_out(attend(query, key, value, valid, ATTENTION_SCALE))
+        return out
+
+
+class GatedGelu(nn.Module):
+    """The first half of the channels times GELU of the second half."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [..., 2 * hidden] to [..., hidden]."""
+        values, gate = x.chunk(2, dim=-1)
+        return values * F.gelu(gate)
+
+
+def feed_forward(config: TransformerConfig) -> nn.Sequential:
+    """Return norm, gated hidden layer and projection; position 3 is where training has its dropout."""
+    hidden = int(config.dim * config.ff_mult * 2 / 3)
+    return nn.Sequential(
+        GainNorm(config.dim),
+        nn.Linear(config.dim, 2 * hidden, bias=False),
+        GatedGelu(),
+        nn.Identity(),
+        nn.Linear(hidden, config.dim, bias=False),
+    )
+
+
+class Block(nn.ModuleList):
+    """Attention, then feed-forward; each residual."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__((SelfAttention(config), feed_forward(config)))
+
+    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """Transform x [batch, length, dim]; `valid` [batch, length] is False for padding."""
+        attention, ff = self
+        x = x + attention(x, valid)
+        out: Tensor = x + ff(x)
+        return out
+
+
+class Transformer(nn.Module):
+    """A stack of blocks."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.depth))
+
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Transform sequences.
+
+        Args:
+            x: [batch, length, dim]; length 0 passes through.
+            valid: bool [batch, length], False for padding, which no valid position sees; None: all valid.
+
+        Returns:
+            The shape of `x`; what stands at padded positions means nothing.
+        """
+        for block in self.layers:
+            x = block(x, valid)
+        return x
