@@ -1,0 +1,1 @@
+"""From clips to a score table: the plan, Lightning's predict loop, the crash-safe writer."""
