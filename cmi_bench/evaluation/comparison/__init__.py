@@ -1,0 +1,1 @@
+"""Which differences between runs are real: paired tests on the same rows."""

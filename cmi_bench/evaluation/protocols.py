@@ -1,0 +1,129 @@
+"""The two ways to read a results row: what its label is, and what the model answered.
+
+`honest` takes labels at their word and looks at the scores; `compatible` gives the numbers of the
+public CMI-RewardBench evaluator. Labels and answers become numbers: a mean opinion score or a
+model's score for single clips, a side (see `agreement`) for pairs; NaN where there is none.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cmi_bench.data import fields
+from cmi_bench.data.datasets import SCORE_FIELD, MosTask, PairTask, Task
+from cmi_bench.data.labels import LabelError, is_missing, parse_mos, parse_preference
+from cmi_bench.evaluation.agreement import SIDE, preferred_side
+from cmi_bench.evaluation.settings import COMPATIBLE, HONEST
+
+Raw = Mapping[str, Any]
+"""A results row: its own fields and the predicted ones."""
+
+TRUE_SPELLINGS = frozenset({"true", "1", "1.0"})
+"""How JSON, and tables that went through other tools, say yes."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a results row is read, and whether failures count."""
+
+    name: str
+    label: Callable[[Raw, Task], float]
+    """The row's label for a task; NaN without one. May raise `LabelError`."""
+    prediction: Callable[[Raw, Task], float]
+    """The model's answer; NaN where it failed or gave none."""
+    columns: Callable[[Task], tuple[str, ...]]
+    """The predicted fields that `prediction` looks at."""
+    scores_failures: bool
+    """Whether a pair without an answer is scored 0; if not, it is dropped from n."""
+
+
+def number(value: Any) -> float:
+    """Read a number or its text; anything else is NaN, as for the public evaluator."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _side(value: Any) -> float:
+    preference = parse_preference(value)
+    return math.nan if preference is None else SIDE[preference]
+
+
+def _side_as_it_stands(value: Any) -> float:
+    try:
+        return _side(value)
+    except LabelError:
+        return math.nan
+
+
+def score_fields(task: Task) -> tuple[str, str]:
+    """Return where a results row keeps the scores that decide a task: of clip A, and of clip B."""
+    field = SCORE_FIELD[task.judgement]
+    return field, field + fields.SIDE_B
+
+
+def _honest_label(raw: Raw, task: Task) -> float:
+    value = raw.get(task.label_field)
+    if isinstance(task, PairTask):
+        return _side(value)
+    score = parse_mos(value)
+    return math.nan if score is None else score
+
+
+def _honest_prediction(raw: Raw, task: Task) -> float:
+    if not all(_validity(raw)):
+        return math.nan
+    field_a, field_b = score_fields(task)
+    score_a = number(raw.get(field_a))
+    if isinstance(task, MosTask):
+        return score_a if math.isfinite(score_a) else math.nan
+    if field_a not in raw or field_b not in raw:
+        return _side_as_it_stands(raw.get(task.predicted_field))
+    score_b = number(raw[field_b])
+    return preferred_side(score_a, score_b) if math.isfinite(score_a) and math.isfinite(score_b) else math.nan
+
+
+def _honest_columns(task: Task) -> tuple[str, ...]:
+    fields_of_scores = score_fields(task)
+    return (*fields_of_scores, task.predicted_field) if isinstance(task, PairTask) else fields_of_scores[:1]
+
+
+def _compatible_label(raw: Raw, task: Task) -> float:
+    value = raw.get(task.label_field)
+    return _side_as_it_stands(value) if isinstance(task, PairTask) else number(value)
+
+
+def _compatible_prediction(raw: Raw, task: Task) -> float:
+    value = raw.get(_compatible_columns(task)[0])
+    return _side_as_it_stands(value) if isinstance(task, PairTask) else number(value)
+
+
+def _compatible_columns(task: Task) -> tuple[str, ...]:
+    return (task.predicted_field,) if isinstance(task, PairTask) else (SCORE_FIELD[task.judgement],)
+
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    HONEST: Protocol(HONEST, _honest_label, _honest_prediction, _honest_columns, scores_failures=True),
+    COMPATIBLE: Protocol(
+        COMPATIBLE, _compatible_label, _compatible_prediction, _compatible_columns, scores_failures=False
+    ),
+}
+
+
+def _validity(raw: Raw) -> tuple[bool, ...]:
+    """What the row says of whether inference worked, for each side that it speaks of."""
+    said = (raw.get(field) for field in (fields.VALID_A, fields.VALID_B))
+    return tuple(str(value).strip().lower() in TRUE_SPELLINGS for value in said if not is_missing(value))
+
+
+def is_unjudged(raw: Raw, columns: tuple[str, ...]) -> bool:
+    """Tell whether inference worked on a row and yet the model said nothing in these columns."""
+    validity = _validity(raw)
+    return bool(validity) and all(validity) and all(is_missing(raw.get(column)) for column in columns)
+
+
+def is_silent(raw: Raw, columns: tuple[str, ...]) -> bool:
+    """Tell whether a row has none of these columns, and nothing on whether inference worked."""
+    return not _validity(raw) and not any(column in raw for column in columns)
