@@ -1,0 +1,93 @@
+"""Put the page together and write it."""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from cmi_bench.reporting.atomic import write_text_atomic
+from cmi_bench.reporting.html.figures import FigureSection
+from cmi_bench.reporting.html.group_section import duration_section, group_section
+from cmi_bench.reporting.html.margin_section import margin_section
+from cmi_bench.reporting.html.mistake_cards import mistake_lists
+from cmi_bench.reporting.html.run_facts import evaluation_facts, run_facts, subtitle, version_facts
+from cmi_bench.reporting.html.scatter_section import scatter_section
+from cmi_bench.reporting.html.source import ReportSource
+from cmi_bench.reporting.html.spread_section import spread_section
+from cmi_bench.reporting.html.tables import detail_table, summary_table
+from cmi_bench.reporting.html.tiles import tiles
+from cmi_bench.reporting.plots.plot import write_png
+
+PAGE_FILE = "report.html"
+PLOTS_FOLDER = "plots"
+
+
+def write_page(source: ReportSource, folder: Path) -> list[Path]:
+    """Write `report.html`, and its plots as `plots/<name>.png`.
+
+    The same evaluation gives the same bytes.
+
+    Args:
+        source: What to report on.
+        folder: The run's folder; links to audio are relative to it.
+
+    Returns:
+        The page, and the plots' folder where there are plots.
+    """
+    sections = [
+        section
+        for make in (scatter_section, margin_section, group_section, duration_section, spread_section)
+        if (section := make(source)) is not None
+    ]
+    plots = [figure.plot for section in sections for figure in section.figures]
+    for plot in plots:
+        write_png(plot, folder / PLOTS_FOLDER)
+    page = write_text_atomic(folder / PAGE_FILE, page_html(source, sections, folder))
+    return [page, *([folder / PLOTS_FOLDER] if plots else [])]
+
+
+def page_html(source: ReportSource, sections: list[FigureSection], folder: Path) -> str:
+    """Return the page's text.
+
+    Args:
+        source: What to report on.
+        sections: Its plots.
+        folder: Where the page will be.
+    """
+    evaluation = source.evaluation
+    environment = _environment()
+    return environment.get_template("page.html.j2").render(
+        label=source.label,
+        subtitle=subtitle(source),
+        tiles=tiles(evaluation.summary),
+        summary=summary_table(evaluation.summary),
+        detail=detail_table(evaluation.detail),
+        notes=evaluation.notes,
+        sections=sections,
+        mistakes=mistake_lists(source, folder),
+        run_facts=run_facts(source),
+        version_facts=version_facts(source),
+        evaluation_facts=evaluation_facts(evaluation.settings),
+        style=_verbatim(environment, "style.css"),
+        script=_verbatim(environment, "page.js"),
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("cmi_bench.reporting.html"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    # Drawn here, so there is nothing in it to escape.
+    environment.filters["drawing"] = Markup
+    return environment
+
+
+def _verbatim(environment: Environment, name: str) -> Any:
+    """Return the project's own style sheet or script as it is."""
+    assert environment.loader is not None
+    return Markup(environment.loader.get_source(environment, name)[0])

@@ -1,0 +1,1 @@
+"""Own runs beside the figures that the paper reports."""

@@ -1,0 +1,1 @@
+"""What there is: configuration options, and runs that were made."""

@@ -1,0 +1,112 @@
+"""The summary for people, in a terminal or a text file."""
+
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cmi_bench.evaluation.clusters import PROMPT
+from cmi_bench.evaluation.metrics import ACC, K_TAU, LCC, SRCC
+from cmi_bench.evaluation.records import Evaluation, Status, SummaryRecord
+from cmi_bench.evaluation.settings import COMPATIBLE
+from cmi_bench.reporting.console import PLAIN_WIDTH, plain_text
+from cmi_bench.reporting.number_text import bounds_text, interval_text, percent_name
+
+METRIC_COLUMNS = (SRCC, LCC, K_TAU, ACC)
+NO_VALUE = {Status.OK: "", Status.UNDEFINED: "undef.", Status.NOT_APPLICABLE: "n/a"}
+"""What stands in a cell for a metric that the task has and that has no value."""
+
+
+def summary_view(evaluation: Evaluation, title: str = "") -> RenderableType:
+    """Return the summary table with its notes below, readable at 80 columns.
+
+    Args:
+        evaluation: What was measured.
+        title: E.g. the model's name.
+    """
+    parts: list[RenderableType] = [Text(title, style="bold")] if title else []
+    if evaluation.summary:
+        parts.append(_table(evaluation))
+    return Group(*parts, *(Text(line) for line in _notes(evaluation)))
+
+
+def summary_text(evaluation: Evaluation, title: str = "", *, width: int = PLAIN_WIDTH) -> str:
+    """Return the summary as plain text of at most `width` columns."""
+    return plain_text(summary_view(evaluation, title), width=width)
+
+
+def _table(evaluation: Evaluation) -> Table:
+    """One line a metric: beside its interval, four of them would not fit into 80 columns."""
+    failures = any(record.n_failed for record in evaluation.summary)
+    intervals = any(record.intervals for record in evaluation.summary)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("dataset", "task"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("metric", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    if intervals:
+        table.add_column(f"{percent_name(evaluation.settings.confidence)} interval", no_wrap=True)
+    if failures:
+        table.add_column("failed", justify="right", no_wrap=True)
+    for record in evaluation.summary:
+        for cells in _lines(record, intervals=intervals, failures=failures):
+            table.add_row(*cells)
+    return table
+
+
+def _lines(record: SummaryRecord, *, intervals: bool, failures: bool) -> Iterator[list[Text]]:
+    names = [name for name in METRIC_COLUMNS if name in record.metrics]
+    for number, name in enumerate(names):
+        # What the lines of a task have in common is said in the first of them.
+        place = [record.dataset, record.task, str(record.n)] if number == 0 else [""] * 3
+        value = record.metrics[name]
+        shown = NO_VALUE[record.status] if value is None else f"{value:.4f}"
+        cells = [Text(text) for text in (*place, name, shown)]
+        if intervals:
+            cells.append(Text(interval_text(record.intervals.get(name)), style="dim"))
+        if failures:
+            style = "bold red" if record.n_failed else "dim"
+            cells.append(Text(str(record.n_failed) if number == 0 else "", style=style))
+        yield cells
+
+
+def _notes(evaluation: Evaluation) -> list[str]:
+    """What the numbers do not say by themselves."""
+    own = [
+        f"{record.dataset} {record.task}: {'; '.join(remarks)}."
+        for record in evaluation.summary
+        if (remarks := _remarks(record))
+    ]
+    # The default goes without saying; the other protocol's numbers must not be taken for its.
+    protocol = (
+        ["Protocol compatible: ties count as B; rows without label or prediction are dropped."]
+        if evaluation.settings.protocol == COMPATIBLE
+        else []
+    )
+    return [*own, *evaluation.notes, *protocol, *_interval_note(evaluation)]
+
+
+def _interval_note(evaluation: Evaluation) -> list[str]:
+    settings = evaluation.settings
+    if not any(record.intervals for record in evaluation.summary):
+        return []
+    drawn = "prompts" if settings.cluster == PROMPT else "rows"
+    return [f"Intervals: bootstrap over {drawn}, {settings.resamples} resamples, seed {settings.seed}."]
+
+
+def _remarks(record: SummaryRecord) -> list[str]:
+    remarks = [record.note] if record.note else []
+    if record.n_unlabelled:
+        remarks.append(f"{record.n_unlabelled} without a label, not evaluated")
+    if record.n_tied_prediction:
+        remarks.append(f"predicted ties: {record.n_tied_prediction}")
+    for name, interval in record.intervals.items():
+        if interval.reason:
+            remarks.append(f"no interval of {name}: {interval.reason}")
+        if interval.is_flat:
+            exact = f"; exact interval {bounds_text(*interval.exact)}" if interval.exact else ""
+            remarks.append(f"{name} is the same in every resample{exact}")
+    return remarks
