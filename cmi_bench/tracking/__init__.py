@@ -1,0 +1,1 @@
+"""MLflow and provenance: sinks that follow a run and never decide over it."""
