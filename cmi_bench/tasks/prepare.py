@@ -1,0 +1,99 @@
+"""`task=prepare`: bring what `python run.py` with the same other words needs, onto this machine. No torch here."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from cmi_bench.config import Config
+from cmi_bench.data.datasets import dataset_by_slug
+from cmi_bench.data.mini import ensure_mini
+from cmi_bench.errors import UserError
+from cmi_bench.reporting.console import print_view
+
+if TYPE_CHECKING:
+    from cmi_bench.data.prepare.prepare import Order, Preparation
+
+log = logging.getLogger(__name__)
+
+ROUNDS = 3
+"""Once for what is seen to be missing, again for what that turns out to need."""
+WIDTH_OF_A_LOG = 140
+
+
+def run(config: Config, folder: Path) -> None:
+    """Prepare rows, audio and checkpoint as `data`, `subset`, `limit` and `model` choose them.
+
+    Raises:
+        UserError: Something cannot be had; the same command goes on from there.
+    """
+    # Read by the hub's client when it is imported, which is why it is imported here.
+    os.environ["HF_ENDPOINT"] = config.sources.hub
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # what takes time has a bar of ours
+    from cmi_bench.data.prepare.fetch_all import open_client
+    from cmi_bench.data.prepare.prepare import Preparation
+    from cmi_bench.data.prepare.summary import summary
+
+    root = Path(config.data.root).absolute()
+    if config.data.synthesise:
+        ensure_mini(root)
+    with contextlib.nullcontext() if config.data.synthesise else _alone(root), open_client(config.jobs) as client:
+        preparation = Preparation(_order(config, root), client)
+        for file in preparation.fetch_rows():
+            log.info("Fetched %s.", file)
+        _fetch_what_is_missing(preparation)
+        print_view(summary(preparation))
+
+
+def _fetch_what_is_missing(preparation: "Preparation") -> None:
+    for _ in range(ROUNDS):
+        plan = preparation.plan()
+        if not plan.works:
+            return
+        print_view(plan.table(), width=WIDTH_OF_A_LOG)
+        print_view(plan.total())
+        preparation.carry_out(plan)
+    names = ", ".join(work.name for work in preparation.plan().works)
+    raise UserError(f"{names} cannot be made right: what comes is not what was promised.", "It was changed upstream.")
+
+
+def _order(config: Config, root: Path) -> "Order":
+    from cmi_bench.data.prepare.prepare import Order
+
+    return Order(
+        root=root,
+        jsonl=Path(config.data.jsonl),
+        manifest=Path(config.data.manifest),
+        split=config.data.split,
+        datasets=[dataset_by_slug(slug) for slug in config.subset.datasets],
+        limit=config.limit,
+        with_training=config.data.with_training,
+        is_synthesised=config.data.synthesise,
+        model=config.model,
+        sources=config.sources,
+        jobs=config.jobs,
+    )
+
+
+@contextlib.contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Let two that prepare the same folder do it one after the other."""
+    from cmi_bench.data.prepare.record import FOLDER
+
+    lock = FileLock(root / FOLDER / "lock")
+    try:
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("Another process prepares %s; waiting for it.", root)
+        lock.acquire()
+    except OSError as error:  # a folder that can only be read may have everything all the same
+        log.debug("No lock in %s: %s", root, error)
+    try:
+        yield
+    finally:
+        lock.release()
