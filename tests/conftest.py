@@ -1,0 +1,98 @@
+"""A benchmark of a few rows, for tests that need rows and audio but no music."""
+
+import json
+import os
+
+# One thread for each of pytest's workers, here and in the processes that tests start: the networks are
+# tiny, and threads that wait for each other make them several times slower. Before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import open_dict
+
+from cmi_bench.config import register
+from cmi_bench.data.mini import ensure_mini
+from cmi_bench.entry import checked
+from cmi_bench.tasks import TASKS
+
+PROJECT = Path(__file__).parents[1]
+SR = 16000
+
+
+@pytest.fixture(scope="session")
+def mini_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data root of the mini benchmark; the workers of one test run share it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return ensure_mini(shared / "mini").parent
+
+
+def write_tone(path: Path, hertz: float, seconds: float = 0.4) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    time = np.arange(int(SR * seconds)) / SR
+    soundfile.write(path, 0.3 * np.sin(2 * np.pi * hertz * time), SR, subtype="PCM_16")
+
+
+def rows() -> list[dict[str, object]]:
+    pam = [
+        {"source": "PAM (music)", "audio-path": f"pam/{i}.wav", "prompt": f"p{i}", "musicality": 1.0 + i,
+         "text-music alignment": 5.0 - i}
+        for i in range(3)
+    ]  # fmt: skip
+    music_eval = [
+        {"source": "MusicEval", "audio-path": f"eval/{i}.wav", "musicality": 2.0 + i} for i in range(3)
+    ]  # fmt: skip
+    arena = [
+        {"source": "Music Arena ['01-2025JULAUG']", "audio-path": f"MusicArena_data/audio_files/01-2025JULAUG/{i}a.wav",
+         "audio2": f"MusicArena_data/audio_files/01-2025JULAUG/{i}b.wav", "prompt": "song", "preference": "AB"[i % 2]}
+        for i in range(2)
+    ]  # fmt: skip
+    cmi_pref = [
+        {"source": "cmi-arena-annotation", "audio-path": f"cmi/{i}a.wav", "audio2": f"cmi/{i}b.wav", "prompt": "song",
+         "lyrics": "la" if i else "", "ref-audio-path": "cmi/ref.wav" if i else "",
+         "preference-musicality": "model_a", "preference-alignment": "model_b",
+         "confidence_preference-musicality": "4", "confidence_preference-alignment": "2.5"}
+        for i in range(2)
+    ]  # fmt: skip
+    return [row | {"split": "test"} for row in [*cmi_pref, *pam, *music_eval, *arena]]
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """Data root with `all_test.jsonl` (10 rows, 14 clips) and its audio: each file a tone of its own."""
+    root = tmp_path / "tiny"
+    lines = rows()
+    named = [str(row[key]) for row in lines for key in ("audio-path", "audio2", "ref-audio-path") if row.get(key)]
+    for number, path in enumerate(dict.fromkeys(named)):
+        write_tone(root / path, hertz=200 + 40 * number)
+    (root / "all_test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
+    return root
+
+
+@pytest.fixture
+def run_here() -> Callable[..., None]:
+    """`run.py` with these words, in this process: the same files, without the cost of its start."""
+
+    def run(*words: str, folder: Path) -> None:
+        register(project=PROJECT)
+        with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+            cfg = compose("config", [*words, f"hydra.run.dir={folder}"], return_hydra_config=True)
+        with open_dict(cfg):
+            cfg.hydra.mode = RunMode.RUN
+            cfg.hydra.runtime.output_dir = str(folder)
+        HydraConfig.instance().set_config(cfg)
+        folder.mkdir(parents=True, exist_ok=True)
+        with open_dict(cfg):
+            del cfg["hydra"]
+        import_module(TASKS[cfg.task]).run(checked(cfg), folder)
+
+    return run

@@ -1,0 +1,198 @@
+"""The checks that are not of the data: environment, login, disk, model, tracking."""
+
+import os
+import shutil
+import sqlite3
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from cmi_bench.config import register
+from cmi_bench.data.prepare import space
+from cmi_bench.doctor import environment
+from cmi_bench.doctor.checkpoint import check_checkpoint
+from cmi_bench.doctor.disk import check_disk
+from cmi_bench.doctor.environment import check_environment
+from cmi_bench.doctor.finding import Finding, Status, some_of, worst
+from cmi_bench.doctor.login import check_login
+from cmi_bench.doctor.present import as_json, as_table, in_words
+from cmi_bench.doctor.remedies import Remedies
+from cmi_bench.doctor.tracking import check_tracking
+from cmi_bench.entry import checked
+
+PROJECT = Path(__file__).parents[2]
+PARITY = PROJECT / "tests/data/parity/cmi_rm"
+REMEDIES = Remedies(["task=doctor", "model=cmi_rm", "+device=cpu"], Path("/data"), False)
+
+
+def config(*words):
+    register(project=PROJECT)
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        return checked(compose("config", ["tracking=none", *words]))
+
+
+def by_subject(findings):
+    return {one.subject: one for one in findings}
+
+
+def test_an_environment_that_is_right():
+    found = by_subject(check_environment(config("model=signal", "+device=cpu")))
+    assert {one.status for one in found.values()} == {Status.OK}
+    assert "soundfile" in found["decoders"].found
+
+
+def test_packages_that_are_missing_or_old(monkeypatch):
+    real = metadata.version
+
+    def version(name):
+        if name == "pandas":
+            raise metadata.PackageNotFoundError(name)
+        return "0.1" if name == "mlflow" else real(name)
+
+    monkeypatch.setattr(environment, "version", version)
+    found = by_subject(check_environment(config("model=signal")))["packages"]
+    assert found.status is Status.PROBLEM
+    assert "mlflow is 0.1, needed is >=3.13" in found.found
+    assert "pandas is not installed" in found.found
+
+
+def test_a_gpu_that_is_not_there(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    found = by_subject(check_environment(config("model=signal", "+device=cuda:1")))["devices"]
+    assert found.status is Status.PROBLEM
+    assert "Asked for cuda:1" in found.found
+
+
+def test_the_login(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    (needed,) = check_login(is_needed=True)
+    assert (needed.status, needed.mend) == (Status.WARNING, "hf auth login")
+    (not_needed,) = check_login(is_needed=False)
+    assert not_needed.status is Status.OK
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_secret")
+    (there,) = check_login(is_needed=True)
+    assert there.status is Status.OK
+    assert "hf_secret" not in there.found
+
+
+def test_a_full_disk(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda _folder: usage._replace(free=5))
+    found = by_subject(check_disk(tmp_path / "data", tmp_path, REMEDIES))
+    assert found["outputs"].status is Status.PROBLEM
+    assert "5 B free" in found["outputs"].found
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    found = by_subject(check_disk(tmp_path, tmp_path, REMEDIES))
+    assert (found["data root"].status, found["outputs"].status) == (Status.WARNING, Status.PROBLEM)
+
+
+def test_a_checkpoint_that_is_whole():
+    found = by_subject(check_checkpoint(config(f"model.checkpoint={PARITY}/sa_mean"), REMEDIES))
+    assert {one.status for one in found.values()} == {Status.OK}
+    assert "tensors" in found["weights"].found
+    assert "CmiRM, hears 24000 Hz, sha256 " in found["building it"].found
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A copy to damage."""
+    shutil.copytree(PARITY, tmp_path / "bundle", ignore=shutil.ignore_patterns("audio", "ca_*", "sa_[!m]*"))
+    return tmp_path / "bundle/sa_mean"
+
+
+@pytest.mark.parametrize(
+    ("damage", "subject", "says"),
+    [
+        (lambda file: file.write_bytes(file.read_bytes()[:-100]), "weights", "its header promises"),
+        (lambda file: file.write_bytes(b"PK zip"), "weights", "is no .safetensors file"),
+        (lambda file: file.with_name("config.yaml").write_text("model: {}"), "files", "model.model_name"),
+        (
+            lambda file: file.with_name("config.yaml").write_text(
+                file.with_name("config.yaml").read_text().replace("mlp_dim: 48", "mlp_dim: 24")
+            ),
+            "building it",
+            "shape",
+        ),
+    ],
+    ids=["cut off", "no safetensors", "no configuration", "another model's configuration"],
+)
+def test_a_checkpoint_that_is_damaged(checkpoint, damage, subject, says):
+    damage(checkpoint / "model.safetensors")
+    found = by_subject(check_checkpoint(config(f"model.checkpoint={checkpoint}"), REMEDIES))[subject]
+    assert found.status is Status.PROBLEM
+    assert says in found.found
+    assert found.mend
+
+
+def test_a_checkpoint_that_was_not_fetched(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    (found,) = check_checkpoint(config(), REMEDIES)
+    assert found.status is Status.PROBLEM
+    assert "HaiwenXia/CMI-RM/model.safetensors" in found.found
+    assert found.mend == "python run.py task=prepare model=cmi_rm"
+
+
+def test_a_class_that_is_not_there():
+    (found,) = check_checkpoint(config("model=custom", "model.class_path=nowhere:Model"), REMEDIES)
+    assert found.status is Status.PROBLEM
+    assert "There is no module 'nowhere'" in found.found
+
+
+def tracked(uri):
+    (found,) = check_tracking(config("tracking=mlflow", f"tracking.uri={uri}"))
+    return found
+
+
+def test_an_mlflow_store(tmp_path):
+    assert tracked(f"sqlite:///{tmp_path}/new.db").status is Status.OK
+    with sqlite3.connect(tmp_path / "right.db") as store:
+        store.execute("CREATE TABLE runs (id)")
+    assert "0 runs" in tracked(f"sqlite:///{tmp_path}/right.db").found
+    (tmp_path / "wrong.db").write_text("no database, but long enough to be looked at as one" * 20)
+    assert "is not a database" in tracked(f"sqlite:///{tmp_path}/wrong.db").found
+    sqlite3.connect(tmp_path / "empty.db").execute("CREATE TABLE other (id)")
+    assert "no such table" in tracked(f"sqlite:///{tmp_path}/empty.db").found
+    assert "no store that MLflow still takes" in tracked(f"{tmp_path}/mlruns").found
+
+
+class Healthy(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/health" else 404)
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+def test_an_mlflow_server():
+    server = HTTPServer(("127.0.0.1", 0), Healthy)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    assert tracked(address).status is Status.OK
+    assert "answers 404" in tracked(f"{address}/wrong").found
+    server.shutdown()
+    server.server_close()
+    gone = tracked(address.replace("http://", "http://me:secret@"))
+    assert gone.status is Status.WARNING
+    assert "cannot be reached" in gone.found
+    assert "secret" not in gone.found
+
+
+def test_what_is_said_of_it():
+    findings = [Finding("a", "b", Status.OK, "fine"), Finding("a", "c", Status.WARNING, "odd [1]", "mend")]
+    assert worst(findings) is Status.WARNING
+    assert worst([]) is Status.OK
+    assert in_words(findings) == "A run would work. 1 warning."
+    assert in_words([*findings, Finding("d", "e", Status.PROBLEM, "bad", "mend")]).startswith(
+        "A run would not do: 1 problem"
+    )
+    assert '"status": "warning"' in as_json(findings)
+    assert as_table(findings).row_count == 2
+    assert some_of(["a", "b", "c", "d"]) == "a, b, c and 1 more"

@@ -1,0 +1,76 @@
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from cmi_bench.data.datasets import Judgement
+from cmi_bench.evaluation.ladder import LadderScore, measure_ladder
+
+
+def ladder(scores, kind="noise"):
+    """`scores`: [pieces][severities], the first one clean."""
+    return [
+        LadderScore("clean" if severity == 0 else kind, f"step {severity}", severity, piece, score)
+        for piece, along in enumerate(scores)
+        for severity, score in enumerate(along)
+    ]
+
+
+def measure(scores, kind="noise"):
+    return measure_ladder(ladder(scores, kind), Judgement.MUSICALITY)
+
+
+def test_changes_are_from_the_same_piece_clean():
+    result = measure([[1.0, 0.5, 0.0], [3.0, 3.5, 1.0], [2.0, 1.0, 0.5]])
+    assert result.clean == (1.0, 3.0, 2.0)
+    first, second = result.changes
+    changes = np.array([-0.5, 0.5, -1.0])
+    assert (first.kind, first.step, first.severity, first.n) == ("noise", "step 1", 1, 3)
+    assert first.mean == pytest.approx(changes.mean())
+    assert first.spread == pytest.approx(np.std(changes, ddof=1))
+    assert first.share_lower == pytest.approx(2 / 3)
+    assert second.share_lower == 1.0
+
+
+def test_the_trend_is_the_mean_over_pieces_of_spearmans_correlation():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(5, 6)).round(1)
+    (trend,) = measure(scores.tolist()).trends
+    expected = np.mean([spearmanr(range(6), along).statistic for along in scores])
+    assert trend.correlation.value == pytest.approx(expected)
+    assert trend.n == 5
+
+
+def test_scores_that_always_fall_have_minus_one():
+    (trend,) = measure([[3, 2, 1], [9, 8, 0]]).trends
+    assert trend.correlation.value == pytest.approx(-1.0)
+
+
+def test_a_constant_model_changes_by_zero_and_has_no_trend():
+    result = measure([[0.5, 0.5, 0.5]] * 3)
+    assert [(change.mean, change.spread, change.share_lower) for change in result.changes] == [(0.0, 0.0, 0.0)] * 2
+    (trend,) = result.trends
+    assert trend.correlation == (None, "constant prediction")
+    assert trend.n == 0
+
+
+def test_kinds_are_apart():
+    scores = [*ladder([[1.0, 0.0]] * 2, "noise"), *ladder([[1.0, 2.0]] * 2, "cut")]
+    result = measure_ladder(scores, Judgement.ALIGNMENT)
+    assert [(trend.kind, round(trend.correlation.value, 9)) for trend in result.trends] == [("noise", -1), ("cut", 1)]
+
+
+def test_failures_leave_their_piece_out_of_a_step_and_the_step_in():
+    nan = math.nan
+    result = measure([[1.0, nan, nan], [1.0, 0.0, nan], [nan, 0.0, nan]])
+    first, second = result.changes
+    assert (first.n, first.mean, first.spread, first.share_lower) == (1, -1.0, None, 1.0)
+    assert (second.n, second.mean, second.spread, second.share_lower) == (0, None, None, None)
+    assert result.trends[0].n == 1
+
+
+def test_without_a_clean_score_there_is_nothing_to_compare_with():
+    result = measure([[math.nan, 1.0]])
+    assert result.changes[0].n == 0
+    assert result.trends[0].correlation.reason == "no clean clip has a score"

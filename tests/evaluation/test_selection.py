@@ -1,0 +1,54 @@
+import pytest
+from scored_rows import arena, clip
+
+from cmi_bench.data.datasets import CMI_PREF, MUSIC_ARENA, MUSIC_EVAL
+from cmi_bench.evaluation.selection import dataset_of_row, month_of, select_rows
+
+
+def test_rows_keep_their_number_and_other_splits_are_counted():
+    selection = select_rows([clip(1, 1, split="train"), clip(2, 2), {**clip(3, 3), "split": None}], "test")
+    assert [row.number for row in selection.rows_of[MUSIC_EVAL]] == [2]
+    assert selection.notes == ["1 row of split 'None' left out.", "1 row of split 'train' left out."]
+
+
+def test_without_any_split_all_rows_are_taken():
+    rows = [{key: value for key, value in clip(1, 1).items() if key != "split"}] * 2
+    assert len(select_rows(rows, "test").rows_of[MUSIC_EVAL]) == 2
+
+
+def test_unknown_sources_are_counted():
+    strange = {"source": "else", "split": "test", "audio-path": "x.wav"}
+    selection = select_rows([clip(1, 1), strange, strange], "test")
+    assert selection.notes == ["2 rows of unknown source 'else' left out."]
+
+
+def test_datasets_come_in_the_tables_order_whatever_the_files_order():
+    selection = select_rows([arena("A", 1, 0), clip(1, 1)], "test")
+    assert list(selection.rows_of) == [MUSIC_EVAL, MUSIC_ARENA]
+
+
+def test_no_row_at_all_is_said():
+    assert select_rows([], "test").notes == ["No row of split 'test' to evaluate."]
+
+
+def test_an_unknown_source_falls_back_on_the_path_then_on_the_dataset_given():
+    row = arena("A", 1, 0, source="else", benchmark_dataset="CMI-Pref")
+    assert dataset_of_row(row) is MUSIC_ARENA
+    row |= {"audio-path": "a.mp3", "audio2": "b.mp3"}
+    assert dataset_of_row(row) is CMI_PREF
+    assert dataset_of_row(row | {"benchmark_dataset": "Unknown"}) is None
+
+
+@pytest.mark.parametrize(
+    ("row", "month"),
+    [
+        ({"audio-path": "MusicArena_data/audio_files/02-2025SEP/a.mp3"}, "02-2025SEP"),
+        ({"audio-path": "/root/MusicArena_data/audio_files/02-2025SEP/deep/a.mp3"}, "02-2025SEP"),
+        ({"audio-path": "", "audio2": "MusicArena_data/audio_files/03-2025OCT/b.mp3"}, "03-2025OCT"),
+        ({"audio-path": "MusicArena_data/audio_files/a.mp3"}, "unknown"),
+        ({"audio-path": None}, "unknown"),
+        ({}, "unknown"),
+    ],
+)
+def test_the_month_is_the_folder_after_audio_files(row, month):
+    assert month_of(row) == month

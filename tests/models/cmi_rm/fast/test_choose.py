@@ -1,0 +1,55 @@
+"""The fastest way is found, kept, and clear of noise."""
+
+import time
+
+import pytest
+import torch
+
+from cmi_bench.models.cmi_rm.fast import choose
+
+
+@pytest.fixture(autouse=True)
+def nothing_chosen(monkeypatch):
+    monkeypatch.setattr(choose, "_chosen", {})
+
+
+def busy(seconds, name):
+    def way(x):
+        end = time.thread_time() + seconds
+        while time.thread_time() < end:
+            pass
+        return name
+
+    return lambda: way
+
+
+def example():
+    return torch.zeros(1)
+
+
+@pytest.mark.parametrize(
+    ("plain", "other", "chosen"), [(0.02, 0.005, "other"), (0.005, 0.02, "plain"), (0.02, 0.0195, "plain")]
+)
+def test_the_clearly_faster_one(plain, other, chosen):
+    way = choose.fastest("sum", {"plain": busy(plain, "plain"), "other": busy(other, "other")}, example)
+    assert way(example()) == chosen
+    assert choose.choices() == {"sum": chosen}
+
+
+def test_measured_once():
+    choose.fastest("sum", {"plain": busy(0.01, "plain"), "other": busy(0.001, "other")}, example)
+    way = choose.fastest("sum", {"plain": busy(0.001, "plain"), "other": busy(0.01, "other")}, pytest.fail)
+    assert way(example()) == "other"
+
+
+def test_nothing_to_measure():
+    way = choose.fastest("sum", {"plain": busy(0.0, "plain")}, pytest.fail)
+    assert way(example()) == "plain"
+
+
+def test_threads_as_before():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    choose.fastest("sum", {"plain": busy(0.0, "plain"), "other": busy(0.001, "other")}, example)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)

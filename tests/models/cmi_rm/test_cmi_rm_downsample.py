@@ -1,0 +1,121 @@
+"""Downsamplers against the formulas, position by position."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from cmi_bench.models.cmi_rm.downsample import build_downsampler, two_strides
+from cmi_bench.models.cmi_rm.downsample_config import DownsampleConfig
+
+DIM = 6
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+    with torch.no_grad():
+        yield
+
+
+def conv_by_hand(block, x, stride, kernel=5, gated=False):
+    x = x[: len(x) // stride * stride]
+    if gated:
+        hidden = x @ block.pw1.weight[:, :, 0].T
+        x = hidden[:, :DIM] * hidden[:, DIM:].sigmoid()
+    around = F.pad(x, (0, 0, kernel // 2, kernel // 2))
+    rows = [
+        (around[start : start + kernel] * block.dw.weight[:, 0].T).sum(dim=0)
+        for start in range(0, len(x) - stride + 1, stride)
+    ]
+    y = torch.stack(rows)
+    return F.silu(F.layer_norm(y, (DIM,), block.ln.weight, block.ln.bias))
+
+
+@pytest.mark.parametrize(
+    ("factor", "strides"),
+    [
+        *[(2, (1, 2)), (3, (3, 1)), (4, (2, 2)), (5, (1, 5)), (6, (3, 2)), (7, (1, 7)), (8, (2, 4)), (9, (3, 3))],
+        *[
+            (10, (2, 5)),
+            (12, (3, 4)),
+            (15, (3, 5)),
+            (16, (4, 4)),
+            (18, (3, 6)),
+            (20, (4, 5)),
+            (25, (5, 5)),
+            (1, (1, 1)),
+        ],
+    ],
+)
+def test_two_strides(factor, strides):
+    assert two_strides(factor) == strides
+
+
+@pytest.mark.parametrize("length", [8, 9, 11, 23])
+def test_mean(length):
+    x = torch.randn(length, DIM)
+    found = build_downsampler(DIM, DownsampleConfig("mean", 4))(x)
+    wanted = torch.stack([x[start : start + 4].mean(dim=0) for start in range(0, length - 3, 4)])
+    torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("factor", [1, 3])
+def test_mlp_before_or_after_the_mean(factor):
+    x = torch.randn(10, DIM)
+    after = build_downsampler(DIM, DownsampleConfig("mean_mlp", factor, mlp_ratio=1.5))
+    before = build_downsampler(DIM, DownsampleConfig("mean_mlp", factor, mlp_ratio=1.5, pre_mlp=True))
+    before.load_state_dict(after.state_dict())
+    assert after.mlp[0].weight.shape == (9, DIM)
+
+    def mlp(y):
+        return after.mlp[3](F.silu(after.mlp[0](y)))
+
+    def mean(y):
+        return torch.stack([y[start : start + factor].mean(dim=0) for start in range(0, 11 - factor, factor)])
+
+    torch.testing.assert_close(after(x), mlp(mean(x)))
+    torch.testing.assert_close(before(x), mean(mlp(x)))
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_conv_stages_share_their_weights(stage):
+    module = build_downsampler(DIM, DownsampleConfig("conv", 2, stage=stage))
+    x = wanted = torch.randn(29, DIM)
+    for _ in range(stage):
+        wanted = conv_by_hand(module.blocks[0], wanted, 2)
+    torch.testing.assert_close(module(x), wanted, atol=1e-5, rtol=1e-5)
+    names = {f"blocks.{i}.{tensor}" for i in range(stage) for tensor in ("dw.weight", "ln.weight", "ln.bias")}
+    assert module.state_dict().keys() == names
+
+
+@pytest.mark.parametrize("factor", [4, 5, 6, 8, 9])
+@pytest.mark.parametrize("kind", ["two_conv", "two_glu_conv"])
+def test_two_convolutions(kind, factor):
+    gated = kind == "two_glu_conv"
+    module = build_downsampler(DIM, DownsampleConfig(kind, factor))
+    x = torch.randn(47, DIM)
+    first, second = two_strides(factor)
+    wanted = conv_by_hand(module.block1, x, first, gated=gated)
+    wanted = conv_by_hand(module.block2, wanted, second, gated=gated)
+    if gated:
+        wanted = wanted @ module.final_pw.weight[:, :, 0].T
+    torch.testing.assert_close(module(x), wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["mean", "mean_mlp", "conv", "two_conv", "two_glu_conv"])
+def test_too_short_a_sequence_becomes_empty(kind):
+    assert build_downsampler(DIM, DownsampleConfig(kind, 4))(torch.randn(3, DIM)).shape == (0, DIM)
+
+
+@pytest.mark.parametrize("kind", ["none", "mean", "conv", "two_conv", "two_glu_conv"])
+def test_factor_one_changes_nothing(kind):
+    x = torch.randn(7, DIM)
+    torch.testing.assert_close(build_downsampler(DIM, DownsampleConfig(kind, 1))(x), x)
+
+
+def test_without_norm_and_with_another_kernel():
+    module = build_downsampler(DIM, DownsampleConfig("conv", 2, kernel_size=3, use_layernorm=False))
+    x = torch.randn(6, DIM)
+    wanted = F.silu(F.conv1d(x.T[None], module.blocks[0].dw.weight, stride=2, padding=1, groups=DIM)[0].T)
+    torch.testing.assert_close(module(x), wanted)
+    assert module.state_dict().keys() == {"blocks.0.dw.weight"}

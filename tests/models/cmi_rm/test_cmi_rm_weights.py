@@ -1,0 +1,165 @@
+"""Strict loading: nothing missing, nothing unexpected, nothing random."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from cmi_bench.errors import UserError
+from cmi_bench.models.cmi_rm import CmiRM
+
+ENCODERS = ("audio_module.", "text_module.")
+
+
+@pytest.fixture
+def changed(bundle_copy):
+    """Return the folder of sa_mean with a change made to its tensors, and perhaps to the base's."""
+
+    def change(edit, edit_base=None):
+        copy = bundle_copy("sa_mean")
+        for file, edit_tensors in (("sa_mean", edit), ("muq-mulan", edit_base)):
+            if edit_tensors is not None:
+                tensors = load_file(copy / file / "model.safetensors")
+                edit_tensors(tensors)
+                save_file(tensors, copy / file / "model.safetensors")
+        return str(copy / "sa_mean")
+
+    return change
+
+
+def strip_encoders(tensors):
+    for name in [name for name in tensors if name.startswith(ENCODERS)]:
+        del tensors[name]
+
+
+def test_encoders_from_the_base(changed, bundle, inputs, expected):
+    encoders = {
+        name.replace("audio_module.", "mulan.audio.").replace("text_module.", "mulan.text."): tensor
+        for name, tensor in load_file(bundle / "sa_mean" / "model.safetensors").items()
+        if name.startswith(ENCODERS)
+    }
+    model = CmiRM(changed(strip_encoders, lambda base: base.update(encoders)))
+    scores = model.score_batch(inputs, 6, 20.0)
+    np.testing.assert_allclose(scores, expected["scores"]["sa_mean"]["max_dur_20"], atol=1e-5)
+
+
+def test_the_base_fills_gaps_only(changed, bundle):
+    name = "audio_module.model.model.conv.conv.0.conv2.weight"
+    model = CmiRM(changed(lambda tensors: tensors.pop(name)))
+    muq = model.loaded.network.audio_tower.muq
+    base = load_file(bundle / "muq-mulan" / "model.safetensors")
+    own = load_file(bundle / "sa_mean" / "model.safetensors")
+    torch.testing.assert_close(muq.conv.conv[0].conv2.weight, base[f"mulan.audio.{name.partition('.')[2]}"])
+    torch.testing.assert_close(muq.conv.conv[1].conv2.weight, own[name.replace("conv.0", "conv.1")])
+    assert model.digest != CmiRM(str(bundle / "sa_mean")).digest
+
+
+def test_the_base_is_left_alone_where_it_is_not_needed(bundle_copy, inputs, expected):
+    copy = bundle_copy("sa_mean")
+    (copy / "muq-mulan" / "model.safetensors").unlink()
+    scores = CmiRM(str(copy / "sa_mean")).score_batch(inputs[:1], 1, 20.0)
+    np.testing.assert_allclose(scores, expected["scores"]["sa_mean"]["max_dur_20"][:1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("edit", "what"),
+    [
+        (lambda t: t.pop("score_projector.1.bias"), "missing tensor score_projector.1.bias"),
+        (lambda t: t.update(extra=torch.zeros(1)), "unexpected tensor extra"),
+        (lambda t: t.update({"audio_module.extra": torch.zeros(1)}), "unexpected tensor audio_module.extra"),
+        (
+            lambda t: t.update({"score_projector.1.bias": torch.zeros(3)}),
+            r"tensor score_projector.1.bias has shape \[3\]; the configuration makes it \[48\]",
+        ),
+        (
+            lambda t: [t.pop(name) for name in list(t) if name.startswith("joint_transformer.layers.1")],
+            r"missing tensors joint_transformer.layers.1.0.k_scale, .* and 4 more",
+        ),
+        (lambda t: t.clear(), "missing tensors joint_transformer"),
+    ],
+)
+def test_tensors_are_named(changed, edit, what):
+    with pytest.raises(UserError, match=f"sa_mean/model.safetensors.*: {what}|sa_mean/model.safetensors: {what}"):
+        CmiRM(changed(edit))
+
+
+def test_missing_in_the_base_too(changed):
+    with pytest.raises(UserError, match=r"sa_mean.* and .*muq-mulan.*: missing tensor audio_module.proj.weight"):
+        CmiRM(changed(strip_encoders, lambda base: base.pop("mulan.audio.proj.weight")))
+
+
+def test_unexpected_in_the_base(changed):
+    with pytest.raises(UserError, match=r"muq-mulan/model.safetensors: unexpected tensor mulan.audio.extra"):
+        CmiRM(changed(strip_encoders, lambda base: base.update({"mulan.audio.extra": torch.zeros(1)})))
+
+
+def test_more_layers_than_the_checkpoint_has(bundle_copy):
+    copy = bundle_copy("sa_mean")
+    config = copy / "sa_mean" / "config.yaml"
+    config.write_text(config.read_text().replace("prompt_tf_depth: 1", "prompt_tf_depth: 2"))
+    with pytest.raises(UserError, match=r"missing tensors prompt_transformer.layers.1.0.k_scale"):
+        CmiRM(str(copy / "sa_mean"))
+
+
+def test_what_inference_has_no_use_for_may_be_absent(changed, inputs, expected):
+    training_only = ("null_", "single_score", "alignment_head", "quality_head", "audio_module.aggregator")
+
+    def drop(tensors):
+        for name in [n for n in tensors if n.startswith(training_only) or n.endswith("num_batches_tracked")]:
+            del tensors[name]
+
+    scores = CmiRM(changed(drop)).score_batch(inputs[:1], 1, 20.0)
+    np.testing.assert_allclose(scores, expected["scores"]["sa_mean"]["max_dur_20"][:1], atol=1e-5)
+
+
+def test_half_precision_files_become_float32(changed, inputs, expected):
+    def halve(tensors):
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not name.endswith("inv_freq"):
+                tensors[name] = tensor.half()
+
+    model = CmiRM(changed(halve))
+    assert {value.dtype for value in model.loaded.network.state_dict().values()} == {torch.float32}
+    scores = model.score_batch(inputs[:1], 1, 20.0)
+    np.testing.assert_allclose(scores, expected["scores"]["sa_mean"]["max_dur_20"][:1], atol=5e-3)
+
+
+def test_every_tensor_is_from_a_file(load, bundle):
+    network = load("ca_glu").loaded.network
+    assert not any(tensor.is_meta or tensor.requires_grad for tensor in [*network.parameters(), *network.buffers()])
+    stored = load_file(bundle / "ca_glu" / "model.safetensors").values()
+    sums = {round(float(tensor.double().sum()), 6) for tensor in stored}
+    assert all(round(float(tensor.double().sum()), 6) in sums for tensor in network.state_dict().values())
+
+
+@pytest.mark.parametrize("stored_names", ["all", "first"])
+def test_stages_under_one_name_or_all(bundle_copy, inputs, stored_names):
+    copy = bundle_copy("sa_conv")
+    folder = copy / "sa_conv"
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["model"]["downsample"]["configs"]["c1"]["stage"] = 2
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    tensors = load_file(folder / "model.safetensors")
+    if stored_names == "all":
+        tensors |= {n.replace("blocks.0", "blocks.1"): t.clone() for n, t in tensors.items() if "blocks.0" in n}
+    save_file(tensors, folder / "model.safetensors")
+    block = "ref_downsampler.blocks.1.dw.weight"
+    network = CmiRM(str(folder)).loaded.network
+    torch.testing.assert_close(network.state_dict()[f"scorer.{block}"], tensors["ref_downsampler.blocks.0.dw.weight"])
+
+
+def test_no_safetensors_inside(bundle_copy):
+    copy = bundle_copy("sa_mean")
+    (copy / "sa_mean" / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(UserError, match=r"Cannot read .*sa_mean/model.safetensors"):
+        CmiRM(str(copy / "sa_mean"))
+
+
+def test_broken_tokenizer(bundle_copy):
+    copy = bundle_copy("sa_mean")
+    (copy / "xlm-roberta" / "tokenizer.json").write_text(json.dumps({"version": "1.0"}))
+    with pytest.raises(UserError, match=r"Cannot read .*xlm-roberta/tokenizer.json"):
+        CmiRM(str(copy / "sa_mean"))

@@ -1,0 +1,205 @@
+"""The page as a file: what must be in it, and what must not, whatever the rows."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from report_rows import VALID, rows, source_of, write_audio
+
+from cmi_bench.reporting.html.page import write_page
+from cmi_bench.reporting.html.source import ReportSource
+
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+class Outline(HTMLParser):
+    """Elements by tag, ids, and whether every element is closed where it should be."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.elements, self.open, self.ids = [], [], []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id"]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def page_of(source, folder):
+    return write_page(source, folder)[0].read_text()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A page with everything on it, its folder, and what was written."""
+    base = tmp_path_factory.mktemp("report")
+    lines = rows()
+    write_audio(base / "data", lines)
+    (base / "data/cmi/3b.wav").unlink()
+    files = write_page(source_of(lines, root=base / "data"), base / "run")
+    return files[0].read_text(), base, files
+
+
+def test_page_and_plots_are_written_and_named(whole):
+    _, base, files = whole
+    assert files == [base / "run/report.html", base / "run/plots"]
+    assert {path.name for path in files[1].iterdir()} == {
+        "scores-pam-musicality.png",
+        "scores-pam-alignment.png",
+        "margins-cmi-pref-musicality.png",
+        "margins-cmi-pref-alignment.png",
+        "groups-cmi-pref-musicality.png",
+        "groups-cmi-pref-alignment.png",
+        "distribution-musicality.png",
+        "distribution-alignment.png",
+    }
+
+
+def test_it_needs_nothing_but_itself_and_audio_files_beside_it(whole):
+    outline = Outline(whole[0])
+    assert not [name for name in ("img", "iframe", "object", "embed") if outline.all(name)]
+    assert [attributes["href"] for attributes in outline.all("link")] == ["data:,"]
+    assert not [one for one in outline.all("script") if "src" in one]
+    assert not re.search(r"@import|url\((?!#)", whole[0])
+    addresses = {
+        value for _, attributes in outline.elements for value in attributes.values() if value and "//" in value
+    }
+    assert addresses == {"http://www.w3.org/2000/svg"}  # a name, not a place
+
+
+def test_it_is_sound_and_can_be_read_by_those_who_do_not_see(whole):
+    outline = Outline(whole[0])
+    assert len(set(outline.ids)) == len(outline.ids)
+    anchors = {one["href"].removeprefix("#") for one in outline.all("a")}
+    assert anchors <= set(outline.ids)
+    assert len(outline.all("h1")) == 1
+    plots = outline.all("svg")
+    assert len(plots) == 8
+    assert all(one["role"] == "img" and len(one["aria-label"]) > 20 for one in plots)
+    assert all(one["aria-label"] for one in outline.all("audio"))
+    scrolling = [attributes for _, attributes in outline.elements if attributes.get("class") == "scroll"]
+    assert scrolling and all(one["tabindex"] == "0" and one["aria-label"] for one in scrolling)
+    assert all(one.get("scope") in {"row", "col"} for one in outline.all("th"))
+
+
+def test_what_rows_say_is_text_never_markup(whole):
+    page = whole[0]
+    assert "&lt;b&gt;prompt &amp; " in page
+    assert "<b>" not in page
+    assert "my &lt;model&gt;" in page
+    assert "la la\n&lt;/script&gt;" in page
+    assert page.count("</script>") == 1
+
+
+def test_numbers_with_intervals_margins_and_mistakes_are_there(whole):
+    page = whole[0]
+    source = source_of(rows())
+    pam = source.evaluation.summary[0]
+    assert f"{pam.metrics['SRCC']:.3f}" in page
+    assert re.search(r"β = [\d.]+ \[−?[\d.]+, [\d.]+\] per\s+point of score; ECE 0\.\d{3} over 2 bins; chance", page)
+    assert "annotator&#39;s confidence was" in page or "annotator's confidence was" in page
+    assert "preferred by the model" in page
+    assert "mean opinion score" in page
+    assert "Not asked for in this run" in page  # durations
+    assert "There is no metadata.json beside these results." in page
+
+
+def test_players_are_relative_and_a_missing_file_is_said(whole):
+    outline = Outline(whole[0])
+    links = {one["src"] for one in outline.all("audio")}
+    assert links
+    assert all(link.startswith("../data/") for link in links)
+    assert any("%23a.wav" in link for link in links)
+    assert "No player: cmi/3b.wav not found under data.root." in whole[0] or "cmi/3b.wav" not in whole[0]
+
+
+def test_without_audio_every_clip_says_so(tmp_path):
+    page = page_of(source_of([PAIR | {"predicted_musicality": -1.0}], root=tmp_path / "nowhere"), tmp_path)
+    assert not Outline(page).all("audio")
+    assert page.count("not found under data.root") == 2
+
+
+def test_the_same_evaluation_gives_the_same_bytes(whole, tmp_path):
+    source = source_of(rows(), root=whole[1] / "data")
+    (whole[1] / "again").mkdir()
+    files = write_page(source, whole[1] / "again")
+    assert files[0].read_text() == whole[0]
+    for path in files[1].iterdir():
+        assert path.read_bytes() == (whole[2][1] / path.name).read_bytes()
+
+
+def test_what_the_metadata_say_is_shown(tmp_path):
+    base = source_of([PAIR])
+    metadata = {
+        "argv": ["run.py", "model=a b"],
+        "started": "2026-01-02T03:04:05+00:00",
+        "config": {"data": {"name": "mini"}, "subset": {"name": "pam"}, "max_dur": 30.0},
+        "git": {"commit": "abc123", "dirty": False},
+        "versions": {"scipy": "1.2.3"},
+        "model": "not what it should be",
+    }
+    page = page_of(ReportSource(base.evaluation, base.results, "x", (), metadata), tmp_path)
+    for text in ("on mini/pam, 2026-01-02", "python run.py &#39;model=a b&#39;", "abc123", "1.2.3", "30.0"):
+        assert text in page
+
+
+FAILED = {"inference_valid_a": False, "predicted_musicality": None, "inference_error": "boom"}
+PAM = {"source": "PAM (music)", "audio-path": "a.wav", "musicality": 3.0, "text-music alignment": 3.0} | VALID
+PAIR = VALID | {
+    "source": "Music Arena ['01-2025JULAUG']", "audio-path": "MusicArena_data/audio_files/01-2025JULAUG/a.mp3",
+    "audio2": "b.mp3", "inference_valid_b": True, "preference": "A",
+    "predicted_musicality": 1.0, "predicted_musicality_b": 0.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        [PAM],
+        [PAM | {"predicted_musicality": 0.1}] * 2,
+        [PAIR],
+        [PAIR, PAIR | {"predicted_musicality": 0.0}],
+        [PAIR | {"predicted_musicality": 0.0}] * 5,
+        [PAIR | FAILED] * 4,
+        [PAM | FAILED] * 4,
+        [PAIR | {"preference": "TIE"}] * 3,
+        [PAIR | {"preference": ""}] * 3,
+        [{"source": "else", "split": "test"}],
+    ],
+    ids=[
+        *("no row", "one unjudged clip", "two equal clips", "one pair", "a hit and a tie", "all ties"),
+        *("pairs failed", "clips failed", "label ties", "no labels", "unknown source"),
+    ],
+)
+def test_there_is_a_page_for_whatever_there_is(lines, tmp_path):
+    page = page_of(source_of(lines, by_duration=True), tmp_path)
+    Outline(page)
+    assert "nan" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL).lower().split()
+
+
+def test_infinite_numbers_of_the_compatible_protocol_are_left_out_of_the_plots(tmp_path):
+    lines = [
+        PAM | {"musicality": label, "predicted_musicality": said} for label, said in ((1, 0.1), (7, 0.3), (3, "inf"))
+    ]
+    Outline(page_of(source_of([*lines, PAIR | {"predicted_musicality": "-inf"}], protocol="compatible"), tmp_path))
+    assert (tmp_path / "plots/scores-pam-musicality.png").is_file()
+
+
+def test_without_intervals_the_page_says_so(tmp_path):
+    page = page_of(source_of([PAIR] * 3, resamples=0), tmp_path)
+    assert "no intervals (switched off)" in page

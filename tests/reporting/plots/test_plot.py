@@ -1,0 +1,64 @@
+import re
+
+import numpy as np
+import pytest
+
+from cmi_bench.evaluation.calibration import MarginBin
+from cmi_bench.evaluation.exact import Bounds
+from cmi_bench.reporting.plots.interval_rows import Section, ValueRow, interval_plot
+from cmi_bench.reporting.plots.margin_curve import margin_plot
+from cmi_bench.reporting.plots.plot import draw_plot, write_png
+from cmi_bench.reporting.plots.score_distribution import ScoreSpread, distribution_plot
+
+HEX = re.compile(r"#[0-9a-f]{6}")
+
+
+def draw_all():
+    bins = [MarginBin(9, 0.1, 0.5, 0.3, 0.6, 0.6, Bounds(0.3, 0.8)), MarginBin(9, 0.5, 2.0, 1.0, 0.9, 0.8, None)]
+    rows = [ValueRow("<3 & $x$", 0.7, Bounds(0.6, 0.8), 12), ValueRow("=3", 1.0, None, 1)]
+    scores = np.random.default_rng(0).normal(size=40)
+    return [
+        margin_plot(bins, 2.0, name="margins", alt="a"),
+        margin_plot([MarginBin(3, 0.0, 0.0, 0.0, 0.5, 0.5, None)], None, name="ties", alt="b"),
+        interval_plot([Section("level", rows)], metric="ACC", name="groups", alt="c", overall=rows[0], neutral=0.5),
+        distribution_plot([ScoreSpread("PAM", scores)], axis="score", name="one", alt="d"),
+        distribution_plot([ScoreSpread("a", scores, -scores), ScoreSpread("b", scores)], axis="s", name="t", alt="e"),
+        distribution_plot([ScoreSpread("constant", np.zeros(3))], axis="s", name="u", alt="f"),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def plots():
+    return {plot.name: plot for plot in draw_all()}
+
+
+def test_the_same_input_gives_the_same_bytes(plots):
+    assert plots == {plot.name: plot for plot in draw_all()}
+
+
+def test_a_plot_is_an_element_in_the_pages_colours_and_a_png(plots):
+    for plot in plots.values():
+        assert plot.svg.startswith("<svg ")
+        assert not HEX.search(plot.svg)
+        assert f'aria-label="{plot.alt}"' in plot.svg
+        assert plot.png.startswith(b"\x89PNG")
+
+
+def test_text_stays_text(plots):
+    assert "&lt;3 &amp; $x$</text>" in plots["groups"].svg
+
+
+def test_drawing_leaves_matplotlibs_settings_alone():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    plot = draw_plot("empty", "nothing", lambda figure: None, height=1.0)
+    assert dict(matplotlib.rcParams) == before
+    assert plot.name == "empty"
+
+
+def test_png_files_are_named_after_the_plot(plots, tmp_path):
+    plot = plots["margins"]
+    path = write_png(plot, tmp_path / "plots")
+    assert path == tmp_path / "plots/margins.png"
+    assert path.read_bytes() == plot.png

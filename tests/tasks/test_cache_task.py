@@ -1,0 +1,42 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from cmi_bench.content import content_key
+from cmi_bench.errors import UserError
+from cmi_bench.inference.embedding_cache import EmbeddingCache
+from cmi_bench.inference.score_store import ScoreStore, StoredScore
+from cmi_bench.tasks.cache import run
+
+
+def config(folder, prune_gb=None):
+    return SimpleNamespace(cache=SimpleNamespace(dir=folder and str(folder)), prune_gb=prune_gb)
+
+
+@pytest.fixture
+def filled(tmp_path):
+    cache = EmbeddingCache(tmp_path / "embeddings")
+    for i in range(3):
+        cache.put(content_key(i=i), [torch.zeros(10)])
+    ScoreStore(tmp_path / "scores/abcdef").append([StoredScore("k", 0.0, 1.0)])
+    return tmp_path
+
+
+def test_it_counts_embeddings_and_scores(filled, capsys):
+    run(config(filled), filled)
+    shown = capsys.readouterr().out
+    assert "embeddings" in shown
+    assert "scores of model abcdef" in shown
+
+
+def test_it_empties_the_embeddings_and_leaves_the_scores(filled, capsys):
+    run(config(filled, prune_gb=0), filled)
+    assert "Removed 3 embeddings" in capsys.readouterr().out
+    assert EmbeddingCache(filled / "embeddings").size().entries == 0
+    assert len(ScoreStore(filled / "scores/abcdef").read()) == 1
+
+
+def test_no_cache_is_said(tmp_path):
+    with pytest.raises(UserError, match="keeps nothing"):
+        run(config(None), tmp_path)

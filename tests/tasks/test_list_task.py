@@ -1,0 +1,45 @@
+"""`task=list` as people run it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.slow
+
+
+def test_it_lists_what_there_is_without_torch(tmp_path):
+    run = tmp_path / "runs/a"
+    run.mkdir(parents=True)
+    (run / "metadata.json").write_text(
+        json.dumps({"started": "2026-01-02T03:04:05", "status": "finished", "model": {"name": "my_model"}})
+    )
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch/__init__.py").write_text("raise ImportError('torch is not for task=list')")
+    words = ["task=list", f"run_folders=[{tmp_path}/runs]", f"hydra.run.dir={tmp_path}/out"]
+    done = subprocess.run(
+        [sys.executable, str(PROJECT / "run.py"), *words],
+        capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(tmp_path)}, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    options = {line[0]: " ".join(line[1:]) for line in lines if line and "=" in line[0]}
+    for name in ("task=benchmark", "model=signal", "subset=pam", "data=mini", "metrics=full", "+device=cpu"):
+        assert len(options[name]) > 10, name
+    assert "+device=cuda:0" in options
+    assert not [name for name in options if name.startswith(("hydra", "trainer"))]
+    assert ["MusicEval", "musiceval", "musicality", "mean", "opinion", "score"] in [line[:6] for line in lines]
+    assert "2026-01-02 03:04   finished   my_model" in done.stdout
+    assert "runs/a" in done.stdout
+    assert not (tmp_path / "out/metadata.json").exists()
+
+
+def test_without_runs_it_says_where_it_looked(tmp_path):
+    words = ["task=list", f"run_folders=[{tmp_path}/none]", f"hydra.run.dir={tmp_path}/out"]
+    done = subprocess.run([sys.executable, str(PROJECT / "run.py"), *words], capture_output=True, text=True, check=True)
+    assert f"No past runs under {tmp_path}/none." in " ".join(done.stdout.split())

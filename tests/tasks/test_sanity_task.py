@@ -1,0 +1,73 @@
+"""`task=sanity` for models whose answer is known."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from cmi_bench.config import register
+from cmi_bench.entry import checked
+from cmi_bench.errors import UserError
+
+PROJECT = Path(__file__).parents[2]
+WORDS = ("task=sanity", "+device=cpu", "tracking=none", "cache=off", "workers=0")
+
+pytestmark = pytest.mark.slow
+
+
+def sanity(folder, *words):
+    """Run the task in this process, which spares loading torch again."""
+    from cmi_bench.tasks.sanity import run
+
+    register(PROJECT)
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        run(checked(compose("config", overrides=[*WORDS, *words])), folder)
+
+
+def steps(folder):
+    with (folder / "sanity.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def trends(folder, judgement):
+    kinds = json.loads((folder / "sanity.json").read_text())["kinds"]
+    return {one["kind"]: one["rank_correlation"] for one in kinds if one["judgement"] == judgement}
+
+
+def test_the_signal_baseline_hears_damage_and_reads_the_prompt(tmp_path):
+    folder = tmp_path / "run"
+    command = [sys.executable, str(PROJECT / "run.py"), *WORDS, "model=signal", "limit=3", f"hydra.run.dir={folder}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    musicality = trends(folder, "musicality")
+    assert all(musicality[kind] < -0.8 for kind in ("silence", "noise", "added noise", "clipping", "lowpass"))
+    assert musicality["swapped prompt"] is None  # it does not look at the prompt
+    assert trends(folder, "alignment")["swapped prompt"] == pytest.approx(-1.0)
+    files = {"sanity.csv", "sanity.json", "sanity.png", "metadata.json", "config.yaml", "audio"}
+    assert files <= {path.name for path in folder.iterdir()}
+    metadata = json.loads((folder / "metadata.json").read_text())
+    assert metadata["status"] == "finished"
+    assert metadata["counts"]["failed"] == 0
+    assert metadata["config"]["task"] == "sanity"
+    assert max(map(len, done.stdout.splitlines()[:-1])) <= 80
+
+
+def test_a_constant_changes_by_zero(tmp_path, capsys):
+    sanity(tmp_path, "model=constant", "limit=2")
+    columns = ("n", "mean_change", "sd_change", "share_lower")
+    assert {tuple(line[name] for name in columns) for line in steps(tmp_path)} == {("2", "0.0", "0.0", "0.0")}
+    assert set(trends(tmp_path, "musicality").values()) == {None}
+    assert "swapped prompt" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["model=oracle"], "answers from the labels of rows"), (["model=signal", "limit=1"], "no other prompt to swap")],
+)
+def test_what_cannot_be_asked_is_said(tmp_path, words, message):
+    with pytest.raises(UserError, match=message):
+        sanity(tmp_path, *words)
