@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import soundfile
 import torch
 from rich.table import Table
@@ -26,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from cmi_bench.audio.decode import decode
 from cmi_bench.audio.decoders import decoder_versions
 from cmi_bench.audio.probe import probe
+from cmi_bench.benchmarks.music import SR, music
 from cmi_bench.data.manifest import update_manifest
 from cmi_bench.data.manifest.update import cores
 from cmi_bench.reporting.atomic import write_text_atomic
@@ -92,23 +91,12 @@ def main() -> None:
     print_view(f"Results: {OUTPUT.absolute()}")
 
 
-def music(seconds: float, sr: int = 44100) -> npt.NDArray[np.float32]:
-    """Return stereo chords over noise, float32 [samples, 2]: nothing that a codec finds easier than music."""
-    rng = np.random.default_rng(0)
-    time_axis = np.arange(int(10 * sr)) / sr
-    hertz = np.array([110, 220, 277, 330, 440])[:, None]
-    chords = np.sin(2 * np.pi * hertz * time_axis).sum(axis=0)
-    beat = np.exp(-((time_axis * 2) % 1) * 8)[:, None]
-    ten = 0.1 * chords[:, None] + 0.2 * beat * rng.standard_normal((len(time_axis), 2))
-    return np.tile(ten, (int(np.ceil(seconds / 10)), 1))[: int(seconds * sr)].astype(np.float32)
-
-
 def _long_files(folder: Path) -> Iterator[Path]:
     samples = music(LONG)
     for container in CONTAINERS:
         path = folder / f"long.{container}"
         # libsndfile's Vorbis encoder wants its samples in small helpings.
-        with soundfile.SoundFile(path, "w", 44100, 2) as file:
+        with soundfile.SoundFile(path, "w", SR, 2) as file:
             for start in range(0, len(samples), 1 << 16):
                 file.write(samples[start : start + (1 << 16)])
         yield path
@@ -149,7 +137,7 @@ class Decoded(Dataset[Tensor]):
 def _throughputs(folder: Path) -> Iterator[Throughput]:
     """Measure a run's decoding, and what the manifest looks at with and without decoding."""
     first = folder / "0.mp3"
-    soundfile.write(first, music(FILE_SECONDS), 44100)
+    soundfile.write(first, music(FILE_SECONDS), SR)
     files = [first.with_name(f"{number}.mp3") for number in range(FILES)]
     for file in files[1:]:
         os.link(first, file)
