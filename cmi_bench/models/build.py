@@ -5,14 +5,14 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cmi_bench.errors import UserError
+from cmi_bench.errors import NotFetchedError, UserError
 from cmi_bench.models.contract import RewardModel
 from cmi_bench.suggest import did_you_mean
 
 NOT_FOR_CONSTRUCTOR = frozenset({"name", "_target_", "class_path", "init_kwargs", "score_kwargs"})
 
 
-def build_model(spec: Mapping[str, Any], *, device: str, precision: str) -> RewardModel:
+def build_model(spec: Mapping[str, Any], *, device: str, precision: str, compile: bool = False) -> RewardModel:  # noqa: A002
     """Construct a reward model.
 
     The class is named by `class_path` ("module:Class", the user's own) or `_target_` ("module.Class",
@@ -23,22 +23,30 @@ def build_model(spec: Mapping[str, Any], *, device: str, precision: str) -> Rewa
         spec: The composed `model` group.
         device: Torch device, such as "cpu" or "cuda:1".
         precision: "32" or "bf16".
+        compile: Whether the model is to use torch.compile.
 
     Raises:
         UserError: The class cannot be found, does not take an argument, or does not look like a
-            reward model; or a precision was asked for that the model cannot be told.
+            reward model; or a precision, or to be compiled, was asked for that the model cannot be told.
     """
     path = spec.get("class_path") or spec["_target_"]
     build = _load(path)
     takes = inspect.signature(build).parameters
     if precision != "32" and "precision" not in takes:
         raise UserError(f"{path} computes in a precision of its own.", "Leave out precision=, or set it to 32.")
+    if compile and "compile" not in takes:
+        raise UserError(f"{path} cannot be compiled.", "Leave out compile=true.")
     options = {key: value for key, value in spec.items() if key not in NOT_FOR_CONSTRUCTOR and value is not None}
-    arguments = {"device": device} if _accepts(takes, "device") else {}
+    arguments: dict[str, Any] = {"device": device} if _accepts(takes, "device") else {}
     arguments |= {"precision": precision} if "precision" in takes else {}
+    arguments |= {"compile": True} if compile else {}
     arguments |= options | dict(spec.get("init_kwargs") or {})
     _check_arguments(path, takes, arguments)
-    return _checked_model(path, build(**arguments))
+    try:
+        return _checked_model(path, build(**arguments))
+    except NotFetchedError as error:
+        prepare = f"python run.py task=prepare model={spec.get('name')}"
+        raise UserError(error.what, f"{prepare} (with the other words of this command) gets all it needs.") from error
 
 
 def _load(path: str) -> Callable[..., Any]:

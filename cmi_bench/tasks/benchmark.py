@@ -21,14 +21,16 @@ from cmi_bench.models.build import build_model
 from cmi_bench.models.contract import RewardModel
 from cmi_bench.ranks import is_rank_zero
 from cmi_bench.reporting.atomic import write_text_atomic
+from cmi_bench.sweeps.place import sweep_place
 from cmi_bench.tasks.audio_facts import audio_facts
-from cmi_bench.tasks.recording import model_facts, recorded
+from cmi_bench.tasks.recording import facts_afterwards, model_facts, recorded
 from cmi_bench.tasks.report import evaluate_and_report
 from cmi_bench.tasks.rows import load_run_rows
 from cmi_bench.tasks.scoring import run_devices, score_as_configured
 from cmi_bench.tracking.describe import describe_run, model_label
 from cmi_bench.tracking.metadata import resolved_config, run_metadata, write_metadata
-from cmi_bench.tracking.mlflow_callback import MLflowCallback, TrackingSettings
+from cmi_bench.tracking.mlflow_callback import MLflowCallback
+from cmi_bench.tracking.mlflow_run import TrackingSettings
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +55,15 @@ def run(config: Config, folder: Path) -> None:
         scored = score_as_configured(clips, model, config, devices=devices, folder=folder, callbacks=[tracker])
         if is_rank_zero():
             metadata["seconds"] = {"wall": time.monotonic() - started}
+            metadata |= facts_afterwards(metadata, model)
             _finish(config, folder, chosen, scored, metadata=metadata, tracker=tracker)
             _prune(config)
 
 
 def _build(config: Config, devices: Devices, chosen: RowSet) -> RewardModel:
-    model = build_model(config.model, device=devices.this_process, precision=config.precision.value)
+    model = build_model(
+        config.model, device=devices.this_process, precision=config.precision.value, compile=config.compile
+    )
     if hasattr(model, "bind_rows"):  # known-answer models look at the labels
         model.bind_rows(chosen.rows)
     return model
@@ -113,6 +118,5 @@ def _in_words(metadata: Mapping[str, Any]) -> str:
 
 def _tracker(config: Config, metadata: Mapping[str, Any]) -> MLflowCallback:
     tracking = config.tracking
-    return MLflowCallback(
-        TrackingSettings(tracking.uri, tracking.experiment, tracking.artifacts), describe_run(config, metadata)
-    )
+    settings = TrackingSettings(tracking.uri, tracking.experiment, tracking.artifacts)
+    return MLflowCallback(settings, describe_run(config, metadata, sweep_place()))

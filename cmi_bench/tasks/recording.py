@@ -7,6 +7,7 @@ from typing import Any
 
 from cmi_bench.config import Config
 from cmi_bench.inference.devices import Devices
+from cmi_bench.inference.memory import peak_memory
 from cmi_bench.models.contract import RewardModel
 from cmi_bench.ranks import is_rank_zero
 from cmi_bench.tracking.describe import model_label
@@ -40,3 +41,8 @@ def model_facts(config: Config, model: RewardModel, devices: Devices) -> dict[st
         "device": f"{devices.accelerator} {devices.selected}",
         "precision": config.precision.value,
     }
+
+
+def facts_afterwards(metadata: Mapping[str, Any], model: RewardModel) -> dict[str, Any]:
+    """Return what can be said when the scores are there: peak memory, and what the model says of how it computed."""
+    return {"model": {**metadata["model"], **getattr(model, "facts", {})}, "memory": peak_memory()}

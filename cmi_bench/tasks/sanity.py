@@ -28,7 +28,7 @@ from cmi_bench.reporting.plots.ladder import ladder_plot
 from cmi_bench.reporting.plots.plot import write_png
 from cmi_bench.reporting.sanity_files import sanity_csv, sanity_json
 from cmi_bench.reporting.sanity_table import sanity_view
-from cmi_bench.tasks.recording import model_facts, recorded
+from cmi_bench.tasks.recording import facts_afterwards, model_facts, recorded
 from cmi_bench.tasks.scoring import run_devices, score_as_configured
 from cmi_bench.tracking.describe import model_label
 from cmi_bench.tracking.metadata import resolved_config, run_metadata, write_metadata
@@ -61,6 +61,7 @@ def run(config: Config, folder: Path) -> None:
             results = _measure(clips, [scored.scores[clip.clip_id] for clip in asked])
             _report(results, config, folder)
             metadata["counts"] |= scored.tally.counts
+            metadata |= facts_afterwards(metadata, model)
             metadata["seconds"] = scored.tally.seconds | {"wall": round(time.monotonic() - started, 3)}
             write_metadata(folder / "metadata.json", metadata | {"status": "finished"})
 
@@ -79,7 +80,9 @@ def _clips(config: Config, folder: Path) -> list[LadderClip]:
 
 
 def _build(config: Config, devices: Devices) -> RewardModel:
-    model = build_model(config.model, device=devices.this_process, precision=config.precision.value)
+    model = build_model(
+        config.model, device=devices.this_process, precision=config.precision.value, compile=config.compile
+    )
     if hasattr(model, "bind_rows"):
         raise UserError(
             f"model={config.model['name']} answers from the labels of rows, and these clips have none.",

@@ -3,7 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
 
+from cmi_bench.config import register
+from cmi_bench.entry import checked
 from cmi_bench.errors import UserError
 from cmi_bench.models.build import build_model
 
@@ -81,6 +84,11 @@ def test_precision_is_passed_on_or_refused():
         build("own_models:Plain", precision="bf16")
 
 
+def test_a_model_that_cannot_be_compiled_says_so():
+    with pytest.raises(UserError, match="cannot be compiled"):
+        build_model({"class_path": "own_models:Plain"}, device="cpu", precision="32", compile=True)
+
+
 @pytest.mark.parametrize(
     ("name", "spec", "says", "hint"),
     [
@@ -99,6 +107,18 @@ def test_mistakes_say_what_and_what_to_do(name, spec, says, hint):
         build(name, **spec)
     assert says in error.value.what
     assert hint in error.value.hint
+
+
+@pytest.mark.parametrize("name", ["songeval_rm", "muq_mulan", "clap", "clap_music", "audiobox"])
+def test_without_weights_or_network_one_command_helps(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    register(project=tmp_path)
+    with initialize_config_dir(str(Path(__file__).parents[2] / "conf"), version_base="1.3"):
+        config = checked(compose("config", [f"model={name}"]))
+    with pytest.raises(UserError) as error:
+        build_model(config.model, device="cpu", precision="32")
+    assert error.value.hint.startswith(f"python run.py task=prepare model={name}")
 
 
 def test_an_adapter_of_the_public_repository_runs_unchanged(tmp_path):

@@ -2,21 +2,30 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-import cmi_bench
 from cmi_bench.content import content_key
 from cmi_bench.models.cmi_rm.load import Loaded
 
 
-def files_digest(files: Iterable[Path]) -> str:
-    """Return the SHA-256 over the files' contents, whatever their names: hexadecimal.
+def part_digests(loaded: Loaded) -> dict[str, str]:
+    """Return for each part of the network the SHA-256 over its tensors, configuration and tokenizer: hexadecimal.
 
-    Reads all of them: some seconds for the released checkpoint.
+    Reads all weights, some seconds for the released checkpoint. The names of files and the tensors that are not
+    used do not matter.
     """
+    return {
+        part: content_key(weights=tensors_digest(tensors), files=files_digest(loaded.files[part]))
+        for part, tensors in loaded.states.items()
+    }
+
+
+def files_digest(files: Iterable[Path]) -> str:
+    """Return the SHA-256 over the files' contents, whatever their names: hexadecimal."""
     whole = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:
@@ -26,24 +35,14 @@ def files_digest(files: Iterable[Path]) -> str:
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     """Return the SHA-256 over tensors by name, whatever file they came from: hexadecimal."""
+    names = sorted(tensors)
     whole = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().contiguous()
-        whole.update(f"{name} {list(tensor.shape)} {tensor.dtype}".encode())
-        # As bytes, since NumPy knows no bfloat16; the shape of a scalar has no last dimension to view.
-        whole.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    with ThreadPoolExecutor() as pool:  # hashing lets the other threads run
+        for name, content in zip(names, pool.map(_content_digest, [tensors[name] for name in names]), strict=True):
+            whole.update(f"{name} {list(tensors[name].shape)} {tensors[name].dtype}".encode() + content)
     return whole.hexdigest()
 
 
-def encoder_identity(loaded: Loaded, tower: str, precision: str) -> str:
-    """Return what settles the embeddings of the "audio" or the "text" tower.
-
-    Checkpoints that were trained on the same frozen encoder agree in it.
-    """
-    return content_key(
-        encoder=f"cmi_rm {tower}",
-        weights=tensors_digest(loaded.encoder_states[tower]),
-        files=files_digest(loaded.encoder_files[tower]),
-        precision=precision,
-        code=cmi_bench.__version__,
-    )
+def _content_digest(tensor: Tensor) -> bytes:
+    # As bytes, since NumPy knows no bfloat16; the shape of a scalar has no last dimension to view.
+    return hashlib.sha256(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data).digest()

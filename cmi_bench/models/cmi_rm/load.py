@@ -26,12 +26,10 @@ class Loaded:
     tokenizer: TextTokenizer
     sr: int
     """Hz."""
-    files: tuple[Path, ...]
-    """Whatever makes the scores what they are: weights, configurations, tokenizer."""
-    encoder_states: Mapping[str, Mapping[str, Tensor]]
-    """Tensors of "audio" and "text" tower as they were loaded, whatever is made of the network afterwards."""
-    encoder_files: Mapping[str, tuple[Path, ...]]
-    """What else decides over the encoders' numbers: configurations, tokenizer."""
+    states: Mapping[str, Mapping[str, Tensor]]
+    """Tensors of the parts "audio", "text" and "scorer" as they were loaded, whatever is made of the network later."""
+    files: Mapping[str, tuple[Path, ...]]
+    """What else decides over the parts' numbers: configurations, tokenizer."""
 
 
 def load_cmi_rm(checkpoint: CheckpointFiles) -> Loaded:
@@ -47,19 +45,22 @@ def load_cmi_rm(checkpoint: CheckpointFiles) -> Loaded:
     # No memory is set aside for the weights: they are mapped from their files.
     with torch.device("meta"):
         network = Network(reward, mulan, read_muq_config(muq_file), xlmr / ENCODER_CONFIG)
-    weights = load_weights(
+    load_weights(
         network,
         checkpoint.weights,
         find_base=lambda: _folder(reward.mulan_name, reward.file, WEIGHTS) / WEIGHTS,
     )
-    text_files = (mulan.file, xlmr / ENCODER_CONFIG, xlmr / TOKENIZER)
+    parts = {"audio": network.audio_tower, "text": network.text_tower, "scorer": network.scorer}
     return Loaded(
         network=network.eval(),
         tokenizer=TextTokenizer(xlmr / TOKENIZER, mulan.max_seq_len),
         sr=reward.sr,
-        files=(*weights, reward.file, muq_file, *text_files),
-        encoder_states={"audio": network.audio_tower.state_dict(), "text": network.text_tower.state_dict()},
-        encoder_files={"audio": (mulan.file, muq_file), "text": text_files},
+        states={name: part.state_dict() for name, part in parts.items()},
+        files={
+            "audio": (mulan.file, muq_file),
+            "text": (mulan.file, xlmr / ENCODER_CONFIG, xlmr / TOKENIZER),
+            "scorer": (reward.file,),
+        },
     )
 
 

@@ -1,5 +1,6 @@
 """CMI-RM behind the benchmark's contract."""
 
+import logging
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, get_args
@@ -14,9 +15,10 @@ from cmi_bench.audio.decode import AudioError
 from cmi_bench.content import content_key
 from cmi_bench.errors import UserError
 from cmi_bench.models.cmi_rm.chunks import CHUNK_SECONDS, Mode, too_short, windows_of
+from cmi_bench.models.cmi_rm.fast.choose import choices
 from cmi_bench.models.cmi_rm.fast.parts import FastParts
 from cmi_bench.models.cmi_rm.fast.transfer import to_device
-from cmi_bench.models.cmi_rm.identity import encoder_identity, files_digest
+from cmi_bench.models.cmi_rm.identity import part_digests
 from cmi_bench.models.cmi_rm.listen import Heard, listen, samples_digest
 from cmi_bench.models.cmi_rm.load import load_cmi_rm
 from cmi_bench.models.cmi_rm.precision import arithmetic, checked_precision, warn_if_slow
@@ -25,6 +27,8 @@ from cmi_bench.models.cmi_rm.sequences import batches_of, equal_batches_of
 from cmi_bench.models.contract import AudioInput, AudioView, BenchmarkBatchInput, BenchmarkModelABC, EmbeddedInput
 from cmi_bench.models.hub import find_checkpoint
 from cmi_bench.suggest import did_you_mean
+
+log = logging.getLogger(__name__)
 
 RELEASED = "HaiwenXia/CMI-RM"
 """Hub id of the published checkpoint."""
@@ -49,6 +53,7 @@ class CmiRM(BenchmarkModelABC):
         precision: str = "32",
         mode: Mode = "final",
         dur_step: float | None = None,
+        compile: bool = False,  # noqa: A002
     ) -> None:
         """Load the model.
 
@@ -60,6 +65,7 @@ class CmiRM(BenchmarkModelABC):
             mode: "final" encodes the first `max_dur` seconds in chunks of 30 s and scores once; "standard"
                 scores windows of `max_dur` seconds and averages.
             dur_step: Seconds between windows in mode "standard"; None scores the first window only.
+            compile: Compile the audio tower with torch.compile, for CUDA.
 
         Raises:
             UserError: A file is missing or does not fit, or an option is not understood.
@@ -75,6 +81,7 @@ class CmiRM(BenchmarkModelABC):
         # Windows move over the whole clip, of which a caller would decode max_dur seconds.
         self.audio_input: AudioInput = "waveform" if dur_step is None else "path"
         self.precision = checked_precision(precision)
+        self.compile = compile
         self.loaded = load_cmi_rm(find_checkpoint(checkpoint or RELEASED, config))
         self.to(device)
 
@@ -82,7 +89,9 @@ class CmiRM(BenchmarkModelABC):
         """Move the network to a torch device."""
         self.device = torch.device(device)
         warn_if_slow(self.precision, self.device)
-        self.parts = FastParts(self.loaded.network, self.device, self.precision)
+        if self.compile and self.device.type == "cpu":
+            log.warning("compile=true makes nothing faster on the CPU.")
+        self.parts = FastParts(self.loaded.network, self.device, self.precision, compile=self.compile)
         return self
 
     @property
@@ -91,31 +100,54 @@ class CmiRM(BenchmarkModelABC):
         return self.loaded.sr
 
     @cached_property
+    def _digests(self) -> dict[str, str]:
+        return part_digests(self.loaded)
+
+    @property
+    def _arithmetic(self) -> str:
+        """What decides over rounding that can be told from a score."""
+        return f"{self.precision}, compiled" if self.compile else self.precision
+
+    @property
     def digest(self) -> str:
         """SHA-256 over weights, configurations and tokenizer: hexadecimal. Reads all of the weights, once."""
-        return files_digest(self.loaded.files)
+        return content_key(**self._digests)
 
-    @cached_property
+    @property
     def identity(self) -> str:
         """What settles a score besides the clip and `max_dur`; see `models.contract.EmbeddingModel`."""
         return content_key(
             model="cmi_rm",
-            files=self.digest,
-            precision=self.precision,
+            weights=self.digest,
+            arithmetic=self._arithmetic,
             mode=self.mode,
             dur_step=self.dur_step,
             code=cmi_bench.__version__,
         )
 
-    @cached_property
+    @property
     def audio_identity(self) -> str:
         """What settles an audio embedding besides the audio and its view."""
-        return encoder_identity(self.loaded, "audio", self.precision)
+        return self._encoder_identity("audio")
 
-    @cached_property
+    @property
     def text_identity(self) -> str:
         """What settles a text embedding besides the text."""
-        return encoder_identity(self.loaded, "text", self.precision)
+        return self._encoder_identity("text")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is worth writing down of how this process computed."""
+        return {"compiled": self.compile, "ways": choices()}
+
+    def _encoder_identity(self, part: str) -> str:
+        """Checkpoints that were trained on the same frozen encoder agree in it."""
+        return content_key(
+            encoder=f"cmi_rm {part}",
+            weights=self._digests[part],
+            arithmetic=self._arithmetic,
+            code=cmi_bench.__version__,
+        )
 
     def audio_view(self, max_dur: float, *, is_reference: bool) -> AudioView:
         """Return how a clip, or a reference, is listened to under `max_dur` seconds."""

@@ -9,8 +9,8 @@ from cmi_bench.models.cmi_rm.fast.convolution import Stride, fast_conv
 from cmi_bench.models.cmi_rm.fast.fold import fold
 from cmi_bench.models.cmi_rm.fast.linear import fast_linear
 
-STRIP = 2048
-"""Pixels of the output, time by mel, that a processor computes at once: some 10 MB of values."""
+STRIP = 4096
+"""Pixels of the output, time by mel, that a processor computes at once: some 20 MB of values."""
 
 EXAMPLE_FRAMES = 18
 """Frames that convolutions are measured with."""

@@ -5,6 +5,7 @@ from functools import cached_property
 import torch
 
 from cmi_bench.models.cmi_rm.audio_tower import AudioTower
+from cmi_bench.models.cmi_rm.fast.memory import keep_freed_memory
 from cmi_bench.models.cmi_rm.fast.prepare import prepare
 from cmi_bench.models.cmi_rm.network import Network
 from cmi_bench.models.cmi_rm.precision import Precision
@@ -24,13 +25,17 @@ class FastParts:
         self._device = device
         self._precision = precision
         self._compile = compile
+        if device.type == "cpu":
+            keep_freed_memory()
 
     @cached_property
     def audio_tower(self) -> AudioTower:
         """Waveform chunks to frames."""
         tower = prepare(self._network.audio_tower, self._device, self._precision)
         if self._compile:
-            tower.compile(dynamic=True)
+            # Not all of it: mel and convolutions are a handful of the library's own kernels, and slow to compile.
+            tower.muq.conformer.compile(dynamic=True)
+            tower.transformer.compile(dynamic=True)
         return tower
 
     @cached_property
