@@ -16,3 +16,11 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return f"{self.what}\n  -> {self.hint}" if self.hint else self.what
+
+
+class RunError(UserError):
+    """A failure that is no single clip's fault: it ends the run, whatever `on_error` says."""
+
+
+class NotFetchedError(UserError):
+    """A model's files are neither on this machine nor to be had at the moment; `task=prepare` gets them."""

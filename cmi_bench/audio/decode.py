@@ -9,9 +9,9 @@ from torchaudio.transforms import Resample
 
 from cmi_bench.audio.errors import AudioError
 from cmi_bench.audio.read import read_audio
-from cmi_bench.audio.samples import Start
+from cmi_bench.audio.samples import Samples, Start
 
-__all__ = ["AudioError", "decode", "resample"]
+__all__ = ["AudioError", "decode", "heard", "resample"]
 
 RESAMPLER_CONTEXT = 4096
 """Source samples read past the crop, so that the resampler's filter sees what it would see in the whole file."""
@@ -53,8 +53,23 @@ def decode(path: str | Path, sr: int, max_dur: float | None = None) -> Tensor:
     Raises:
         AudioError: The file is missing, unreadable, or holds no samples, or some that are no numbers.
     """
-    read = read_audio(Path(path), Start(max_dur, context=RESAMPLER_CONTEXT))
-    waveform = resample(torch.from_numpy(read.mono()), read.sr, sr)
+    start = Start(max_dur, context=RESAMPLER_CONTEXT)
+    return heard(read_audio(Path(path), start), sr, max_dur, name=str(path))
+
+
+def heard(samples: Samples, sr: int, max_dur: float | None = None, *, name: str) -> Tensor:
+    """Return decoded audio as a model hears it; see `decode`.
+
+    Args:
+        samples: At least `Start(max_dur, context=RESAMPLER_CONTEXT)` of it, where there is so much.
+        sr: Sampling rate wanted, Hz.
+        max_dur: Seconds kept from the start; None keeps all.
+        name: What to call it in messages.
+
+    Raises:
+        AudioError: It holds samples that are no numbers.
+    """
+    waveform = resample(torch.from_numpy(samples.mono()), samples.sr, sr)
     if not torch.isfinite(waveform).all():
-        raise AudioError(f"{path} holds samples that are no numbers (NaN or infinite).", "Get or make it again.")
+        raise AudioError(f"{name} holds samples that are no numbers (NaN or infinite).", "Get or make it again.")
     return waveform if max_dur is None else waveform[: int(max_dur * sr)]

@@ -6,7 +6,7 @@ unchanged: a class with a property `sr` and a method `score_batch`. Inheriting f
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 AudioInput = Literal["path", "waveform"]
 """What a model is handed as `audio`: a file path, or the decoded mono waveform at the model's `sr`."""
+
+UnusedInput = Literal["text", "lyrics", "ref_audio"]
+"""A field of `BenchmarkBatchInput` that a model's scores do not depend on."""
 
 ALIGNMENT_COLUMN = 0
 MUSICALITY_COLUMN = 1
@@ -54,8 +57,10 @@ class BenchmarkBatchInput:
 class RewardModel(Protocol):
     """What the benchmark needs of a model.
 
-    A model may also have a class attribute `audio_input` ("path", the default, or "waveform": then
-    the benchmark decodes in its own workers), and `to(device)`.
+    A model may also have an attribute `audio_input` ("path", the default, or "waveform": then the
+    benchmark decodes in its own workers), an attribute `unused_inputs` (the set of `UnusedInput` that
+    its scores do not depend on: it is not given them, and clips that differ in nothing else are scored
+    once), an attribute `facts` (plain values, read after scoring, for `metadata.json`), and `to(device)`.
     """
 
     @property
@@ -75,7 +80,26 @@ class RewardModel(Protocol):
         Returns:
             Array [N, 2], column 0 alignment, column 1 musicality; NaN in a column means that the
             model does not judge it.
+
+        Raises:
+            SomeFailedError: Clips of the batch cannot be scored, and it is known which. After any other
+                exception the benchmark asks again, in halves, until it has found them.
         """
+
+
+class SomeFailedError(Exception):
+    """Some clips of a batch could not be scored; the others were, and need not be asked for again."""
+
+    def __init__(self, scores: npt.NDArray[np.floating[Any]], reasons: Mapping[int, str]) -> None:
+        """Say which.
+
+        Args:
+            scores: As `score_batch` returns them; the rows of the clips that failed are not looked at.
+            reasons: Why a clip failed, by its place in the batch.
+        """
+        super().__init__("; ".join(f"clip {place}: {reason}" for place, reason in reasons.items()))
+        self.scores = scores
+        self.reasons = reasons
 
 
 class AudioView(NamedTuple):

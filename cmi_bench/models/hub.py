@@ -1,6 +1,5 @@
 """Find a model's files: on disk, or on the Hugging Face hub and in its cache."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,13 +11,16 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined] # of HTTPErro
     HFValidationError,
     HTTPError,
     RepositoryNotFoundError,
+    RevisionNotFoundError,
 )
 
-from cmi_bench.errors import UserError
+from cmi_bench.errors import NotFetchedError, UserError
+from cmi_bench.models.hub_name import parse_hub_name, split_hub_name
 
 WEIGHTS = "model.safetensors"
+EITHER_WEIGHTS = (WEIGHTS, "pytorch_model.bin")
+"""The names that weights on the hub have: MuQ-MuLan and some CLAPs were released under the second only."""
 CONFIG = "config.yaml"
-HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 NO_LOGIN, NO_ACCESS = 401, 403
 
 
@@ -27,6 +29,49 @@ class CheckpointFiles(NamedTuple):
 
     weights: Path
     config: Path
+
+
+class ModelFolder(NamedTuple):
+    """A model's folder, and which of the files in it holds the weights."""
+
+    folder: Path
+    weights: Path
+
+
+def find_model(checkpoint: str, files: Sequence[str], *, weights: Sequence[str] = (WEIGHTS,)) -> ModelFolder:
+    """Find the folder of a model whose files lie beside its weights.
+
+    Args:
+        checkpoint: A folder, the weights' file in it, or a hub id, which is downloaded unless it is in the hub's cache.
+        files: Names of the other files that must be in it.
+        weights: Names that the weights may have; the first that is there counts.
+
+    Raises:
+        UserError: As for `find_checkpoint`.
+    """
+    path = Path(checkpoint).expanduser()
+    if path.is_file() and path.name in weights:
+        path, weights = path.parent, [path.name]
+    if path.is_dir():
+        for file in files:
+            _in_folder(path, file)
+        found = next((name for name in weights if (path / name).is_file()), weights[0])
+        return ModelFolder(path, _in_folder(path, found))
+    if path.is_file() or not is_hub_id(checkpoint):
+        raise UserError(f"There is no model {checkpoint}.", f"Give a folder with {weights[0]}, or a hub id.")
+    return _find_on_hub(checkpoint, files, weights)
+
+
+def _find_on_hub(repo: str, files: Sequence[str], weights: Sequence[str]) -> ModelFolder:
+    otherwise = "give a folder that holds the files"
+    fetch = _fetch(repo, ()) if len(weights) > 1 else None  # which of the names it has is not known here
+    for name in weights[:-1]:
+        folder = _snapshot(repo, [*files, name], otherwise=otherwise, fetch=fetch)
+        if (folder / name).is_file():
+            weights = [name]
+            break
+    folder = download(repo, [*files, weights[-1]], otherwise=otherwise, fetch=fetch)
+    return ModelFolder(folder, folder / weights[-1])
 
 
 def find_checkpoint(checkpoint: str, config: str | None = None) -> CheckpointFiles:
@@ -46,7 +91,7 @@ def find_checkpoint(checkpoint: str, config: str | None = None) -> CheckpointFil
         weights = path
     elif path.is_dir():
         weights = _in_folder(path, WEIGHTS)
-    elif _may_be_hub_id(checkpoint):
+    elif is_hub_id(checkpoint):
         files = [WEIGHTS] if config else [WEIGHTS, CONFIG]
         weights = download(checkpoint, files, otherwise="give a folder that holds the files") / WEIGHTS
     else:
@@ -67,70 +112,99 @@ def find_folder(name: str, files: Sequence[str], *, named_in: Path) -> Path:
     Raises:
         UserError: As for `find_checkpoint`.
     """
-    for folder in (Path(name).expanduser(), named_in.parent.parent / name):
-        if folder.is_dir():
-            for file in files:
-                _in_folder(folder, file)
-            return folder
-    if not _may_be_hub_id(name):
-        raise UserError(f"{named_in} names {name}, but there is no such folder.", "Mend the name, or put it there.")
+    folder = _folder_here(name, named_in)
+    if folder is not None:
+        for file in files:
+            _in_folder(folder, file)
+        return folder
     return download(name, files, otherwise=f"put them into a folder {name} beside the one of {named_in}")
 
 
-def download(repo: str, files: Sequence[str], *, otherwise: str) -> Path:
+def find_weights(name: str, *, named_in: Path) -> Path:
+    """Find the weights, in either form, of a model that another model's configuration names; see `find_folder`."""
+    folder = _folder_here(name, named_in)
+    return find_model(name if folder is None else str(folder), [], weights=EITHER_WEIGHTS).weights
+
+
+def _folder_here(name: str, named_in: Path) -> Path | None:
+    """Return the folder that a configuration names; None where it is a hub id."""
+    for folder in (Path(name).expanduser(), named_in.parent.parent / name):
+        if folder.is_dir():
+            return folder
+    if not is_hub_id(name):
+        raise UserError(f"{named_in} names {name}, but there is no such folder.", "Mend the name, or put it there.")
+    return None
+
+
+def download(repo: str, files: Sequence[str], *, otherwise: str, fetch: str | None = None) -> Path:
     """Return the folder in the hub's cache that holds files of a repository, fetching what is not there.
 
     Args:
-        repo: Hub id, such as "HaiwenXia/CMI-RM".
+        repo: Hub id, such as "HaiwenXia/CMI-RM", or "HaiwenXia/CMI-RM@revision".
         files: What must be there.
         otherwise: What else the user can do, for the hint.
+        fetch: The command that does the same by hand, for the hint; None for the plain one.
 
     Raises:
         UserError: The hub cannot be reached, does not know the repository, or wants a login.
     """
-    fetch = f"hf download {repo} {' '.join(files)}"
+    folder = _snapshot(repo, files, otherwise=otherwise, fetch=fetch)
+    missing = [file for file in files if not (folder / file).is_file()]
+    if missing:
+        raise NotFetchedError(
+            f"{repo}, or its copy in {folder}, has no {' and no '.join(missing)}.",
+            f"Where there is a network: {fetch or _fetch(repo, files)}; or {otherwise}.",
+        )
+    return folder
+
+
+def _snapshot(repo: str, files: Sequence[str], *, otherwise: str, fetch: str | None) -> Path:
+    """Return the folder in the hub's cache, with those of the files that the repository has."""
+    name, revision = split_hub_name(repo)
     try:
-        folder = Path(snapshot_download(repo, allow_patterns=list(files)))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(files)))
     except HFValidationError as error:
         raise UserError(
             f"There is no {repo} here, and the hub knows no such name.", f"Mend it, or {otherwise}."
         ) from error
     except (HTTPError, OSError) as error:
-        what, hint = _explain(error, repo, fetch)
-        raise UserError(what, f"{hint}; or {otherwise}.") from error
-    missing = [file for file in files if not (folder / file).is_file()]
-    if missing:
-        raise UserError(
-            f"{repo}, or its copy in {folder}, has no {' and no '.join(missing)}.",
-            f"Where there is a network: {fetch}; or {otherwise}.",
-        )
-    return folder
+        raise _explained(error, repo, fetch or _fetch(repo, files), otherwise=otherwise) from error
 
 
-def _explain(error: Exception, repo: str, fetch: str) -> tuple[str, str]:
-    """Return what is wrong and what helps."""
+def _fetch(repo: str, files: Sequence[str]) -> str:
+    name, revision = split_hub_name(repo)
+    return " ".join(["hf download", name, *(["--revision", revision] if revision else []), *files])
+
+
+def _explained(error: Exception, repo: str, fetch: str, *, otherwise: str) -> UserError:
+    """Return the error that says what is wrong and what helps."""
     # Behind the client's "not in the cache either" is why it looked there.
     cause = error if isinstance(error, HfHubHTTPError) else error.__cause__
     status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
     if isinstance(cause, GatedRepoError) or status == NO_ACCESS:
-        return (
+        page = f"https://huggingface.co/{split_hub_name(repo).repo}"
+        return UserError(
             f"The hub gives {repo} only to accounts that have been granted access.",
-            f"Ask for it at https://huggingface.co/{repo}, then: hf auth login, then: {fetch}",
+            f"Ask for it at {page}, then: hf auth login, then: {fetch}; or {otherwise}.",
         )
+    if isinstance(cause, RevisionNotFoundError):
+        name, revision = split_hub_name(repo)
+        return UserError(f"{name} has no revision {revision}.", f"Mend the part after the @, or {otherwise}.")
     if isinstance(cause, RepositoryNotFoundError) or status == NO_LOGIN:
-        return (
+        return UserError(
             f"There is no {repo} here, and none on the hub that this login may see.",
-            "Mend the name, or if it is a private repository: hf auth login",
+            f"Mend the name, or if it is a private repository: hf auth login; or {otherwise}.",
         )
     reason = str(error).partition("\n")[0]
-    return (
+    return NotFetchedError(
         f"{repo} is not in the hub's cache and cannot be fetched: {reason}",
-        f"Where there is a network: {fetch}",
+        f"Where there is a network: {fetch}; or {otherwise}.",
     )
 
 
-def _may_be_hub_id(name: str) -> bool:
-    return HUB_ID.fullmatch(name) is not None and not name.endswith(".safetensors")
+def is_hub_id(name: str) -> bool:
+    """Tell whether a name has the form of a hub id, with or without a revision ("owner/name@revision")."""
+    return parse_hub_name(name) is not None and not name.endswith(".safetensors")
 
 
 def _in_folder(folder: Path, file: str) -> Path:

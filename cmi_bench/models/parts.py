@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import yaml
 
 from cmi_bench.errors import UserError
-from cmi_bench.models.hub import CONFIG, WEIGHTS
+from cmi_bench.models.hub import CONFIG, EITHER_WEIGHTS, WEIGHTS, is_hub_id
 
 ENCODER_CONFIG = "config.json"
+PREPROCESSOR = "preprocessor_config.json"
 TOKENIZER = "tokenizer.json"
 ENCODERS = ("audio_module.", "text_module.")
 """CMI-RM's prefixes of tensors that MuQ-MuLan has as well."""
@@ -22,6 +23,8 @@ class Part(NamedTuple):
 
     repo: str
     files: tuple[str, ...]
+    or_else: str | None = None
+    """What the last of the files is called in repositories that do not have it."""
 
 
 Look = Callable[[str, str], Path | None]
@@ -73,13 +76,39 @@ def _given_config(spec: Mapping[str, Any], checkpoint: Path) -> Path | None:
 
 
 def _mulan_parts(config: Path, look: Look, *, lacks_encoders: bool) -> list[Part]:
-    files = (ENCODER_CONFIG, WEIGHTS) if lacks_encoders else (ENCODER_CONFIG,)
-    mulan = _named(_name(config, "model", "model_name"), config, look, files)
+    weights, or_else = EITHER_WEIGHTS if lacks_encoders else (None, None)
+    files = (ENCODER_CONFIG, weights) if weights else (ENCODER_CONFIG,)
+    mulan = _named(_name(config, "model", "model_name"), config, look, files, or_else)
     if mulan.config is None:
         return mulan.parts
-    muq = _named(_name(mulan.config, "audio_model", "name"), mulan.config, look, (ENCODER_CONFIG,))
-    xlmr = _named(_name(mulan.config, "text_model", "name"), mulan.config, look, (ENCODER_CONFIG, TOKENIZER))
-    return mulan.parts + muq.parts + xlmr.parts
+    return mulan.parts + _tower_parts(mulan.config, look)
+
+
+def _tower_parts(mulan: Path, look: Look) -> list[Part]:
+    muq = _named(_name(mulan, "audio_model", "name"), mulan, look, (ENCODER_CONFIG,))
+    xlmr = _named(_name(mulan, "text_model", "name"), mulan, look, (ENCODER_CONFIG, TOKENIZER))
+    return muq.parts + xlmr.parts
+
+
+def muq_mulan_parts(spec: Mapping[str, Any], look: Look) -> list[Part]:
+    """MuQ-MuLan: all of it, and the configurations of MuQ and XLM-RoBERTa behind it."""
+    mulan = _top(spec, "checkpoint", look, (ENCODER_CONFIG,))
+    return mulan.parts if mulan.config is None else mulan.parts + _tower_parts(mulan.config, look)
+
+
+def songeval_parts(spec: Mapping[str, Any], look: Look) -> list[Part]:
+    """SongEval: MuQ; its own weights are not on the hub."""
+    return _top(spec, "muq", look, (ENCODER_CONFIG,)).parts
+
+
+def clap_parts(spec: Mapping[str, Any], look: Look) -> list[Part]:
+    """CLAP: its weights, and what prepares its inputs."""
+    return _top(spec, "checkpoint", look, (ENCODER_CONFIG, PREPROCESSOR, TOKENIZER)).parts
+
+
+def audiobox_parts(spec: Mapping[str, Any], look: Look) -> list[Part]:
+    """Audiobox Aesthetics: its weights and sizes."""
+    return _top(spec, "checkpoint", look, (ENCODER_CONFIG,)).parts
 
 
 class _Named(NamedTuple):
@@ -91,11 +120,22 @@ class _Named(NamedTuple):
     """Its own configuration, if it is here."""
 
 
-def _named(name: str, named_in: Path, look: Look, files: tuple[str, ...]) -> _Named:
+def _named(name: str, named_in: Path, look: Look, files: tuple[str, ...], or_else: str | None = None) -> _Named:
     for folder in (Path(name).expanduser(), named_in.parent.parent / name):
         if folder.is_dir():
             return _Named([], folder / ENCODER_CONFIG)
-    return _Named([Part(name, files)], look(name, ENCODER_CONFIG))
+    return _Named([Part(name, files, or_else)], look(name, ENCODER_CONFIG))
+
+
+def _top(spec: Mapping[str, Any], key: str, look: Look, files: tuple[str, ...]) -> _Named:
+    """Return what the name of a model in its `model` group stands for: these files and its weights."""
+    path = Path(str(spec[key])).expanduser()
+    if path.exists():
+        return _Named([], (path if path.is_dir() else path.parent) / ENCODER_CONFIG)
+    if not is_hub_id(str(spec[key])):  # a path that is not there: whoever builds the model says so
+        return _Named([], None)
+    wanted, or_else = EITHER_WEIGHTS
+    return _Named([Part(str(spec[key]), (*files, wanted), or_else)], look(str(spec[key]), ENCODER_CONFIG))
 
 
 def _name(file: Path, section: str, key: str) -> str:
@@ -137,14 +177,31 @@ class PartFile(NamedTuple):
 
     repo: str
     file: str
+    or_else: str | None = None
+    """What it is called where the repository has no such file."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that it may have, the likeliest first."""
+        return (self.file,) if self.or_else is None else (self.file, self.or_else)
 
 
 def files_of(parts: Iterable[Part]) -> list[PartFile]:
     """Return the files of all parts, each once."""
-    return list(dict.fromkeys(PartFile(part.repo, file) for part in parts for file in part.files))
+    return list(
+        dict.fromkeys(
+            PartFile(part.repo, file, part.or_else if file == part.files[-1] else None)
+            for part in parts
+            for file in part.files
+        )
+    )
 
 
 _PARTS: dict[str, Callable[[Mapping[str, Any], Look], list[Part]]] = {
+    "cmi_bench.models.audiobox.Audiobox": audiobox_parts,
+    "cmi_bench.models.clap.Clap": clap_parts,
     "cmi_bench.models.cmi_rm.CmiRM": cmi_rm_parts,
+    "cmi_bench.models.muq_mulan.MuQMuLan": muq_mulan_parts,
+    "cmi_bench.models.songeval.SongEvalRM": songeval_parts,
 }
 """By the model's `_target_`; models that are not here need nothing from the hub, or get it themselves."""

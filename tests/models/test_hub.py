@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import huggingface_hub.constants
 import pytest
 
-from cmi_bench.errors import UserError
-from cmi_bench.models.hub import find_checkpoint, find_folder
+from cmi_bench.errors import NotFetchedError, UserError
+from cmi_bench.models.hub import find_checkpoint, find_folder, find_model, is_hub_id
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 FILES = {"model.safetensors": b"weights", "config.yaml": b"model: {}\n", "config.json": b"{}", "README.md": b"much"}
@@ -25,9 +25,11 @@ class Hub:
     """Status and error code of every file, as for a gated repository."""
     refuse_all: tuple[int, str] | None = None
     downloads: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
 
     def answer(self, method, path):
         """Return status, headers and body."""
+        self.asked.append(path)
         parts = path.partition("?")[0].strip("/").split("/")
         repo = "/".join(parts[2:4] if parts[0] == "api" else parts[:2])
         if self.refuse_all:
@@ -139,6 +141,23 @@ def test_downloaded_once_and_only_what_is_needed(hub):
     assert len(hub.downloads) == 2
 
 
+def test_a_revision_is_a_copy_of_its_own(hub, tmp_path):
+    files = find_checkpoint("Some/Model@step_5")
+    assert files.weights.read_bytes() == FILES["model.safetensors"]
+    assert (tmp_path / "cache/models--Some--Model/refs/step_5").read_text() == SHA
+    assert any("/revision/step_5" in path for path in hub.asked)
+    hub.refuse_all = (503, "")
+    assert find_checkpoint("Some/Model@step_5") == files
+    with pytest.raises(UserError, match=r"(?s)Some/Model@main.*hf download Some/Model --revision main model.safe"):
+        find_checkpoint("Some/Model@main")
+
+
+def test_no_such_revision(hub):
+    hub.refuse_all = (404, "RevisionNotFound")
+    with pytest.raises(UserError, match=r"(?s)Some/Model has no revision step_6.*after the @"):
+        find_checkpoint("Some/Model@step_6")
+
+
 def test_cached_is_enough_offline(hub, monkeypatch):
     files = find_checkpoint("Some/Model")
     hub.refuse_all = (503, "")
@@ -210,3 +229,46 @@ def test_base_beside_the_checkpoint_comes_before_the_hub(hub, folder):
     assert find_folder(str(base), ["config.json"], named_in=named_in) == base
     with pytest.raises(UserError, match=r"config.yaml names ../nowhere, but there is no such folder"):
         find_folder("../nowhere", ["config.json"], named_in=named_in)
+
+
+EITHER = ("model.safetensors", "weights.bin")
+
+
+def test_a_model_s_folder_or_the_weights_in_it(folder):
+    wanted = (folder, folder / "model.safetensors")
+    assert find_model(str(folder), ["config.yaml"]) == wanted
+    assert find_model(str(folder / "model.safetensors"), ["config.yaml"]) == wanted
+    (folder / "weights.bin").write_bytes(b"")
+    assert find_model(str(folder), [], weights=EITHER) == wanted
+    assert find_model(str(folder / "weights.bin"), [], weights=EITHER).weights == folder / "weights.bin"
+    with pytest.raises(UserError, match=r"mine holds no config\.json"):
+        find_model(str(folder), ["config.json"])
+    with pytest.raises(UserError, match=r"There is no model .*config\.yaml"):
+        find_model(str(folder / "config.yaml"), [])
+    with pytest.raises(UserError, match=r"There is no model .*nowhere"):
+        find_model(str(folder / "nowhere"), [])
+
+
+@pytest.mark.parametrize("weights", EITHER)
+def test_a_model_on_the_hub_under_either_name(hub, weights):
+    hub.repos["Some/Model"] = {"config.json": b"{}", weights: b"tensors"}
+    found = find_model("Some/Model", ["config.json"], weights=EITHER)
+    assert found.weights.read_bytes() == b"tensors"
+    assert sorted(hub.downloads) == sorted(["config.json", weights])
+    hub.refuse_all = (503, "")
+    assert find_model("Some/Model", ["config.json"], weights=EITHER) == found
+
+
+def test_a_model_under_neither_name(hub):
+    hub.repos["Some/Model"] = {"config.json": b"{}"}
+    with pytest.raises(NotFetchedError, match=r"Some/Model.* has no weights\.bin"):
+        find_model("Some/Model", ["config.json"], weights=EITHER)
+    with pytest.raises(NotFetchedError, match=r"(?s)has no model\.safetensors.*hf download Some/Model"):
+        find_model("Some/Model", ["config.json"])
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"), [("a/b", True), ("xlm-roberta-base", True), ("/a/b", False), ("a/b/c", False)]
+)
+def test_names_that_may_be_of_the_hub(name, is_one):
+    assert is_hub_id(name) is is_one

@@ -4,13 +4,12 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from cmi_bench.audio.decode import AudioError, decode
 from cmi_bench.models.cmi_rm.chunks import too_short
 from cmi_bench.models.cmi_rm.mel import MIN_SAMPLES
 from cmi_bench.models.contract import AudioView
+from cmi_bench.models.hear import hear
 
 
 def listen(audio: str | Path | Tensor, name: str, *, sr: int, seconds: float | None, max_dur: float) -> Tensor:
@@ -26,15 +25,7 @@ def listen(audio: str | Path | Tensor, name: str, *, sr: int, seconds: float | N
     Raises:
         AudioError: It cannot be decoded, is too short, or is no mono waveform; the message names it.
     """
-    if isinstance(audio, str | Path):
-        waveform = decode(audio, sr, seconds)
-    else:
-        waveform = torch.as_tensor(audio, dtype=torch.float32, device="cpu").detach()
-    if waveform.ndim != 1:
-        raise AudioError(
-            f"{name} is a tensor of shape {list(waveform.shape)}; expected a mono waveform [samples].",
-            "Average the channels first.",
-        )
+    waveform = hear(audio, name, sr=sr, seconds=seconds)
     heard = min(len(waveform), int(max_dur * sr))
     if heard < MIN_SAMPLES:
         raise too_short(heard, sr, name)

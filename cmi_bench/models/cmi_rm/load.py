@@ -11,7 +11,7 @@ from cmi_bench.models.cmi_rm.config import read_mulan_config, read_muq_config, r
 from cmi_bench.models.cmi_rm.network import Network
 from cmi_bench.models.cmi_rm.tokenizer import TextTokenizer
 from cmi_bench.models.cmi_rm.weights import load_weights
-from cmi_bench.models.hub import WEIGHTS, CheckpointFiles, find_folder
+from cmi_bench.models.hub import CheckpointFiles, find_folder, find_weights
 
 ENCODER_CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
@@ -48,7 +48,7 @@ def load_cmi_rm(checkpoint: CheckpointFiles) -> Loaded:
     load_weights(
         network,
         checkpoint.weights,
-        find_base=lambda: _folder(reward.mulan_name, reward.file, WEIGHTS) / WEIGHTS,
+        find_base=lambda: find_weights(reward.mulan_name, named_in=reward.file),
     )
     parts = {"audio": network.audio_tower, "text": network.text_tower, "scorer": network.scorer}
     return Loaded(

@@ -1,4 +1,4 @@
-"""XLM-RoBERTa's tokenizer, as its `tokenizer.json` says."""
+"""The tokenizer of XLM-RoBERTa, or of RoBERTa, as its `tokenizer.json` says."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 from cmi_bench.errors import UserError
 
 MAX_TOKENS = 512
-"""XLM-RoBERTa has no positions beyond."""
+"""Neither has positions beyond."""
 
 
 class TextTokenizer:
@@ -27,7 +27,7 @@ class TextTokenizer:
         try:
             self._tokenizer = Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises nothing narrower
-            raise UserError(f"Cannot read {file}: {error}", "Get XLM-RoBERTa's tokenizer.json again.") from error
+            raise UserError(f"Cannot read {file}: {error}", "Get it again.") from error
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(min(max_tokens, MAX_TOKENS))
 

@@ -1,6 +1,7 @@
 """Strict loading: nothing missing, nothing unexpected, nothing random."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,6 +45,20 @@ def test_encoders_from_the_base(changed, bundle, inputs, expected):
     model = CmiRM(changed(strip_encoders, lambda base: base.update(encoders)))
     scores = model.score_batch(inputs, 6, 20.0)
     np.testing.assert_allclose(scores, expected["scores"]["sa_mean"]["max_dur_20"], atol=1e-5)
+
+
+def test_the_base_may_be_what_the_hub_has_of_it(changed, inputs):
+    """MuQ-MuLan was released as `pytorch_model.bin` only."""
+    folder = Path(changed(strip_encoders))
+    before = CmiRM(str(folder)).score_batch(inputs[:2], 2, 20.0)
+    base = folder.parent / "muq-mulan"
+    torch.save(load_file(base / "model.safetensors"), base / "pytorch_model.bin")
+    (base / "model.safetensors").unlink()
+
+    model = CmiRM(str(folder))
+
+    assert model.score_batch(inputs[:2], 2, 20.0).tolist() == before.tolist()
+    assert len(model.digest) == 64
 
 
 def test_the_base_fills_gaps_only(changed, bundle):
