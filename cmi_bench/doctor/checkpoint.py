@@ -9,7 +9,7 @@ from cmi_bench.data.prepare.space import in_words
 from cmi_bench.doctor.finding import Finding, Status, some_of
 from cmi_bench.doctor.remedies import Remedies
 from cmi_bench.errors import UserError
-from cmi_bench.models.hub import WEIGHTS
+from cmi_bench.models.hub import WEIGHTS, is_hub_id
 from cmi_bench.models.parts import tensor_shapes
 
 AREA = "model"
@@ -24,7 +24,7 @@ def check_checkpoint(config: Config, remedies: Remedies) -> Iterator[Finding]:
         if finding.status is not Status.OK:
             return
     try:
-        missing = ["/".join(one) for one in missing_files(config.model)]
+        missing = [f"{one.repo}/{one.file}" for one in missing_files(config.model)]
     except UserError as error:
         yield Finding(AREA, "files", Status.PROBLEM, error.what, remedies.prepare)
         return
@@ -40,7 +40,10 @@ def _weights(config: Config) -> Path | None:
     if not checkpoint:
         return None
     path = Path(str(checkpoint)).expanduser()
-    found = path / WEIGHTS if path.is_dir() else path if path.is_file() else in_cache(str(checkpoint), WEIGHTS)
+    if path.is_dir():
+        there = (path / name for name in (WEIGHTS, f"ckpt/{WEIGHTS}") if (path / name).is_file())
+        return next(there, None)
+    found = path if path.is_file() else in_cache(str(checkpoint), WEIGHTS) if is_hub_id(str(checkpoint)) else None
     return found if found is not None and found.suffix == ".safetensors" else None
 
 

@@ -139,6 +139,29 @@ def test_a_checkpoint_that_was_not_fetched(tmp_path, monkeypatch):
     assert found.mend == "python run.py task=prepare model=cmi_rm"
 
 
+def test_weights_that_do_not_lie_at_the_top(tmp_path):
+    words = ["model=songeval_rm", f"model.muq={PARITY}/muq", "model.hidden_state=1"]
+    found = by_subject(check_checkpoint(config(*words, f"model.checkpoint={PARITY}/songeval"), REMEDIES))
+    assert {one.status for one in found.values()} == {Status.OK}
+    assert "14 tensors" in found["weights"].found
+    (missing,) = check_checkpoint(config(*words, f"model.checkpoint={tmp_path}/SongEval"), REMEDIES)
+    assert (missing.status, missing.subject) == (Status.PROBLEM, "building it")
+    assert "task=prepare model=songeval_rm" in missing.mend
+
+
+def test_weights_that_may_have_two_names(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    (found,) = check_checkpoint(config("model=clap"), REMEDIES)
+    assert "laion/clap-htsat-unfused/config.json" in found.found
+
+
+@pytest.mark.parametrize("model", ["cmi_rm", "muq_mulan", "clap", "audiobox"])
+def test_a_path_that_is_not_there(model):
+    (found,) = check_checkpoint(config(f"model={model}", "model.checkpoint=/nonexistent/checkpoint"), REMEDIES)
+    assert found.status is Status.PROBLEM
+    assert "/nonexistent/checkpoint" in found.found
+
+
 def test_a_class_that_is_not_there():
     (found,) = check_checkpoint(config("model=custom", "model.class_path=nowhere:Model"), REMEDIES)
     assert found.status is Status.PROBLEM

@@ -12,6 +12,7 @@ from cmi_bench.data.prepare.hub import HubRepo
 from cmi_bench.data.prepare.work import Content, Work
 from cmi_bench.errors import UserError
 from cmi_bench.models.hub import download
+from cmi_bench.models.hub_name import parse_hub_name, split_hub_name
 from cmi_bench.models.parts import PartFile, files_of, model_parts, tensor_shapes
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,10 @@ SMALL_SUFFIXES = (".json", ".yaml")
 
 def in_cache(repo: str, file: str) -> Path | None:
     """Return a file of a repository in the hub's cache, None if it is not there; nobody is asked."""
-    found = try_to_load_from_cache(repo, file)
+    if parse_hub_name(repo) is None:
+        return None
+    name, revision = split_hub_name(repo)
+    found = try_to_load_from_cache(name, file, revision=revision)
     return Path(found) if isinstance(found, str) else None
 
 
@@ -44,7 +48,7 @@ def missing_files(spec: Mapping[str, Any]) -> list[PartFile]:
     Raises:
         UserError: A configuration that is there cannot be read.
     """
-    return [one for one in files_of(model_parts(spec, cached)) if cached(one.repo, one.file) is None]
+    return [one for one in files_of(model_parts(spec, cached)) if not _is_cached(one)]
 
 
 def checkpoint_works(spec: Mapping[str, Any], endpoint: str) -> list[Work]:
@@ -53,12 +57,16 @@ def checkpoint_works(spec: Mapping[str, Any], endpoint: str) -> list[Work]:
     Raises:
         UserError: The hub cannot be reached, does not know a repository, or wants a login.
     """
-    missing = [one for one in files_of(model_parts(spec, _look)) if cached(one.repo, one.file) is None]
+    missing = [one for one in files_of(model_parts(spec, _look)) if not _is_cached(one)]
     for one in missing:
         if one.file.endswith(SMALL_SUFFIXES):
             _into_cache(one.repo, one.file)
     large = [one for one in missing if not one.file.endswith(SMALL_SUFFIXES)]
-    return [_work(HubRepo(one.repo, "model", endpoint), one.file) for one in large]
+    return [_work(one, endpoint) for one in large]
+
+
+def _is_cached(one: PartFile) -> bool:
+    return any(cached(one.repo, name) is not None for name in one.names)
 
 
 def _look(repo: str, file: str) -> Path | None:
@@ -71,20 +79,24 @@ def _into_cache(repo: str, file: str) -> Path:
     return download(repo, [file], otherwise="name a folder that holds the files") / file
 
 
-def _work(repo: HubRepo, file: str) -> Work:
+def _work(one: PartFile, endpoint: str) -> Work:
     """Return how a large file gets into the cache.
 
     The cache keeps contents by checksum in `blobs/`, and the hub's client makes of one that is there what else it
     wants without fetching it again. By itself the client would begin anew after an interruption.
     """
+    name, revision = split_hub_name(one.repo)
+    repo = HubRepo(name, "model", endpoint, revision)
     commit = repo.commit()
-    listed = repo.files([file], commit).get(file)
-    if listed is None:
+    there = repo.files(one.names, commit)
+    file = next((name for name in one.names if name in there), one.names[0])
+    if file not in there:
         raise repo.host.refused(404, f"{repo.page}/{file}")
+    listed = there[file]
     folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo.repo_id, repo_type="model")
 
     def link() -> Mapping[str, Content]:
-        _into_cache(repo.repo_id, file)
+        _into_cache(one.repo, file)
         return {}
 
     return Work(

@@ -45,6 +45,8 @@ class HubRepo:
     kind: Literal["dataset", "model"]
     endpoint: str
     """Address of the hub, or of a mirror."""
+    revision: str | None = None
+    """Branch, tag or commit; None is the main branch."""
 
     @property
     def page(self) -> str:
@@ -59,12 +61,12 @@ class HubRepo:
         return Host("The Hugging Face hub", "HF_ENDPOINT", login)
 
     def commit(self) -> str:
-        """Return the newest commit; what is listed and fetched belongs to it.
+        """Return the revision's newest commit; what is listed and fetched belongs to it.
 
         Raises:
             UserError: The hub cannot be reached, does not know the repository, or wants a login.
         """
-        info = self._ask(lambda: self._api.repo_info(self.repo_id, repo_type=self.kind))
+        info = self._ask(lambda: self._api.repo_info(self.repo_id, repo_type=self.kind, revision=self.revision))
         return str(info.sha)
 
     def files(self, paths: Sequence[str], commit: str) -> dict[str, HubFile]:

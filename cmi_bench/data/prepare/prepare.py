@@ -16,6 +16,7 @@ from cmi_bench.data.prepare.checkpoint import checkpoint_works
 from cmi_bench.data.prepare.needs import by_source, is_needed, need_of
 from cmi_bench.data.prepare.plan import Plan
 from cmi_bench.data.prepare.rows_files import TEST, TRAINING, fetch_rows, training_audio
+from cmi_bench.data.prepare.songeval import songeval_works
 from cmi_bench.data.prepare.sources import benchmark_sources, training_sources
 from cmi_bench.data.prepare.work import Source, Work
 from cmi_bench.data.progress import FileCount
@@ -88,6 +89,7 @@ class Preparation:
             need = need_of(source, chosen[source.slug], root=order.root, manifest=manifest)
             if is_needed(source, need, root=order.root):
                 works.append(source.find(need, manifest))
+        works += songeval_works(order.model, order.sources.songeval)
         return Plan((*works, *checkpoint_works(order.model, order.sources.hub)), order.root)
 
     def wanted(self) -> list[str]:
