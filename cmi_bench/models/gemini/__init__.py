@@ -1,0 +1,5 @@
+"""Gemini, a language model that listens, as judge through Google's API."""
+
+from cmi_bench.models.gemini.model import GeminiJudge
+
+__all__ = ["GeminiJudge"]

@@ -1,0 +1,205 @@
+"""Gemini behind the benchmark's contract."""
+
+import contextlib
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cmi_bench.content import content_key
+from cmi_bench.errors import RunError
+from cmi_bench.models.contract import AudioInput, BenchmarkBatchInput, BenchmarkModelABC, Score, SomeFailedError
+from cmi_bench.models.gemini.answer import read_answer
+from cmi_bench.models.gemini.answer_store import AnswerStore
+from cmi_bench.models.gemini.audio import Audio, digest, record
+from cmi_bench.models.gemini.batch import ask_all
+from cmi_bench.models.gemini.budget import Budget
+from cmi_bench.models.gemini.client import make_client
+from cmi_bench.models.gemini.estimate import check_limit, estimate, limit_in_words
+from cmi_bench.models.gemini.judge import Judge
+from cmi_bench.models.gemini.key import key_from_environment
+from cmi_bench.models.gemini.options import call_settings, check_numbers, prompt_text
+from cmi_bench.models.gemini.outcomes import ClipError, RetryError
+from cmi_bench.models.gemini.prices import price_of
+from cmi_bench.models.gemini.request import Question
+from cmi_bench.models.gemini.settings import JudgeSettings
+from cmi_bench.models.remote import ClipAhead, WorkAhead
+
+log = logging.getLogger(__name__)
+
+BATCHES = 4
+"""How many times `in_flight` clips make a batch: few waits for the slowest answer, and still a bar that moves."""
+
+
+class GeminiJudge(BenchmarkModelABC):
+    """A language model that is asked, once per clip, for both scores on a scale from 0 to 100.
+
+    A clip's score depends on nothing but the clip and its instruction, as far as the service answers equal questions
+    equally. Answers are kept by content and used again. A clip without any instruction gets 50 for alignment.
+    """
+
+    audio_input: AudioInput = "path"
+
+    def __init__(
+        self,
+        *,
+        judge: str,
+        temperature: float,
+        sr: int,
+        prices: Mapping[str, Mapping[str, Any]],
+        calls: Mapping[str, Any],
+        prompt: str | None = None,
+        prompt_file: str | None = None,
+        thinking_budget: int | None = None,
+        base_url: str | None = None,
+        max_spend: float | None = None,
+    ) -> None:
+        """Make everything ready; the service is not asked yet.
+
+        Args:
+            judge: Google's name of the model.
+            temperature: 0 for the least random answers.
+            sr: Hz of the audio that is sent.
+            prices: Dollars for 10^6 tokens by judge; see `prices.Price`.
+            calls: See `settings.CallSettings`.
+            prompt: What the judge is told.
+            prompt_file: A file with that; goes before `prompt`.
+            thinking_budget: Tokens that it may think for; None leaves it to the judge.
+            base_url: Another address than Google's.
+            max_spend: Dollars that a run may cost; None for no limit.
+
+        Raises:
+            UserError: The key or the package is missing, or a setting is not right.
+        """
+        numbers = {"temperature": temperature, "sr": sr, "thinking_budget": thinking_budget, "max_spend": max_spend}
+        check_numbers(numbers)
+        key = key_from_environment()
+        self.settings = JudgeSettings(
+            judge=judge,
+            prompt=prompt_text(prompt, prompt_file),
+            temperature=float(temperature),
+            thinking_budget=thinking_budget,
+            sr=sr,
+            base_url=base_url,
+        )
+        self.max_spend = max_spend
+        options = call_settings(calls)
+        self._judge = Judge(
+            make_client(key, base_url=base_url, timeout=options.timeout),
+            key,
+            self.settings,
+            options,
+            price=price_of(judge, prices),
+            budget=Budget(max_spend),
+            answers=AnswerStore(key),
+        )
+
+    @property
+    def sr(self) -> int:
+        """Sampling rate in Hz of waveforms, and of what is sent."""
+        return self.settings.sr
+
+    @property
+    def identity(self) -> str:
+        """What settles a score besides the clip and `max_dur`, as far as it is known here."""
+        return self.settings.identity()
+
+    @property
+    def digest(self) -> str:
+        """The same, for the run's metadata: it tells runs with different prompts apart."""
+        return self.identity
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For the run's metadata: what this process has spent, in dollars."""
+        return {"spent_dollars": round(self._judge.budget.spent, 4)}
+
+    @property
+    def clips_at_once(self) -> int:
+        """How many clips make a good batch."""
+        return self._judge.calls.in_flight * BATCHES
+
+    def prepare(self, work: WorkAhead) -> None:
+        """Find the answers of earlier runs, and say what the others will cost.
+
+        Raises:
+            RunError: That is more than `max_spend`; or several processes are to ask.
+        """
+        if work.processes > 1:
+            raise RunError(
+                f"Gemini is asked from one process, which keeps to the limits; this run has {work.processes}.",
+                "Use +device=cpu. How many clips are asked about at the same time is model.calls.in_flight.",
+            )
+        judge = self._judge
+        judge.answers.open(work.folder / "answers", asdict(self.settings), read=work.resume)
+        judge.budget = Budget(self.max_spend)
+        ahead = [clip for clip in work.clips if not self._is_answered(clip, work.max_dur)]
+        if ahead:
+            longest = judge.calls.max_output_tokens
+            cost = estimate(ahead, self.settings, judge.price, max_dur=work.max_dur, max_output_tokens=longest)
+            log.info("%s, %s. Limit: %s.", self.settings.judge, cost, limit_in_words(self.max_spend))
+            check_limit(cost, self.max_spend)
+
+    def finish(self) -> None:
+        """Say what was spent."""
+        if self._judge.budget.spent:
+            log.info("Spent on %s: $%.2f.", self.settings.judge, self._judge.budget.spent)
+
+    def score_batch(
+        self,
+        inputs: Sequence[BenchmarkBatchInput],
+        batch_size: int,
+        max_dur: float,
+        **_kwargs: Any,
+    ) -> npt.NDArray[np.float64]:
+        """Score clips, `in_flight` at a time; see `RewardModel.score_batch`.
+
+        Raises:
+            SomeFailedError: Clips could not be judged.
+            RunError: The key is refused, the quota or the spending limit is used up, there is no network.
+        """
+        keys = [self._key(clip.audio, clip.text, clip.lyrics, clip.ref_audio, max_dur) for clip in inputs]
+        asking = {key: partial(self._score, key, clip, max_dur) for key, clip in zip(keys, inputs, strict=True)}
+        found = ask_all(asking, self._judge.pace, in_flight=self._judge.calls.in_flight)
+        nothing = Score(math.nan, math.nan)
+        scores = np.array([found.scores.get(key, nothing) for key in keys], dtype=np.float64).reshape(-1, 2)
+        if found.reasons:
+            raise SomeFailedError(scores, {i: found.reasons[key] for i, key in enumerate(keys) if key in found.reasons})
+        return scores
+
+    def _score(self, key: str, clip: BenchmarkBatchInput, max_dur: float) -> Score:
+        kept = self._kept(key, with_alignment=bool(clip.text or clip.lyrics or clip.ref_audio is not None))
+        if kept is not None:
+            return kept
+        recorded = record(clip.audio, sr=self.sr, max_dur=max_dur)
+        reference = None if clip.ref_audio is None else record(clip.ref_audio, sr=self.sr, max_dur=max_dur)
+        return self._judge.ask(Question(key, recorded, reference, clip.text, clip.lyrics))
+
+    def _is_answered(self, clip: ClipAhead, max_dur: float) -> bool:
+        if not len(self._judge.answers):  # nothing to look for: spare reading all files
+            return False
+        reference = None if clip.ref_audio is None else str(clip.ref_audio)
+        key = self._key(str(clip.audio), clip.text, clip.lyrics, reference, max_dur)
+        return self._kept(key, with_alignment=bool(clip.text or clip.lyrics or clip.ref_audio)) is not None
+
+    def _kept(self, key: str, *, with_alignment: bool) -> Score | None:
+        """Return the newest answer that can be read; what failed once is asked again by the next run."""
+        for answer in self._judge.answers.of(key):
+            with contextlib.suppress(ClipError, RetryError):
+                return read_answer(answer.raw, with_alignment=with_alignment)
+        return None
+
+    def _key(self, audio: Audio, text: str, lyrics: str, ref_audio: Audio | None, max_dur: float) -> str:
+        return content_key(
+            audio=digest(audio),
+            text=text,
+            lyrics=lyrics,
+            ref_audio=None if ref_audio is None else digest(ref_audio),
+            settings=self.identity,
+            max_dur=float(max_dur),
+        )
