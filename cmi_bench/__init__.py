@@ -1,3 +1,54 @@
-"""A benchmark for music reward models: how well do their scores agree with people?"""
+"""A benchmark for music reward models: how well do their scores agree with people?
+
+`load_model` scores music of your own, `evaluate` computes the metrics of a results file. Both, and what they take
+and return, are imported when they are first used: most of the package needs neither torch nor a model.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cmi_bench.api.evaluate import evaluate
+    from cmi_bench.api.load import load_model
+    from cmi_bench.api.ranking import RankedSong
+    from cmi_bench.api.scorer import SongScorer
+    from cmi_bench.api.song import Song, SongScore
+    from cmi_bench.evaluation.records import Evaluation
+    from cmi_bench.evaluation.settings import MetricSettings
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Evaluation",
+    "MetricSettings",
+    "RankedSong",
+    "Song",
+    "SongScore",
+    "SongScorer",
+    "evaluate",
+    "load_model",
+]
+
+_HOME = {
+    "Evaluation": "cmi_bench.evaluation.records",
+    "MetricSettings": "cmi_bench.evaluation.settings",
+    "RankedSong": "cmi_bench.api.ranking",
+    "Song": "cmi_bench.api.song",
+    "SongScore": "cmi_bench.api.song",
+    "SongScorer": "cmi_bench.api.scorer",
+    "evaluate": "cmi_bench.api.evaluate",
+    "load_model": "cmi_bench.api.load",
+}
+"""Public name to the module that has it."""
+
+
+if not TYPE_CHECKING:  # type checkers know the names from above, and find those that are none
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

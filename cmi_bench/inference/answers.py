@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cmi_bench.inference.halves import RunError
+from cmi_bench.errors import RunError
 
 
 class ContractError(RunError):

@@ -19,11 +19,12 @@ class FileIndex:
         if path not in self._known:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            self._known[path] = AudioFacts(digest, _seconds(path))
+            self._known[path] = AudioFacts(digest, seconds_of(path))
         return self._known[path]
 
 
-def _seconds(path: Path) -> float | None:
+def seconds_of(path: Path) -> float | None:
+    """Return the length that a file's header says; None where it cannot be read."""
     try:
         return float(soundfile.info(path).duration)
     except soundfile.LibsndfileError:

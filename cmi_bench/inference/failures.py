@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 PATTERN = "failures.rank*.jsonl"
+STOPPED = "stopped_by_failure"
+"""Name of the file that tells all processes to stop at a failure."""
 
 
 class FailureLog:

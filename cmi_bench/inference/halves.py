@@ -4,15 +4,11 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from cmi_bench.errors import UserError
+from cmi_bench.errors import RunError, UserError
 
 log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
-
-
-class RunError(UserError):
-    """A failure that is no single item's fault: it ends the run, whatever `on_error` says."""
 
 
 def in_halves(

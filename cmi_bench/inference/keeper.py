@@ -30,9 +30,12 @@ class Keeper:
                 failed += self.fail(score.key, reason)
             else:
                 finite.append(score)
-        with writing_to(self.store.folder, instead="set cache.dir to another disk"):
-            self.store.append(finite)
+        self._append(finite)
         return failed
+
+    def _append(self, scores: list[StoredScore]) -> None:
+        with writing_to(self.store.folder, instead="set cache.dir to another disk"):
+            self.store.append(scores)
 
     def fail(self, key: str, reason: str) -> int:
         """Log a failure; return 1, to be counted."""

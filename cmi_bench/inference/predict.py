@@ -58,17 +58,21 @@ class Predictor:
         )
 
     @property
-    def is_alone(self) -> bool:
-        """Whether this process is the whole run."""
-        return self.trainer.world_size == 1
+    def processes(self) -> int:
+        """How many share the work, one a device."""
+        return self.trainer.world_size
 
-    def run(self, stage: Stage[Any, Any]) -> None:
+    def run(self, stage: Stage[Any, Any], *, limits: BatchLimits | None = None) -> None:
         """Do all of a stage's work; returns on all ranks when it is done on all.
+
+        Args:
+            stage: The work.
+            limits: How large this stage's batches may get, where that is not the run's to say.
 
         Raises:
             KeyboardInterrupt: The user stopped the run.
         """
-        module = StageModule(stage, self.limits, workers=self.workers)
+        module = StageModule(stage, limits or self.limits, workers=self.workers)
         try:
             with warnings.catch_warnings():
                 for message in NOISE:
@@ -77,4 +81,8 @@ class Predictor:
         except SystemExit:
             # Lightning turns Ctrl-C into an exit of its own; the run's message is ours to give.
             raise KeyboardInterrupt from None
-        self.trainer.strategy.barrier(stage.title)
+        self.wait(stage.title)
+
+    def wait(self, reason: str) -> None:
+        """Return when all ranks have come here."""
+        self.trainer.strategy.barrier(reason)

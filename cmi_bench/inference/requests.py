@@ -1,12 +1,13 @@
 """The distinct questions of a run: clips with equal content ask the same one, which is answered once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from cmi_bench.content import content_key
 from cmi_bench.inference.clips import Clip
+from cmi_bench.models.contract import UnusedInput
 
 
 class AudioFacts(NamedTuple):
@@ -39,6 +40,8 @@ class Question(NamedTuple):
     score_kwargs: Mapping[str, Any]
     by_row: bool
     """Whether the row that asks is part of the question: for models that say nothing of their identity."""
+    unused_inputs: frozenset[UnusedInput] = frozenset()
+    """What of a clip is no part of the question."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def ask(clips: Sequence[Clip], question: Question, index: AudioIndex) -> Asked:
     requests: dict[str, Request] = {}
     key_of: dict[str, str] = {}
     unreadable: dict[str, str] = {}
-    for clip in clips:
+    for clip in (_without(clip, question.unused_inputs) for clip in clips):
         try:
             audio = index.facts(clip.audio)
             ref_audio = index.facts(clip.ref_audio) if clip.ref_audio else None
@@ -85,6 +88,16 @@ def ask(clips: Sequence[Clip], question: Question, index: AudioIndex) -> Asked:
         key_of[clip.clip_id] = key
         requests.setdefault(key, Request(key, clip, audio, ref_audio))
     return Asked(list(requests.values()), key_of, unreadable)
+
+
+def _without(clip: Clip, unused: frozenset[UnusedInput]) -> Clip:
+    """Return the clip without what the model does not look at."""
+    return replace(
+        clip,
+        text="" if "text" in unused else clip.text,
+        lyrics="" if "lyrics" in unused else clip.lyrics,
+        ref_audio=None if "ref_audio" in unused else clip.ref_audio,
+    )
 
 
 def _request_key(clip: Clip, question: Question, *, audio: AudioFacts, ref_audio: AudioFacts | None) -> str:

@@ -8,15 +8,14 @@ from typing import NamedTuple
 from cmi_bench.errors import UserError
 from cmi_bench.inference.answer import answer
 from cmi_bench.inference.clips import Clip
-from cmi_bench.inference.failures import FailureLog
+from cmi_bench.inference.failures import STOPPED, FailureLog
 from cmi_bench.inference.judged import mark_partial_nan
 from cmi_bench.inference.keeper import Keeper
-from cmi_bench.inference.predict import Predictor
 from cmi_bench.inference.requests import Asked, AudioIndex, Question, Request, ask
+from cmi_bench.inference.runner import Runner
 from cmi_bench.inference.score_store import ScoreStore, StoredScore
 from cmi_bench.inference.scores import ClipScore, failed
 from cmi_bench.inference.settings import ScoreSettings
-from cmi_bench.inference.stop import MARKER
 from cmi_bench.inference.tally import Tally, clear_tallies, collect_tallies
 from cmi_bench.models.contract import RewardModel
 from cmi_bench.ranks import is_rank_zero, process_rank
@@ -34,7 +33,7 @@ class Scored(NamedTuple):
 def score_clips(
     clips: Sequence[Clip],
     model: RewardModel,
-    predictor: Predictor,
+    runner: Runner,
     *,
     settings: ScoreSettings,
     index: AudioIndex,
@@ -49,7 +48,7 @@ def score_clips(
     Args:
         clips: What to score.
         model: The model, on this process's device.
-        predictor: Runs the stages.
+        runner: Runs the stages.
         settings: How to score.
         index: Knows the audio files.
         folder: The run's folder.
@@ -64,15 +63,21 @@ def score_clips(
     asked, missing = Asked([], {}, {}), list[Request]()
     if is_rank_zero():
         _clear(folder, failures, store, resume=settings.resume)
-        question = Question(identity or "", settings.max_dur, settings.score_kwargs, by_row=identity is None)
+        question = Question(
+            identity or "",
+            settings.max_dur,
+            settings.score_kwargs,
+            by_row=identity is None,
+            unused_inputs=frozenset(getattr(model, "unused_inputs", ())),
+        )
         asked = ask(clips, question, index)
         known = store.read()
         missing = [request for request in asked.requests if request.key not in known]
     # A single process that has nothing to do is done; of several, the others wait for rank 0's word.
-    if missing or not predictor.is_alone:
-        answer(missing, model, predictor, settings=settings, keeper=Keeper(store, failures), tally=tally)
+    if missing or runner.processes > 1:
+        answer(missing, model, runner, settings=settings, keeper=Keeper(store, failures), tally=tally)
     tally.write(folder, process_rank())
-    predictor.trainer.strategy.barrier("all scores are stored")
+    runner.wait("all scores are stored")
     if not is_rank_zero():
         return Scored({}, tally)
     scores = _by_clip(clips, asked, store.read(), failures.read(), stop_on_failure=settings.stop_on_failure)
@@ -87,7 +92,7 @@ def _store_folder(identity: str | None, settings: ScoreSettings, folder: Path) -
 
 def _clear(folder: Path, failures: FailureLog, store: ScoreStore, *, resume: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MARKER).unlink(missing_ok=True)
+    (folder / STOPPED).unlink(missing_ok=True)
     failures.clear()
     clear_tallies(folder)
     if not resume:

@@ -5,9 +5,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from cmi_bench.inference.failures import STOPPED
 from cmi_bench.inference.stage import StepOutcome
-
-MARKER = "stopped_by_failure"
 
 
 class StopOnFailure(Callback):
@@ -18,7 +17,7 @@ class StopOnFailure(Callback):
     """
 
     def __init__(self, folder: Path) -> None:
-        self.marker = folder / MARKER
+        self.marker = folder / STOPPED
 
     def on_predict_batch_end(
         self,

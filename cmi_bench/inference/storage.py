@@ -5,7 +5,7 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 
-from cmi_bench.inference.halves import RunError
+from cmi_bench.errors import RunError
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from cmi_bench.models.contract import (
     AudioInput,
     BenchmarkBatchInput,
     RewardModel,
+    SomeFailedError,
 )
 
 
@@ -116,9 +117,15 @@ class WholeStage:
 
     def _score(self, part: Sequence[tuple[str, BenchmarkBatchInput]]) -> int:
         inputs = [one for _, one in part]
-        answer = self.model.score_batch(inputs, len(inputs), self.load.max_dur, **self.score_kwargs)
+        reasons: Mapping[int, str] = {}
+        try:
+            answer = self.model.score_batch(inputs, len(inputs), self.load.max_dur, **self.score_kwargs)
+        except SomeFailedError as error:
+            answer, reasons = error.scores, error.reasons
         rows = checked_scores(answer, len(inputs), type(self.model).__name__).tolist()
-        return self.keeper.keep(
+        failed = sum(self.keeper.fail(part[place][0], reason) for place, reason in reasons.items())
+        return failed + self.keeper.keep(
             StoredScore(key, alignment=row[ALIGNMENT_COLUMN], musicality=row[MUSICALITY_COLUMN])
-            for (key, _), row in zip(part, rows, strict=True)
+            for place, ((key, _), row) in enumerate(zip(part, rows, strict=True))
+            if place not in reasons
         )

@@ -1,7 +1,7 @@
 import pytest
 
-from cmi_bench.errors import UserError
-from cmi_bench.inference.halves import RunError, in_halves
+from cmi_bench.errors import RunError, UserError
+from cmi_bench.inference.halves import in_halves
 
 
 def run(items, bad=(), too_many=99):

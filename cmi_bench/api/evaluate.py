@@ -1,0 +1,52 @@
+"""`evaluate`: the metrics of scored rows. Nothing here imports torch."""
+
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from cmi_bench.data.jsonl import read_jsonl
+from cmi_bench.errors import UserError
+from cmi_bench.evaluation import evaluate as evaluation
+from cmi_bench.evaluation.durations import Durations
+from cmi_bench.evaluation.records import Evaluation
+from cmi_bench.evaluation.settings import MetricSettings
+
+
+def evaluate(
+    results: str | PathLike[str] | Iterable[Mapping[str, Any]],
+    settings: MetricSettings | None = None,
+    *,
+    durations: Durations | None = None,
+) -> Evaluation:
+    """Compare a model's scores with what people said.
+
+    Args:
+        results: A run's folder, a `results.jsonl`, or the rows of one: a benchmark row's own fields and the
+            predicted ones.
+        settings: Protocol, groups and intervals; None for the defaults, which are those of `run.py`.
+        durations: How long the clips are, for `MetricSettings(by_duration=True)`.
+
+    Returns:
+        `summary`: a record for each task of each dataset, with `n`, `metrics` (by name: SRCC, LCC, K-Tau, ACC; None
+        where undefined) and their `intervals`; `detail`: the same by group; `notes`.
+
+    Raises:
+        UserError: The file is not there, empty or not readable; a label is not understood.
+
+    >>> from cmi_bench import evaluate
+    >>> row = {"source": "MusicEval", "split": "test", "inference_valid_a": True}
+    >>> rows = [row | {"musicality": mos, "predicted_musicality": mos / 5} for mos in (2.0, 3.5, 5.0, 1.0)]
+    >>> record = evaluate(rows).summary[0]
+    >>> record.dataset, record.n, record.metrics["SRCC"]
+    ('MusicEval', 4, 1.0)
+    """
+    if not isinstance(results, str | PathLike):
+        return evaluation.evaluate(list(results), settings, durations=durations)
+    path = Path(results)
+    if path.is_dir():
+        path = path / "results.jsonl"
+    rows = [line.value for line in read_jsonl(path)]
+    if not rows:
+        raise UserError(f"{path} is empty.", "Was the run finished? A results file has one JSON object a line.")
+    return evaluation.evaluate(rows, settings, durations=durations, origin=str(path))

@@ -1,0 +1,235 @@
+"""A reward model for use outside of the benchmark."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from cmi_bench.api.ranking import RankedSong, criterion, places
+from cmi_bench.api.song import Audio, Song, SongScore, as_song
+from cmi_bench.api.song_stage import NumberedSong, SongStage
+from cmi_bench.config import Config, OnError
+from cmi_bench.errors import UserError
+from cmi_bench.inference.judged import mark_partial_nan
+from cmi_bench.inference.memory_keeper import MemoryKeeper
+from cmi_bench.inference.plain_runner import PlainRunner
+from cmi_bench.inference.plan import BatchLimits
+from cmi_bench.inference.scores import ClipScore, failed
+from cmi_bench.models.contract import RewardModel
+from cmi_bench.models.remote import RemoteModel
+from cmi_bench.suggest import did_you_mean
+
+HINT = "\n  -> "
+"""Where a message goes on to say what to do."""
+
+
+class SongScorer:
+    """Scores songs with a reward model, in this process; nothing is kept on disk.
+
+    A song's scores are those that the benchmark gives the same clip: they do not depend on what else is scored.
+    `load_model` makes one of a model's name; of a model object of your own, make it directly.
+
+    Audio is a path, an array or tensor with its sampling rate, or a tuple (array, sampling rate). Arrays are
+    [samples], [channels, samples] or [samples, channels] with at most 8 channels; the channels are averaged, and what
+    is beyond `max_dur` seconds is not heard. Floating-point samples have full scale 1, integers that of their type.
+    """
+
+    def __init__(
+        self,
+        model: RewardModel,
+        *,
+        max_dur: float = Config.max_dur,
+        score_kwargs: Mapping[str, Any] | None = None,
+        batch_size: int = Config.batch_size,
+        batch_seconds: float = Config.batch_seconds,
+        workers: int = Config.workers,
+    ) -> None:
+        """Take a model.
+
+        Args:
+            model: An object with `sr` and `score_batch`; see `cmi_bench.models.contract.RewardModel`.
+            max_dur: Seconds of each song that are heard, from its start.
+            score_kwargs: Passed on to `score_batch`.
+            batch_size: Songs that are scored together, at most.
+            batch_seconds: Seconds of audio that are scored together, at most.
+            workers: Threads that decode ahead of the model.
+        """
+        self.model = model
+        self.max_dur = max_dur
+        self.score_kwargs = dict(score_kwargs or {})
+        self._runner = PlainRunner(BatchLimits(batch_size, batch_seconds), workers=workers, show_progress=False)
+
+    def score(
+        self,
+        audio: Audio,
+        *,
+        text: str = "",
+        lyrics: str = "",
+        ref_audio: "Audio | None" = None,
+        sample_rate: int | None = None,
+    ) -> SongScore:
+        """Score one song.
+
+        Args:
+            audio: The song.
+            text: The prompt it was made from.
+            lyrics: The lyrics it was to have.
+            ref_audio: The reference audio it was made from.
+            sample_rate: Hz, of `audio` and `ref_audio` where they are arrays that come without.
+
+        Returns:
+            `alignment` and `musicality`, on the model's own scale; NaN for what it does not judge.
+
+        Raises:
+            UserError: The audio cannot be used, or the model failed on it.
+
+        >>> import numpy as np
+        >>> from cmi_bench import load_model
+        >>> tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(2 * 16000) / 16000)
+        >>> score = load_model("signal").score(tone, sample_rate=16000, text="a calm song")
+        >>> 0 < score.musicality < 1
+        True
+        """
+        song = Song(audio, text, lyrics, ref_audio, sample_rate)
+        return self.score_batch([song])[0]
+
+    def score_batch(
+        self,
+        songs: "Iterable[Song | Mapping[str, Any] | Audio]",
+        *,
+        text: str = "",
+        lyrics: str = "",
+        ref_audio: "Audio | None" = None,
+        sample_rate: int | None = None,
+        on_error: str = "fail",
+    ) -> list[SongScore]:
+        """Score songs, in batches.
+
+        Args:
+            songs: Each a `Song`, a mapping with a `Song`'s fields, or audio alone, for which the rest of the
+                arguments hold.
+            text: The prompt.
+            lyrics: The lyrics.
+            ref_audio: The reference audio.
+            sample_rate: Hz, of arrays that come without.
+            on_error: "fail" raises for the first song that cannot be scored; "record" gives it NaN and says in
+                `error` why.
+
+        Returns:
+            A score for each song, in their order.
+
+        Raises:
+            UserError: A song is not in one of these forms, or cannot be scored.
+
+        >>> import numpy as np
+        >>> from cmi_bench import Song, load_model
+        >>> tone = np.sin(2 * np.pi * 440 * np.arange(2 * 16000) / 16000)
+        >>> noise = np.random.default_rng(0).standard_normal(2 * 16000)
+        >>> model = load_model("signal")
+        >>> both = model.score_batch([0.3 * tone, 0.3 * noise], sample_rate=16000)
+        >>> both[0].musicality > both[1].musicality
+        True
+        >>> mixed = model.score_batch([Song((tone, 16000), text="slow"), {"audio": "no.wav"}], on_error="record")
+        >>> [bool(score.error) for score in mixed]
+        [False, True]
+        """
+        given = Song("", text, lyrics, ref_audio, sample_rate)
+        numbered = [NumberedSong(index, as_song(one, given, index)) for index, one in enumerate(songs)]
+        return self._score(numbered, _on_error(on_error))
+
+    def rank(
+        self,
+        songs: "Sequence[Song | Mapping[str, Any] | Audio]",
+        *,
+        text: str = "",
+        lyrics: str = "",
+        ref_audio: "Audio | None" = None,
+        sample_rate: int | None = None,
+        by: str = "musicality",
+        weight: float = 0.5,
+        top_k: int | None = None,
+        on_error: str = "fail",
+    ) -> list[RankedSong]:
+        """Score songs and put the best first.
+
+        Args:
+            songs: As for `score_batch`, as are the arguments up to `sample_rate`.
+            text: The prompt.
+            lyrics: The lyrics.
+            ref_audio: The reference audio.
+            sample_rate: Hz, of arrays that come without.
+            by: "musicality", "alignment", or "mean".
+            weight: Of musicality in the mean, 0 to 1; alignment has the rest.
+            top_k: How many of the best; None for all.
+            on_error: "fail" raises for the first song that cannot be scored; "record" leaves it out.
+
+        Returns:
+            The songs, the best first; of equal ones the one given first.
+
+        Raises:
+            UserError: As for `score_batch`; or the model does not judge what is to be ranked by.
+
+        >>> import numpy as np
+        >>> from cmi_bench import load_model
+        >>> time = np.arange(2 * 16000) / 16000
+        >>> noise = np.random.default_rng(0).standard_normal(len(time))
+        >>> songs = [0.3 * np.sin(2 * np.pi * 440 * time) + loudness * noise for loudness in (0.1, 0.0, 0.01)]
+        >>> best = load_model("signal").rank(songs, sample_rate=16000, top_k=1)
+        >>> [(song.rank, song.index) for song in best]
+        [(1, 1)]
+        """
+        rule = criterion(by, weight)
+        given = Song("", text, lyrics, ref_audio, sample_rate)
+        numbered = [NumberedSong(index, as_song(one, given, index)) for index, one in enumerate(songs)]
+        scores = self._score(numbered, _on_error(on_error))
+        rule.check(scores, type(self.model).__name__)
+        return [
+            RankedSong(place.rank, place.index, numbered[place.index].song, place.value, *scores[place.index][:2])
+            for place in places([rule.value(score) for score in scores], top_k)
+        ]
+
+    def _score(self, songs: Sequence[NumberedSong], on_error: OnError) -> list[SongScore]:
+        keeper = MemoryKeeper()
+        with TemporaryDirectory(prefix="cmi-bench-") as folder:
+            stage = SongStage(
+                songs,
+                self.model,
+                max_dur=self.max_dur,
+                score_kwargs=self.score_kwargs,
+                keeper=keeper,
+                folder=Path(folder),
+            )
+            # One that asks a service waits rather than to compute here: seconds of audio are no bound.
+            model = self.model
+            limits = BatchLimits(model.clips_at_once, math.inf) if isinstance(model, RemoteModel) else None
+            self._runner.run(stage, limits=limits)
+        found = mark_partial_nan({str(song.index): _clip_score(str(song.index), keeper) for song in songs})
+        if on_error is OnError.fail:
+            _raise_first_failure(songs, found)
+        return [SongScore(*found[str(song.index)][1:]) for song in songs]
+
+
+def _on_error(name: str) -> OnError:
+    try:
+        return OnError(name)
+    except ValueError:
+        names = [one.value for one in OnError]
+        raise UserError(f"on_error={name!r} is none of {', '.join(names)}.", did_you_mean(name, names)) from None
+
+
+def _clip_score(key: str, keeper: MemoryKeeper) -> ClipScore:
+    if key in keeper.reasons:
+        return failed(key, keeper.reasons[key])
+    score = keeper.scores[key]
+    return ClipScore(key, score.alignment, score.musicality)
+
+
+def _raise_first_failure(songs: Sequence[NumberedSong], scores: Mapping[str, ClipScore]) -> None:
+    for song in songs:
+        error = scores[str(song.index)].error
+        if error:
+            raise UserError(
+                error if song.name in error else f"{song.name}: {error}",
+                "" if len(songs) == 1 or HINT in error else 'on_error="record" goes on without such songs.',
+            )

@@ -1,0 +1,1 @@
+"""The command `cmi-bench`: scoring and ranking songs of one's own."""

@@ -1,0 +1,108 @@
+"""Models by their names, from anywhere."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cmi_bench import load_model
+from cmi_bench.api import configuration
+from cmi_bench.config import Config
+from cmi_bench.errors import UserError
+
+PROJECT = Path(__file__).parents[2]
+BUNDLE = PROJECT / "tests" / "data" / "parity" / "cmi_rm"
+
+
+def test_cmi_rm_gives_the_published_implementations_scores(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    expected = json.loads((BUNDLE / "expected.json").read_text())
+    model = load_model("cmi_rm", checkpoint=BUNDLE / "sa_mean", device="cpu", max_dur=20)
+    songs = [
+        {"audio": BUNDLE / "audio" / item["audio"], "text": item["text"], "lyrics": item["lyrics"],
+         "ref_audio": BUNDLE / "audio" / item["ref_audio"] if item["ref_audio"] else None}
+        for item in expected["items"]
+    ]  # fmt: skip
+    scores = np.array(expected["scores"]["sa_mean"]["max_dur_20"])
+    np.testing.assert_allclose([one[:2] for one in model.score_batch(songs)], scores, atol=1e-4)
+    first = model.score(songs[0]["audio"], text=songs[0]["text"], lyrics=songs[0]["lyrics"])
+    np.testing.assert_allclose(first[:2], scores[0], atol=1e-4)
+
+
+def test_options_of_the_models_file():
+    model = load_model("cmi_rm_head", checkpoint=BUNDLE / "sa_mean", device="cpu", dur_step=5.0)
+    assert (model.model.mode, model.model.dur_step) == ("standard", 5.0)
+
+
+def test_a_class_of_ones_own(tmp_path, monkeypatch):
+    source = "class Mine:\n    sr = 8000\n    def score_batch(self, inputs, batch_size, max_dur, answer):\n"
+    (tmp_path / "mine_for_test.py").write_text(source + "        return [[answer, 2.0] for _ in inputs]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    model = load_model("custom", class_path="mine_for_test:Mine", score_kwargs={"answer": 7.0}, device="cpu")
+    assert model.score((np.zeros(100), 8000)) == (7.0, 2.0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("cmi_rn", {}, "Did you mean cmi_rm"),
+        ("signal", {"checkpoint": "x"}, "has no option 'checkpoint'"),
+        ("cmi_rm", {"checkpont": "x"}, "Did you mean checkpoint"),
+        ("signal", {"device": "gpu"}, "There is no device 'gpu'"),
+        ("signal", {"device": "cuda:99"}, "Asked for cuda:99"),
+        ("signal", {"precision": "16"}, "precision=16"),
+        ("signal", {"max_dur": -1}, "max_dur=-1.0 is not positive"),
+        ("signal", {"max_dur": "long"}, "max_dur=long"),
+        ("oracle", {}, "answers from the labels"),
+        ("custom", {}, "model.class_path is missing"),
+    ],
+)
+def test_mistakes(name, options, says):
+    with pytest.raises(UserError) as raised:
+        load_model(name, **options)
+    assert says in str(raised.value)
+
+
+def test_the_cache_is_the_projects_or_the_users(monkeypatch, tmp_path):
+    assert configuration.compose_config("signal").cache.dir == str(PROJECT / ".cache")
+    installed = tmp_path / "share" / "cmi_bench"
+    installed.mkdir(parents=True)
+    (installed / "conf").symlink_to(PROJECT / "conf")
+    monkeypatch.setattr(configuration, "CHECKOUT", tmp_path / "site-packages")
+    monkeypatch.setattr(configuration.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    config = configuration.compose_config("signal")
+    assert config.cache.dir == str(tmp_path / "cache" / "cmi-bench")
+    assert configuration.compose_config("signal", overrides=["cache=off"]).cache.dir is None
+    assert isinstance(config, Config)
+    (installed / "conf").unlink()
+    with pytest.raises(UserError, match="configurations are neither in"):
+        configuration.compose_config("signal")
+
+
+def test_an_installation_gets_the_whole_of_conf():
+    files = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
+    packaged = {file.relative_to(PROJECT) for globs in files.values() for glob in globs for file in PROJECT.glob(glob)}
+    assert packaged == {file.relative_to(PROJECT) for file in (PROJECT / "conf").rglob("*.yaml")}
+    for target, globs in files.items():
+        assert [str(Path(glob).parent) for glob in globs] == [target.removeprefix("share/cmi_bench/")]
+
+
+@pytest.mark.slow
+def test_what_is_imported_when():
+    code = """
+import sys, cmi_bench
+print(any(name in sys.modules for name in ("numpy", "torch", "hydra")))
+from cmi_bench import MetricSettings, evaluate
+print(any(name in sys.modules for name in ("torch", "hydra", "lightning")))
+from cmi_bench import load_model
+load_model("signal")
+print(any(name in sys.modules for name in ("lightning", "mlflow", "transformers")))
+print(sorted(set(cmi_bench.__all__) - set(dir(cmi_bench))))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == ["False", "False", "False", "[]"]
