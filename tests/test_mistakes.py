@@ -76,6 +76,11 @@ def test_devices_compose_exactly_as_documented(name, devices):
     assert composed(f"+device={name}", "model=signal").trainer.devices == devices
 
 
+@pytest.mark.parametrize("name", ["32", "bf16"])
+def test_a_precision_is_chosen_by_its_name(name):
+    assert composed(f"precision={name}").precision.value == name
+
+
 @pytest.mark.parametrize(
     "path",
     sorted(path for path in (PROJECT / "conf").glob("*/*.yaml") if path.parent.name != "launch"),
@@ -83,4 +88,4 @@ def test_devices_compose_exactly_as_documented(name, devices):
 )
 def test_every_shipped_choice_composes(path):
     group = path.parent.name
-    composed(f"{'+' if group == 'device' else ''}{group}={path.stem}")
+    composed(f"{'+' if group in ('device', 'sweep') else ''}{group}={path.stem}")

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from parity_rows import write_parity_rows
 from safetensors.torch import load_file, save_file
 
 PROJECT = Path(__file__).parents[1]
@@ -60,18 +61,8 @@ class Runner:
 
 @pytest.fixture
 def runner(tmp_path, run_here):
-    """Six pairs of the parity bundle's items: audio, prompts and references are used again and again."""
     root = tmp_path / "root"
-    shutil.copytree(PARITY / "audio", root)
-    items = json.loads((PARITY / "expected.json").read_text())["items"]
-    rows = [
-        {"source": "cmi-arena-annotation", "split": "test", "audio-path": item["audio"],
-         "audio2": items[index - 1]["audio"], "prompt": item["text"], "lyrics": item["lyrics"],
-         "ref-audio-path": item["ref_audio"] or "", "preference-musicality": "model_a",
-         "preference-alignment": "model_b"}
-        for index, item in enumerate(items)
-    ]  # fmt: skip
-    (root / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_parity_rows(root)
     return Runner(root, tmp_path / "cache", run_here)
 
 

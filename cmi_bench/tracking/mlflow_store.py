@@ -10,8 +10,13 @@ from mlflow.exceptions import MlflowException
 
 SQLITE = "sqlite:///"
 
-# MLflow would try for many minutes to reach a server that is down; a benchmark does not wait for its sink.
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+_MANNERS = {
+    # It would try for many minutes to reach a server that is down; a benchmark does not wait for its sink.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    # It would print addresses on stdout, where the results are.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 
 
 def open_experiment(uri: str, name: str, artifacts: str | None) -> tuple[MlflowClient, str]:
@@ -32,9 +37,20 @@ def open_experiment(uri: str, name: str, artifacts: str | None) -> tuple[MlflowC
         return _open(uri, name, Path(artifacts).resolve().as_uri() if artifacts else None)
 
 
+def reopen(client: MlflowClient, run_id: str) -> bool:
+    """Set a run of before to RUNNING again; False if the store has no such run."""
+    try:
+        if client.get_run(run_id).info.lifecycle_stage != "active":
+            return False
+        client.update_run(run_id, status="RUNNING")
+    except MlflowException:
+        return False
+    return True
+
+
 def calm_mlflow() -> None:
     """Keep MLflow from waiting for long and from telling what nobody asked; call before a client is made."""
-    for key, value in _PATIENCE.items():
+    for key, value in _MANNERS.items():
         os.environ.setdefault(key, value)
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # its database migrations are nobody's news
 

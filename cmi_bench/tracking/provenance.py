@@ -10,6 +10,7 @@ from pathlib import Path
 
 PACKAGES = (
     "cmi-bench",
+    "google-genai",
     "hydra-core",
     "huggingface_hub",
     "lightning",

@@ -47,6 +47,8 @@ class StandIn:
 
     repos: dict[tuple[str, str], dict[str, bytes]] = field(default_factory=dict)
     """Files by ("dataset" or "model", repository)."""
+    refs: list[str] = field(default_factory=list)
+    """Each repository's first branch, and its tags."""
     files: dict[str, bytes] = field(default_factory=dict)
     """Raw files by path."""
     record: dict[str, bytes] = field(default_factory=dict)
@@ -127,6 +129,11 @@ class Handler(BaseHTTPRequestHandler):
         if (files := self.repo(kind, repo)) is not None:
             siblings = [{"rfilename": path} for path in files]
             self.json({"id": repo, "sha": COMMIT, "private": False, "tags": [], "siblings": siblings})
+
+    def refs(self, kind, repo, *, body, fault):
+        if self.repo(kind, repo) is not None:
+            refs = [{"name": name, "ref": f"refs/heads/{name}", "targetCommit": COMMIT} for name in self.stand_in.refs]
+            self.json({"branches": refs[:1], "tags": refs[1:], "converts": []})
 
     def tree(self, kind, repo, revision, folder, *, body, fault):
         if (files := self.repo(kind, repo)) is not None:
@@ -210,6 +217,7 @@ ROUTES = [
     (re.compile(pattern), handle)
     for pattern, handle in (
         (r"/api/(dataset|model)s/([^/]+/[^/]+)(?:/revision/([^/]+))?", Handler.info),
+        (r"/api/(dataset|model)s/([^/]+/[^/]+)/refs", Handler.refs),
         (r"/api/(dataset|model)s/([^/]+/[^/]+)/tree/([^/]+)(/.*)?", Handler.tree),
         (r"/api/(dataset|model)s/([^/]+/[^/]+)/paths-info/([^/]+)", Handler.paths_info),
         (r"/cdn/(datasets/)?([^/]+/[^/]+)/(.+)", Handler.cdn),

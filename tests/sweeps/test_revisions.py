@@ -1,0 +1,38 @@
+"""The revisions of a repository, as a hub on loopback lists them."""
+
+import huggingface_hub.constants
+import pytest
+from omegaconf import OmegaConf
+from stand_in import StandIn, serve
+
+from cmi_bench.errors import UserError
+from cmi_bench.sweeps.resolvers import register_sweep_resolvers
+from cmi_bench.sweeps.revisions import hub_revisions
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    stand_in = StandIn(repos={("model", "Some/Model"): {}}, refs=["main", "step_1000", "step_500", "v2"])
+    with serve(stand_in):
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", stand_in.address)
+        yield stand_in
+
+
+def test_branches_and_tags_by_step(hub):
+    assert hub_revisions("Some/Model") == ["step_500", "step_1000", "main", "v2"]
+
+
+@pytest.mark.parametrize("repo", ["No/Model", "not a name"])
+def test_a_repository_that_cannot_be_listed(hub, repo):
+    with pytest.raises(UserError, match=f"revisions of {repo} cannot be listed"):
+        hub_revisions(repo)
+
+
+def test_the_recipe_takes_those_named_or_asks_the_hub(hub):
+    register_sweep_resolvers()
+    recipe = "${revisions_of:${repo},${revisions}}"
+    cfg = OmegaConf.create({"repo": "Some/Model", "revisions": ["a", "refs/pr/1"], "values": recipe})
+    assert cfg["values"] == "'Some/Model@a','Some/Model@refs/pr/1'"
+    assert not hub.log
+    cfg.revisions = []
+    assert cfg["values"].startswith("'Some/Model@step_500','Some/Model@step_1000'")

@@ -1,0 +1,121 @@
+"""Sweeps from the command line's words to the table, in this process."""
+
+import csv
+import json
+
+import pytest
+
+from cmi_bench.errors import UserError
+
+
+def table(folder):
+    with (folder / "sweep.csv").open() as file:
+        return {row["label"]: row for row in csv.DictReader(file)}
+
+
+def calls():
+    import sweep_models
+
+    return sweep_models.Sleeper.calls
+
+
+def test_every_sweep_ends_with_a_table_of_its_jobs(sweep, tmp_path, capsys):
+    sweep("max_dur=5,10")
+    rows = table(tmp_path / "sweep")
+    assert list(rows) == ["max_dur=5", "max_dur=10"]
+    for number, label in enumerate(rows):
+        measured = json.loads((tmp_path / f"sweep/{number}/metrics.json").read_text())["summary"]
+        srcc = next(line["SRCC"] for line in measured if line["dataset"] == "PAM" and line["task"] == "musicality")
+        assert float(rows[label]["PAM/musicality/SRCC"]) == srcc
+        assert rows[label]["status"] == "finished"
+    said = capsys.readouterr().out
+    assert f"{float(rows['max_dur=10']['PAM/musicality/SRCC']):.4f}" in said.rpartition("max_dur=10")[2]
+    assert {"sweep.md", "comparison.md", "metrics_by_job.png"} <= {one.name for one in (tmp_path / "sweep").iterdir()}
+    assert "do not differ significantly" in (tmp_path / "sweep/sweep.md").read_text()
+
+
+def test_a_job_that_fails_ends_none_of_the_others_and_is_named(sweep, tmp_path, capsys):
+    (tmp_path / "fails_10").touch()
+    with pytest.raises(UserError, match=r"1 of 3 jobs did not finish: max_dur=10 \(failed\)") as error:
+        sweep("max_dur=5,10,20")
+    assert f"hydra.sweep.dir={tmp_path}/sweep" in error.value.hint
+    rows = table(tmp_path / "sweep")
+    assert [row["status"] for row in rows.values()] == ["finished", "failed", "finished"]
+    assert "RuntimeError: boom" in rows["max_dur=10"]["message"]
+    assert rows["max_dur=10"]["PAM/musicality/SRCC"] == ""
+    captured = capsys.readouterr()
+    assert "RuntimeError: boom" in captured.err
+    assert "max_dur=10: " in captured.out
+
+
+def test_started_again_it_goes_on_with_what_was_not_finished(sweep, tmp_path):
+    (tmp_path / "fails_10").touch()
+    with pytest.raises(UserError):
+        sweep("max_dur=5,10")
+    before = table(tmp_path / "sweep")
+    (tmp_path / "fails_10").unlink()
+    calls().clear()
+    sweep("max_dur=5,10", "workers=1", "workers=0")  # what changes no score makes no other job of it
+    assert set(calls()) == {10}
+    after = table(tmp_path / "sweep")
+    assert after["max_dur=5"] == before["max_dur=5"]
+    assert [row["status"] for row in after.values()] == ["finished", "finished"]
+    sweep("max_dur=5,10", "resume=false")
+    assert set(calls()) == {5, 10}
+    sweep("max_dur=5,10", "metrics.resamples=40")  # another job in the same folder
+    for number in (0, 1):
+        config = json.loads((tmp_path / f"sweep/{number}/metrics.json").read_text())["config"]
+        assert config["metrics"]["resamples"] == 40
+
+
+def test_ctrl_c_leaves_the_table_of_what_there_is(sweep, tmp_path, capsys):
+    (tmp_path / "stops_10").touch()
+    with pytest.raises(KeyboardInterrupt):
+        sweep("max_dur=5,10,20")
+    assert [row["status"] for row in table(tmp_path / "sweep").values()] == ["finished", "killed", "not run"]
+    assert "max_dur=5" in capsys.readouterr().out
+
+
+def test_checkpoints_of_a_folder_are_taken_by_step_whatever_their_names_hold(sweep, tmp_path):
+    for name in ("step=1000.ckpt", "step=500, x's.ckpt", "best model.pt", "notes.txt"):
+        (tmp_path / "ckpts").mkdir(exist_ok=True)
+        (tmp_path / "ckpts" / name).touch()
+    sweep("+sweep=checkpoints", f"sweep.dir={tmp_path}/ckpts")
+    paths = dict.fromkeys(calls())
+    assert [path.rpartition("/")[2] for path in paths] == ["step=500, x's.ckpt", "step=1000.ckpt", "best model.pt"]
+    assert [row["step"] for row in table(tmp_path / "sweep").values()] == ["500", "1000", ""]
+    calls().clear()
+    sweep("+sweep=checkpoints", f"sweep.dir={tmp_path}/ckpts", "sweep.pattern=*1000*", folder=tmp_path / "one")
+    assert list(table(tmp_path / "one")) == ["step=1000"]
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["+sweep=checkpoints"], "+sweep=checkpoints needs the folder"),
+        (["+sweep=checkpoints", "sweep.dir=nowhere"], "sweep.dir=nowhere is no folder"),
+        (["+sweep=checkpoints", "sweep.dir=."], "There is no checkpoint in ."),
+        (["+sweep=revisions"], "+sweep=revisions needs a repository"),
+    ],
+)
+def test_mistakes_are_said_before_anything_runs(sweep, tmp_path, words, what):
+    from cmi_bench.explain import explain
+
+    with pytest.raises(Exception) as error:
+        sweep(*words)
+    said, _, hint = explain(error.value).partition("\n  -> ")
+    assert said.startswith(what)
+    assert hint
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_jobs_over_different_rows_are_shown_and_not_compared(sweep, tmp_path, caplog):
+    sweep("subset=pam,musiceval")
+    assert "The jobs are not compared" in caplog.text
+    assert set(table(tmp_path / "sweep")) == {"subset=pam", "subset=musiceval"}
+    assert not (tmp_path / "sweep/comparison.md").exists()
+
+
+def test_the_command_line_comes_before_the_recipe(sweep, tmp_path):
+    sweep("+sweep=max_dur", "max_dur=7,8")
+    assert list(table(tmp_path / "sweep")) == ["max_dur=7", "max_dur=8"]
