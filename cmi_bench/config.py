@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import MISSING, OmegaConf
+
+from cmi_bench.job_device import job_device
+from cmi_bench.models.installed import installed_models
+from cmi_bench.sweeps.resolvers import register_sweep_resolvers
 
 MAX_CUDA_NAMES = 16
 """`+device=cuda:0` to `cuda:15` are config names; more devices: `+device=cuda trainer.devices=[16]`."""
 
 Precision = Enum("Precision", {"32": "32", "bf16": "bf16"})
+# On the command line 32 is a number.
+Precision._missing_ = classmethod(lambda cls, value: cls.__members__.get(str(value)))  # type: ignore[assignment, method-assign]
 
 
 class OnError(Enum):
@@ -74,6 +79,8 @@ class SourcesConfig:
     music_arena: str = MISSING
     cmi_pref: str = MISSING
     cmi_pref_pseudo: str = MISSING
+    songeval: str = MISSING
+    """Folder of SongEval's config.yaml and ckpt/model.safetensors."""
 
 
 class DoctorFormat(Enum):
@@ -145,6 +152,21 @@ class TrackingConfig:
 
 
 @dataclass
+class SweepConfig:
+    """What the recipes of the `sweep` group go over."""
+
+    name: str | None = None
+    dir: str | None = None
+    """For +sweep=checkpoints: the folder that holds them."""
+    pattern: str = "*"
+    """For +sweep=checkpoints: only names that match, such as step_*."""
+    repo: str | None = None
+    """For +sweep=revisions: a repository on the hub."""
+    revisions: list[str] = field(default_factory=list)
+    """For +sweep=revisions: these only; empty takes all branches and tags."""
+
+
+@dataclass
 class Config:
     """Everything that can be said on the command line."""
 
@@ -158,6 +180,9 @@ class Config:
     tracking: TrackingConfig = MISSING
     cache: CacheConfig = MISSING
     trainer: dict[str, Any] = MISSING
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+    name: str | None = None
+    """For task=new_model: what `model=` will be."""
     results: str | None = None
     """For task=evaluate: the results.jsonl to evaluate."""
     runs: list[str] = field(default_factory=list)
@@ -179,6 +204,8 @@ class Config:
     resume: bool = True
     """Use the scores that an earlier run stored; false scores afresh."""
     precision: Precision = Precision["32"]
+    compile: bool = False
+    """Compile the network with torch.compile: for CUDA, where a long run saves more than the minute it takes."""
     seed: int = 0
     on_error: OnError = OnError.fail
     limit: int | None = None
@@ -190,7 +217,7 @@ class Config:
 
 
 def register(project: Path) -> None:
-    """Tell Hydra the schema, the `cuda:N` devices and the `${project:}` resolver; call before composing.
+    """Tell Hydra the schema, the `cuda:N` devices, installed models and the resolvers; call before composing.
 
     Args:
         project: The project's folder: default outputs, data and the MLflow store are in it.
@@ -200,14 +227,12 @@ def register(project: Path) -> None:
     for index in range(MAX_CUDA_NAMES):
         trainer = {"accelerator": "gpu", "devices": [index], "strategy": "auto"}
         store.store(group="device", name=f"cuda:{index}", node={"trainer": trainer}, package="_global_")
-    OmegaConf.register_new_resolver("job_device", _job_device, replace=True)
+    shipped = {path.stem for path in (project / "conf" / "model").glob("*.yaml")}
+    for model in installed_models(taken=shipped):
+        store.store(group="model", name=model.name, node=model.config())
+    register_sweep_resolvers()
+    OmegaConf.register_new_resolver("job_device", job_device, replace=True)
     OmegaConf.register_new_resolver("project", lambda path: str(project / path), replace=True)
     OmegaConf.register_new_resolver(
         "run_group", lambda task, model: model if task == "benchmark" else task, replace=True
     )
-
-
-def _job_device(count: int) -> int:
-    """Return which of a machine's `count` devices this job of a sweep gets; 0 outside of a sweep."""
-    job = HydraConfig.get().job if HydraConfig.initialized() else None
-    return 0 if job is None or OmegaConf.is_missing(job, "num") else int(job.num) % count

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +19,10 @@ from cmi_bench.errors import UserError
 from cmi_bench.explain import explain
 from cmi_bench.ranks import process_rank
 from cmi_bench.suggest import did_you_mean
+from cmi_bench.sweeps.fingerprint import fingerprint
+from cmi_bench.sweeps.job_process import allow_children
+from cmi_bench.sweeps.job_record import recorded_job, was_finished
+from cmi_bench.sweeps.place import sweep_place
 from cmi_bench.tasks import TASKS
 
 log = logging.getLogger(__name__)
@@ -29,8 +34,12 @@ SHOW_TRACEBACK = "CMI_BENCH_TRACEBACK"
 
 
 @contextlib.contextmanager
-def explain_errors() -> Iterator[None]:
-    """Turn a user's mistake into one message on stderr and exit code 1; Ctrl-C into exit code 130."""
+def explain_errors(kept: str = "What was written so far is kept in the run's folder.") -> Iterator[None]:
+    """Turn a user's mistake into one message on stderr and exit code 1; Ctrl-C into exit code 130.
+
+    Args:
+        kept: What is left when the user stops the work.
+    """
     # Hydra would print and swallow errors itself; this makes it hand them to us as they are.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -39,7 +48,7 @@ def explain_errors() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
     except KeyboardInterrupt:
-        _say("Stopped. What was written so far is kept in the run's folder.")
+        _say(f"Stopped. {kept}")
         raise SystemExit(130) from None
     except Exception as error:
         message = explain(error)
@@ -54,21 +63,40 @@ def run_task(cfg: DictConfig) -> None:
 
     In a single run a user's mistake ends the process here; in a sweep it is said, and the other jobs go on.
     """
-    with explain_errors() if HydraConfig.get().mode == RunMode.RUN else _one_of_many():
-        _task(cfg.task)(checked(cfg), Path(HydraConfig.get().runtime.output_dir))
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    if HydraConfig.get().mode == RunMode.RUN:
+        with explain_errors():
+            _task(cfg.task)(checked(cfg), folder)
+    else:
+        with _say_errors():
+            _run_job(cfg, folder)
+
+
+def _run_job(cfg: DictConfig, folder: Path) -> None:
+    """Run a job of a sweep, unless it was finished when the sweep ran before."""
+    key, overrides = fingerprint(cfg), HydraConfig.get().overrides.task
+    place = sweep_place()
+    said = f"Job {place.number}, {place.label}" if place else f"Job {folder.name}"
+    if cfg.resume and was_finished(folder, overrides, key):
+        log.info("%s: finished before (resume=false runs it again)", said)
+        return
+    log.info("%s", said)
+    allow_children()
+    with recorded_job(folder, overrides, key):
+        _task(cfg.task)(checked(cfg), folder)
 
 
 @contextlib.contextmanager
-def _one_of_many() -> Iterator[None]:
-    """Say at once why a job of a sweep failed; Hydra goes on with the others and fails at the end."""
+def _say_errors() -> Iterator[None]:
+    """Say at once why a job of a sweep failed; the others go on, and the sweep fails at the end."""
     try:
         yield
     except Exception as error:
         message = explain(error)
-        if message is None:
-            raise
+        if message is None or os.environ.get(SHOW_TRACEBACK):
+            message = "".join(traceback.format_exception(error))
         _say(message)
-        raise UserError("A job of the sweep failed; its message is above.") from error
+        raise
 
 
 def checked(cfg: DictConfig) -> Config:

@@ -17,7 +17,12 @@ _UNKNOWN_OPTION = re.compile(
     r".*?Available options in[^:]*'?:\n(?P<known>.*?)(?:\nConfig search|\Z)",
     re.DOTALL,
 )
-_DEVICE_WITHOUT_PLUS = re.compile(r"Could not override 'device'")
+_WITHOUT_PLUS = re.compile(r"Could not override '(?P<group>device|sweep|launch)'")
+_WITH_PLUS = {
+    "device": "+device=cpu, +device=cuda, +device=cuda:0, ...",
+    "sweep": "+sweep=checkpoints, +sweep=max_dur, ...",
+    "launch": "+launch=joblib or +launch=slurm.",
+}
 _UNKNOWN_KEY = re.compile(r"Could not override '(?P<key>[^']+)'")
 
 
@@ -28,8 +33,18 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, MissingMandatoryValue):
         return str(UserError(f"The value of {error.full_key} is missing.", f"Give it as {error.full_key}=..."))
     if isinstance(error, HydraException | OmegaConfBaseException):
+        if (found := _said_within(error)) is not None:
+            return str(found)
         return str(_configuration_error(error))
     return None
+
+
+def _said_within(error: BaseException) -> UserError | None:
+    """Return what one of our resolvers said: Hydra and OmegaConf wrap it in errors of their own."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, UserError):
+        cause = cause.__cause__ or cause.__context__  # OmegaConf clears the first
+    return cause
 
 
 def _configuration_error(error: Exception) -> UserError:
@@ -38,8 +53,8 @@ def _configuration_error(error: Exception) -> UserError:
     if found := _UNKNOWN_OPTION.search(text):
         known = [name for name in found["known"].split() if name != "Config"]
         return UserError(f"There is no {found['group']}={found['name']}.", did_you_mean(found["name"], known))
-    if _DEVICE_WITHOUT_PLUS.search(text):
-        return UserError("`device` is chosen with a plus.", "Write +device=cpu, +device=cuda, +device=cuda:0, ...")
+    if found := _WITHOUT_PLUS.search(text):
+        return UserError(f"`{found['group']}` is chosen with a plus.", f"Write {_WITH_PLUS[found['group']]}")
     if (found := _UNKNOWN_KEY.search(text)) and isinstance(cause, OmegaConfBaseException):
         return UserError(f"There is no setting {found['key']!r}.", _nearest_keys(found["key"], cause))
     if isinstance(cause, OmegaConfBaseException):

@@ -55,7 +55,8 @@ def test_a_mistake_gets_one_message(words, says, hint, tmp_path):
 def test_help_shows_groups_and_examples_that_compose():
     done = run("--help")
     assert done.returncode == 0
-    assert "model: cmi_rm, cmi_rm_head, constant, custom" in done.stdout
+    models = sorted(path.stem for path in (PROJECT / "conf" / "model").glob("*.yaml"))
+    assert f"model: {', '.join(models)}" in done.stdout
     lines = [line.split("  ")[0] for line in map(str.strip, done.stdout.splitlines())]
     examples = [line.split()[2:] for line in lines if line.startswith("python run.py")]
     assert len(examples) >= 6

@@ -92,6 +92,7 @@ class SongStage:
     """Scores songs as `WholeStage` scores the clips of a run."""
 
     title = "scoring"
+    start = 0.0
 
     def __init__(
         self,

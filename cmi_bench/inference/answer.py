@@ -9,6 +9,7 @@ from pathlib import Path
 from cmi_bench.inference.embed_stages import EmbedAudioStage, EmbedTextStage
 from cmi_bench.inference.embedding_cache import EmbeddingCache
 from cmi_bench.inference.embedding_keys import EmbeddingKeys
+from cmi_bench.inference.fillers import place_among_fillers
 from cmi_bench.inference.head_stage import HeadStage
 from cmi_bench.inference.keeper import Keeper
 from cmi_bench.inference.plan import BatchLimits
@@ -93,6 +94,8 @@ def _answer_from_embeddings(
         stage = EmbedAudioStage(
             list(audio.values()), model, cache, max_dur=settings.max_dur, failures=failures, tally=tally
         )
+        if settings.cache_dir is not None and is_rank_zero():
+            stage.start = stack.enter_context(place_among_fillers(cache.folder))
         runner.run(stage)
         runner.run(EmbedTextStage(list(texts.values()), model, cache, failures=failures, tally=tally))
         runner.run(HeadStage(missing, model, keys, cache=cache, keeper=keeper, tally=tally))

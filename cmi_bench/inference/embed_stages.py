@@ -32,6 +32,8 @@ class LoadedAudio:
 class AudioLoader:
     """Decodes audio as a model listens to it."""
 
+    cache: EmbeddingCache
+    """What another process put there meanwhile is not decoded."""
     sr: int
     """Hz."""
     seconds: dict[bool, float | None]
@@ -42,6 +44,8 @@ class AudioLoader:
         start = time.perf_counter()
         loaded = LoadedAudio([], {}, 0.0)
         for item in items:
+            if item.key in self.cache:
+                continue
             try:
                 loaded.waveforms.append((item, decode(item.path, self.sr, self.seconds[item.is_reference])))
             except AudioError as error:
@@ -70,6 +74,7 @@ class _EmbedStage(Generic[Item]):
         self.cache = cache
         self.failures = failures
         self.tally = tally
+        self.start = 0.0
 
     def pending(self) -> list[Item]:
         """Return what the cache lacks."""
@@ -104,7 +109,7 @@ class EmbedAudioStage(_EmbedStage[AudioItem]):
         super().__init__(items, model, cache, failures=failures, tally=tally)
         self.max_dur = max_dur
         views = {flag: model.audio_view(max_dur, is_reference=flag) for flag in (False, True)}
-        self.load = AudioLoader(int(model.sr), {flag: view.seconds for flag, view in views.items()})
+        self.load = AudioLoader(cache, int(model.sr), {flag: view.seconds for flag, view in views.items()})
 
     def length(self, item: AudioItem) -> float:
         """Return the seconds that are heard."""
@@ -114,10 +119,11 @@ class EmbedAudioStage(_EmbedStage[AudioItem]):
         """Encode, and put what comes out into the cache."""
         self.tally.seconds["decode"] += loaded.seconds
         failed = dict(loaded.errors)
+        lacking = [pair for pair in loaded.waveforms if pair[0].key not in self.cache]
         with self.tally.timed("encode"):
             for is_reference in (False, True):
                 in_halves(
-                    [pair for pair in loaded.waveforms if pair[0].is_reference is is_reference],
+                    [pair for pair in lacking if pair[0].is_reference is is_reference],
                     self._embed,
                     blame=lambda pair, reason: failed.update({pair[0].key: reason}),
                 )
@@ -149,8 +155,9 @@ class EmbedTextStage(_EmbedStage[TextItem]):
     def work(self, loaded: list[TextItem]) -> int:
         """Encode, and put what comes out into the cache."""
         failed: dict[str, str] = {}
+        lacking = [item for item in loaded if item.key not in self.cache]
         with self.tally.timed("encode"):
-            in_halves(loaded, self._embed, blame=lambda item, reason: failed.update({item.key: reason}))
+            in_halves(lacking, self._embed, blame=lambda item, reason: failed.update({item.key: reason}))
         return self._record(failed)
 
     def _embed(self, part: Sequence[TextItem]) -> None:

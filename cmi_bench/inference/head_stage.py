@@ -59,6 +59,7 @@ class HeadStage:
     """Scores embedded clips."""
 
     title = "scoring"
+    start = 0.0
 
     def __init__(
         self,

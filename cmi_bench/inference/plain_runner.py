@@ -40,7 +40,7 @@ class PlainRunner:
     def run(self, stage: "Stage[Any, Any]", *, limits: BatchLimits | None = None) -> None:
         """Do all of a stage's work; see `Runner.run`."""
         pending = stage.pending()
-        plan = plan_batches(pending, limits or self.limits, length=stage.length)
+        plan = plan_batches(pending, limits or self.limits, length=stage.length, start=stage.start)
         settings = bar_settings(stage.title) | {"total": len(pending), "disable": not self.show_progress or not pending}
         if sys.stderr.isatty():  # a first batch can take a minute: who waits for it shall see that something is done
             settings["delay"] = 0

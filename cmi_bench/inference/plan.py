@@ -18,7 +18,12 @@ class BatchLimits:
 
 
 def plan_batches(
-    items: Sequence[Item], limits: BatchLimits, *, length: Callable[[Item], float], at_least: int = 1
+    items: Sequence[Item],
+    limits: BatchLimits,
+    *,
+    length: Callable[[Item], float],
+    start: float = 0.0,
+    at_least: int = 1,
 ) -> list[list[Item]]:
     """Group items of near lengths, the longest first.
 
@@ -32,6 +37,7 @@ def plan_batches(
         items: What there is to do.
         limits: A single item may be longer than the limit; then it is alone.
         length: An item's length, in the unit of `limits.seconds`.
+        start: Where to begin, from 0 to 1; the batches before come at the end.
         at_least: Number of ranks; Lightning fails on a rank without batches, so empty ones are added.
 
     Returns:
@@ -45,4 +51,5 @@ def plan_batches(
             filled = 0.0
         batches[-1].append(item)
         filled += length(item)
-    return batches + [[] for _ in range(at_least - len(batches))]
+    first = int(start * len(batches))
+    return batches[first:] + batches[:first] + [[] for _ in range(at_least - len(batches))]

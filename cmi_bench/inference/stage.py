@@ -24,6 +24,8 @@ class Stage(Protocol[Item, Loaded]):
 
     title: str
     """For the progress bar."""
+    start: float
+    """Where in the plan to begin, from 0 to 1; what is before comes at the end."""
 
     @property
     def load(self) -> Callable[[Sequence[Item]], Loaded]:
@@ -70,9 +72,11 @@ class StageModule(LightningModule, Generic[Item, Loaded]):
     def predict_dataloader(self) -> "DataLoader[tuple[int, Loaded]]":
         """Plan the batches: on rank 0, which tells the others, as stores may change while ranks start."""
         strategy = self.trainer.strategy
-        pending = strategy.broadcast(self.stage.pending() if self.trainer.is_global_zero else [])
+        told = (self.stage.pending(), self.stage.start) if self.trainer.is_global_zero else ([], 0.0)
+        pending, start = strategy.broadcast(told)
         self.total = len(pending)
-        plan = plan_batches(pending, self.limits, length=self.stage.length, at_least=self.trainer.world_size)
+        ranks = self.trainer.world_size
+        plan = plan_batches(pending, self.limits, length=self.stage.length, start=start, at_least=ranks)
         return DataLoader(_Batches(plan, self.stage.load), batch_size=None, num_workers=min(self.workers, len(pending)))
 
     def predict_step(self, batch: tuple[int, Loaded], batch_idx: int) -> StepOutcome:

@@ -77,6 +77,7 @@ class WholeStage:
     """Asks `score_batch`, with the audio decoded in the data loader's workers."""
 
     title = "scoring"
+    start = 0.0
 
     def __init__(
         self,

@@ -3,10 +3,12 @@
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 from cmi_bench.errors import NotFetchedError, UserError
 from cmi_bench.models.contract import RewardModel
+from cmi_bench.models.public_names import is_public_name, provide_public_names
 from cmi_bench.suggest import did_you_mean
 
 NOT_FOR_CONSTRUCTOR = frozenset({"name", "_target_", "class_path", "init_kwargs", "score_kwargs"})
@@ -54,7 +56,7 @@ def _load(path: str) -> Callable[..., Any]:
     if not module_name:
         raise UserError(f"{path!r} is not a class path.", "The form is module:Class, such as my_models:MyModel.")
     try:
-        module = importlib.import_module(module_name)
+        module = _import(module_name)
     except ImportError as error:
         if error.name is None or not module_name.startswith(error.name):
             raise UserError(f"{path}: importing {module_name} failed: {error}", "Install what it needs.") from error
@@ -67,6 +69,17 @@ def _load(path: str) -> Callable[..., Any]:
         classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
         raise UserError(f"Module {module_name} has no class {name!r}.", did_you_mean(name, classes))
     return found  # type: ignore[no-any-return]
+
+
+def _import(name: str) -> ModuleType:
+    """Import a model's module; one that was written for the public scripts finds what it imports from them."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if not is_public_name(error.name):
+            raise
+    provide_public_names()
+    return importlib.import_module(name)
 
 
 def _accepts(takes: Mapping[str, inspect.Parameter], name: str) -> bool:

@@ -8,6 +8,8 @@ TASKS = {
     "evaluate": "cmi_bench.tasks.evaluate",
     "list": "cmi_bench.tasks.list_all",
     "sanity": "cmi_bench.tasks.sanity",
+    "conformance": "cmi_bench.tasks.conformance",
+    "new_model": "cmi_bench.tasks.new_model",
     "compare": "cmi_bench.tasks.compare",
     "leaderboard": "cmi_bench.tasks.leaderboard",
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
+from cmi_bench.models.installed import installed_models
 from cmi_bench.reporting.listing.options_table import Option
 from cmi_bench.tasks import TASKS
 
@@ -43,14 +44,15 @@ def _group_options(group: str) -> Iterator[Option]:
 
 
 def _config_sentence(group: str, name: str) -> str:
-    """Return the first sentence of an option's YAML file; empty where it has none, or no file."""
+    """Return the first sentence of an option's YAML file, or whose model it is; empty where nothing is known."""
     for source in HydraConfig.get().runtime.config_sources:
         path = Path(source.path) / group / f"{name}.yaml"
         if source.schema == "file" and path.is_file():
             head = takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
             words = " ".join(line[1:].strip() for line in head if not line.startswith("# @package"))
             return _first_sentence(words)
-    return ""
+    installed = {model.name: model.package for model in installed_models()} if group == "model" else {}
+    return f"Of the installed package {installed[name]}." if name in installed else ""
 
 
 def _first_sentence(text: str) -> str:

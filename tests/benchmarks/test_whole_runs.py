@@ -3,8 +3,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from cmi_bench.audio.probe import probe
+from cmi_bench.benchmarks import workload
 from cmi_bench.benchmarks.whole_runs import Run, largest_difference, rank_correlation
-from cmi_bench.benchmarks.workload import SECONDS, write_workload
 from cmi_bench.data.rows import load_rows
 
 
@@ -24,11 +24,12 @@ def test_the_lower_rank_correlation_of_the_two_tasks_counts():
     assert largest_difference(of(scores), of(scores + 0.5)) == pytest.approx(0.5 / scores.std())
 
 
-def test_workload_is_two_clips_of_30_s_and_a_reference_that_comes_again(tmp_path):
-    rows = load_rows(write_workload(tmp_path, 2)).rows
+def test_workload_is_two_clips_and_a_reference_that_comes_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(workload, "SECONDS", 1.0)
+    rows = load_rows(workload.write_workload(tmp_path, 2)).rows
 
     assert [row.condition for row in rows] == ["text+lyrics+ref"] * 2
     assert rows[0].ref_audio == rows[1].ref_audio
     files = {file for row in rows for file in row.audio_files}
     assert len({(tmp_path / file).read_bytes() for file in files}) == len(files) == 5
-    assert all(probe(tmp_path / file).seconds == pytest.approx(SECONDS, abs=0.1) for file in files)
+    assert all(probe(tmp_path / file).seconds == pytest.approx(1.0, abs=0.1) for file in files)

@@ -16,6 +16,7 @@ class Numbers:
     """Items are their own lengths; loading and working are written down."""
 
     title = "numbers"
+    start = 0.0
 
     def __init__(self, items):
         self.items = items

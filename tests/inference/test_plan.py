@@ -28,3 +28,8 @@ def test_every_rank_has_a_batch(count, ranks, batches):
     planned = plan(list(range(count)), items=1, at_least=ranks)
     assert len(planned) == batches
     assert sum(map(len, planned)) == count
+
+
+def test_it_may_begin_elsewhere_and_nothing_is_left_out():
+    batches = plan_batches([5, 4, 3, 2, 1], BatchLimits(1, 100), length=float, start=0.5, at_least=6)
+    assert batches == [[3], [2], [1], [5], [4], []]

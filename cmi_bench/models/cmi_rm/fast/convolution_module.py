@@ -17,14 +17,17 @@ class FastConvolutionModule(nn.Module):
         self.layer_norm = module.layer_norm
         self.gated = fast_linear(module.pointwise_conv1.weight[..., 0].to(dtype), None)
         weight, bias = fold(module.depthwise_conv, module.batch_norm)
+        # oneDNN's depthwise convolution in bfloat16 does not return where a thread gets 16 channels (2.14.1).
+        exact = torch.float32 if weight.device.type == "cpu" else dtype
         # [dim, 1, 1, kernel]: an image of one row
-        self.weight = weight.unsqueeze(2).to(dtype, memory_format=torch.channels_last)
-        self.bias = bias.to(dtype)
+        self.weight = weight.unsqueeze(2).to(exact, memory_format=torch.channels_last)
+        self.bias = bias.to(exact)
         self.out = fast_linear(module.pointwise_conv2.weight[..., 0].to(dtype), None)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [batch, time, dim] to the same shape."""
         image = F.glu(self.gated(self.layer_norm(x))).mT.unsqueeze(2)
         padding = (0, (self.weight.shape[3] - 1) // 2)
-        y = F.conv2d(image, self.weight, self.bias, padding=padding, groups=len(self.weight))
-        return self.out(F.silu(y.squeeze(2).mT, inplace=True))
+        with torch.autocast(x.device.type, enabled=False):
+            y = F.conv2d(image.to(self.weight.dtype), self.weight, self.bias, padding=padding, groups=len(self.weight))
+        return self.out(F.silu(y.squeeze(2).mT, inplace=True).to(image.dtype))

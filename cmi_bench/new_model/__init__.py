@@ -1,0 +1,1 @@
+"""The beginnings of a model of one's own: adapter, configuration and test."""

@@ -1,0 +1,167 @@
+"""The checks, on models that keep to the contract and on such that break it in one point."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import broken_adapters as broken
+import numpy as np
+import pytest
+
+from cmi_bench.conformance import assert_conforms, check_model
+from cmi_bench.conformance.differences import Comparison, spread_of
+from cmi_bench.conformance.finding import FailedCheckError, Outcome, failures
+from cmi_bench.conformance.present import in_words
+from cmi_bench.conformance.probes import make_probes
+from cmi_bench.conformance.run import CHECKS, ONE_CLIP, SAMPLING_RATE
+from cmi_bench.errors import RunError
+from cmi_bench.models.cmi_rm import CmiRM
+from cmi_bench.models.known_answers import Constant, Random
+from cmi_bench.models.signal import SignalBaseline
+
+BUNDLE = Path(__file__).parents[1] / "data" / "parity" / "cmi_rm"
+COMPARED = {"same twice", "batch", "batch_size", "order", "mixed references"}
+
+
+@pytest.fixture(scope="module")
+def same_probes(tmp_path_factory):
+    """The clips are the same each time: here they are made once."""
+    folder = tmp_path_factory.mktemp("probes")
+    return cache(lambda _folder, sr: make_probes(folder / str(sr), sr))
+
+
+@pytest.fixture
+def check(same_probes, monkeypatch, tmp_path):
+    monkeypatch.setattr("cmi_bench.conformance.run.make_probes", lambda _folder, sr: same_probes(None, sr))
+
+    def findings(model, **options):
+        return {finding.check: finding for finding in check_model(model, tmp_path, **options)}
+
+    return findings
+
+
+@pytest.mark.parametrize(
+    ("make", "skipped"),
+    [
+        (broken.Sound, {"unused inputs", "identity", "embeddings", "path or waveform"}),
+        (SignalBaseline, {"unused inputs", "embeddings"}),
+        (lambda: CmiRM(str(BUNDLE / "sa_mean")), {"unused inputs"}),
+        (lambda: CmiRM(str(BUNDLE / "sa_mean"), mode="standard", dur_step=2.0), {"unused inputs", "long clip"}),
+        (Random, {"unused inputs", "identity", "embeddings"}),
+        (Constant, {"unused inputs", "identity", "embeddings"}),
+    ],
+    ids=["sound", "signal", "cmi_rm", "cmi_rm_head", "random", "constant"],
+)
+def test_models_that_conform(check, make, skipped):
+    findings = check(make())
+    assert not failures(findings.values())
+    assert {name for name, finding in findings.items() if finding.outcome is Outcome.SKIPPED} == skipped
+    assert set(findings) == {SAMPLING_RATE, ONE_CLIP, *CHECKS}
+
+
+@pytest.mark.parametrize(
+    ("model", "failed", "says"),
+    [
+        (broken.BatchMean, {"batch", "mixed references"}, "of the clips' spread; allowed is 0.0001"),
+        (broken.Random, COMPARED | {"long clip"}, "a difference of"),
+        (broken.OneColumn, {"one clip"}, r"returned shape \[1, 1\] for 1 clips; expected \[1, 2\]"),
+        (broken.FirstOnly, COMPARED | {"inputs unchanged"}, r"returned shape \[1, 2\] for 3 clips"),
+        (broken.Silent, {"one clip"}, "judges nothing"),
+        (broken.NaNWithoutText, {"no instruction", "NaN"}, "alignment of a clip without instruction is nan"),
+        (broken.Normalises, {"inputs unchanged"}, "audio of a clip with text was changed in place"),
+        (broken.EmptiesTheList, {"inputs unchanged"}, "list of inputs"),
+        (broken.HearsAll, {"long clip"}, "musicality of the long clip is"),
+        (broken.CrashesOnSilence, {"silence"}, "Raises ZeroDivisionError: float division by zero"),
+        (broken.NaNOnSilence, {"silence"}, "musicality of the silent clip is nan"),
+        (broken.CrashesOnShort, {"short clip"}, "Raises RuntimeError: Kernel size"),
+        (broken.NeedsNoReference, {"reference"}, "Raises AssertionError"),
+        (broken.FirstReferenceForAll, {"mixed references"}, "alignment of a clip with text is"),
+        (broken.OddRate, {"sampling rate"}, "sr is 24000.5"),
+        (broken.OtherNames, {"declarations"}, "no parameter 'inputs'"),
+        (broken.UnknownUnused, {"declarations"}, "unused_inputs holds 'prompt'"),
+        (broken.ReadsWhatItDeclaresUnused, {"unused inputs"}, "alignment of a clip with text, lyrics and reference"),
+        (broken.NewIdentity, {"identity"}, r"identity changes: 'run \d+', then 'run \d+'"),
+        (broken.AsksForBatches, {"batch_size"}, "a difference of 1"),
+        (broken.ByPlace, {"batch", "order", "mixed references"}, "a difference of 0.02"),
+    ],
+)
+def test_models_that_do_not(check, model, failed, says):
+    findings = failures(check(model()).values())
+    assert {finding.check for finding in findings} == failed
+    assert re.search(says, " ".join(finding.detail for finding in findings))
+
+
+@pytest.mark.parametrize(
+    ("model", "says"), [(broken.RefusesShort, "clips have to last 1 s"), (broken.RefusesShortByPlace, "too short")]
+)
+def test_a_short_clip_may_be_refused_in_clear_words(check, model, says):
+    findings = check(model())
+    assert not failures(findings.values())
+    assert findings["short clip"].detail == f"Refuses 0.2 s: {says}"
+
+
+def test_the_way_over_the_embeddings_has_to_lead_to_the_same_scores(check):
+    class OtherTexts(CmiRM):
+        def embed_texts(self, texts):
+            return super().embed_texts(["polka" for _ in texts])
+
+    assert {one.check for one in failures(check(OtherTexts(str(BUNDLE / "sa_mean"))).values())} == {"embeddings"}
+
+
+def test_bf16_is_allowed_its_rounding(check):
+    model = CmiRM(str(BUNDLE / "sa_mean"), precision="bf16")
+    assert not failures(check(model, precision="bf16").values())
+    assert failures(check(model, precision="32").values())
+
+
+def test_what_ends_a_run_ends_the_checks(check):
+    class NoQuota(broken.Sound):
+        def score(self, clip, max_dur):
+            raise RunError("The quota is used up.")
+
+    with pytest.raises(RunError, match="quota"):
+        check(NoQuota())
+
+
+def test_a_service_hears_what_is_coming_and_is_asked_little(check):
+    asked, calls = [], []
+
+    class Service(broken.Sound):
+        clips_at_once = 32
+
+        def prepare(self, work):
+            asked.extend(work.clips)
+
+        def finish(self):
+            calls.append("finish")
+
+        def score(self, clip, max_dur):
+            calls.append((clip.audio, clip.text, clip.lyrics, clip.ref_audio))
+            return super().score(clip, max_dur)
+
+    assert not failures(check(Service()).values())
+    assert calls[-1] == "finish"
+    assert len(calls) < 45
+    told = {(str(one.audio), one.text, one.lyrics, one.ref_audio and str(one.ref_audio)) for one in asked}
+    assert {call for call in calls if isinstance(call[0], str) and call != "finish"} <= told
+    assert min(one.seconds for one in asked) == pytest.approx(0.2, abs=0.01)
+
+
+def test_scores_are_compared_by_their_size_and_told_by_their_spread():
+    wanted = np.array([[1.0, 4000.0], [3.0, np.nan]])
+    comparison = Comparison(1e-4, spread_of(np.array([[1.0, 4000.0], [3.0, 4100.0]])))
+    assert comparison.check(wanted + np.array([0.0, 0.3]), wanted, ["one", "two"]) == "Largest difference 0.3."
+    with pytest.raises(FailedCheckError, match=r"alignment of two is 3.02, was 3: a difference of 0.02, 1.0% of"):
+        comparison.check(wanted + np.array([[0.0], [0.02]]), wanted, ["one", "two"])
+    with pytest.raises(FailedCheckError, match="musicality of two is 1, was nan"):
+        comparison.check(np.nan_to_num(wanted, nan=1.0), wanted, ["one", "two"])
+
+
+def test_in_a_test_all_that_failed_is_named(tmp_path):
+    with pytest.raises(AssertionError, match=r"no instruction: alignment .*\nNaN: alignment"):
+        assert_conforms(broken.NaNWithoutText(), tmp_path)
+
+
+def test_the_verdict_is_one_line(check):
+    said = in_words(list(check(broken.HearsAll()).values()), name="mine")
+    assert said == f"mine does not conform: 1 of {2 + len(CHECKS)} checks failed (long clip)."
