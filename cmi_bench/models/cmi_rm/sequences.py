@@ -34,9 +34,16 @@ def batches_of(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
         yield order[start : start + size]
 
 
-def equal_batches_of(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
-    """Group indices into batches of at most `size` and of one length each (no padding), longest first."""
+def equal_batches_of(lengths: Sequence[int], size: int, *, most: int | None = None) -> Iterator[list[int]]:
+    """Group indices into batches of one length each (no padding), longest first.
+
+    Args:
+        lengths: Of the sequences.
+        size: Sequences in a batch, at most.
+        most: Their lengths in a batch together, at most; a sequence that is longer is alone. None for no limit.
+    """
     for length in sorted(set(lengths), reverse=True):
         same = [index for index, other in enumerate(lengths) if other == length]
-        for start in range(0, len(same), size):
-            yield same[start : start + size]
+        step = size if most is None else max(1, min(size, most // max(length, 1)))
+        for start in range(0, len(same), step):
+            yield same[start : start + step]

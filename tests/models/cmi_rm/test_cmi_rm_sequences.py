@@ -19,4 +19,5 @@ def test_every_index_once():
     lengths = [3, 1, 3, 2, 3, 2]
     assert list(batches_of(lengths, 4)) == [[0, 2, 4, 3], [5, 1]]
     assert list(equal_batches_of(lengths, 2)) == [[0, 2], [4], [3, 5], [1]]
+    assert list(equal_batches_of(lengths, 2, most=5)) == [[0], [2], [4], [3, 5], [1]]
     assert list(batches_of([], 4)) == list(equal_batches_of([], 4)) == []
