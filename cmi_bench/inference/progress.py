@@ -1,16 +1,12 @@
 """The progress bar of a stage: clips done, clips per second, time left."""
 
-import sys
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
+from cmi_bench.data.progress import bar_settings
 from cmi_bench.inference.stage import StageModule, StepOutcome
-
-REDRAW_SECONDS = 0.1
-REDRAW_SECONDS_IN_A_LOG = 15.0
-"""A bar that is not on a terminal (a batch job's log) is drawn this seldom."""
 
 
 class StageProgress(Callback):
@@ -22,10 +18,8 @@ class StageProgress(Callback):
         self.bar = tqdm(
             total=pl_module.total,
             unit="clip",
-            desc=pl_module.stage.title,
             disable=not trainer.is_global_zero or not pl_module.total,
-            mininterval=REDRAW_SECONDS if sys.stderr.isatty() else REDRAW_SECONDS_IN_A_LOG,
-            dynamic_ncols=True,
+            **bar_settings(pl_module.stage.title) | {"delay": 0},  # a first batch can take a minute
         )
 
     def on_predict_batch_end(

@@ -2,6 +2,8 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from cmi_bench.audio.decode import AudioError
+from cmi_bench.content import files_digest
 from cmi_bench.errors import UserError
 from cmi_bench.models.contract import (
     AudioInput,
@@ -33,6 +36,13 @@ class EmbeddingScorer(BenchmarkModelABC):
     """The shortest waveform that can be judged."""
     chunk_seconds: float | None = None
     """Longest piece that is encoded by itself; None where there is no such limit."""
+    files: tuple[Path, ...]
+    """Whatever makes the embeddings what they are: weights, configurations, tokenizer."""
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over weights, configurations and tokenizer: hexadecimal. Reads all of the weights, once."""
+        return files_digest(self.files)
 
     @property
     @abstractmethod

@@ -3,14 +3,16 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+import cmi_bench
 from cmi_bench.content import content_key
 from cmi_bench.errors import UserError
+from cmi_bench.models.cmi_rm.precision import Precision
 from cmi_bench.models.contract import ALIGNMENT_COLUMN, EmbeddedInput, UnusedInput
 from cmi_bench.models.embedding_scorer import EmbeddingScorer
 from cmi_bench.suggest import did_you_mean
@@ -30,6 +32,10 @@ class TextSimilarity(EmbeddingScorer):
     with its prompt in any case.
     """
 
+    family: ClassVar[str]
+    """Tells models of one kind from others in their identities."""
+    precision: Precision
+
     def __init__(self, reference: str) -> None:
         """Choose what a reference contributes.
 
@@ -47,6 +53,21 @@ class TextSimilarity(EmbeddingScorer):
     def identity(self) -> str:
         """What settles a score besides the clip and `max_dur`."""
         return content_key(audio=self.audio_identity, text=self.text_identity, reference=self.reference)
+
+    @property
+    def audio_identity(self) -> str:
+        """What settles an audio embedding besides the audio and its view."""
+        return self._tower("audio")
+
+    @property
+    def text_identity(self) -> str:
+        """What settles a text embedding besides the text."""
+        return self._tower("text")
+
+    def _tower(self, tower: str) -> str:
+        return content_key(
+            model=f"{self.family} {tower}", files=self.digest, precision=self.precision, code=cmi_bench.__version__
+        )
 
     def embed_texts(self, texts: Sequence[str]) -> list[Tensor]:
         """Embed prompts, "music" in place of an empty one: of each its latent [1, dim], of length 1."""

@@ -9,9 +9,11 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
+
+from loopback import on_loopback
 
 
 @dataclass
@@ -182,14 +184,6 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serve(gemini: Gemini):
     """Run the server as long as the context lasts."""
-    handler = type("BoundHandler", (Handler,), {"gemini": gemini})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    gemini.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with on_loopback(Handler, gemini=gemini) as address:
+        gemini.address = address
         yield gemini
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -3,14 +3,15 @@
 import hashlib
 import json
 import re
-import threading
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from loopback import on_loopback
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SMALL = 200
@@ -232,14 +233,6 @@ ROUTES = [
 @contextmanager
 def serve(stand_in: StandIn):
     """Run the server as long as the context lasts."""
-    handler = type("BoundHandler", (Handler,), {"stand_in": stand_in})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    stand_in.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with on_loopback(Handler, stand_in=stand_in) as address:
+        stand_in.address = address
         yield stand_in
-    finally:
-        server.shutdown()
-        server.server_close()

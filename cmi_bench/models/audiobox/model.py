@@ -14,7 +14,6 @@ from cmi_bench.models.audio_rating import AudioRating
 from cmi_bench.models.audiobox.load import RATINGS, load_audiobox
 from cmi_bench.models.audiobox.windows import AudioWindow, windows_of
 from cmi_bench.models.cmi_rm.fast.transfer import to_device
-from cmi_bench.models.cmi_rm.identity import files_digest
 from cmi_bench.models.cmi_rm.precision import arithmetic
 
 SAMPLE_RATE = 16_000
@@ -51,6 +50,7 @@ class Audiobox(AudioRating):
         """
         super().__init__(axis, "axis")
         self.loaded = load_audiobox(checkpoint)
+        self.files = self.loaded.files
         self.to(device)
 
     def to(self, device: str | torch.device) -> "Audiobox":
@@ -63,11 +63,6 @@ class Audiobox(AudioRating):
     def sr(self) -> int:
         """Sampling rate in Hz of the waveforms the model takes."""
         return SAMPLE_RATE
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 over weights and configuration: hexadecimal. Reads all of the weights, once."""
-        return files_digest(self.loaded.files)
 
     @cached_property
     def audio_identity(self) -> str:

@@ -1,22 +1,18 @@
 """CLAP behind the benchmark's contract."""
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-import cmi_bench
-from cmi_bench.content import content_key
 from cmi_bench.models.clap.load import load_clap
 from cmi_bench.models.clap.mel import ClapMel
 from cmi_bench.models.clap.windows import windows_of
 from cmi_bench.models.cmi_rm.fast.transfer import to_device
-from cmi_bench.models.cmi_rm.identity import files_digest
 from cmi_bench.models.cmi_rm.precision import arithmetic, checked_precision, warn_if_slow
-from cmi_bench.models.cmi_rm.sequences import batches_of
+from cmi_bench.models.cmi_rm.sequences import batches_of, in_batches
 from cmi_bench.models.hub import EITHER_WEIGHTS, find_model
 from cmi_bench.models.parts import ENCODER_CONFIG, PREPROCESSOR, TOKENIZER
 from cmi_bench.models.text_similarity import TextSimilarity
@@ -27,6 +23,8 @@ AT_ONCE = 16
 
 class Clap(TextSimilarity):
     """Cosine similarity of audio and prompt, over windows of 10 s; prompts in English."""
+
+    family = "clap"
 
     def __init__(
         self,
@@ -51,6 +49,7 @@ class Clap(TextSimilarity):
         self.loaded = load_clap(
             find_model(checkpoint, [ENCODER_CONFIG, PREPROCESSOR, TOKENIZER], weights=EITHER_WEIGHTS)
         )
+        self.files = self.loaded.files
         self.window = int(self.loaded.extractor.nb_max_samples)
         self.chunk_seconds = self.window / self.sr
         self.to(device)
@@ -67,26 +66,6 @@ class Clap(TextSimilarity):
     def sr(self) -> int:
         """Sampling rate in Hz of the waveforms the model takes."""
         return int(self.loaded.extractor.sampling_rate)
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 over weights, configurations and tokenizer: hexadecimal. Reads all of the weights, once."""
-        return files_digest(self.loaded.files)
-
-    @property
-    def audio_identity(self) -> str:
-        """What settles an audio embedding besides the audio and its view."""
-        return self._tower("audio")
-
-    @property
-    def text_identity(self) -> str:
-        """What settles a text embedding besides the text."""
-        return self._tower("text")
-
-    def _tower(self, tower: str) -> str:
-        return content_key(
-            model=f"clap {tower}", files=self.digest, precision=self.precision, code=cmi_bench.__version__
-        )
 
     def embed_heard(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Embed clips [samples]: of each the mean of its windows' latents, float32 [1, dim] on the CPU."""
@@ -107,11 +86,11 @@ class Clap(TextSimilarity):
     def embed_words(self, texts: Sequence[str]) -> list[Tensor]:
         """Embed texts: of each its latent, float32 [1, dim] on the CPU."""
         ids = [torch.tensor(tokens) for tokens in self.loaded.tokenizer.encode(texts)]
-        found: dict[int, Tensor] = {}
         with arithmetic(self.precision, self.device):
-            for batch in batches_of([len(tokens) for tokens in ids], AT_ONCE):
-                found |= zip(batch, self._read_tokens([ids[index] for index in batch])[:, None], strict=True)
-        return [found[index] for index in range(len(texts))]
+            return in_batches(
+                batches_of([len(tokens) for tokens in ids], AT_ONCE),
+                lambda batch: self._read_tokens([ids[index] for index in batch])[:, None],
+            )
 
     def _read_tokens(self, ids: Sequence[Tensor]) -> Tensor:
         padding = self.network.config.text_config.pad_token_id

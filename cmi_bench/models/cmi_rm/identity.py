@@ -1,14 +1,13 @@
 """What settles CMI-RM's numbers, as content addresses."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from cmi_bench.content import content_key
+from cmi_bench.content import content_key, files_digest
 from cmi_bench.models.cmi_rm.load import Loaded
 
 
@@ -22,15 +21,6 @@ def part_digests(loaded: Loaded) -> dict[str, str]:
         part: content_key(weights=tensors_digest(tensors), files=files_digest(loaded.files[part]))
         for part, tensors in loaded.states.items()
     }
-
-
-def files_digest(files: Iterable[Path]) -> str:
-    """Return the SHA-256 over the files' contents, whatever their names: hexadecimal."""
-    whole = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            whole.update(hashlib.file_digest(file, "sha256").digest())
-    return whole.hexdigest()
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:

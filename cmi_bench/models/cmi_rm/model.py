@@ -23,7 +23,7 @@ from cmi_bench.models.cmi_rm.listen import Heard, listen, samples_digest
 from cmi_bench.models.cmi_rm.load import load_cmi_rm
 from cmi_bench.models.cmi_rm.precision import arithmetic, checked_precision, warn_if_slow
 from cmi_bench.models.cmi_rm.scorer import Embedded
-from cmi_bench.models.cmi_rm.sequences import batches_of, equal_batches_of
+from cmi_bench.models.cmi_rm.sequences import batches_of, equal_batches_of, in_batches
 from cmi_bench.models.contract import AudioInput, AudioView, BenchmarkBatchInput, BenchmarkModelABC, EmbeddedInput
 from cmi_bench.models.hub import find_checkpoint
 from cmi_bench.suggest import did_you_mean
@@ -286,13 +286,16 @@ class CmiRM(BenchmarkModelABC):
         Returns:
             For each chunk its frames, float32 [time, dim] on the model's device: 25 a second.
         """
-        frames: dict[int, Tensor] = {}
         most = int(CPU_SECONDS * self.sr) if self.device.type == "cpu" else None
         with arithmetic(self.precision, self.device):
-            for batch in equal_batches_of([len(chunk) for chunk in chunks], batch_size, most=most):
-                waveforms = to_device(torch.stack([chunks[index] for index in batch]), self.device)
-                frames |= zip(batch, self.parts.audio_tower(waveforms).float(), strict=True)
-        return [frames[index] for index in range(len(chunks))]
+            return in_batches(
+                equal_batches_of([len(chunk) for chunk in chunks], batch_size, most=most),
+                lambda batch: self._frames(torch.stack([chunks[index] for index in batch])),
+            )
+
+    def _frames(self, chunks: Tensor) -> Tensor:
+        frames: Tensor = self.parts.audio_tower(to_device(chunks, self.device))
+        return frames.float()
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = ENCODE_BATCH) -> list[Tensor]:
         """Encode prompts or lyrics, each by itself.
@@ -305,12 +308,11 @@ class CmiRM(BenchmarkModelABC):
             For each text its tokens, float32 [tokens, dim] on the model's device, at least two.
         """
         ids = self.loaded.tokenizer.encode(texts)
-        embedded: dict[int, Tensor] = {}
         with arithmetic(self.precision, self.device):
-            for batch in batches_of([len(tokens) for tokens in ids], batch_size):
-                found = self.parts.text_tower([ids[index] for index in batch])
-                embedded |= zip(batch, (tokens.float() for tokens in found), strict=True)
-        return [embedded[index] for index in range(len(texts))]
+            return in_batches(
+                batches_of([len(tokens) for tokens in ids], batch_size),
+                lambda batch: [tokens.float() for tokens in self.parts.text_tower([ids[index] for index in batch])],
+            )
 
     def score_embeddings(self, clips: Sequence[Embedded], batch_size: int = ENCODE_BATCH) -> Tensor:
         """Score encoded clips, or windows of clips.

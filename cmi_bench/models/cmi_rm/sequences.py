@@ -1,6 +1,6 @@
 """Sequences of several lengths as one padded batch, and back."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -47,3 +47,16 @@ def equal_batches_of(lengths: Sequence[int], size: int, *, most: int | None = No
         step = size if most is None else max(1, min(size, most // max(length, 1)))
         for start in range(0, len(same), step):
             yield same[start : start + step]
+
+
+def in_batches(batches: Iterable[Sequence[int]], work: Callable[[Sequence[int]], Iterable[Tensor]]) -> list[Tensor]:
+    """Return what `work` makes of each sequence, in the order of their indices.
+
+    Args:
+        batches: The indices, each once; as from `batches_of`.
+        work: Maps a batch of indices to one tensor for each.
+    """
+    made: dict[int, Tensor] = {}
+    for batch in batches:
+        made |= zip(batch, work(batch), strict=True)
+    return [made[index] for index in range(len(made))]

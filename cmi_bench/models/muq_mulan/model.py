@@ -1,20 +1,16 @@
 """MuQ-MuLan behind the benchmark's contract."""
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
-import cmi_bench
-from cmi_bench.content import content_key
 from cmi_bench.models.cmi_rm.config import read_mulan_config, read_muq_config
 from cmi_bench.models.cmi_rm.config_file import read_config
 from cmi_bench.models.cmi_rm.fast.transfer import to_device
-from cmi_bench.models.cmi_rm.identity import files_digest
 from cmi_bench.models.cmi_rm.mel import MIN_SAMPLES, SAMPLE_RATE
 from cmi_bench.models.cmi_rm.precision import arithmetic, checked_precision, warn_if_slow
-from cmi_bench.models.cmi_rm.sequences import batches_of, equal_batches_of
+from cmi_bench.models.cmi_rm.sequences import batches_of, equal_batches_of, in_batches
 from cmi_bench.models.cmi_rm.tokenizer import TextTokenizer
 from cmi_bench.models.hub import EITHER_WEIGHTS, find_folder, find_model
 from cmi_bench.models.muq_mulan.network import Towers, load_network
@@ -29,6 +25,7 @@ WINDOW_BATCH = 16
 class MuQMuLan(TextSimilarity):
     """Cosine similarity of music and prompt, over windows of 10 s; both in English or Chinese."""
 
+    family = "muq_mulan"
     min_samples = MIN_SAMPLES
 
     def __init__(
@@ -81,26 +78,6 @@ class MuQMuLan(TextSimilarity):
         """Sampling rate in Hz of the waveforms the model takes."""
         return SAMPLE_RATE
 
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 over weights, configurations and tokenizer: hexadecimal. Reads all of the weights, once."""
-        return files_digest(self.files)
-
-    @property
-    def audio_identity(self) -> str:
-        """What settles an audio embedding besides the audio and its view."""
-        return self._tower("audio")
-
-    @property
-    def text_identity(self) -> str:
-        """What settles a text embedding besides the text."""
-        return self._tower("text")
-
-    def _tower(self, tower: str) -> str:
-        return content_key(
-            model=f"muq_mulan {tower}", files=self.digest, precision=self.precision, code=cmi_bench.__version__
-        )
-
     def embed_heard(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Embed clips [samples]: of each the mean of its windows' latents, float32 [1, dim_latent] on the CPU."""
         cut = [windows_of(waveform, self.window) for waveform in waveforms]
@@ -108,18 +85,17 @@ class MuQMuLan(TextSimilarity):
         return [torch.stack([next(latents) for _ in windows]).mean(dim=0, keepdim=True) for windows in cut]
 
     def _encode(self, windows: Sequence[Tensor]) -> list[Tensor]:
-        found: dict[int, Tensor] = {}
+        def latents(batch: Sequence[int]) -> Tensor:
+            return self.towers.audio(to_device(torch.stack([windows[index] for index in batch]), self.device)).cpu()
+
         with arithmetic(self.precision, self.device):
-            for batch in equal_batches_of([len(window) for window in windows], WINDOW_BATCH):
-                stacked = to_device(torch.stack([windows[index] for index in batch]), self.device)
-                found |= zip(batch, self.towers.audio(stacked).cpu(), strict=True)
-        return [found[index] for index in range(len(windows))]
+            return in_batches(equal_batches_of([len(window) for window in windows], WINDOW_BATCH), latents)
 
     def embed_words(self, texts: Sequence[str]) -> list[Tensor]:
         """Embed texts: of each its latent, float32 [1, dim_latent] on the CPU."""
         ids = self.tokenizer.encode(texts)
-        found: dict[int, Tensor] = {}
         with arithmetic(self.precision, self.device):
-            for batch in batches_of([len(tokens) for tokens in ids], WINDOW_BATCH):
-                found |= zip(batch, self.towers.text([ids[index] for index in batch]).cpu()[:, None], strict=True)
-        return [found[index] for index in range(len(texts))]
+            return in_batches(
+                batches_of([len(tokens) for tokens in ids], WINDOW_BATCH),
+                lambda batch: self.towers.text([ids[index] for index in batch]).cpu()[:, None],
+            )

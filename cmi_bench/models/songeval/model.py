@@ -16,11 +16,10 @@ from cmi_bench.models.audio_rating import AudioRating
 from cmi_bench.models.cmi_rm.config import read_muq_config
 from cmi_bench.models.cmi_rm.fast.prepare import prepare
 from cmi_bench.models.cmi_rm.fast.transfer import to_device
-from cmi_bench.models.cmi_rm.identity import files_digest
 from cmi_bench.models.cmi_rm.mel import MIN_SAMPLES, SAMPLE_RATE
 from cmi_bench.models.cmi_rm.muq import Muq
 from cmi_bench.models.cmi_rm.precision import arithmetic, checked_precision, warn_if_slow
-from cmi_bench.models.cmi_rm.sequences import equal_batches_of
+from cmi_bench.models.cmi_rm.sequences import equal_batches_of, in_batches
 from cmi_bench.models.hub import EITHER_WEIGHTS, WEIGHTS, CheckpointFiles, find_checkpoint, find_model
 from cmi_bench.models.parts import ENCODER_CONFIG
 from cmi_bench.models.songeval.encoder import load_muq
@@ -98,11 +97,6 @@ class SongEvalRM(AudioRating):
         return SAMPLE_RATE
 
     @cached_property
-    def digest(self) -> str:
-        """SHA-256 over weights and configurations: hexadecimal. Reads all of the weights, once."""
-        return files_digest(self.files)
-
-    @cached_property
     def audio_identity(self) -> str:
         """What settles the ratings besides the audio and its view."""
         return content_key(
@@ -115,14 +109,16 @@ class SongEvalRM(AudioRating):
 
     def embed_heard(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Rate songs [samples], each by itself: of each float32 [1, 5] on the CPU."""
-        rated: dict[int, Tensor] = {}
         lengths = [len(waveform) for waveform in waveforms]
         at_once = max(1, BATCH_SECONDS * self.sr // max(lengths))
+
+        def ratings(batch: Sequence[int]) -> Tensor:
+            songs = to_device(torch.stack([waveforms[index] for index in batch]), self.device)
+            rated: Tensor = self.head(self.encoder(songs))
+            return rated.float().cpu()[:, None]
+
         with arithmetic(self.precision, self.device):
-            for batch in equal_batches_of(lengths, at_once):
-                songs = to_device(torch.stack([waveforms[index] for index in batch]), self.device)
-                rated |= zip(batch, self.head(self.encoder(songs)).float().cpu()[:, None], strict=True)
-        return [rated[index] for index in range(len(waveforms))]
+            return in_batches(equal_batches_of(lengths, at_once), ratings)
 
 
 def find_songeval(checkpoint: str) -> CheckpointFiles:
