@@ -1,6 +1,7 @@
 """From a composed configuration to a finished task, with messages instead of tracebacks."""
 
 import contextlib
+import gc
 import logging
 import os
 import sys
@@ -81,6 +82,8 @@ def _run_job(cfg: DictConfig, folder: Path) -> None:
         log.info("%s: finished before (resume=false runs it again)", said)
         return
     log.info("%s", said)
+    # Lightning's loops and the model refer to each other: without this, the models of earlier jobs stay in memory.
+    gc.collect()
     allow_children()
     with recorded_job(folder, overrides, key):
         _task(cfg.task)(checked(cfg), folder)
@@ -96,7 +99,16 @@ def _say_errors() -> Iterator[None]:
         if message is None or os.environ.get(SHOW_TRACEBACK):
             message = "".join(traceback.format_exception(error))
         _say(message)
+        _let_go(error)
         raise
+
+
+def _let_go(error: BaseException) -> None:
+    """Empty the frames that an error came through: Hydra keeps it to the sweep's end, and with them the model."""
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
 
 
 def checked(cfg: DictConfig) -> Config:

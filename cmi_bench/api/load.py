@@ -8,7 +8,7 @@ from cmi_bench.api.device import torch_device
 from cmi_bench.api.scorer import SongScorer
 from cmi_bench.config import Config
 from cmi_bench.errors import UserError
-from cmi_bench.models.build import build_model
+from cmi_bench.models.configured import configured_model
 from cmi_bench.models.contract import RewardModel
 
 
@@ -56,9 +56,7 @@ def build_listener(config: Config, device: str) -> RewardModel:
     Raises:
         UserError: As `load_model`; or the model answers from labels.
     """
-    model = build_model(
-        config.model, device=torch_device(device), precision=config.precision.value, compile=config.compile
-    )
+    model = configured_model(config, torch_device(device))
     if hasattr(model, "bind_rows"):
         raise UserError(
             f"The model {config.model['name']} answers from the labels of the benchmark's rows.",

@@ -55,6 +55,13 @@ class EmbeddingLoader:
         return loaded
 
 
+_Prompt = tuple[str, str, str]
+
+
+def _prompt(request: Request) -> _Prompt:
+    return request.clip.text, request.clip.lyrics, request.ref_audio.digest if request.ref_audio else ""
+
+
 class HeadStage:
     """Scores embedded clips."""
 
@@ -71,9 +78,14 @@ class HeadStage:
         keeper: Keeper,
         tally: Tally,
     ) -> None:
-        self.requests = requests
         self.model = model
         self.keys = keys
+        # Side by side, those with one prompt meet in a batch, for which a model may look at the prompt once.
+        self.requests = sorted(requests, key=_prompt)
+        self._longest: dict[_Prompt, float] = {}
+        for request in requests:
+            seconds = request.seconds(keys.max_dur)
+            self._longest[_prompt(request)] = max(seconds, self._longest.get(_prompt(request), 0.0))
         self.keeper = keeper
         self.tally = tally
         self.load = EmbeddingLoader(cache, keys, keeper.failures.read)
@@ -83,8 +95,8 @@ class HeadStage:
         return list(self.requests)
 
     def length(self, item: Request) -> float:
-        """Return the seconds of audio that a request is about."""
-        return item.seconds(self.keys.max_dur)
+        """Return the seconds of audio of the longest request with the same prompt: the plan keeps equals together."""
+        return self._longest[_prompt(item)]
 
     def work(self, loaded: LoadedEmbeddings) -> int:
         """Score, and store what comes back."""

@@ -3,18 +3,26 @@
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from cmi_bench.errors import NotFetchedError, UserError
-from cmi_bench.models.contract import RewardModel
+from cmi_bench.models.contract import BenchmarkModelABC, RewardModel
 from cmi_bench.models.public_names import is_public_name, provide_public_names
 from cmi_bench.suggest import did_you_mean
 
 NOT_FOR_CONSTRUCTOR = frozenset({"name", "_target_", "class_path", "init_kwargs", "score_kwargs"})
 
 
-def build_model(spec: Mapping[str, Any], *, device: str, precision: str, compile: bool = False) -> RewardModel:  # noqa: A002
+def build_model(
+    spec: Mapping[str, Any],
+    *,
+    device: str,
+    precision: str,
+    compile: bool = False,  # noqa: A002
+    digest_dir: Path | None = None,
+) -> RewardModel:
     """Construct a reward model.
 
     The class is named by `class_path` ("module:Class", the user's own) or `_target_` ("module.Class",
@@ -26,6 +34,7 @@ def build_model(spec: Mapping[str, Any], *, device: str, precision: str, compile
         device: Torch device, such as "cpu" or "cuda:1".
         precision: "32" or "bf16".
         compile: Whether the model is to use torch.compile.
+        digest_dir: Where digests of weights are kept from run to run; None for nowhere.
 
     Raises:
         UserError: The class cannot be found, does not take an argument, or does not look like a
@@ -45,10 +54,13 @@ def build_model(spec: Mapping[str, Any], *, device: str, precision: str, compile
     arguments |= options | dict(spec.get("init_kwargs") or {})
     _check_arguments(path, takes, arguments)
     try:
-        return _checked_model(path, build(**arguments))
+        model = _checked_model(path, build(**arguments))
     except NotFetchedError as error:
         prepare = f"python run.py task=prepare model={spec.get('name')}"
         raise UserError(error.what, f"{prepare} (with the other words of this command) gets all it needs.") from error
+    if isinstance(model, BenchmarkModelABC):
+        model.digest_dir = digest_dir
+    return model
 
 
 def _load(path: str) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ unchanged: a class with a property `sr` and a method `score_batch`. Inheriting f
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -172,6 +173,8 @@ class BenchmarkModelABC(ABC):
     """Base class for reward models; see `RewardModel` for the meaning of its members."""
 
     audio_input: AudioInput = "path"
+    digest_dir: Path | None = None
+    """Where a model may keep digests of its weights from run to run; set by the benchmark, which knows its cache."""
 
     @property
     @abstractmethod

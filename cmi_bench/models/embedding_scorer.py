@@ -22,6 +22,7 @@ from cmi_bench.models.contract import (
     UnusedInput,
 )
 from cmi_bench.models.hear import hear
+from cmi_bench.models.known_digests import known_digest
 
 
 class EmbeddingScorer(BenchmarkModelABC):
@@ -42,7 +43,7 @@ class EmbeddingScorer(BenchmarkModelABC):
     @cached_property
     def digest(self) -> str:
         """SHA-256 over weights, configurations and tokenizer: hexadecimal. Reads all of the weights, once."""
-        return files_digest(self.files)
+        return known_digest(self.digest_dir, self.files, lambda: files_digest(self.files))
 
     @property
     @abstractmethod

@@ -17,7 +17,7 @@ from cmi_bench.inference.devices import Devices
 from cmi_bench.inference.embedding_cache import GIGABYTE, EmbeddingCache
 from cmi_bench.inference.results import results_rows, to_jsonl
 from cmi_bench.inference.score import Scored
-from cmi_bench.models.build import build_model
+from cmi_bench.models.configured import configured_model
 from cmi_bench.models.contract import RewardModel
 from cmi_bench.ranks import is_rank_zero
 from cmi_bench.reporting.atomic import write_text_atomic
@@ -61,9 +61,7 @@ def run(config: Config, folder: Path) -> None:
 
 
 def _build(config: Config, devices: Devices, chosen: RowSet) -> RewardModel:
-    model = build_model(
-        config.model, device=devices.this_process, precision=config.precision.value, compile=config.compile
-    )
+    model = configured_model(config, devices.this_process)
     if hasattr(model, "bind_rows"):  # known-answer models look at the labels
         model.bind_rows(chosen.rows)
     return model

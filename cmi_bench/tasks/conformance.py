@@ -11,7 +11,7 @@ from cmi_bench.conformance.present import as_json, as_table, in_words
 from cmi_bench.conformance.run import check_model, check_sampling_rate, said
 from cmi_bench.errors import UserError
 from cmi_bench.inference.devices import Devices
-from cmi_bench.models.build import build_model
+from cmi_bench.models.configured import configured_model
 from cmi_bench.models.contract import RewardModel
 from cmi_bench.reporting.atomic import write_text_atomic
 from cmi_bench.reporting.console import print_view
@@ -59,9 +59,7 @@ def run(config: Config, folder: Path) -> None:
 def _build(config: Config, devices: Devices) -> RewardModel | Finding:
     """Return the model, or why there is none that could be asked."""
     try:
-        model = build_model(
-            config.model, device=devices.this_process, precision=config.precision.value, compile=config.compile
-        )
+        model = configured_model(config, devices.this_process)
     except UserError:
         raise
     except Exception as error:  # whatever its constructor raises is the model's failure

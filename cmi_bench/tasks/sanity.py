@@ -19,7 +19,7 @@ from cmi_bench.inference.clips import Clip
 from cmi_bench.inference.devices import Devices
 from cmi_bench.inference.judged import judged_by
 from cmi_bench.inference.scores import ClipScore
-from cmi_bench.models.build import build_model
+from cmi_bench.models.configured import configured_model
 from cmi_bench.models.contract import RewardModel
 from cmi_bench.ranks import is_rank_zero
 from cmi_bench.reporting.atomic import write_text_atomic
@@ -80,9 +80,7 @@ def _clips(config: Config, folder: Path) -> list[LadderClip]:
 
 
 def _build(config: Config, devices: Devices) -> RewardModel:
-    model = build_model(
-        config.model, device=devices.this_process, precision=config.precision.value, compile=config.compile
-    )
+    model = configured_model(config, devices.this_process)
     if hasattr(model, "bind_rows"):
         raise UserError(
             f"model={config.model['name']} answers from the labels of rows, and these clips have none.",

@@ -34,6 +34,15 @@ def test_every_sweep_ends_with_a_table_of_its_jobs(sweep, tmp_path, capsys):
     assert "do not differ significantly" in (tmp_path / "sweep/sweep.md").read_text()
 
 
+def test_models_of_earlier_jobs_do_not_stay_in_memory(sweep, tmp_path):
+    (tmp_path / "fails_20").touch()
+    with pytest.raises(UserError):
+        sweep("max_dur=5,10,20,30,40")
+    import sweep_models
+
+    assert sweep_models.Sleeper.others == [0, 0, 0, 0, 0]
+
+
 def test_a_job_that_fails_ends_none_of_the_others_and_is_named(sweep, tmp_path, capsys):
     (tmp_path / "fails_10").touch()
     with pytest.raises(UserError, match=r"1 of 3 jobs did not finish: max_dur=10 \(failed\)") as error:

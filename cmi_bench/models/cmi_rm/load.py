@@ -15,6 +15,8 @@ from cmi_bench.models.hub import CheckpointFiles, find_folder, find_weights
 
 ENCODER_CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
+PARTS = {"audio": "audio_tower", "text": "text_tower", "scorer": "scorer"}
+"""The parts of the network that have numbers of their own, and their modules."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Loaded:
     """Hz."""
     states: Mapping[str, Mapping[str, Tensor]]
     """Tensors of the parts "audio", "text" and "scorer" as they were loaded, whatever is made of the network later."""
+    weights: Mapping[str, tuple[Path, ...]]
+    """The files that the parts' tensors are from."""
     files: Mapping[str, tuple[Path, ...]]
     """What else decides over the parts' numbers: configurations, tokenizer."""
 
@@ -45,17 +49,20 @@ def load_cmi_rm(checkpoint: CheckpointFiles) -> Loaded:
     # No memory is set aside for the weights: they are mapped from their files.
     with torch.device("meta"):
         network = Network(reward, mulan, read_muq_config(muq_file), xlmr / ENCODER_CONFIG)
-    load_weights(
+    origins = load_weights(
         network,
         checkpoint.weights,
         find_base=lambda: find_weights(reward.mulan_name, named_in=reward.file),
     )
-    parts = {"audio": network.audio_tower, "text": network.text_tower, "scorer": network.scorer}
     return Loaded(
         network=network.eval(),
         tokenizer=TextTokenizer(xlmr / TOKENIZER, mulan.max_seq_len),
         sr=reward.sr,
-        states={name: part.state_dict() for name, part in parts.items()},
+        states={name: network.get_submodule(module).state_dict() for name, module in PARTS.items()},
+        weights={
+            name: tuple(sorted({file for tensor, file in origins.items() if tensor.startswith(f"{module}.")}))
+            for name, module in PARTS.items()
+        },
         files={
             "audio": (mulan.file, muq_file),
             "text": (mulan.file, xlmr / ENCODER_CONFIG, xlmr / TOKENIZER),

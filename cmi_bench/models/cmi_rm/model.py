@@ -19,6 +19,7 @@ from cmi_bench.models.cmi_rm.fast.choose import choices
 from cmi_bench.models.cmi_rm.fast.parts import FastParts
 from cmi_bench.models.cmi_rm.fast.transfer import to_device
 from cmi_bench.models.cmi_rm.identity import part_digests
+from cmi_bench.models.cmi_rm.judge import judge, windows_on
 from cmi_bench.models.cmi_rm.listen import Heard, listen, samples_digest
 from cmi_bench.models.cmi_rm.load import load_cmi_rm
 from cmi_bench.models.cmi_rm.precision import arithmetic, checked_precision, warn_if_slow
@@ -103,7 +104,7 @@ class CmiRM(BenchmarkModelABC):
 
     @cached_property
     def _digests(self) -> dict[str, str]:
-        return part_digests(self.loaded)
+        return part_digests(self.loaded, self.digest_dir)
 
     @property
     def _arithmetic(self) -> str:
@@ -203,18 +204,13 @@ class CmiRM(BenchmarkModelABC):
     def _score(
         self, clips: Sequence[EmbeddedInput], batch_size: int, *, names: Sequence[str]
     ) -> npt.NDArray[np.floating[Any]]:
-        windows = [window for clip in clips for window in self._windows(clip)]
-        by_clip = torch.split(self.score_embeddings(windows, batch_size), [len(clip.windows) for clip in clips])
+        windows = self.score_embeddings(windows_on(self.device, clips), batch_size)
+        by_clip = torch.split(windows, [len(clip.windows) for clip in clips])
         scores = torch.stack([rows.mean(dim=0) for rows in by_clip])
         for name, row in zip(names, scores, strict=True):
             if not row.isfinite().all():  # NaN would read as "not judged"
                 raise AudioError(f"{name} has no finite score.", "Does its audio hold NaN or infinite samples?")
         return scores.numpy()  # type: ignore[no-any-return]
-
-    def _windows(self, clip: EmbeddedInput) -> list[Embedded]:
-        text, lyrics = clip.text.to(self.device), clip.lyrics.to(self.device)
-        ref_audio = None if clip.ref_audio is None else clip.ref_audio.to(self.device)
-        return [Embedded(window.to(self.device), text, lyrics, ref_audio) for window in clip.windows]
 
     def score_batch(
         self, inputs: Sequence[BenchmarkBatchInput], batch_size: int, max_dur: float, **kwargs: Any
@@ -319,13 +315,12 @@ class CmiRM(BenchmarkModelABC):
 
         Args:
             clips: What `encode_audio` and `encode_texts` returned; the chunks of a clip concatenated.
-            batch_size: Clips scored at once; no score depends on it.
+            batch_size: Prompts, and clips, computed at once; no score depends on it.
 
         Returns:
             float32 [len(clips), 2] on the CPU: column 0 alignment, column 1 musicality.
         """
-        scores = torch.empty(len(clips), 2)
+        if not clips:
+            return torch.zeros(0, 2)
         with arithmetic(self.precision, self.device):
-            for batch in batches_of([len(clip.audio) for clip in clips], batch_size):
-                scores[batch] = self.parts.scorer([clips[index] for index in batch]).cpu()
-        return scores
+            return judge(self.parts.scorer, clips, batch_size).cpu()

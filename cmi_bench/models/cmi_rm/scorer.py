@@ -9,21 +9,28 @@ from torch import Tensor, nn
 from cmi_bench.models.cmi_rm.config import RewardConfig
 from cmi_bench.models.cmi_rm.cross_attention import DecoderLayer
 from cmi_bench.models.cmi_rm.downsample import build_downsampler
-from cmi_bench.models.cmi_rm.sequences import Padded, pad
+from cmi_bench.models.cmi_rm.sequences import Padded, join, pad
 from cmi_bench.models.cmi_rm.transformer import Transformer
 
 
-class Embedded(NamedTuple):
-    """A clip and what was asked for, encoded; each [length, dim] without padding."""
+class Prompt(NamedTuple):
+    """What was asked for, encoded; each [length, dim] without padding."""
 
-    audio: Tensor
-    """Frames of the clip."""
     text: Tensor
     """Tokens of the prompt text."""
     lyrics: Tensor
     """Tokens of the lyrics."""
     ref_audio: Tensor | None = None
     """Frames of the reference; None where there is none."""
+
+
+class Embedded(NamedTuple):
+    """A clip and what was asked for, encoded."""
+
+    audio: Tensor
+    """Frames of the clip: [length, dim] without padding."""
+    prompt: Prompt
+    """One object for all clips that have it in common: it is looked at once."""
 
 
 class Scorer(nn.Module):
@@ -48,46 +55,48 @@ class Scorer(nn.Module):
             nn.LayerNorm(dim), nn.Linear(dim, config.mlp_dim), nn.ReLU(), nn.Linear(config.mlp_dim, config.output_dim)
         )
 
-    def forward(self, clips: Sequence[Embedded]) -> Tensor:
+    def embed_prompts(self, prompts: Sequence[Prompt]) -> list[Tensor]:
+        """Return what clips are judged by: text, lyrics, reference, for each prompt [length, dim]."""
+        joined = [torch.cat(self._parts(prompt)) for prompt in prompts]
+        embedded = self.prompt_transformer(*pad(joined))
+        return [row[: len(prompt)] for row, prompt in zip(embedded, joined, strict=True)]
+
+    def forward(self, clips: Sequence[Tensor], prompts: Sequence[Tensor]) -> Tensor:
         """Score clips; a clip's score does not depend on the others.
+
+        Args:
+            clips: Frames of each, [length, dim].
+            prompts: Of `embed_prompts`, one for each clip.
 
         Returns:
             float32 [len(clips), 2]: column 0 alignment, column 1 musicality.
         """
-        audio = [self.eval_downsampler(clip.audio) for clip in clips]
-        prompts = self.embed_prompts(clips)
+        audio = [self.eval_downsampler(frames) for frames in clips]
         scores: Tensor = self.score_projector(self.embed_audio(audio, prompts))
         return scores.float()
 
-    def embed_prompts(self, clips: Sequence[Embedded]) -> list[Tensor]:
-        """Return what the clips are judged by: text, lyrics, reference, each prompt [length, dim]."""
-        prompts = [torch.cat(self._prompt_parts(clip)) for clip in clips]
-        padded = pad(prompts)
-        embedded = self.prompt_transformer(*padded)
-        return [row[: len(prompt)] for row, prompt in zip(embedded, prompts, strict=True)]
-
     def embed_audio(self, audio: Sequence[Tensor], prompts: Sequence[Tensor]) -> Tensor:
         """Return the clips' audio [length, dim] in view of their prompts, averaged: [len(audio), dim]."""
+        frames, asked = pad(audio), pad(prompts)
         if isinstance(self.joint_transformer, Transformer):
-            rows = self.joint_transformer(*pad([torch.cat(pair) for pair in zip(prompts, audio, strict=True)]))
-            starts = [len(prompt) for prompt in prompts]
+            # The transformer knows no order, so the frames may come first; of the prompt nothing is wanted.
+            rows = self.joint_transformer(*join(frames, asked), first=frames.values.shape[1])
         else:
-            rows = self._decode(pad(audio), pad(prompts))
-            starts = [0] * len(audio)
+            rows = self._decode(frames, asked)
         return torch.stack(
             [
                 # A clip shorter than the downsampling factor has no positions; the sum of none is zero.
-                row[start : start + len(frames)].sum(dim=0) / max(len(frames), 1)
-                for row, start, frames in zip(rows, starts, audio, strict=True)
+                row[: len(clip)].sum(dim=0) / max(len(clip), 1)
+                for row, clip in zip(rows, audio, strict=True)
             ]
         )
 
-    def _prompt_parts(self, clip: Embedded) -> list[Tensor]:
-        parts = [self.text_downsampler(clip.text)]
+    def _parts(self, prompt: Prompt) -> list[Tensor]:
+        parts = [self.text_downsampler(prompt.text)]
         if self.lyrics_in_prompt:
-            parts.append(self.lyrics_downsampler(clip.lyrics))
-        if clip.ref_audio is not None:
-            parts.append(self.ref_downsampler(clip.ref_audio))
+            parts.append(self.lyrics_downsampler(prompt.lyrics))
+        if prompt.ref_audio is not None:
+            parts.append(self.ref_downsampler(prompt.ref_audio))
         return parts
 
     def _decode(self, audio: Padded, prompts: Padded) -> Tensor:

@@ -27,6 +27,20 @@ def pad(sequences: Sequence[Tensor]) -> Padded:
     return Padded(values, torch.arange(max(lengths), device=values.device) < counts[:, None])
 
 
+def join(first: Padded, second: Padded) -> Padded:
+    """Put a second sequence behind each first one, whose padding stays between them."""
+    values = torch.cat((first.values, second.values), dim=1)
+    if first.valid is None and second.valid is None:
+        return Padded(values, None)
+    return Padded(values, torch.cat((_valid(first), _valid(second)), dim=1))
+
+
+def _valid(padded: Padded) -> Tensor:
+    if padded.valid is not None:
+        return padded.valid
+    return torch.ones(padded.values.shape[:2], dtype=torch.bool, device=padded.values.device)
+
+
 def batches_of(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
     """Group indices into batches of at most `size`, near lengths together (little padding), longest first."""
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])

@@ -69,10 +69,13 @@ class SelfAttention(nn.Module):
         self.k_scale = nn.Parameter(torch.ones(config.dim_head))
         self.to_out = nn.Sequential(nn.Linear(inner, config.dim, bias=False))
 
-    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Attend within x [batch, length, dim]; `valid` [batch, length] is False for padding."""
+    def forward(self, x: Tensor, valid: Tensor | None = None, *, first: int | None = None) -> Tensor:
+        """Attend within x [batch, length, dim]; `valid` [batch, length] is False for padding.
+
+        With `first` only that many positions, from the start, are computed: [batch, first, dim].
+        """
         normed = self.norm(x)
-        query = split_heads(self.to_q(normed), self.heads)
+        query = split_heads(self.to_q(normed[:, :first]), self.heads)
         key, value = (split_heads(half, self.heads) for half in self.to_kv(normed).chunk(2, dim=-1))
         query = (F.normalize(query, dim=-1) * self.q_scale).to(value.dtype)
         key = (F.normalize(key, dim=-1) * self.k_scale).to(value.dtype)
@@ -107,10 +110,13 @@ class Block(nn.ModuleList):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__((SelfAttention(config), feed_forward(config)))
 
-    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
-        """Transform x [batch, length, dim]; `valid` [batch, length] is False for padding."""
+    def forward(self, x: Tensor, valid: Tensor | None, *, first: int | None = None) -> Tensor:
+        """Transform x [batch, length, dim]; `valid` [batch, length] is False for padding.
+
+        With `first` only that many positions, from the start, come out.
+        """
         attention, ff = self
-        x = x + attention(x, valid)
+        x = x[:, :first] + attention(x, valid, first=first)
         out: Tensor = x + ff(x)
         return out
 
@@ -122,16 +128,18 @@ class Transformer(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(Block(config) for _ in range(config.depth))
 
-    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, valid: Tensor | None = None, *, first: int | None = None) -> Tensor:
         """Transform sequences.
 
         Args:
             x: [batch, length, dim]; length 0 passes through.
             valid: bool [batch, length], False for padding, which no valid position sees; None: all valid.
+            first: How many positions, from the start, are wanted; None for all. The last block computes no others.
 
         Returns:
-            The shape of `x`; what stands at padded positions means nothing.
+            The shape of `x`, or [batch, first, dim]; what stands at padded positions means nothing.
         """
-        for block in self.layers:
-            x = block(x, valid)
-        return x
+        last = len(self.layers) - 1
+        for number, block in enumerate(self.layers):
+            x = block(x, valid, first=first if number == last else None)
+        return x[:, :first]

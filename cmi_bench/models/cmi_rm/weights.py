@@ -10,7 +10,7 @@ from cmi_bench.models.cmi_rm.checkpoint_names import checkpoint_name, is_encoder
 from cmi_bench.models.strict import read_tensors, refuse
 
 
-def load_weights(network: nn.Module, checkpoint: Path, find_base: Callable[[], Path]) -> None:
+def load_weights(network: nn.Module, checkpoint: Path, find_base: Callable[[], Path]) -> dict[str, Path]:
     """Fill a network, which may have been built without memory (on the meta device).
 
     Encoder tensors that the checkpoint lacks come from MuQ-MuLan's own weights. Tensors are mapped from the
@@ -21,13 +21,16 @@ def load_weights(network: nn.Module, checkpoint: Path, find_base: Callable[[], P
         checkpoint: CMI-RM's `model.safetensors`.
         find_base: Returns MuQ-MuLan's weights; called only if they are needed.
 
+    Returns:
+        The file that each of the network's tensors is from.
+
     Raises:
         UserError: A tensor is missing, unexpected or of another shape, or a file cannot be read.
     """
     wanted = {checkpoint_name(name): tensor for name, tensor in network.state_dict(keep_vars=True).items()}
     tensors = read_tensors(checkpoint, wanted, is_not_used=is_not_used)
     _share(tensors, wanted)
-    files = [checkpoint]
+    files, own = [checkpoint], frozenset(tensors)
     if any(is_encoder(name) for name in wanted.keys() - tensors.keys()):
         files.append(find_base())
         # Where both have a tensor, the checkpoint's counts.
@@ -37,6 +40,7 @@ def load_weights(network: nn.Module, checkpoint: Path, find_base: Callable[[], P
     names = {name: checkpoint_name(name) for name in network.state_dict()}
     network.load_state_dict({name: tensors[theirs] for name, theirs in names.items()}, assign=True)
     network.requires_grad_(False)
+    return {name: checkpoint if theirs in own else files[-1] for name, theirs in names.items()}
 
 
 def _share(tensors: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

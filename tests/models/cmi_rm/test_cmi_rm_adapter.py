@@ -11,7 +11,7 @@ from cmi_bench.audio.decode import AudioError, decode
 from cmi_bench.errors import UserError
 from cmi_bench.models.build import build_model
 from cmi_bench.models.cmi_rm import CmiRM
-from cmi_bench.models.cmi_rm.scorer import Embedded
+from cmi_bench.models.cmi_rm.scorer import Embedded, Prompt
 from cmi_bench.models.contract import BenchmarkBatchInput, RewardModel
 
 
@@ -101,7 +101,7 @@ def test_steps_make_the_score(load, waveforms):
     first, last, ref = model.encode_audio([audio[:720_000], audio[720_000:], reference])
     text, lyrics = model.encode_texts(["epic", ""])
     assert first.shape == (750, 32)
-    score = model.score_embeddings([Embedded(torch.cat([first, last]), text, lyrics, ref)])
+    score = model.score_embeddings([Embedded(torch.cat([first, last]), Prompt(text, lyrics, ref))])
     whole = model.score_batch([BenchmarkBatchInput(audio, text="epic", ref_audio=reference)], 1, 120.0)
     np.testing.assert_allclose(score.numpy(), whole, atol=1e-6)
     assert model.encode_audio([]) == model.encode_texts([]) == []

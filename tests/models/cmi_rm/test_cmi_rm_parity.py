@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from cmi_bench.audio.decode import decode
 from cmi_bench.models.cmi_rm.precision import arithmetic
-from cmi_bench.models.cmi_rm.scorer import Embedded
+from cmi_bench.models.cmi_rm.scorer import Prompt
 
 CHECKPOINTS = ["sa_none", "sa_mean", "sa_meanpool_mlp", "sa_conv", "ca_glu"]
 SETTINGS = {
@@ -72,14 +72,11 @@ def test_text_tower(load, inputs, tensors):
 
 
 def test_scorer(network, tensors):
-    clip = Embedded(
-        audio=tensors["audio_tower_frames"][0],
-        text=tensors["text_tower_tokens"][0],
-        lyrics=tensors["lyrics_tower_tokens"][0],
-    )
-    (prompt,) = network.scorer.embed_prompts([clip])
-    audio = network.scorer.eval_downsampler(clip.audio)
+    frames = tensors["audio_tower_frames"][0]
+    asked = Prompt(text=tensors["text_tower_tokens"][0], lyrics=tensors["lyrics_tower_tokens"][0])
+    (prompt,) = network.scorer.embed_prompts([asked])
+    audio = network.scorer.eval_downsampler(frames)
     close(prompt, tensors["prompt_embed"])
     close(audio, tensors["eval_audio_embeds_downsampled"])
     close(network.scorer.embed_audio([audio], [prompt]), tensors["eval_audio_embedding"])
-    close(network.scorer([clip]), tensors["scores"])
+    close(network.scorer([frames], [prompt]), tensors["scores"])
