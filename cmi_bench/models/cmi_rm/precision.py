@@ -30,10 +30,15 @@ def checked_precision(name: str) -> Precision:
     raise UserError(f"There is no precision {name!r}.", did_you_mean(name, get_args(Precision)))
 
 
+def computes_bf16() -> bool:
+    """Tell whether this CPU multiplies bfloat16 by itself."""
+    return torch.backends.cpu.get_cpu_capability() not in CPUS_WITHOUT_BF16
+
+
 def warn_if_slow(precision: Precision, device: torch.device) -> None:
     """Warn where bfloat16 was asked for of a processor that takes hundreds of times longer for it."""
-    capability = torch.backends.cpu.get_cpu_capability()
-    if precision == "bf16" and device.type == "cpu" and capability in CPUS_WITHOUT_BF16:
+    if precision == "bf16" and device.type == "cpu" and not computes_bf16():
+        capability = torch.backends.cpu.get_cpu_capability()
         log.warning("precision=bf16 is very slow on this CPU (%s); precision=32 is faster.", capability)
 
 

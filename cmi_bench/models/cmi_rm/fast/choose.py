@@ -2,8 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -47,28 +46,18 @@ def choices() -> dict[str, str]:
 def _measure(makers: Mapping[str, Callable[[], Way]], example: Tensor) -> str:
     ways = {name: make() for name, make in makers.items()}
     seconds = dict.fromkeys(ways, float("inf"))
-    with torch.inference_mode(), _one_thread():
+    with torch.inference_mode():
         for way in ways.values():
             way(example)
         for _ in range(ROUNDS):
             for name, way in ways.items():
-                # Of the processor: a busy machine would tell little about the ways by the clock on the wall.
-                start = time.thread_time()
+                # Of the processors: a busy machine would tell little about the ways by the clock on the wall. A thread
+                # that waits for the others is busy too, so that work which is badly shared out shows.
+                start = time.process_time()
                 way(example)
-                seconds[name] = min(seconds[name], time.thread_time() - start)
+                seconds[name] = min(seconds[name], time.process_time() - start)
     taken, *others = ways
     for name in others:
         if seconds[name] <= CLEARLY * seconds[taken]:
             taken = name
     return taken
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute in this thread alone, whose time can be told."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

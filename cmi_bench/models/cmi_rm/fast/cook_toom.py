@@ -23,8 +23,6 @@ class Algorithm(NamedTuple):
     """[products, filter taps]."""
     inputs: Matrix
     """[products, samples]."""
-    step: int
-    """Samples from the start of one tile of outputs to the next."""
 
 
 def cook_toom(points: Sequence[float], taps: int) -> Algorithm:
@@ -42,30 +40,47 @@ def cook_toom(points: Sequence[float], taps: int) -> Algorithm:
         weights=np.vstack([values[:, :taps] / np.array(scales)[:, None], np.eye(taps)[-1]]),
         # The polynomials that vanish at all points, or at all but one; lowest power first.
         inputs=np.array([*([*np.poly(others)[::-1], 0.0] for others in other_points), np.poly(points)[::-1]]),
-        step=outputs,
     )
 
 
-def three_taps() -> Algorithm:
-    """Return four outputs of a filter of three taps with 6 products instead of 12."""
-    return cook_toom((0.0, 1.0, -1.0, 0.5, -2.0), taps=3)
+class Axis(NamedTuple):
+    """A filter of three taps that moves in steps, as a sum over phases: phase p has the samples p, p + step, ...
 
-
-def three_taps_every_other() -> Algorithm:
-    """Return two outputs, two samples apart, of a filter of three taps with 5 products instead of 6.
-
-    The outer taps see every other sample, to which they are a filter of two taps; the middle one sees the rest.
+    Every phase is a filter that moves by one sample of its own, and all of them share outputs and inputs of one
+    algorithm: products of a value are added up over the phases before the outputs are made.
     """
-    outer = cook_toom((0.0, 1.0), taps=2)
-    outputs, products = outer.outputs.shape
-    inputs = np.zeros((products + outputs, 2 * outputs + 1))
-    inputs[:products, ::2] = outer.inputs
-    inputs[products:, 1::2] = np.eye(outputs)
-    weights = np.zeros((products + outputs, 3))
-    weights[:products, ::2] = outer.weights
-    weights[products:, 1] = 1.0
-    return Algorithm(np.hstack([outer.outputs, np.eye(outputs)]), weights, inputs, step=2 * outputs)
+
+    outputs: Matrix
+    """[outputs, values]."""
+    weights: npt.NDArray[np.float64]
+    """[phases, values, 3 taps]; a value of a phase that is zero whatever the taps needs no product."""
+    inputs: Matrix
+    """[values, samples of a phase]."""
+
+    @property
+    def step(self) -> int:
+        """Samples that the filter moves by, which is the number of phases."""
+        return len(self.weights)
 
 
-BY_STRIDE = {1: three_taps(), 2: three_taps_every_other()}
+def every_sample() -> Axis:
+    """Return four outputs of a filter of three taps with 6 products instead of 12."""
+    algorithm = cook_toom((0.0, 1.0, -1.0, 0.5, -2.0), taps=3)
+    return Axis(algorithm.outputs, algorithm.weights[None], algorithm.inputs)
+
+
+def every_other_sample() -> Axis:
+    """Return four outputs, two samples apart, of a filter of three taps with 9 products instead of 12.
+
+    The outer taps see every other sample, to which they are a filter of two taps; the middle one, a filter of one tap,
+    sees the rest.
+    """
+    algorithm = cook_toom((0.0, 1.0, -1.0, 0.5), taps=2)
+    weights = np.zeros((2, len(algorithm.weights), 3))
+    weights[0][:, [0, 2]] = algorithm.weights
+    weights[1][:, 1] = algorithm.weights[:, 0]  # zero at infinity, where a polynomial has its highest power
+    return Axis(algorithm.outputs, weights, algorithm.inputs)
+
+
+BY_STRIDE = {1: every_sample(), 2: every_other_sample()}
 """What a filter of three taps is computed with, by its stride."""

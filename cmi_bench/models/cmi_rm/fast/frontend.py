@@ -9,25 +9,28 @@ from cmi_bench.models.cmi_rm.fast.convolution import Stride, fast_conv
 from cmi_bench.models.cmi_rm.fast.fold import fold
 from cmi_bench.models.cmi_rm.fast.linear import fast_linear
 
-STRIP = 4096
-"""Pixels of the output, time by mel, that a processor computes at once: some 20 MB of values."""
+STRIPS = (2048, 4032)
+"""Pixels of the output, time by mel, that a processor computes at once in the first and in the second block, as
+measured. Of the second block's 32 bands these are 126 frames, 128 with those that the second convolution looks at
+beyond them, and so whole tiles of four."""
 
-EXAMPLE_FRAMES = 18
-"""Frames that convolutions are measured with."""
+HALO = 2
+"""Frames beyond a strip that its second convolution looks at, one on either side."""
 
 
 class FastResidual(nn.Module):
     """A residual block; the convolutions that share an input are one."""
 
-    def __init__(self, block: ResidualConv2d, *, mel: int, dtype: torch.dtype) -> None:
-        """Take over a block whose input has `mel` bands."""
+    def __init__(self, block: ResidualConv2d, *, mel: int, strip: int, dtype: torch.dtype) -> None:
+        """Take over a block whose input has `mel` bands, to be computed in strips of so many pixels."""
         super().__init__()
         mel_stride, time_stride = block.conv1.stride
         self.stride = Stride(time_stride, mel_stride)
         self.channels, self.bands, self.dtype = block.conv1.out_channels, -(-mel // mel_stride), dtype
         on_cpu = block.conv1.weight.device.type == "cpu"
-        self.rows = max(STRIP // self.bands, 1) if on_cpu else None
+        self.rows = max(strip // self.bands, 1) if on_cpu else None
         """Frames in a strip; None for all at once."""
+        frames = max(strip // self.bands, 1) + HALO
         # Weights are [out, in, mel, time] in the checkpoint.
         (weight1, bias1), (weight2, bias2), (weight3, bias3) = (
             (weight.mT.to(dtype), bias.to(dtype))
@@ -39,11 +42,11 @@ class FastResidual(nn.Module):
         )
         self.entry = fast_conv(
             torch.cat((weight1, weight3)),
-            torch.cat((bias1, bias3)),
+            torch.cat((bias1, bias3 + bias2)),  # what is added in the end may as well be added there
             self.stride,
-            example=(EXAMPLE_FRAMES * time_stride + 1, mel),
+            example=(frames * time_stride + 1, mel),
         )
-        self.second = fast_conv(weight2, bias2, Stride(1, 1), example=(EXAMPLE_FRAMES, self.bands))
+        self.second = fast_conv(weight2, None, Stride(1, 1), example=(frames, self.bands))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [batch, time, mel, channels in] to [batch, time / stride, mel / stride, channels out], rounded up."""
@@ -85,8 +88,8 @@ class FastFrontend(nn.Module):
         weight = front.linear.weight.unflatten(1, (channels, bands)).mT.flatten(1)
         self.linear = fast_linear(weight.to(dtype), front.linear.bias.to(dtype))
         self.blocks = nn.Sequential(
-            FastResidual(first, mel=4 * bands, dtype=dtype),
-            FastResidual(second, mel=2 * bands, dtype=dtype),
+            FastResidual(first, mel=4 * bands, strip=STRIPS[0], dtype=dtype),
+            FastResidual(second, mel=2 * bands, strip=STRIPS[1], dtype=dtype),
         )
 
     def forward(self, mel: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Fast products with a matrix of weights.
 
 In float32 PyTorch's own way on the CPU is MKL, which uses half of some processors; oneDNN may do better there, and
-elsewhere worse. So what is used is measured. In bfloat16 PyTorch takes oneDNN by itself.
+elsewhere worse. In bfloat16 PyTorch takes oneDNN by itself, which then brings the weights into its order at each call.
+So what is used is measured.
 """
 
 from collections.abc import Callable
@@ -11,15 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from cmi_bench.models.cmi_rm.fast.choose import Way, fastest
+from cmi_bench.models.cmi_rm.precision import computes_bf16
 
-EXAMPLE_ROWS = 128
-"""Rows that products are measured with: frames of 5 s."""
+EXAMPLE_ROWS = 750
+"""Rows that products are measured with: frames of 30 s."""
 WORTH_MEASURING = 256 * 256
 """Weights from which on the way matters."""
 
 
 class PackedLinear(nn.Module):
-    """A product in float32 by oneDNN with weights in the order that its kernels read them in."""
+    """A product by oneDNN with weights in the order that its kernels read them in."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
@@ -28,7 +30,8 @@ class PackedLinear(nn.Module):
         self.bias = bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [..., in] to [..., out]."""
+        """Map [..., in] to [..., out], in the weights' precision."""
+        x = x.to(self.weight.dtype)  # PyTorch's autocast does not know of this product
         if not x.numel():
             return x.new_zeros(*x.shape[:-1], self.width)
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
@@ -53,7 +56,9 @@ WAYS: dict[str, Callable[[Tensor, Tensor | None], nn.Module]] = {
 
 def offers_ways(weight: Tensor) -> bool:
     """Tell whether there is a choice where these weights are."""
-    return weight.device.type == "cpu" and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    return weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and computes_bf16())
 
 
 def fast_linear(weight: Tensor, bias: Tensor | None) -> Way:

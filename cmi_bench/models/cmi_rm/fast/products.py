@@ -14,9 +14,9 @@ class MatmulProducts(nn.Module):
         super().__init__()
         self.weights = weights.contiguous()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, out: Tensor) -> None:
         """Map [products, rows, in] to [products, rows, out]."""
-        return torch.bmm(x, self.weights)
+        torch.bmm(x, self.weights, out=out)
 
 
 class PackedProducts(nn.Module):
@@ -25,12 +25,9 @@ class PackedProducts(nn.Module):
     def __init__(self, weights: Tensor) -> None:
         """Take weights [products, in, out]."""
         super().__init__()
-        self.width = weights.shape[2]
         self.products = nn.ModuleList(PackedLinear(weight.T, None) for weight in weights)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, out: Tensor) -> None:
         """Map [products, rows, in] to [products, rows, out]."""
-        out = x.new_empty(*x.shape[:2], self.width)
         for into, rows, product in zip(out, x, self.products, strict=True):
             into.copy_(product(rows))
-        return out

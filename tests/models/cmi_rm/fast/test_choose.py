@@ -45,11 +45,3 @@ def test_measured_once():
 def test_nothing_to_measure():
     way = choose.fastest("sum", {"plain": busy(0.0, "plain")}, pytest.fail)
     assert way(example()) == "plain"
-
-
-def test_threads_as_before():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    choose.fastest("sum", {"plain": busy(0.0, "plain"), "other": busy(0.001, "other")}, example)
-    assert torch.get_num_threads() == 2
-    torch.set_num_threads(before)

@@ -53,5 +53,8 @@ def test_chosen(monkeypatch):
 
 @pytest.mark.parametrize("products", [MatmulProducts, PackedProducts])
 def test_many_products(products):
-    x, weights = torch.randn(3, 11, 7), torch.randn(3, 7, 5)
-    torch.testing.assert_close(products(weights)(x), x @ weights, atol=1e-5, rtol=1e-5)
+    wide, weights = torch.randn(3, 11, 9), torch.randn(3, 7, 5)
+    for x in (wide[..., :7].contiguous(), wide[..., 2:]):
+        out = torch.full((3, 11, 5), torch.nan)
+        products(weights)(x, out=out)
+        torch.testing.assert_close(out, x @ weights, atol=1e-5, rtol=1e-5)

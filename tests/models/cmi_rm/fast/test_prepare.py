@@ -71,7 +71,7 @@ def test_folded_is_unfolded(conv, bias):
 @pytest.mark.parametrize("strides", [(2, 2), (2, 1)], ids=["25 Hz", "50 Hz"])
 def test_front_end(all_ways, monkeypatch, strides, ways):
     all_ways(*ways)
-    monkeypatch.setattr(frontend, "STRIP", 24)
+    monkeypatch.setattr(frontend, "STRIPS", (24, 20))
     front = randomise(ConvFrontend(n_mels=16, channels=6, dim=5, time_strides=strides))
     fast = prepare(front, CPU, "32")
     for frames in (1, 2, 5, 24, 25, 99):

@@ -6,15 +6,18 @@ import torch
 from torch.nn import functional as F
 
 from cmi_bench.models.cmi_rm.fast import choose
-from cmi_bench.models.cmi_rm.fast.convolution import DirectConv, Stride, fast_conv
+from cmi_bench.models.cmi_rm.fast.convolution import DirectConv, PackedConv, Stride, fast_conv
 from cmi_bench.models.cmi_rm.fast.cook_toom import BY_STRIDE, cook_toom
 from cmi_bench.models.cmi_rm.fast.products import MatmulProducts, PackedProducts
-from cmi_bench.models.cmi_rm.fast.winograd import WinogradConv
+from cmi_bench.models.cmi_rm.fast.winograd import WinogradConv, WinogradFilters
 
 WAYS = {
     "direct": DirectConv,
-    "winograd": lambda *args: WinogradConv(*args, MatmulProducts),
-    "winograd, oneDNN": lambda *args: WinogradConv(*args, PackedProducts),
+    "direct, oneDNN": lambda weight, bias, stride: PackedConv(weight, bias, stride, example=(9, 8)),
+    "winograd": lambda weight, bias, stride: WinogradConv(WinogradFilters(weight, stride), bias, MatmulProducts),
+    "winograd, oneDNN": lambda weight, bias, stride: WinogradConv(
+        WinogradFilters(weight, stride), bias, PackedProducts
+    ),
 }
 
 
@@ -37,11 +40,13 @@ def test_cook_toom_is_a_filter(taps):
 @pytest.mark.parametrize("stride", BY_STRIDE)
 def test_three_taps_with_a_stride(stride):
     rng = np.random.default_rng(1)
-    outputs, weights, inputs, step = BY_STRIDE[stride]
-    samples, taps = rng.normal(size=inputs.shape[1]), rng.normal(size=3)
-    found = outputs @ ((weights @ taps) * (inputs @ samples))
-    np.testing.assert_allclose(found, np.correlate(samples, taps, "valid")[::stride], atol=1e-12)
-    assert step == stride * len(found)
+    axis = BY_STRIDE[stride]
+    samples, taps = rng.normal(size=stride * axis.inputs.shape[1]), rng.normal(size=3)
+    found = axis.outputs @ sum(
+        (axis.weights[phase] @ taps) * (axis.inputs @ samples[phase::stride]) for phase in range(stride)
+    )
+    np.testing.assert_allclose(found, np.correlate(samples, taps, "valid")[::stride][: len(found)], atol=1e-12)
+    assert axis.step == stride
 
 
 def expected(x, weight, bias, stride):
@@ -49,8 +54,8 @@ def expected(x, weight, bias, stride):
     return F.conv2d(image, weight.double(), bias.double(), stride=stride, padding=(0, 1)).permute(0, 2, 3, 1).float()
 
 
-@pytest.mark.parametrize("size", [(1, 3, 4), (2, 9, 8), (1, 18, 7), (2, 21, 33)], ids=str)
-@pytest.mark.parametrize("stride", [Stride(1, 1), Stride(2, 2), Stride(1, 2)], ids=str)
+@pytest.mark.parametrize("size", [(1, 3, 4), (2, 9, 8), (1, 18, 7), (2, 21, 33), (1, 35, 16)], ids=str)
+@pytest.mark.parametrize("stride", [Stride(1, 1), Stride(2, 2), Stride(1, 2), Stride(2, 1)], ids=str)
 @pytest.mark.parametrize("way", WAYS)
 def test_is_a_convolution(way, stride, size):
     x, weight, bias = torch.randn(*size, 5), torch.randn(6, 5, 3, 3) * 0.15, torch.randn(6)
