@@ -110,6 +110,13 @@ class EmbedAudioStage(_EmbedStage[AudioItem]):
         self.max_dur = max_dur
         views = {flag: model.audio_view(max_dur, is_reference=flag) for flag in (False, True)}
         self.load = AudioLoader(cache, int(model.sr), {flag: view.seconds for flag, view in views.items()})
+        self._idle_since: float | None = None
+
+    def pending(self) -> list[AudioItem]:
+        """Return what the cache lacks; from now on the model waits for audio."""
+        items = super().pending()
+        self._idle_since = time.perf_counter()
+        return items
 
     def length(self, item: AudioItem) -> float:
         """Return the seconds that are heard."""
@@ -117,6 +124,8 @@ class EmbedAudioStage(_EmbedStage[AudioItem]):
 
     def work(self, loaded: LoadedAudio) -> int:
         """Encode, and put what comes out into the cache."""
+        if self._idle_since is not None:
+            self.tally.seconds["wait"] += time.perf_counter() - self._idle_since
         self.tally.seconds["decode"] += loaded.seconds
         failed = dict(loaded.errors)
         lacking = [pair for pair in loaded.waveforms if pair[0].key not in self.cache]
@@ -127,6 +136,7 @@ class EmbedAudioStage(_EmbedStage[AudioItem]):
                     self._embed,
                     blame=lambda pair, reason: failed.update({pair[0].key: reason}),
                 )
+        self._idle_since = time.perf_counter()
         return self._record(failed)
 
     def _embed(self, part: Sequence[tuple[AudioItem, Tensor]]) -> None:
