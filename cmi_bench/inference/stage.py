@@ -35,7 +35,7 @@ class Stage(Protocol[Item, Loaded]):
         """Return what is to be done; asked on rank 0 only."""
 
     def length(self, item: Item) -> float:
-        """Return an item's length in seconds of audio."""
+        """Return an item's length in seconds of audio; asked on rank 0 only."""
 
     def work(self, loaded: Loaded) -> int:
         """Do the work and keep its results; return how many items failed."""
@@ -71,13 +71,13 @@ class StageModule(LightningModule, Generic[Item, Loaded]):
 
     def predict_dataloader(self) -> "DataLoader[tuple[int, Loaded]]":
         """Plan the batches: on rank 0, which tells the others, as stores may change while ranks start."""
-        strategy = self.trainer.strategy
-        told = (self.stage.pending(), self.stage.start) if self.trainer.is_global_zero else ([], 0.0)
-        pending, start = strategy.broadcast(told)
-        self.total = len(pending)
-        ranks = self.trainer.world_size
-        plan = plan_batches(pending, self.limits, length=self.stage.length, start=start, at_least=ranks)
-        return DataLoader(_Batches(plan, self.stage.load), batch_size=None, num_workers=min(self.workers, len(pending)))
+        plan = self.trainer.strategy.broadcast(self._plan() if self.trainer.is_global_zero else [])
+        self.total = sum(map(len, plan))
+        return DataLoader(_Batches(plan, self.stage.load), batch_size=None, num_workers=min(self.workers, self.total))
+
+    def _plan(self) -> list[list[Item]]:
+        pending, ranks = self.stage.pending(), self.trainer.world_size
+        return plan_batches(pending, self.limits, length=self.stage.length, start=self.stage.start, at_least=ranks)
 
     def predict_step(self, batch: tuple[int, Loaded], batch_idx: int) -> StepOutcome:
         """Work on one batch; its results are kept when this returns."""
