@@ -5,8 +5,9 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from cmi_bench.models.cmi_rm.conformer import ConvolutionModule
+from cmi_bench.models.cmi_rm.conformer import ConvolutionModule, RotarySelfAttention
 from cmi_bench.models.cmi_rm.conv_frontend import ConvFrontend
+from cmi_bench.models.cmi_rm.fast.attention import FastRotarySelfAttention
 from cmi_bench.models.cmi_rm.fast.convolution_module import FastConvolutionModule
 from cmi_bench.models.cmi_rm.fast.frontend import FastFrontend
 from cmi_bench.models.cmi_rm.fast.linear import fast_linear
@@ -42,6 +43,7 @@ def prepare(part: Part, device: torch.device, precision: Precision) -> Part:
             {
                 ConvFrontend: lambda front: FastFrontend(cast(ConvFrontend, front), dtype),
                 ConvolutionModule: lambda module: FastConvolutionModule(cast(ConvolutionModule, module), dtype),
+                RotarySelfAttention: lambda module: FastRotarySelfAttention(cast(RotarySelfAttention, module), dtype),
                 nn.Linear: lambda layer: linear(cast(nn.Linear, layer)),
             },
         ),

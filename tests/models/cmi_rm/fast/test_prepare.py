@@ -8,7 +8,7 @@ from torch import nn
 from cmi_bench.models.cmi_rm.audio_tower import AudioTower
 from cmi_bench.models.cmi_rm.batch_norm import FrozenBatchNorm
 from cmi_bench.models.cmi_rm.config import MulanConfig, MuqConfig, TransformerConfig
-from cmi_bench.models.cmi_rm.conformer import ConvolutionModule
+from cmi_bench.models.cmi_rm.conformer import ConvolutionModule, RotaryPositions, RotarySelfAttention
 from cmi_bench.models.cmi_rm.conv_frontend import ConvFrontend
 from cmi_bench.models.cmi_rm.fast import convolution, frontend, linear
 from cmi_bench.models.cmi_rm.fast.choose import fastest
@@ -85,6 +85,15 @@ def test_convolution_module():
     for frames in (1, 7, 80):
         x = torch.randn(3, frames, 24)
         torch.testing.assert_close(fast(x), module(x), atol=1e-5, rtol=1e-5)
+
+
+def test_attention():
+    module = randomise(RotarySelfAttention(24, 3))
+    fast = prepare(module, CPU, "32")
+    positions = randomise(RotaryPositions(8))
+    for frames in (1, 7, 80):
+        x = torch.randn(3, frames, 24)
+        torch.testing.assert_close(fast(x, positions(frames)), module(x, positions(frames)), atol=1e-5, rtol=1e-5)
 
 
 @pytest.fixture(scope="module")
