@@ -48,16 +48,18 @@ class LogMel(nn.Module):
     def decibels(self, waveform: Tensor) -> Tensor:
         """Return the spectrogram in dB before normalisation; shapes as in `forward`."""
         with torch.autocast(waveform.device.type, enabled=False):
-            power = audio.spectrogram(
+            spectrum = audio.spectrogram(
                 waveform.float(),
                 pad=0,
                 window=self.window,
                 n_fft=N_FFT,
                 hop_length=self.hop_length,
                 win_length=N_FFT,
-                power=2.0,
+                power=None,
                 normalized=False,
             )
+            # The square of the magnitude, without the root on the way there that torchaudio takes.
+            power = spectrum.real.square() + spectrum.imag.square()
             mel = (power.transpose(1, 2) @ self.filters).transpose(1, 2)
             # MuQ was trained without the last frame.
             decibels: Tensor = 10.0 * mel.clamp(min=POWER_FLOOR).log10()[..., :-1]
