@@ -9,6 +9,7 @@ from cmi_bench.config import Config
 from cmi_bench.errors import UserError
 from cmi_bench.inference.embedding_cache import GIGABYTE, EmbeddingCache
 from cmi_bench.inference.score_store import ScoreStore
+from cmi_bench.models.configured import DIGESTS
 
 
 def run(config: Config, folder: Path) -> None:
@@ -33,6 +34,8 @@ def _table(place: Path, cache: EmbeddingCache) -> Table:
     stores = [ScoreStore(folder) for folder in sorted((place / "scores").glob("*"))]
     table = Table("what", "entries", "size", title=f"Cache in {place}", title_justify="left")
     table.add_row("embeddings", str(size.entries), f"{size.bytes / GIGABYTE:.2f} GB")
+    digests = len(list((place / DIGESTS).glob("*")))
+    table.add_row("digests of weights", str(digests), f"{_bytes(place / DIGESTS) / 1e6:.2f} MB")
     for store in stores:
         count = len(store.read())
         table.add_row(f"scores of model {store.folder.name[:12]}", str(count), f"{_bytes(store.folder) / 1e6:.2f} MB")
@@ -40,4 +43,4 @@ def _table(place: Path, cache: EmbeddingCache) -> Table:
 
 
 def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir())
+    return sum(path.stat().st_size for path in folder.glob("*"))

@@ -30,6 +30,15 @@ def test_it_counts_embeddings_and_scores(filled, capsys):
     assert "scores of model abcdef" in shown
 
 
+def test_it_counts_digests_of_weights(filled, capsys):
+    (filled / "digests").mkdir()
+    for name in "ab":
+        (filled / "digests" / name).write_text("0" * 64)
+    run(config(filled), filled)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "digests of weights" in line]
+    assert "│ 2 " in line
+
+
 def test_it_empties_the_embeddings_and_leaves_the_scores(filled, capsys):
     run(config(filled, prune_gb=0), filled)
     assert "Removed 3 embeddings" in capsys.readouterr().out
