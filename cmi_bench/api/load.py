@@ -40,7 +40,9 @@ def load_model(
     120.0
     """
     given = {} if checkpoint is None else {"checkpoint": str(checkpoint)}
-    config = compose_config(name, options | given, values={"precision": precision, "max_dur": max_dur})
+    config = compose_config(
+        name, options | given, values={"precision": precision, "max_dur": max_dur}, overrides=["cache=off"]
+    )
     return SongScorer(
         build_listener(config, device), max_dur=config.max_dur, score_kwargs=config.model.get("score_kwargs")
     )

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 SETTLED = 2.0
 """Seconds for which a file must have been left alone: one that changes again within a tick of the file system's clock
 would keep its times."""
-DIGEST = re.compile("[0-9a-f]{64}")
+DIGEST = re.compile(b"[0-9a-f]{64}")
 
 
 def known_digest(folder: Path | None, files: Sequence[Path], make: Callable[[], str], **what: object) -> str:
@@ -34,9 +34,9 @@ def known_digest(folder: Path | None, files: Sequence[Path], make: Callable[[], 
         return make()
     key = content_key(files=[_state(file) for file in files], what=what)
     path = folder / key
-    found = path.read_text("utf-8") if path.is_file() else ""
+    found = path.read_bytes() if path.is_file() else b""
     if DIGEST.fullmatch(found):
-        return found
+        return found.decode()
     digest = make()
     unchanged = key == content_key(files=[_state(file) for file in files], what=what)
     if unchanged and all(time.time() - file.stat().st_ctime > SETTLED for file in files):

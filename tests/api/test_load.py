@@ -38,6 +38,10 @@ def test_options_of_the_models_file():
     assert (model.model.mode, model.model.dur_step) == ("standard", 5.0)
 
 
+def test_nothing_is_kept_on_disk():
+    assert load_model("cmi_rm", checkpoint=BUNDLE / "sa_mean", device="cpu").model.digest_dir is None
+
+
 def test_a_class_of_ones_own(tmp_path, monkeypatch):
     source = "class Mine:\n    sr = 8000\n    def score_batch(self, inputs, batch_size, max_dur, answer):\n"
     (tmp_path / "mine_for_test.py").write_text(source + "        return [[answer, 2.0] for _ in inputs]\n")

@@ -75,7 +75,7 @@ def test_a_file_written_to_a_moment_ago_is_not_kept(file, tmp_path, monkeypatch)
     assert not (tmp_path / "kept").exists()
 
 
-@pytest.mark.parametrize("damage", [b"", b"a" * 40, b"a" * 63 + b"\n", b"z" * 64])
+@pytest.mark.parametrize("damage", [b"", b"a" * 40, b"a" * 63 + b"\n", b"z" * 64, b"\xff" * 64])
 def test_a_damaged_entry_is_made_anew(file, tmp_path, damage):
     known_digest(tmp_path / "kept", [file], lambda: OTHER)
     (entry,) = (tmp_path / "kept").iterdir()

@@ -23,8 +23,8 @@ _chosen: dict[str, str] = {}
 def fastest(task: str, makers: Mapping[str, Callable[[], Way]], example: Callable[[], Tensor]) -> Way:
     """Return the fastest way.
 
-    Measured when a task is met for the first time, some milliseconds; from then on in this process that task goes
-    that way.
+    Measured when a task is met for the first time, up to a second for the largest; from then on in this process that
+    task goes that way.
 
     Args:
         task: Says what is computed, shapes and precision included.

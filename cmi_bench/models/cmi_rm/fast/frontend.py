@@ -28,9 +28,9 @@ class FastResidual(nn.Module):
         self.stride = Stride(time_stride, mel_stride)
         self.channels, self.bands, self.dtype = block.conv1.out_channels, -(-mel // mel_stride), dtype
         on_cpu = block.conv1.weight.device.type == "cpu"
-        self.rows = max(strip // self.bands, 1) if on_cpu else None
+        rows = max(strip // self.bands, 1)
+        self.rows = rows if on_cpu else None
         """Frames in a strip; None for all at once."""
-        frames = max(strip // self.bands, 1) + HALO
         # Weights are [out, in, mel, time] in the checkpoint.
         (weight1, bias1), (weight2, bias2), (weight3, bias3) = (
             (weight.mT.to(dtype), bias.to(dtype))
@@ -44,9 +44,9 @@ class FastResidual(nn.Module):
             torch.cat((weight1, weight3)),
             torch.cat((bias1, bias3 + bias2)),  # what is added in the end may as well be added there
             self.stride,
-            example=(frames * time_stride + 1, mel),
+            example=((rows + HALO) * time_stride + 1, mel),
         )
-        self.second = fast_conv(weight2, None, Stride(1, 1), example=(frames, self.bands))
+        self.second = fast_conv(weight2, None, Stride(1, 1), example=(rows + HALO, self.bands))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [batch, time, mel, channels in] to [batch, time / stride, mel / stride, channels out], rounded up."""
