@@ -40,7 +40,8 @@ def test_what_may_pass_is_asked_again_and_the_other_clip_is_not(judge, gemini, c
     fault = Fault(**vars(TROUBLES[name]) | {"text": "troubled", "times": 1})
     gemini.faults = [fault]
     clips = [clip(0, text="troubled"), clip(1, text="fine")]
-    answer = judge("calls.timeout=0.5").score_batch(clips, 2, 10)
+    # On a busy machine half a second is short for the other clip too.
+    answer = judge(*(["calls.timeout=0.5"] if name == "slow" else [])).score_batch(clips, 2, 10)
     troubled = [asked for asked in gemini.asked if "troubled" in asked.words]
     assert len(troubled) == 2
     assert len(gemini.asked) == 3
