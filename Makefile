@@ -40,10 +40,10 @@ format: $(READY) ## Format the code
 	$(BIN)/ruff check --fix .
 
 bench: $(READY) ## Measure how fast CMI-RM scores, on a random network of its size (outputs/bench/; ROWS=16)
-	$(BIN)/python -m cmi_bench.benchmarks.inference $(ROWS)
+	$(BIN)/python -m benchmarks.inference $(ROWS)
 
 bench-audio: $(READY) ## Measure how fast audio is decoded (outputs/bench/; MUSIC=folder for music of your own)
-	$(BIN)/python -m cmi_bench.benchmarks.audio $(MUSIC)
+	$(BIN)/python -m benchmarks.audio $(MUSIC)
 
 ui: $(READY) ## Open the MLflow UI on the local store (http://127.0.0.1:5000)
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --port $(or $(PORT),5000)

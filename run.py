@@ -9,7 +9,7 @@ import hydra
 from omegaconf import DictConfig
 
 from cmi_bench.config import register
-from cmi_bench.entry import explain_errors, run_task
+from cmi_bench.main import explain_errors, run_task
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from cmi_bench.api.load import load_model
     from cmi_bench.api.ranking import RankedSong
     from cmi_bench.api.scorer import SongScorer
-    from cmi_bench.api.song import Song, SongScore
-    from cmi_bench.evaluation.records import Evaluation
+    from cmi_bench.api.songs import Song, SongScore
+    from cmi_bench.evaluation.evaluate import Evaluation
     from cmi_bench.evaluation.settings import MetricSettings
+
 
 __version__ = "0.1.0"
 
@@ -30,11 +31,11 @@ __all__ = [
 ]
 
 _HOME = {
-    "Evaluation": "cmi_bench.evaluation.records",
+    "Evaluation": "cmi_bench.evaluation.evaluate",
     "MetricSettings": "cmi_bench.evaluation.settings",
     "RankedSong": "cmi_bench.api.ranking",
-    "Song": "cmi_bench.api.song",
-    "SongScore": "cmi_bench.api.song",
+    "Song": "cmi_bench.api.songs",
+    "SongScore": "cmi_bench.api.songs",
     "SongScorer": "cmi_bench.api.scorer",
     "evaluate": "cmi_bench.api.evaluate",
     "load_model": "cmi_bench.api.load",

@@ -11,9 +11,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
-from cmi_bench.job_device import job_device
-from cmi_bench.models.installed import installed_models
-from cmi_bench.sweeps.resolvers import register_sweep_resolvers
+from cmi_bench.utils.distributed import job_device
 
 MAX_CUDA_NAMES = 16
 """`+device=cuda:0` to `cuda:15` are config names; more devices: `+device=cuda trainer.devices=[16]`."""
@@ -33,8 +31,8 @@ class OnError(Enum):
 class Protocol(Enum):
     """How ties and failures count; see README, "What a table means"."""
 
-    honest = "honest"
-    compatible = "compatible"
+    strict = "strict"
+    paper = "paper"
 
 
 class Cluster(Enum):
@@ -110,7 +108,7 @@ class MetricsConfig:
     """Granularity and protocol of the evaluation."""
 
     name: str = MISSING
-    protocol: Protocol = Protocol.honest
+    protocol: Protocol = Protocol.strict
     by_month: bool = MISSING
     by_condition: bool = MISSING
     by_reference: bool = MISSING
@@ -222,6 +220,9 @@ def register(project: Path) -> None:
     Args:
         project: The project's folder: default outputs, data and the MLflow store are in it.
     """
+    from cmi_bench.models.registry import installed_models
+    from cmi_bench.sweeps.checkpoints import register_sweep_resolvers
+
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for index in range(MAX_CUDA_NAMES):

@@ -20,8 +20,8 @@ from hydra.types import RunMode
 from omegaconf import open_dict
 
 from cmi_bench.config import register
-from cmi_bench.data.mini import ensure_mini
-from cmi_bench.entry import checked
+from cmi_bench.data.synthetic.build import ensure_mini
+from cmi_bench.main import checked
 from cmi_bench.tasks import TASKS
 
 PROJECT = Path(__file__).parents[1]

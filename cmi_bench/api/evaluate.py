@@ -5,11 +5,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from cmi_bench.data.jsonl import read_jsonl
+from cmi_bench.data.audio_index import Durations
+from cmi_bench.data.rows import read_jsonl
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation import evaluate as evaluation
-from cmi_bench.evaluation.durations import Durations
-from cmi_bench.evaluation.records import Evaluation
+from cmi_bench.evaluation.evaluate import Evaluation
 from cmi_bench.evaluation.settings import MetricSettings
 
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from cmi_bench.api.song import Song
-from cmi_bench.errors import UserError
-from cmi_bench.suggest import did_you_mean
+from cmi_bench.api.songs import Song
+from cmi_bench.errors import UserError, did_you_mean
 
 
 class Judged(Protocol):

@@ -1,24 +1,140 @@
-"""A reward model for use outside of the benchmark."""
+"""A reward model for use outside of the benchmark.
+
+Songs, from files or from memory, in the form in which a model wants them.
+"""
 
 import math
+import time
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from scipy.io import wavfile
+from torch import Tensor
+
 from cmi_bench.api.ranking import RankedSong, criterion, places
-from cmi_bench.api.song import Audio, Song, SongScore, as_song
-from cmi_bench.api.song_stage import NumberedSong, SongStage
+from cmi_bench.api.songs import Audio, Song, SongScore, as_song, name_of, samples_of, seconds_of_array
+from cmi_bench.audio.decode import RESAMPLER_CONTEXT, decode, to_mono
+from cmi_bench.audio.readers import Samples, Start
 from cmi_bench.config import Config, OnError
-from cmi_bench.errors import UserError
-from cmi_bench.inference.judged import mark_partial_nan
-from cmi_bench.inference.memory_keeper import MemoryKeeper
-from cmi_bench.inference.plain_runner import PlainRunner
-from cmi_bench.inference.plan import BatchLimits
-from cmi_bench.inference.scores import ClipScore, failed
-from cmi_bench.models.contract import RewardModel
-from cmi_bench.models.remote import RemoteModel
-from cmi_bench.suggest import did_you_mean
+from cmi_bench.data.audio_index import seconds_of
+from cmi_bench.errors import UserError, did_you_mean
+from cmi_bench.models.base import BenchmarkBatchInput, RemoteModel, RewardModel
+from cmi_bench.scoring.batching import BatchLimits
+from cmi_bench.scoring.local import PlainRunner
+from cmi_bench.scoring.requests import ClipScore, failed, mark_partial_nan
+from cmi_bench.scoring.stages import LoadedRequests, WholeStage
+from cmi_bench.scoring.store import MemoryScoreWriter, RunStats, ScoreWriter
+
+
+@dataclass(frozen=True)
+class NumberedSong:
+    """A song and its place in what was given, from 0."""
+
+    index: int
+    song: Song
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+        return name_of(self.song.audio) or f"Song {self.index + 1}"
+
+
+@dataclass(frozen=True)
+class SongLoader:
+    """Loads songs for a model."""
+
+    model: RewardModel
+    max_dur: float
+    """Seconds of each that are heard."""
+    folder: Path
+    """For files, where a model takes nothing else."""
+
+    def __call__(self, items: Sequence[NumberedSong]) -> LoadedRequests:
+        """Decode, convert, or hand over the paths."""
+        start = time.perf_counter()
+        loaded = LoadedRequests([], {}, 0.0)
+        for item in items:
+            try:
+                loaded.inputs.append((str(item.index), self._input(item)))
+            except UserError as error:
+                loaded.errors[str(item.index)] = str(error)
+        loaded.seconds = time.perf_counter() - start
+        return loaded
+
+    def _input(self, item: NumberedSong) -> BenchmarkBatchInput:
+        song, unused = item.song, frozenset(getattr(self.model, "unused_inputs", ()))
+        reference = None if "ref_audio" in unused else song.ref_audio
+        return BenchmarkBatchInput(
+            audio=self._audio(song.audio, song.sample_rate, item.name),
+            text="" if "text" in unused else song.text,
+            lyrics="" if "lyrics" in unused else song.lyrics,
+            ref_audio=None
+            if reference is None
+            else self._audio(reference, song.sample_rate, f"The reference of {item.name}"),
+            clip_id=f"{item.index + 1}:a",
+        )
+
+    def _audio(self, audio: Audio, sample_rate: int | None, name: str) -> str | Tensor:
+        takes_paths = getattr(self.model, "audio_input", "path") == "path"
+        path = name_of(audio)
+        if path is not None:
+            return path if takes_paths else decode(path, int(self.model.sr), self.max_dur)
+        samples = samples_of(audio, sample_rate, name=name)  # type: ignore[arg-type]
+        if takes_paths:
+            return self._written(samples)
+        needed = Start(self.max_dur, RESAMPLER_CONTEXT).samples(samples.sr)
+        return to_mono(samples._replace(values=samples.values[:needed]), int(self.model.sr), self.max_dur, name=name)
+
+    def _written(self, samples: Samples) -> str:
+        path = self.folder / f"{uuid.uuid4().hex}.wav"
+        # Not libsndfile, which writes the time into such a file: equal songs have to be equal files.
+        wavfile.write(path, samples.sr, samples.values)
+        return str(path)
+
+
+class SongStage:
+    """Scores songs as `WholeStage` scores the clips of a run."""
+
+    title = "scoring"
+    start = 0.0
+
+    def __init__(
+        self,
+        songs: Sequence[NumberedSong],
+        model: RewardModel,
+        *,
+        max_dur: float,
+        score_kwargs: Mapping[str, Any],
+        writer: ScoreWriter,
+        folder: Path,
+    ) -> None:
+        self.songs = songs
+        self.load = SongLoader(model, max_dur, folder)
+        self._whole = WholeStage([], model, max_dur=max_dur, score_kwargs=score_kwargs, writer=writer, stats=RunStats())
+
+    def pending(self) -> list[NumberedSong]:
+        """Return the songs."""
+        return list(self.songs)
+
+    def length(self, item: NumberedSong) -> float:
+        """Return the seconds of audio that have to be heard, as far as known."""
+        song = item.song
+        audio = [song.audio] if song.ref_audio is None else [song.audio, song.ref_audio]
+        return sum(self._seconds(one, song.sample_rate) for one in audio)
+
+    def _seconds(self, audio: Audio, sample_rate: int | None) -> float:
+        path = name_of(audio)
+        known = seconds_of_array(audio, sample_rate) if path is None else seconds_of(Path(path))  # type: ignore[arg-type]
+        return self.load.max_dur if known is None else min(known, self.load.max_dur)
+
+    def work(self, loaded: LoadedRequests) -> int:
+        """Score, and keep what comes back."""
+        return self._whole.work(loaded)
+
 
 HINT = "\n  -> "
 """Where a message goes on to say what to do."""
@@ -48,7 +164,7 @@ class SongScorer:
         """Take a model.
 
         Args:
-            model: An object with `sr` and `score_batch`; see `cmi_bench.models.contract.RewardModel`.
+            model: An object with `sr` and `score_batch`; see `cmi_bench.models.base.RewardModel`.
             max_dur: Seconds of each song that are heard, from its start.
             score_kwargs: Passed on to `score_batch`.
             batch_size: Songs that are scored together, at most.
@@ -190,21 +306,21 @@ class SongScorer:
         ]
 
     def _score(self, songs: Sequence[NumberedSong], on_error: OnError) -> list[SongScore]:
-        keeper = MemoryKeeper()
+        writer = MemoryScoreWriter()
         with TemporaryDirectory(prefix="cmi-bench-") as folder:
             stage = SongStage(
                 songs,
                 self.model,
                 max_dur=self.max_dur,
                 score_kwargs=self.score_kwargs,
-                keeper=keeper,
+                writer=writer,
                 folder=Path(folder),
             )
             # One that asks a service waits rather than to compute here: seconds of audio are no bound.
             model = self.model
             limits = BatchLimits(model.clips_at_once, math.inf) if isinstance(model, RemoteModel) else None
             self._runner.run(stage, limits=limits)
-        found = mark_partial_nan({str(song.index): _clip_score(str(song.index), keeper) for song in songs})
+        found = mark_partial_nan({str(song.index): _clip_score(str(song.index), writer) for song in songs})
         if on_error is OnError.fail:
             _raise_first_failure(songs, found)
         return [SongScore(*found[str(song.index)][1:]) for song in songs]
@@ -218,10 +334,10 @@ def _on_error(name: str) -> OnError:
         raise UserError(f"on_error={name!r} is none of {', '.join(names)}.", did_you_mean(name, names)) from None
 
 
-def _clip_score(key: str, keeper: MemoryKeeper) -> ClipScore:
-    if key in keeper.reasons:
-        return failed(key, keeper.reasons[key])
-    score = keeper.scores[key]
+def _clip_score(key: str, writer: MemoryScoreWriter) -> ClipScore:
+    if key in writer.reasons:
+        return failed(key, writer.reasons[key])
+    score = writer.scores[key]
     return ClipScore(key, score.alignment, score.musicality)
 
 

@@ -7,11 +7,9 @@ import torch
 from torch import Tensor
 from torchaudio.transforms import Resample
 
-from cmi_bench.audio.errors import AudioError
-from cmi_bench.audio.read import read_audio
-from cmi_bench.audio.samples import Samples, Start
+from cmi_bench.audio.readers import AudioError, Samples, Start, read_audio
 
-__all__ = ["AudioError", "decode", "heard", "resample"]
+__all__ = ["AudioError", "decode", "resample", "to_mono"]
 
 RESAMPLER_CONTEXT = 4096
 """Source samples read past the crop, so that the resampler's filter sees what it would see in the whole file."""
@@ -54,10 +52,10 @@ def decode(path: str | Path, sr: int, max_dur: float | None = None) -> Tensor:
         AudioError: The file is missing, unreadable, or holds no samples, or some that are no numbers.
     """
     start = Start(max_dur, context=RESAMPLER_CONTEXT)
-    return heard(read_audio(Path(path), start), sr, max_dur, name=str(path))
+    return to_mono(read_audio(Path(path), start), sr, max_dur, name=str(path))
 
 
-def heard(samples: Samples, sr: int, max_dur: float | None = None, *, name: str) -> Tensor:
+def to_mono(samples: Samples, sr: int, max_dur: float | None = None, *, name: str) -> Tensor:
     """Return decoded audio as a model hears it; see `decode`.
 
     Args:

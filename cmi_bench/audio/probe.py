@@ -1,17 +1,84 @@
-"""What an audio file is, without decoding it; nothing here needs torch but files that libsndfile does not know."""
+"""What an audio file is, without decoding it; nothing here needs torch but files that libsndfile does not know.
 
+Tell a file that was cut off from a whole one by its headers, container by container.
+
+Hear a file out: what only decoding all of it tells.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import soundfile
 
-from cmi_bench.audio import soundfile_reader, torchcodec_reader
-from cmi_bench.audio.completeness import is_cut, is_mp3_cut
-from cmi_bench.audio.errors import AudioError
-from cmi_bench.audio.mpeg_frames import find_frames
-from cmi_bench.audio.read import unreadable
-from cmi_bench.audio.samples import Start
+from cmi_bench.audio import readers
+from cmi_bench.audio.mp3 import MpegFrames, find_frames, find_tag
+from cmi_bench.audio.readers import AudioError, Start, read_audio, unreadable
+
+CHUNK_HEADER = 8
+UNKNOWN_SIZE = 0xFFFFFFFF
+"""What is written as a chunk's size by programs that do not know it in advance."""
+OGG_PAGE_MAX = 65307
+OGG_HEADER = 27
+OGG_LAST = 4
+"""Flag of the last page of a stream (RFC 3533)."""
+
+
+def is_cut(path: Path, container: str) -> bool:
+    """Tell whether a file ends before its audio does, as far as headers say.
+
+    Args:
+        path: The file.
+        container: libsndfile's name of its format. Of FLAC only decoding tells; for MP3 see `is_mp3_cut`.
+    """
+    check = _CHECKS.get(container)
+    if check is None:
+        return False
+    with path.open("rb") as file:
+        return check(file)
+
+
+def _is_wav_cut(file: BinaryIO) -> bool:
+    size = file.seek(0, 2)
+    position = 12
+    while position + CHUNK_HEADER <= size:
+        file.seek(position)
+        name, length = file.read(4), int.from_bytes(file.read(4), "little")
+        if name == b"data":
+            return length != UNKNOWN_SIZE and position + CHUNK_HEADER + length > size
+        position += CHUNK_HEADER + length + length % 2
+    return True
+
+
+def _is_ogg_cut(file: BinaryIO) -> bool:
+    size = file.seek(0, 2)
+    file.seek(max(0, size - OGG_PAGE_MAX))
+    end = file.read()
+    start = end.rfind(b"OggS")
+    page = end[start:]
+    if start < 0 or len(page) < OGG_HEADER:
+        return True
+    segments = page[26]
+    length = OGG_HEADER + segments + sum(page[OGG_HEADER : OGG_HEADER + segments])
+    return not page[5] & OGG_LAST or len(page) < length
+
+
+def is_mp3_cut(data: bytes, frames: MpegFrames) -> bool:
+    """Tell whether an MP3 file ends within a frame, or has fewer frames than its tag says."""
+    tag = find_tag(data, frames)
+    # The tag counts the frames after its own; encoders differ about one more or less.
+    return frames.is_cut or (tag is not None and tag.frames > frames.total)
+
+
+_CHECKS: dict[str, Callable[[BinaryIO], bool]] = {
+    "WAV": _is_wav_cut,
+    "WAVEX": _is_wav_cut,
+    "OGG": _is_ogg_cut,
+}
+
 
 NOTHING = Start(seconds=0.0)
 """Of the samples."""
@@ -42,7 +109,7 @@ def probe(path: Path) -> AudioFacts:
         AudioError: The file is missing or of no format that is known here.
     """
     try:
-        with soundfile_reader.open_audio(path, NOTHING) as file:
+        with readers.open_soundfile(path, NOTHING) as file:
             extent = _extent(path, file)
             return AudioFacts(
                 seconds=extent.samples / file.samplerate,
@@ -50,7 +117,7 @@ def probe(path: Path) -> AudioFacts:
                 channels=file.channels,
                 container=file.format,
                 codec=file.subtype,
-                decoder=soundfile_reader.NAME,
+                decoder=readers.SOUNDFILE,
                 is_cut=extent.is_cut,
             )
     except soundfile.LibsndfileError as error:
@@ -68,21 +135,59 @@ class _Extent(NamedTuple):
 
 def _extent(path: Path, file: soundfile.SoundFile) -> _Extent:
     """Return how long a file is and whether it was cut off: of MP3 by its frames, not by its header."""
-    data = path.read_bytes() if file.format == soundfile_reader.MP3 else b""
+    data = path.read_bytes() if file.format == readers.MP3 else b""
     frames = find_frames(data)
     if frames is None:
         return _Extent(int(file.frames), is_cut(path, file.format))
-    return _Extent(soundfile_reader.true_length(file.frames, frames), is_mp3_cut(data, frames))
+    return _Extent(readers.true_length(file.frames, frames), is_mp3_cut(data, frames))
 
 
 def _probe_other(path: Path) -> AudioFacts:
-    metadata = torchcodec_reader.open_audio(path).metadata
+    metadata = readers.open_torchcodec(path).metadata
     return AudioFacts(
         seconds=float(metadata.duration_seconds or 0.0),
         sample_rate=int(metadata.sample_rate or 0),
         channels=int(metadata.num_channels or 0),
         container=path.suffix.removeprefix(".").upper(),
         codec=str(metadata.codec),
-        decoder=torchcodec_reader.NAME,
+        decoder=readers.TORCHCODEC,
         is_cut=False,
     )
+
+
+BLOCK = 1 << 18
+"""Samples per channel held at a time: a long piece in several processes shall not fill the memory."""
+
+
+class Measured(NamedTuple):
+    """What is in a file."""
+
+    seconds: float
+    """How much of it could be decoded."""
+    peak: float
+    """Largest absolute sample, 1 being full scale; NaN where a sample is no number."""
+
+
+def measure(path: Path) -> Measured:
+    """Decode all of a file.
+
+    Raises:
+        AudioError: It is missing, damaged, or of no format that is known here.
+    """
+    try:
+        with readers.open_soundfile(path) as file:
+            heard, peak = 0, 0.0
+            # Not `file.blocks`, which gives as much as the header promises, whatever the file holds.
+            while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+                heard, peak = heard + len(block), max_abs(block, peak)
+            return Measured(heard / file.samplerate, peak)
+    except soundfile.LibsndfileError:
+        # Of no format of libsndfile's, or damaged: the reader knows what can be had of it.
+        samples = read_audio(path)
+        return Measured(len(samples.values) / samples.sr, max_abs(samples.values, 0.0))
+
+
+def max_abs(values: npt.NDArray[np.float32], floor: float) -> float:
+    """Return the largest absolute value, at least `floor`; NaN where there is one."""
+    # Two passes cost less than an array of absolute values.
+    return float(np.maximum(np.maximum(values.max(initial=0.0), -values.min(initial=0.0)), floor))

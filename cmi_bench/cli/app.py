@@ -9,14 +9,10 @@ import typer
 import cmi_bench
 from cmi_bench.api.ranking import By, Criterion
 from cmi_bench.cli import options as opt
-from cmi_bench.cli.output import Form
-from cmi_bench.cli.requests_file import requested_songs
-from cmi_bench.cli.scoring import ModelOptions
-from cmi_bench.cli.song_files import named_songs
-from cmi_bench.cli.texts import STDIN, read_text
-from cmi_bench.cli.wanted import Instruction, WantedSong
-from cmi_bench.entry import explain_errors
+from cmi_bench.cli.inputs import STDIN, Instruction, WantedSong, named_songs, read_text, requested_songs
+from cmi_bench.cli.score import Form, ModelOptions
 from cmi_bench.errors import UserError
+from cmi_bench.main import explain_errors
 
 KEPT = "The scores made so far are kept, unless --no-cache was given; the same command goes on from there."
 EXIT_CODES = (
@@ -117,7 +113,7 @@ def rank(
     `cmi-bench rank takes/ --text "slow piano" --top-k 3 --copy-to best/`
     """
     with explain_errors(KEPT):
-        from cmi_bench.cli.rank import rank as run
+        from cmi_bench.cli.score import rank as run
 
         chosen = ModelOptions(model, checkpoint, device, max_dur, precision, cache_dir, no_cache, setting or ())
         wanted = _wanted(songs, requests, _instruction(text, text_file, lyrics, lyrics_file, ref))

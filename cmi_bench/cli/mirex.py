@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cmi_bench.api.ranking import Criterion
-from cmi_bench.cli.output import exit_code
-from cmi_bench.cli.records_file import Record, check_columns, read_records
-from cmi_bench.cli.scoring import ModelOptions, score_songs
-from cmi_bench.cli.wanted import Instruction, WantedSong
+from cmi_bench.cli.inputs import Instruction, Record, WantedSong, check_columns, read_records
+from cmi_bench.cli.score import ModelOptions, exit_code, score_songs
 from cmi_bench.errors import UserError
-from cmi_bench.inference.storage import writing_to
-from cmi_bench.reporting.atomic import write_text_atomic
+from cmi_bench.utils.files import write_text_atomic, writing_to
 
 if TYPE_CHECKING:
-    from cmi_bench.inference.scores import ClipScore
+    from cmi_bench.scoring.requests import ClipScore
+
 
 SAMPLE_ID, PROMPT, AUDIO_A, AUDIO_B, PREFERRED = "sample_id", "prompt", "audio_A", "audio_B", "preferred_candidate"
 URLS = ("http://", "https://")

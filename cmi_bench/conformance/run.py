@@ -1,46 +1,65 @@
-"""Check a model: all checks, whatever some of them find."""
+"""Whether a reward model keeps to the contract: the same score for the same clip, whatever else happens.
 
-from collections.abc import Callable, Iterable, Mapping
+Check a model: all checks, whatever some of them find.
+
+The findings for people, and for programs.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import soundfile
 import torch
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
-from cmi_bench.conformance.checks import batches, declarations, embeddings, inputs, single_clips
-from cmi_bench.conformance.differences import TOLERANCES
-from cmi_bench.conformance.finding import FailedCheckError, Finding, Outcome, SkippedCheckError, failures
-from cmi_bench.conformance.probes import MAX_DUR, Probes, make_probes
-from cmi_bench.conformance.subject import Subject
+from cmi_bench.conformance import checks
+from cmi_bench.conformance.subject import (
+    MAX_DUR,
+    TOLERANCES,
+    FailedCheckError,
+    Finding,
+    Outcome,
+    Probes,
+    SkippedCheckError,
+    Subject,
+    failures,
+    make_probes,
+)
 from cmi_bench.errors import RunError, UserError
-from cmi_bench.inference.answers import ContractError
-from cmi_bench.models.contract import RewardModel
-from cmi_bench.models.remote import ClipAhead, RemoteModel, WorkAhead
+from cmi_bench.models.base import ClipAhead, RemoteModel, RewardModel, WorkAhead
+from cmi_bench.scoring.requests import ContractError
 
 Check = Callable[[Subject], str]
 """Returns what it saw; raises what is wrong."""
 
 SAMPLING_RATE, ONE_CLIP = "sampling rate", "one clip"
 CHECKS: dict[str, Check] = {
-    "declarations": declarations.declarations,
-    "lyrics": single_clips.lyrics,
-    "no instruction": single_clips.no_instruction,
-    "reference": single_clips.reference,
-    "silence": single_clips.silence,
-    "short clip": single_clips.short_clip,
-    "long clip": single_clips.long_clip,
-    "NaN": single_clips.columns,
-    "same twice": batches.again,
-    "batch": batches.batch,
-    "batch_size": batches.batch_size,
-    "order": batches.order,
-    "mixed references": batches.mixed_references,
-    "inputs unchanged": inputs.unchanged,
-    "unused inputs": inputs.unused,
-    "path or waveform": inputs.other_form,
-    "identity": declarations.identity,
-    "embeddings": embeddings.embeddings,
+    "declarations": checks.declarations,
+    "lyrics": checks.lyrics,
+    "no instruction": checks.no_instruction,
+    "reference": checks.reference,
+    "silence": checks.silence,
+    "short clip": checks.short_clip,
+    "long clip": checks.long_clip,
+    "NaN": checks.columns,
+    "same twice": checks.again,
+    "batch": checks.batch,
+    "batch_size": checks.batch_size,
+    "order": checks.order,
+    "mixed references": checks.mixed_references,
+    "inputs unchanged": checks.unchanged,
+    "unused inputs": checks.unused,
+    "path or waveform": checks.other_form,
+    "identity": checks.identity,
+    "embeddings": checks.embeddings,
 }
 """By name, in the order in which they are made; those on single clips first, whose scores the others compare with."""
 
@@ -69,7 +88,7 @@ def check_model(
     try:
         # As in Lightning's predict loop: a model need not switch gradients off.
         with torch.inference_mode():
-            findings.append(_made(ONE_CLIP, partial(single_clips.one_clip, subject)))
+            findings.append(_made(ONE_CLIP, partial(checks.one_clip, subject)))
             if failures(findings):
                 return findings + _not_asked(CHECKS)
             return findings + [_made(name, partial(check, subject)) for name, check in CHECKS.items()]
@@ -80,7 +99,7 @@ def check_model(
 
 def check_sampling_rate(model: RewardModel) -> Finding:
     """Make the check without which nothing can be asked; `check_model` begins with it."""
-    return _made(SAMPLING_RATE, partial(declarations.sampling_rate, model))
+    return _made(SAMPLING_RATE, partial(checks.sampling_rate, model))
 
 
 def assert_conforms(model: RewardModel, folder: Path, *, precision: str = "32") -> None:
@@ -138,3 +157,37 @@ def _ahead(probes: Probes, folder: Path) -> WorkAhead:
 
 def _seconds(path: Path) -> float:
     return float(soundfile.info(path).duration)
+
+
+COLOURS = {Outcome.PASSED: "green", Outcome.FAILED: "bold red", Outcome.SKIPPED: "dim"}
+
+
+def as_table(findings: Sequence[Finding], *, title: str) -> RenderableType:
+    """Return a table with a line for each check, the model's name above it."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("check", "result"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("detail", overflow="fold")
+    for finding in findings:
+        outcome = Text(finding.outcome, style=COLOURS[finding.outcome])
+        table.add_row(Text(finding.check), outcome, Text(finding.detail))
+    return Group(Text(title, style="bold"), table)
+
+
+def in_words(findings: Sequence[Finding], *, name: str) -> str:
+    """Return the verdict in one line."""
+    counts = Counter(finding.outcome for finding in findings)
+    if failed := failures(findings):
+        checks = ", ".join(finding.check for finding in failed)
+        return f"{name} does not conform: {len(failed)} of {len(findings)} checks failed ({checks})."
+    return f"{name} conforms: {counts[Outcome.PASSED]} checks passed, {counts[Outcome.SKIPPED]} skipped."
+
+
+def as_json(findings: Sequence[Finding], *, name: str) -> str:
+    """Return the text of `conformance.json`: the model, whether it conforms, and the findings."""
+    document = {
+        "model": name,
+        "conforms": not failures(findings),
+        "findings": [asdict(finding) for finding in findings],
+    }
+    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"

@@ -1,19 +1,214 @@
-"""The model under check, asked as the benchmark asks it."""
+"""What a check found.
 
-from collections.abc import Mapping, Sequence
+Whether scores that must be equal are, and how far they are apart.
+
+The clips that a model is asked about: few and short, so that a large network on a CPU can be checked too.
+
+The model under check, asked as the benchmark asks it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
+import soundfile
 from torch import Tensor
 
 from cmi_bench.audio.decode import decode
-from cmi_bench.conformance.differences import Comparison, Scores, spread_of
-from cmi_bench.conformance.finding import FailedCheckError
-from cmi_bench.conformance.probes import MAX_DUR, Probe, Probes
-from cmi_bench.inference.answers import checked_scores
-from cmi_bench.models.contract import AudioInput, BenchmarkBatchInput, RewardModel, SomeFailedError, UnusedInput
-from cmi_bench.models.remote import RemoteModel
+from cmi_bench.data.synthetic.clips import ClipPlan, make_clip
+from cmi_bench.data.synthetic.degradation_set import Piece, clean_pieces
+from cmi_bench.data.synthetic.instruments import Wave
+from cmi_bench.models.base import (
+    AudioInput,
+    BenchmarkBatchInput,
+    RemoteModel,
+    RewardModel,
+    SomeFailedError,
+    UnusedInput,
+)
+from cmi_bench.scoring.requests import checked_scores
+
+
+class Outcome(StrEnum):
+    """How a check went."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    """It does not apply, or could not be asked; the detail says why."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    check: str
+    outcome: Outcome
+    detail: str
+    """What was seen: numbers where there are some."""
+
+
+class FailedCheckError(Exception):
+    """The model does not do what the check asks; the message says what differs, and by how much."""
+
+
+class SkippedCheckError(Exception):
+    """The check does not apply to the model; the message says why."""
+
+
+def failures(findings: Iterable[Finding]) -> list[Finding]:
+    """Return what failed."""
+    return [finding for finding in findings if finding.outcome is Outcome.FAILED]
+
+
+Scores = npt.NDArray[np.float64]
+"""[N, 2]: column 0 alignment, column 1 musicality."""
+TOLERANCES = {"32": 1e-4, "bf16": 0.02}
+"""Largest difference by precision, of scores up to 1 in size; of larger scores, in proportion. bfloat16 has 8 bits."""
+COLUMNS = ("alignment", "musicality")
+
+
+class Comparison(NamedTuple):
+    """How scores are compared."""
+
+    tolerance: float
+    """For scores up to 1 in size."""
+    spread: tuple[float, float]
+    """Largest less smallest score among the clips, by column; 0 where that is not known."""
+
+    def check(self, found: Scores, wanted: Scores, names: Sequence[str]) -> str:
+        """Return the largest difference in words.
+
+        Args:
+            found: [N, 2].
+            wanted: [N, 2].
+            names: What the N clips are called.
+
+        Raises:
+            FailedCheckError: A score differs by more than the tolerance, or is a number on one side only.
+        """
+        one_sided = np.argwhere(np.isnan(found) != np.isnan(wanted))
+        if len(one_sided):
+            row, column = one_sided[0]
+            raise FailedCheckError(
+                f"{COLUMNS[column]} of {names[row]} is {found[row, column]:.6g}, was {wanted[row, column]:.6g}."
+            )
+        difference = np.nan_to_num(np.abs(found - wanted))
+        allowed = self.tolerance * np.maximum(1.0, np.nan_to_num(np.abs(wanted)))
+        row, column = map(int, np.unravel_index(np.argmax(difference / allowed), difference.shape))
+        worst = difference[row, column]
+        if worst <= allowed[row, column]:
+            return f"Largest difference {difference.max():.1g}."
+        share = f", {worst / self.spread[column]:.1%} of the clips' spread" if self.spread[column] > 0 else ""
+        raise FailedCheckError(
+            f"{COLUMNS[column]} of {names[row]} is {found[row, column]:.6g}, was {wanted[row, column]:.6g}: a"
+            f" difference of {worst:.2g}{share}; allowed is {allowed[row, column]:.1g}."
+        )
+
+
+def spread_of(scores: Scores) -> tuple[float, float]:
+    """Return, by column, how far scores [N, 2] reach; 0 where a column has no two numbers."""
+    reach = []
+    for column in scores.T:
+        known = column[np.isfinite(column)]
+        reach.append(float(np.ptp(known)) if len(known) else 0.0)
+    return reach[0], reach[1]
+
+
+MAX_DUR = 4.0
+"""Seconds of a clip that may be looked at; not the run's `max_dur`, so that the long clip can be short."""
+SHARED_SECONDS = MAX_DUR + 0.25
+"""Where the two long clips part: past the crop by more than a resampler's filter reaches."""
+LONG_SECONDS = 6.0
+SHORT_SECONDS = 0.2
+SILENT_SECONDS = 2.0
+PROBES_ID = 6
+"""First id of the random streams; the mini benchmark and the ladder have 1 to 5."""
+
+
+class Probe(NamedTuple):
+    """A clip with its instruction."""
+
+    name: str
+    """As in messages; also the clip's id."""
+    audio: Path
+    text: str = ""
+    lyrics: str = ""
+    ref_audio: Path | None = None
+
+
+class Probes(NamedTuple):
+    """All clips that are asked about."""
+
+    plain: tuple[Probe, ...]
+    """Of different lengths and containers, without reference; the first has text, the last no instruction at all."""
+    referring: tuple[Probe, ...]
+    """With reference audio."""
+    silent: Probe
+    short: Probe
+    long: Probe
+    """Longer than `MAX_DUR`."""
+    long_changed: Probe
+    """The same up to `SHARED_SECONDS`; then loud noise where the other is silent."""
+
+    @property
+    def for_services(self) -> tuple[Probe, ...]:
+        """What is asked of a service, each once: not the changed clip, since equal audio may get another answer."""
+        return (*self.plain, *self.referring, self.silent, self.short, self.long)
+
+
+def make_probes(folder: Path, sr: int) -> Probes:
+    """Write the clips' audio, the same bytes each time.
+
+    Args:
+        folder: Where to.
+        sr: The model's sampling rate, Hz, which the long clips have: nothing is resampled across the crop.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    first, second, third, vocal = clean_pieces(4)
+    instrumental = _write(folder / "instrumental.wav", _play(first, 3.0, 44100, channels=2), 44100)
+    song = _write(folder / "song.flac", _play(vocal, 2.0, 16000), 16000)
+    bare = _write(folder / "bare.mp3", _play(second, 2.5, 44100, channels=2), 44100)
+    reference = _write(folder / "reference.wav", _play(third, 2.0, 48000), 48000)
+    short = _write(folder / "short.wav", _play(first, SHORT_SECONDS, 44100), 44100)
+    silence = _write(folder / "silence.wav", np.zeros((int(SILENT_SECONDS * 44100), 1), dtype=np.float32), 44100)
+    long, changed = (_write(folder / f"{name}.wav", wave, sr) for name, wave in _long_pair(second, sr).items())
+    return Probes(
+        plain=(
+            Probe("a clip with text", instrumental, first.prompt),
+            Probe("a clip with text and lyrics", song, vocal.prompt, vocal.lyrics),
+            Probe("a clip without instruction", bare),
+        ),
+        referring=(
+            Probe("a clip with text and reference", bare, second.prompt, "", reference),
+            Probe("a clip with text, lyrics and reference", song, vocal.prompt, vocal.lyrics, reference),
+        ),
+        silent=Probe("the silent clip", silence, first.prompt),
+        short=Probe("the short clip", short, first.prompt),
+        long=Probe("the long clip", long, second.prompt),
+        long_changed=Probe("the long clip", changed, second.prompt),
+    )
+
+
+def _play(piece: Piece, seconds: float, sr: int, channels: int = 1) -> Wave:
+    return make_clip(ClipPlan("", piece.style, (), seconds, sr, channels, (PROBES_ID, piece.number)))
+
+
+def _long_pair(piece: Piece, sr: int) -> dict[str, Wave]:
+    start = _play(piece, SHARED_SECONDS, sr)
+    size = int(LONG_SECONDS * sr) - len(start)
+    noise = np.random.default_rng(PROBES_ID).uniform(-0.9, 0.9, (size, 1)).astype(np.float32)
+    return {"long": np.concatenate([start, 0 * noise]), "long-changed": np.concatenate([start, noise])}
+
+
+def _write(path: Path, wave: Wave, sr: int) -> Path:
+    soundfile.write(path, wave, sr)
+    return path
+
 
 REPEATED_BY_SERVICE = 2
 """A service is paid for each answer: of those that are asked for repeatedly, so many."""

@@ -1,17 +1,74 @@
-"""Typed, validated rows of the benchmark's JSONL files."""
+"""Typed, validated rows of the benchmark's JSONL files.
 
+Read JSON-lines files, with errors that name file and line.
+
+Check that the audio of a run is there, before anything expensive starts.
+"""
+
+import json
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cmi_bench.data import fields
-from cmi_bench.data.conditions import condition_of
-from cmi_bench.data.datasets import DATASETS, Dataset, MosTask, dataset_of_source
-from cmi_bench.data.jsonl import Line, read_jsonl
-from cmi_bench.data.labels import LabelError, is_missing, parse_mos, parse_preference
+from cmi_bench.data.datasets import (
+    DATASETS,
+    Dataset,
+    LabelError,
+    MosTask,
+    condition_of,
+    dataset_of_source,
+    is_missing,
+    parse_mos,
+    parse_preference,
+)
 from cmi_bench.errors import UserError
+
+
+class Line(NamedTuple):
+    """One object of a JSON-lines file."""
+
+    number: int
+    """Counted from 1, as editors do."""
+    value: dict[str, Any]
+
+
+def read_jsonl(path: Path) -> Iterator[Line]:
+    """Yield the objects of a JSON-lines file; blank lines are passed over.
+
+    Raises:
+        UserError: The file is missing or not UTF-8, or a line is not one JSON object.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, text in enumerate(file, start=1):
+                if text.strip():
+                    yield Line(number, parse_object(text, f"{path}, line {number}"))
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path} does not exist.", "Check the path; the benchmark's data are had with python run.py task=prepare."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as UTF-8 text: {error}") from error
+
+
+def parse_object(text: str, where: str) -> dict[str, Any]:
+    """Read one line.
+
+    Raises:
+        UserError: It is not one JSON object; the message begins with `where`.
+    """
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{where}, column {error.colno}: not JSON ({error.msg}).", "Each line must be one JSON object."
+        ) from error
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: a JSON {type(value).__name__}, not an object.", "Each line must be one JSON object.")
+    return value
 
 
 @dataclass(frozen=True)
@@ -148,4 +205,21 @@ def _check_labels(raw: Mapping[str, Any], dataset: Dataset, where: str) -> None:
         try:
             parse(raw.get(task.label_field))
         except LabelError as error:
-            raise UserError(f"{where}: the field {task.label_field!r}: {error}.", "Mend or empty the label.") from error
+            raise UserError(f"{where}: the field {task.label_field!r}: {error}.", "Fix or empty the label.") from error
+
+
+SHOWN = 5
+"""Missing files listed in a message; the count says how many there are."""
+
+
+def missing_audio(rows: Iterable[Row], root: Path) -> list[str]:
+    """Return the files that rows name and the data root lacks, each once, in the rows' order."""
+    named = dict.fromkeys(path for row in rows for path in row.audio_files)
+    return [path for path in named if not (root / path).is_file()]
+
+
+def describe_missing(missing: list[str], root: Path) -> str:
+    """Return a sentence with the count and the first few of the missing files."""
+    more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+    files = "1 audio file is" if len(missing) == 1 else f"{len(missing)} audio files are"
+    return f"{files} missing under {root}: {', '.join(missing[:SHOWN])}{more}."

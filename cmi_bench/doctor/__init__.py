@@ -1,1 +1,76 @@
-"""`task=doctor`: would a run work, and what to do if not. Each check is a function that returns findings."""
+"""`task=doctor`: would a run work, and what to do if not. Each check is a function that returns findings.
+
+All checks, in the order in which a run would meet what they look at.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cmi_bench.config import Config
+from cmi_bench.data.datasets import Dataset, dataset_by_slug
+from cmi_bench.data.manifest import update_manifest
+from cmi_bench.data.rows import Row
+from cmi_bench.doctor.data import AudioState, check_audio, check_checkpoint, check_rows, examine_rows
+from cmi_bench.doctor.environment import check_disk, check_environment, check_login, check_tracking
+from cmi_bench.doctor.finding import Finding, Remedies, Status
+from cmi_bench.download.state import FOLDER, Content, is_inside, read_record
+from cmi_bench.errors import UserError
+from cmi_bench.utils.console import FileCount
+
+
+def examine(config: Config, outputs: Path, words: Sequence[str]) -> list[Finding]:
+    """Look at everything that a run with this configuration needs.
+
+    Args:
+        config: The configuration.
+        outputs: Where runs write.
+        words: The overrides on the command line, for the commands that fix things.
+    """
+    root = Path(config.data.root)
+    remedies = Remedies(words, root, config.data.synthesise)
+    data = list(_check_data(config, root, remedies))
+    model = list(check_checkpoint(config, remedies))
+    is_incomplete = any(
+        finding.status is Status.PROBLEM and finding.fix == remedies.prepare for finding in data + model
+    )
+    return [
+        *check_environment(config),
+        *check_login(is_needed=is_incomplete),
+        *check_disk(root, outputs, remedies),
+        *data,
+        *model,
+        *check_tracking(config),
+    ]
+
+
+def _check_data(config: Config, root: Path, remedies: Remedies) -> Iterator[Finding]:
+    file = Path(config.data.jsonl)
+    datasets = tuple(dataset_by_slug(slug) for slug in config.subset.datasets)
+    if not file.exists():
+        yield Finding("rows", "file", Status.PROBLEM, f"There is no {file}.", remedies.prepare)
+        return
+    try:
+        examined = examine_rows(file, split=config.data.split, datasets=datasets)
+    except UserError as error:
+        yield Finding("rows", "file", Status.PROBLEM, error.what, remedies.rows(file))
+        return
+    yield from check_rows(examined, datasets, config.data.expected_rows, fix=remedies.rows(file))
+    rows = _limited(examined.rows, datasets, config.limit)
+    paths = list(dict.fromkeys(path for row in rows for path in row.audio_files if is_inside(path)))
+    manifest = update_manifest(
+        root, Path(config.data.manifest), paths, hear=True, progress=FileCount("hearing the audio")
+    )
+    there = {path: record for path, record in manifest.records.items() if (root / path).is_file()}
+    state = AudioState(rows, paths, type(manifest)(there), _upstream(root))
+    yield from check_audio(root, state, remedies)
+
+
+def _limited(rows: Sequence[Row], datasets: Sequence[Dataset], limit: int | None) -> list[Row]:
+    return [row for dataset in datasets for row in [one for one in rows if one.dataset is dataset][:limit]]
+
+
+def _upstream(root: Path) -> dict[str, Content]:
+    """Return what all sources promised, as far as anything was fetched."""
+    slugs = [file.stem for file in sorted((root / FOLDER).glob("*.json"))]
+    records = [record for slug in slugs if (record := read_record(root, slug)) is not None]
+    return {path: content for record in records for path, content in record.contents.items()}

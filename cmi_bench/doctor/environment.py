@@ -1,23 +1,63 @@
-"""Whether the program, its libraries and the devices are there."""
+"""Whether there is room, and nothing half done.
 
+Whether the program, its libraries and the devices are there.
+
+Whether the hub would let the user in.
+
+Whether runs can be recorded.
+"""
+
+import os
 import platform
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 
 from packaging.requirements import Requirement
 
 from cmi_bench.config import Config
-from cmi_bench.doctor.finding import Finding, Status
+from cmi_bench.doctor.finding import Finding, Remedies, Status, some_of
+from cmi_bench.download.http import PARTIAL
+from cmi_bench.download.state import RESERVE, free_bytes, in_words
 from cmi_bench.errors import UserError
+from cmi_bench.utils.files import without_credentials
 
-AREA = "environment"
+DISK_AREA = "disk"
+
+
+def check_disk(root: Path, outputs: Path, remedies: Remedies) -> Iterator[Finding]:
+    """Look at the data root, and at the folder that runs write to."""
+    for name, folder in (("data root", root), ("outputs", outputs)):
+        free = free_bytes(folder)
+        there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+        if not os.access(there, os.W_OK):
+            is_needed = name == "outputs"
+            status = Status.PROBLEM if is_needed else Status.WARNING
+            yield Finding(DISK_AREA, name, status, f"{there} cannot be written to.", "Choose a folder of yours")
+        elif free < RESERVE:
+            yield Finding(DISK_AREA, name, Status.PROBLEM, f"{in_words(free)} free at {there}.", "Make room")
+        else:
+            yield Finding(DISK_AREA, name, Status.OK, f"{in_words(free)} free at {there}")
+    yield from _leftovers(root, remedies)
+
+
+def _leftovers(root: Path, remedies: Remedies) -> Iterator[Finding]:
+    partial = sorted(path.relative_to(root).as_posix() for path in root.rglob(f"*{PARTIAL}"))
+    if partial:
+        found = f"{len(partial)} downloads were interrupted: {some_of(partial)}."
+        yield Finding(DISK_AREA, "downloads", Status.WARNING, found, remedies.prepare)
+
+
+ENVIRONMENT_AREA = "environment"
 PACKAGE = "cmi-bench"
 INSTALL = "make env (or pip install -c constraints.txt -e .)"
 
 
 def check_environment(config: Config) -> Iterator[Finding]:
     """Look at Python, the packages, the devices and the decoders."""
-    yield Finding(AREA, "python", Status.OK, platform.python_version())
+    yield Finding(ENVIRONMENT_AREA, "python", Status.OK, platform.python_version())
     yield _packages()
     yield from _torch(config)
     yield from _decoders()
@@ -27,7 +67,9 @@ def _packages() -> Finding:
     try:
         wanted = [Requirement(text) for text in requires(PACKAGE) or []]
     except PackageNotFoundError:
-        return Finding(AREA, "packages", Status.WARNING, f"{PACKAGE} itself is not installed, only run.", INSTALL)
+        return Finding(
+            ENVIRONMENT_AREA, "packages", Status.WARNING, f"{PACKAGE} itself is not installed, only run.", INSTALL
+        )
     wrong = []
     needed = [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
     for one in needed:
@@ -39,8 +81,8 @@ def _packages() -> Finding:
         if not one.specifier.contains(there, prereleases=True):
             wrong.append(f"{one.name} is {there}, needed is {one.specifier}")
     if wrong:
-        return Finding(AREA, "packages", Status.PROBLEM, f"{'; '.join(wrong)}.", INSTALL)
-    return Finding(AREA, "packages", Status.OK, f"{len(needed)} packages at the versions needed")
+        return Finding(ENVIRONMENT_AREA, "packages", Status.PROBLEM, f"{'; '.join(wrong)}.", INSTALL)
+    return Finding(ENVIRONMENT_AREA, "packages", Status.OK, f"{len(needed)} packages at the versions needed")
 
 
 def _torch(config: Config) -> Iterator[Finding]:
@@ -48,34 +90,115 @@ def _torch(config: Config) -> Iterator[Finding]:
         import torch
         import torchaudio  # noqa: F401 - a build that does not fit torch's fails here
     except (ImportError, OSError) as error:
-        yield Finding(AREA, "torch", Status.PROBLEM, f"torch and torchaudio do not load together: {error}", INSTALL)
+        yield Finding(
+            ENVIRONMENT_AREA, "torch", Status.PROBLEM, f"torch and torchaudio do not load together: {error}", INSTALL
+        )
         return
-    from cmi_bench.inference.devices import resolve_devices
+    from cmi_bench.utils.distributed import resolve_devices
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     there = f"torch {torch.__version__}; {', '.join(gpus) or 'no GPU'}"
     try:
         devices = resolve_devices(config.trainer["accelerator"], config.trainer["devices"])
     except UserError as error:
-        yield Finding(AREA, "devices", Status.PROBLEM, error.what, error.hint)
+        yield Finding(ENVIRONMENT_AREA, "devices", Status.PROBLEM, error.what, error.hint)
         return
     chosen = f"{there}; a run uses {devices.accelerator} {devices.selected}"
     if not gpus and str(config.model.get("_target_")).endswith("CmiRM"):
         found = f"{chosen}: the whole benchmark takes hours, on few cores a day."
-        yield Finding(AREA, "devices", Status.WARNING, found, "Use a machine with a GPU, or a part: limit=20")
+        yield Finding(
+            ENVIRONMENT_AREA, "devices", Status.WARNING, found, "Use a machine with a GPU, or a part: limit=20"
+        )
     else:
-        yield Finding(AREA, "devices", Status.OK, chosen)
+        yield Finding(ENVIRONMENT_AREA, "devices", Status.OK, chosen)
 
 
 def _decoders() -> Iterator[Finding]:
     import soundfile
 
-    from cmi_bench.audio.decoders import decoder_versions
+    from cmi_bench.audio.readers import decoder_versions
 
     there = "; ".join(f"{name} {number}" for name, number in decoder_versions().items())
     lacking = {"WAV", "FLAC", "OGG", "MP3"} - set(soundfile.available_formats())
     if lacking:
-        mend = "pip install --force-reinstall soundfile (its wheel has a libsndfile that can)"
-        yield Finding(AREA, "decoders", Status.PROBLEM, f"{there} cannot read {', '.join(sorted(lacking))}.", mend)
+        fix = "pip install --force-reinstall soundfile (its wheel has a libsndfile that can)"
+        yield Finding(
+            ENVIRONMENT_AREA, "decoders", Status.PROBLEM, f"{there} cannot read {', '.join(sorted(lacking))}.", fix
+        )
     else:
-        yield Finding(AREA, "decoders", Status.OK, there)
+        yield Finding(ENVIRONMENT_AREA, "decoders", Status.OK, there)
+
+
+def check_login(*, is_needed: bool) -> Iterator[Finding]:
+    """Look for a login at the Hugging Face hub; whether it is accepted, only the hub knows.
+
+    Args:
+        is_needed: Something is still to be fetched.
+    """
+    from huggingface_hub import get_token
+
+    if get_token() is not None:
+        yield Finding("login", "Hugging Face hub", Status.OK, "there is a token")
+    elif is_needed:
+        yield Finding(
+            "login",
+            "Hugging Face hub",
+            Status.WARNING,
+            "not logged in, and something is to be fetched.",
+            "hf auth login",
+        )
+    else:
+        yield Finding("login", "Hugging Face hub", Status.OK, "not logged in; nothing is to be fetched")
+
+
+TRACKING_AREA = "tracking"
+SQLITE = "sqlite:///"
+PATIENCE = 5.0
+"""Seconds that a server has to answer."""
+OFF = "or leave recording out with tracking=none"
+
+
+def check_tracking(config: Config) -> Iterator[Finding]:
+    """Look at the MLflow store; a run works without it, so nothing here is worse than a warning."""
+    uri = config.tracking.uri
+    if uri is None:
+        yield Finding(TRACKING_AREA, "MLflow", Status.OK, "runs are not recorded")
+    elif uri.startswith(SQLITE):
+        yield _check_sqlite(Path(uri.removeprefix(SQLITE)))
+    elif uri.startswith(("http://", "https://")):
+        yield _check_server(uri)
+    else:
+        found = f"{without_credentials(uri)} is no store that MLflow still takes."
+        yield Finding(
+            TRACKING_AREA, "MLflow", Status.WARNING, found, f"tracking.uri=sqlite:////folder/mlflow.db, {OFF}"
+        )
+
+
+def _check_sqlite(file: Path) -> Finding:
+    if not file.exists():
+        return Finding(TRACKING_AREA, "MLflow", Status.OK, f"{file} is made by the first run")
+    try:
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=PATIENCE)) as store:
+            (answer,) = store.execute("PRAGMA quick_check").fetchone()
+            runs = store.execute("SELECT count(*) FROM runs").fetchone()[0] if answer == "ok" else 0
+    except sqlite3.Error as error:
+        answer, runs = str(error), 0
+    if answer == "ok":
+        return Finding(TRACKING_AREA, "MLflow", Status.OK, f"{runs} runs in {file}")
+    return Finding(
+        TRACKING_AREA, "MLflow", Status.WARNING, f"{file} is no MLflow store: {answer}.", f"mv {file} elsewhere, {OFF}"
+    )
+
+
+def _check_server(uri: str) -> Finding:
+    import httpx2
+
+    try:
+        status = httpx2.get(f"{uri.rstrip('/')}/health", timeout=PATIENCE, follow_redirects=True).status_code
+        reason = f"answers {status}"
+    except httpx2.TransportError as error:
+        status, reason = 0, f"cannot be reached: {error}"
+    shown = without_credentials(uri)
+    if status == httpx2.codes.OK:
+        return Finding(TRACKING_AREA, "MLflow", Status.OK, f"{shown} answers")
+    return Finding(TRACKING_AREA, "MLflow", Status.WARNING, f"{shown} {reason}.", f"Start it, fix tracking.uri, {OFF}")

@@ -1,8 +1,19 @@
-"""What a check found."""
+"""What a check found.
 
+The findings for people, and for programs.
+
+The commands that fix things, with the words that the doctor was called with.
+"""
+
+import json
+import shlex
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import Path
+
+from rich.table import Table
 
 
 class Status(StrEnum):
@@ -26,8 +37,8 @@ class Finding:
     status: Status
     found: str
     """What there is, or what is wrong and where."""
-    mend: str = ""
-    """The command or the deed that mends it; empty where nothing is wrong."""
+    fix: str = ""
+    """The command or the deed that fixes it; empty where nothing is wrong."""
 
 
 SHOWN = 3
@@ -47,3 +58,78 @@ def worst(findings: Iterable[Finding]) -> Status:
     """Return the worst status there is."""
     order = list(Status)
     return max((finding.status for finding in findings), key=order.index, default=Status.OK)
+
+
+COLOURS = {Status.OK: "green", Status.WARNING: "yellow", Status.PROBLEM: "bold red"}
+
+
+def as_table(findings: Sequence[Finding]) -> Table:
+    """Return a table with a line for each finding."""
+    table = Table()
+    for column in ("", "what", "status"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("found", overflow="fold")
+    table.add_column("what to do", overflow="fold")
+    for before, finding in zip([None, *findings], findings, strict=False):
+        if before is not None and before.area != finding.area:
+            table.add_section()
+        status = f"[{COLOURS[finding.status]}]{finding.status}[/]"
+        area = finding.area if before is None or before.area != finding.area else ""
+        table.add_row(area, finding.subject, status, _plain(finding.found), _plain(finding.fix))
+    return table
+
+
+def in_words(findings: Sequence[Finding]) -> str:
+    """Return the sum of it in one line."""
+    counts = Counter(finding.status for finding in findings)
+    if not counts[Status.PROBLEM]:
+        return f"A run would work. {_count(counts[Status.WARNING], 'warning')}."
+    return (
+        f"A run would not do: {_count(counts[Status.PROBLEM], 'problem')}, {_count(counts[Status.WARNING], 'warning')}."
+    )
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """Return one JSON object: the worst status, and the findings."""
+    document = {"status": worst(findings), "findings": [asdict(finding) for finding in findings]}
+    return json.dumps(document, ensure_ascii=False, indent=2)
+
+
+def _plain(text: str) -> str:
+    """Keep brackets in file names from being read as markup."""
+    return text.replace("[", r"\[")
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number or 'no'} {thing}{'s' * (number != 1)}"
+
+
+OWN_WORDS = ("task=", "doctor.", "hydra.", "+device=", "tracking")
+
+
+@dataclass(frozen=True)
+class Remedies:
+    """How this user gets things."""
+
+    words: Sequence[str]
+    """The overrides on the command line."""
+    root: Path
+    is_synthesised: bool
+    """The data make themselves."""
+
+    @property
+    def prepare(self) -> str:
+        """The command that fetches whatever the same words need."""
+        kept = [shlex.quote(word) for word in self.words if not word.startswith(OWN_WORDS)]
+        return " ".join(["python run.py task=prepare", *kept])
+
+    @property
+    def audio(self) -> str:
+        """How missing or damaged audio is had again."""
+        return (
+            f"rm -r {shlex.quote(str(self.root))}; the next run makes it anew" if self.is_synthesised else self.prepare
+        )
+
+    def rows(self, file: Path) -> str:
+        """How a rows' file is had again."""
+        return self.audio if self.is_synthesised else f"rm {shlex.quote(str(file))}; {self.prepare}"

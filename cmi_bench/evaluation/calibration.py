@@ -1,4 +1,12 @@
-"""Whether larger margins are right more often: accuracy by margin beside what a fitted scale promises."""
+"""How a difference of scores turns into a probability: the Bradley-Terry model with one scale.
+
+P(A preferred) = sigmoid(beta * (score A - score B)), as in R. A. Bradley and M. E. Terry, "Rank analysis of
+incomplete block designs" (Biometrika 39, 1952), with the model's scores as the log-strengths up to the scale.
+
+Whether larger margins are right more often: accuracy by margin beside what a fitted scale promises.
+
+The rows on which a model is most confidently wrong.
+"""
 
 import math
 from collections.abc import Sequence
@@ -8,8 +16,59 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from cmi_bench.evaluation.exact import Bounds, clopper_pearson
-from cmi_bench.evaluation.pairs import DecidedPairs
+from cmi_bench.evaluation.bootstrap import Bounds, clopper_pearson
+from cmi_bench.evaluation.samples import DecidedPairs, Samples
+
+# `scipy` loads `optimize` and `special` when they are first used, so importing this module stays quick.
+
+
+class BradleyTerry(NamedTuple):
+    """The fitted scale, per point of the model's own scale."""
+
+    beta: float | None
+    """None where it cannot be fitted."""
+    ci_low: float | None = None
+    ci_high: float | None = None
+    """Wald interval, from the Fisher information; pairs are taken for independent."""
+    reason: str = ""
+    """Why there is no fit; empty where there is one."""
+
+
+def fit_bradley_terry(pairs: DecidedPairs, *, confidence: float = 0.95) -> BradleyTerry:
+    """Fit beta by maximum likelihood: a logistic regression of "A preferred" on score A - score B.
+
+    It has no intercept, because which clip is called A is chance.
+
+    Args:
+        pairs: Decided pairs.
+        confidence: Of the interval.
+    """
+    lead = pairs.lead
+    largest = float(np.max(np.abs(lead), initial=0.0))
+    if largest == 0.0:
+        return BradleyTerry(None, reason="no pair with different scores" if lead.size else "no pair")
+    if (lead >= 0).all() or (lead <= 0).all():
+        side = "right" if lead.max() > 0 else "wrong"
+        return BradleyTerry(None, reason=f"every pair is {side}, so that no finite scale is the most likely")
+    scaled = lead / largest
+    scale = _root(scaled)
+    probability = scipy.special.expit(scale * scaled)
+    error = 1.0 / float(np.sqrt(np.sum(scaled**2 * probability * (1.0 - probability))))
+    reach = float(scipy.special.ndtri((1.0 + confidence) / 2.0)) * error
+    return BradleyTerry(scale / largest, (scale - reach) / largest, (scale + reach) / largest)
+
+
+def _root(lead: NDArray[np.float64]) -> float:
+    """Return where the log-likelihood's derivative, which falls all the way, is zero."""
+
+    def slope(scale: float) -> float:
+        return float(np.sum(lead * scipy.special.expit(-scale * lead)))
+
+    reach = 1.0
+    while slope(-reach) * slope(reach) > 0:
+        reach *= 2.0
+    return float(scipy.optimize.brentq(slope, -reach, reach, xtol=1e-12, rtol=1e-14))
+
 
 MAX_BINS = 10
 DRAWS = 1000
@@ -101,3 +160,39 @@ def _bounds(credit: NDArray[np.float64], confidence: float) -> Bounds | None:
 def _equal_parts(values: NDArray[np.float64]) -> list[NDArray[np.intp]]:
     """Return positions in rising order of value, cut into equal parts; none of them empty."""
     return [part for part in np.array_split(np.argsort(values, kind="stable"), bin_count(values.size)) if part.size]
+
+
+# `scipy` loads `stats` when it is first used, so importing this module stays quick.
+
+
+class Mistake(NamedTuple):
+    """A row that the model gets wrong."""
+
+    row: int
+    """Row number, from 1."""
+    gap: float
+    """For a pair: the score of the clip that people preferred minus the other's, below 0. For a clip: its
+    standing among the task's clips (0 lowest, 1 highest) by the model minus that by people."""
+
+
+def worst_pairs(pairs: DecidedPairs, count: int) -> list[Mistake]:
+    """Return up to `count` pairs on which the model prefers the other clip, the largest margin first."""
+    lead = pairs.lead
+    order = np.argsort(lead, kind="stable")[:count]
+    return [Mistake(int(pairs.rows[at]), float(lead[at])) for at in order if lead[at] < 0]
+
+
+def worst_clips(samples: Samples, count: int) -> list[Mistake]:
+    """Return up to `count` clips whose standing by the model is farthest from that by people.
+
+    Standings are mean ranks, because a model's scale is its own.
+    """
+    chosen = samples.take(samples.is_evaluated)
+    if chosen.rows.size < 2:
+        return []
+    by_people, by_model = (
+        (scipy.stats.rankdata(values) - 1.0) / (chosen.rows.size - 1.0) for values in (chosen.label, chosen.prediction)
+    )
+    gap = by_model - by_people
+    order = np.argsort(-np.abs(gap), kind="stable")[:count]
+    return [Mistake(int(chosen.rows[at]), float(gap[at])) for at in order if gap[at] != 0]

@@ -1,18 +1,162 @@
-"""The evaluation: from scored rows to the tables."""
+"""The evaluation: from scored rows to the tables.
+
+From samples to the numbers of a table's line.
+
+The lines of the result tables, and the evaluation they make up.
+"""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
-from cmi_bench.data.datasets import Dataset, Task
-from cmi_bench.evaluation.durations import Durations, row_seconds
+from cmi_bench.data.audio_index import Durations, row_seconds
+from cmi_bench.data.datasets import Dataset, PairTask, Task
 from cmi_bench.evaluation.groups import Group, duration_bin, duration_groups, task_groups
-from cmi_bench.evaluation.measure import detail_record, summary_record
+from cmi_bench.evaluation.intervals import Interval, metric_intervals
+from cmi_bench.evaluation.metrics import Metric, Statistic, group_metrics, summary_metrics
 from cmi_bench.evaluation.protocols import PROTOCOLS
-from cmi_bench.evaluation.records import DetailRecord, Evaluation
-from cmi_bench.evaluation.samples import Samples, read_samples
-from cmi_bench.evaluation.selection import Selection, in_words, select_rows
+from cmi_bench.evaluation.samples import Samples, Selection, in_words, read_samples, select_rows
 from cmi_bench.evaluation.settings import MetricSettings
+
+
+class Status(StrEnum):
+    """What the metrics of a line are worth."""
+
+    OK = "ok"
+    UNDEFINED = "undefined"
+    """A metric cannot be computed from these rows; the note says why."""
+    NOT_APPLICABLE = "not applicable"
+    """The model does not judge this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What some rows of one task come to."""
+
+    dataset: str
+    task: str
+    n: int
+    """Rows the metrics are computed from; pairs whose prediction failed are among them under `strict`."""
+    metrics: Mapping[str, float | None]
+    """By name (SRCC, LCC, K-Tau, ACC): those that the task has; None where undefined or not applicable."""
+    intervals: Mapping[str, Interval]
+    """By name, for those metrics that have a value; empty where intervals are switched off."""
+    n_failed: int
+    """Rows with a label and without a usable prediction."""
+    n_unlabelled: int
+    """Rows without a label; they are not evaluated."""
+    n_tied_prediction: int | None
+    """Pairs answered "both"; None for tasks on single clips."""
+    n_tied_label: int | None
+    """Pairs labelled "both"; None for tasks on single clips."""
+    status: Status
+    protocol: str
+    note: str
+    """What a reader must know about this line; usually empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SummaryRecord(Measurement):
+    """A dataset and task."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetailRecord(Measurement):
+    """A group of a dataset's rows."""
+
+    group_key: str
+    group_value: str
+    ref_category: str | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that is known after comparing a model with people."""
+
+    settings: MetricSettings
+    summary: list[SummaryRecord]
+    detail: list[DetailRecord]
+    notes: list[str]
+    """Rows and groups left out, in sentences."""
+    samples: list[Samples]
+    """The arrays behind the summary, line by line."""
+
+
+def summary_record(samples: Samples, settings: MetricSettings) -> SummaryRecord:
+    """Measure all rows of a task."""
+    return SummaryRecord(**_measure(samples, summary_metrics(samples.task, settings), settings, place_of(samples)))
+
+
+def detail_record(samples: Samples, group: Group, settings: MetricSettings) -> DetailRecord:
+    """Measure the rows of a group.
+
+    Args:
+        samples: All rows of the task; `group.members` is a mask over them.
+        group: The rows chosen.
+        settings: How intervals are made.
+    """
+    return DetailRecord(
+        group_key=group.key,
+        group_value=group.value,
+        ref_category=group.ref_category,
+        **_measure(samples.take(group.members), group_metrics(samples.task), settings, place_of(samples, group)),
+    )
+
+
+def place_of(samples: Samples, group: Group | None = None) -> tuple[str, ...]:
+    """Return the names of a place in the tables, which is what its random stream is derived from."""
+    place = (samples.dataset.name, samples.task.name)
+    return place if group is None else (*place, group.key, group.value, group.ref_category or "")
+
+
+def _measure(
+    samples: Samples, metrics: Mapping[str, Metric], settings: MetricSettings, place: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the fields of a `Measurement`."""
+    evaluated = samples.take(samples.is_evaluated)
+    statistics = {name: metric.value(evaluated.label, evaluated.prediction) for name, metric in metrics.items()}
+    defined = {name: metric for name, metric in metrics.items() if statistics[name].value is not None}
+    is_pair = isinstance(samples.task, PairTask)
+    return {
+        "dataset": samples.dataset.name,
+        "task": samples.task.name,
+        "n": evaluated.label.size,
+        "metrics": {name: statistic.value for name, statistic in statistics.items()},
+        "intervals": metric_intervals(evaluated, defined, settings, place) if settings.resamples else {},
+        "n_failed": int(samples.is_failed.sum()) if samples.applicable else 0,
+        "n_unlabelled": int((~samples.is_labelled).sum()),
+        "n_tied_prediction": int((evaluated.prediction == 0).sum()) if is_pair else None,
+        "n_tied_label": int((evaluated.label == 0).sum()) if is_pair else None,
+        "status": _status(samples, statistics),
+        "protocol": samples.protocol.name,
+        "note": _note(samples, statistics),
+    }
+
+
+def _status(samples: Samples, statistics: Mapping[str, Statistic]) -> Status:
+    if not samples.applicable:
+        return Status.NOT_APPLICABLE
+    return Status.UNDEFINED if any(statistic.reason for statistic in statistics.values()) else Status.OK
+
+
+def _note(samples: Samples, statistics: Mapping[str, Statistic]) -> str:
+    if not samples.applicable:
+        return f"not applicable: the model gives no {samples.task.aspect} score"
+    # Several metrics are often undefined for one reason; it is said once.
+    names_of: dict[str, list[str]] = {}
+    for name, statistic in statistics.items():
+        names_of.setdefault(statistic.reason, []).append(name)
+    parts = [f"{', '.join(names)} undefined: {reason}" for reason, names in names_of.items() if reason]
+    for failures, fate in (
+        (samples.is_failed & samples.is_evaluated, "scored 0"),
+        (samples.is_failed & ~samples.is_evaluated, "left out"),
+    ):
+        if failures.any():
+            parts.append(f"{failures.sum()} failed, {fate}")
+    return "; ".join(parts)
+
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +182,7 @@ def evaluate(
         One summary record for each task of each dataset that has rows, and the groups.
 
     Raises:
-        UserError: Under `honest`, a label that is not understood.
+        UserError: Under `strict`, a label that is not understood.
     """
     settings = settings or MetricSettings()
     selection = select_rows(rows, settings.split)

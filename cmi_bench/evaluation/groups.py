@@ -7,9 +7,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cmi_bench.data.conditions import condition_of, has_lyrics, has_reference
-from cmi_bench.data.datasets import CMI_PREF, MUSIC_ARENA, Dataset, PairTask, Task
-from cmi_bench.evaluation.selection import ResultRow, month_of
+from cmi_bench.data.datasets import (
+    CMI_PREF,
+    MUSIC_ARENA,
+    Dataset,
+    PairTask,
+    Task,
+    condition_of,
+    has_lyrics,
+    has_reference,
+)
+from cmi_bench.evaluation.samples import ResultRow, month_of
 from cmi_bench.evaluation.settings import MetricSettings
 
 MIDDLE_CONFIDENCE = 3.0

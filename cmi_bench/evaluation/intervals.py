@@ -7,12 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmi_bench.data.datasets import PairTask
-from cmi_bench.evaluation.agreement import credit
-from cmi_bench.evaluation.clusters import dense
-from cmi_bench.evaluation.exact import Bounds, clopper_pearson
-from cmi_bench.evaluation.metrics import Metric
-from cmi_bench.evaluation.resampling import Floats, Key, WeightedMetric, resample, stream
-from cmi_bench.evaluation.samples import Samples
+from cmi_bench.evaluation.bootstrap import Bounds, Floats, Key, WeightedMetric, clopper_pearson, resample, stream
+from cmi_bench.evaluation.metrics import Metric, credit
+from cmi_bench.evaluation.samples import Samples, dense
 from cmi_bench.evaluation.settings import MetricSettings
 
 MIN_VALID = 0.9

@@ -1,6 +1,6 @@
 """The two ways to read a results row: what its label is, and what the model answered.
 
-`honest` takes labels at their word and looks at the scores; `compatible` gives the numbers of the
+`strict` takes labels at their word and looks at the scores; `paper` gives the numbers of the
 public CMI-RewardBench evaluator. Labels and answers become numbers: a mean opinion score or a
 model's score for single clips, a side (see `agreement`) for pairs; NaN where there is none.
 """
@@ -11,10 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from cmi_bench.data import fields
-from cmi_bench.data.datasets import SCORE_FIELD, MosTask, PairTask, Task
-from cmi_bench.data.labels import LabelError, is_missing, parse_mos, parse_preference
-from cmi_bench.evaluation.agreement import SIDE, preferred_side
-from cmi_bench.evaluation.settings import COMPATIBLE, HONEST
+from cmi_bench.data.datasets import (
+    SCORE_FIELD,
+    LabelError,
+    MosTask,
+    PairTask,
+    Task,
+    is_missing,
+    parse_mos,
+    parse_preference,
+)
+from cmi_bench.evaluation.metrics import SIDE, preferred_side
+from cmi_bench.evaluation.settings import PAPER, STRICT
 
 Raw = Mapping[str, Any]
 """A results row: its own fields and the predicted ones."""
@@ -60,7 +68,7 @@ def _side_as_it_stands(value: Any) -> float:
 
 def score_fields(task: Task) -> tuple[str, str]:
     """Return where a results row keeps the scores that decide a task: of clip A, and of clip B."""
-    field = SCORE_FIELD[task.judgement]
+    field = SCORE_FIELD[task.aspect]
     return field, field + fields.SIDE_B
 
 
@@ -101,14 +109,12 @@ def _compatible_prediction(raw: Raw, task: Task) -> float:
 
 
 def _compatible_columns(task: Task) -> tuple[str, ...]:
-    return (task.predicted_field,) if isinstance(task, PairTask) else (SCORE_FIELD[task.judgement],)
+    return (task.predicted_field,) if isinstance(task, PairTask) else (SCORE_FIELD[task.aspect],)
 
 
 PROTOCOLS: Mapping[str, Protocol] = {
-    HONEST: Protocol(HONEST, _honest_label, _honest_prediction, _honest_columns, scores_failures=True),
-    COMPATIBLE: Protocol(
-        COMPATIBLE, _compatible_label, _compatible_prediction, _compatible_columns, scores_failures=False
-    ),
+    STRICT: Protocol(STRICT, _honest_label, _honest_prediction, _honest_columns, scores_failures=True),
+    PAPER: Protocol(PAPER, _compatible_label, _compatible_prediction, _compatible_columns, scores_failures=False),
 }
 
 

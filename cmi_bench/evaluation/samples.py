@@ -1,17 +1,140 @@
-"""The rows of one task as arrays: labels and predictions, ready for any metric or resampling."""
+"""Which results rows are evaluated, and as rows of which dataset.
 
-from collections.abc import Sequence
+The rows of one task as arrays: labels and predictions, ready for any metric or resampling.
+
+The pairs that tell how sure a model is: both clips scored, and people preferred one of them.
+
+Which rows belong together: rows of one prompt are no independent observations.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cmi_bench.data.datasets import Dataset, PairTask, Task
-from cmi_bench.data.labels import LabelError
+from cmi_bench.data import fields
+from cmi_bench.data.datasets import (
+    DATASETS,
+    MUSIC_ARENA,
+    Dataset,
+    LabelError,
+    PairTask,
+    Task,
+    dataset_of_source,
+    is_missing,
+)
 from cmi_bench.errors import UserError
-from cmi_bench.evaluation.clusters import prompt_clusters
-from cmi_bench.evaluation.protocols import Protocol, is_silent, is_unjudged
-from cmi_bench.evaluation.selection import ResultRow
+from cmi_bench.evaluation.protocols import Protocol, is_silent, is_unjudged, number, score_fields
+from cmi_bench.evaluation.settings import NONE
+
+MONTHS_FOLDER = ("MusicArena_data", "audio_files")
+UNKNOWN_MONTH = "unknown"
+
+
+class ResultRow(NamedTuple):
+    """One line of a results file."""
+
+    number: int
+    """Counted from 1 over all rows given: the line, in a file without blank lines."""
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The rows to evaluate, and what was left out."""
+
+    rows_of: Mapping[Dataset, Sequence[ResultRow]]
+    """By dataset, in the tables' order; datasets without a row are not in it."""
+    notes: list[str]
+
+
+def select_rows(rows: Sequence[Mapping[str, Any]], split: str) -> Selection:
+    """Choose the rows of a split and assign them to the datasets, as the public evaluator does.
+
+    Args:
+        rows: Results rows. Where none of them has a `split`, all are taken.
+        split: The split wanted.
+    """
+    has_splits = any(fields.SPLIT in raw for raw in rows)
+    found: dict[Dataset, list[ResultRow]] = {dataset: [] for dataset in DATASETS}
+    other_splits: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
+    for line, raw in enumerate(rows, start=1):
+        if has_splits and str(raw.get(fields.SPLIT)) != split:
+            other_splits[str(raw.get(fields.SPLIT))] += 1
+        elif (dataset := dataset_of_row(raw)) is None:
+            unknown[str(raw.get(fields.SOURCE))] += 1
+        else:
+            found[dataset].append(ResultRow(line, raw))
+    notes = [
+        *([] if any(found.values()) else [f"No row of split {split!r} to evaluate."]),
+        *(f"{in_words(count)} of split {name!r} left out." for name, count in sorted(other_splits.items())),
+        *(f"{in_words(count)} of unknown source {name!r} left out." for name, count in sorted(unknown.items())),
+    ]
+    return Selection({dataset: chosen for dataset, chosen in found.items() if chosen}, notes)
+
+
+def in_words(count: int) -> str:
+    """Return "1 row", "2 rows"."""
+    return f"{count} row" + "s" * (count != 1)
+
+
+def dataset_of_row(raw: Mapping[str, Any]) -> Dataset | None:
+    """Return the dataset of a results row: by its source, else its audio path, else `benchmark_dataset`."""
+    if (dataset := dataset_of_source(str(raw.get(fields.SOURCE, "")))) is not None:
+        return dataset
+    if month_of(raw) != UNKNOWN_MONTH:
+        return MUSIC_ARENA
+    given = str(raw.get(fields.BENCHMARK_DATASET, "")).strip()
+    return next((dataset for dataset in DATASETS if dataset.name == given), None)
+
+
+def month_of(raw: Mapping[str, Any]) -> str:
+    """Return the month a MusicArena row was collected in, e.g. "01-2025JULAUG"; "unknown" if no path says it."""
+    for field in (fields.AUDIO_A, fields.AUDIO_B):
+        parts = PurePosixPath(str(raw.get(field) or "").strip()).parts
+        if MONTHS_FOLDER[0] in parts:
+            # The month is the folder two below; what follows it must be a file's name.
+            position = parts.index(MONTHS_FOLDER[0]) + len(MONTHS_FOLDER)
+            if position + 1 < len(parts):
+                return parts[position]
+    return UNKNOWN_MONTH
+
+
+def prompt_clusters(rows: Sequence[ResultRow]) -> NDArray[np.intp]:
+    """Return a number for each row: the same for rows with the same prompt, its own for a row without one.
+
+    Args:
+        rows: N rows of one dataset.
+
+    Returns:
+        [N] from 0, in the order of first appearance.
+    """
+    number_of: dict[object, int] = {}
+    # A row's number is unlike any prompt's text, so it stands for a prompt that nobody else has.
+    prompts = [
+        row.number if is_missing(row.raw.get(fields.PROMPT)) else str(row.raw[fields.PROMPT]).strip() for row in rows
+    ]
+    return np.array([number_of.setdefault(prompt, len(number_of)) for prompt in prompts], dtype=np.intp)
+
+
+def dense(cluster: NDArray[np.intp], clustering: str) -> NDArray[np.intp]:
+    """Number the clusters of some rows without gaps.
+
+    Args:
+        cluster: [n] from `prompt_clusters`, of any choice of rows.
+        clustering: "prompt", or "none" to make each row a cluster of its own.
+
+    Returns:
+        [n] from 0 to C-1, each of them there.
+    """
+    if clustering == NONE:
+        return np.arange(cluster.size)
+    return np.unique(cluster, return_inverse=True)[1].astype(np.intp)
 
 
 @dataclass(frozen=True)
@@ -109,5 +232,46 @@ def _label(row: ResultRow, task: Task, protocol: Protocol, origin: str) -> float
         return protocol.label(row.raw, task)
     except LabelError as error:
         raise UserError(
-            f"{origin}, row {row.number}: the field {task.label_field!r}: {error}.", "Mend or empty the label."
+            f"{origin}, row {row.number}: the field {task.label_field!r}: {error}.", "Fix or empty the label."
         ) from error
+
+
+class DecidedPairs(NamedTuple):
+    """Pairs with a preference and two finite scores; n of them."""
+
+    rows: NDArray[np.intp]
+    """[n] row numbers, from 1."""
+    preferred: NDArray[np.float64]
+    """[n] score of the clip that people preferred."""
+    other: NDArray[np.float64]
+    """[n] score of the other clip."""
+
+    @property
+    def lead(self) -> NDArray[np.float64]:
+        """[n] score of the preferred clip minus the other's; its absolute value is the margin."""
+        return np.asarray(self.preferred - self.other)
+
+    @property
+    def credit(self) -> NDArray[np.float64]:
+        """[n] what the model earns: 1 for the clip that people preferred, 0 for the other, 0.5 for a tie."""
+        return np.asarray((np.sign(self.lead) + 1.0) / 2.0)
+
+
+def decided_pairs(samples: Samples, results: Sequence[Mapping[str, Any]]) -> DecidedPairs:
+    """Return the pairs of a task that were decided by people and scored by the model.
+
+    Args:
+        samples: The rows of a task on pairs.
+        results: All rows that the evaluation was given, in its order: a sample's row number counts them.
+    """
+    field_a, field_b = score_fields(samples.task)
+    scores = np.array(
+        [[number(results[row - 1].get(field)) for field in (field_a, field_b)] for row in samples.rows],
+        dtype=np.float64,
+    ).reshape(-1, 2)
+    is_decided = (
+        samples.is_evaluated & (samples.label != 0) & ~np.isnan(samples.prediction) & np.isfinite(scores).all(axis=1)
+    )
+    a, b = scores[is_decided].T
+    a_wins = samples.label[is_decided] > 0
+    return DecidedPairs(samples.rows[is_decided], np.where(a_wins, a, b), np.where(a_wins, b, a))

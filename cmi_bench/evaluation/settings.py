@@ -4,13 +4,14 @@ import itertools
 import math
 from dataclasses import dataclass
 
-from cmi_bench.errors import UserError
-from cmi_bench.evaluation.clusters import CLUSTERINGS, PROMPT
-from cmi_bench.suggest import did_you_mean
+from cmi_bench.errors import UserError, did_you_mean
 
-HONEST = "honest"
-COMPATIBLE = "compatible"
-PROTOCOL_NAMES = (HONEST, COMPATIBLE)
+PROMPT = "prompt"
+NONE = "none"
+CLUSTERINGS = (PROMPT, NONE)
+STRICT = "strict"
+PAPER = "paper"
+PROTOCOL_NAMES = (STRICT, PAPER)
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class MetricSettings:
             resamples, or a confidence that is not between 0 and 1.
     """
 
-    protocol: str = HONEST
-    """How ties, failures and missing labels count: "honest", or "compatible" with the public script."""
+    protocol: str = STRICT
+    """How ties, failures and missing labels count: "strict", or "paper" with the public script."""
     split: str = "test"
     """Rows of other splits are passed over."""
     include_lcc: bool = True

@@ -1,5 +1,11 @@
-"""Find a model's files: on disk, or on the Hugging Face hub and in its cache."""
+"""Find a model's files: on disk, or on the Hugging Face hub and in its cache.
 
+Names of models on the Hugging Face hub, with a revision if need be: "owner/name", "owner/name@revision".
+
+What a checkpoint is called in tables.
+"""
+
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +21,34 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined] # of HTTPErro
 )
 
 from cmi_bench.errors import NotFetchedError, UserError
-from cmi_bench.models.hub_name import parse_hub_name, split_hub_name
+
+_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?(@\w[\w./-]*)?")
+
+
+class HubName(NamedTuple):
+    """A repository, and which state of it."""
+
+    repo: str
+    revision: str | None
+    """Branch, tag or commit; None is the repository's main branch."""
+
+
+def split_hub_name(name: str) -> HubName:
+    """Return the parts of what is a name on the hub."""
+    repo, _, revision = name.partition("@")
+    return HubName(repo, revision or None)
+
+
+def parse_hub_name(name: str) -> HubName | None:
+    """Return what a name on the hub names; None if it cannot be one, as it is written.
+
+    >>> parse_hub_name("HaiwenXia/CMI-RM@step_500")
+    HubName(repo='HaiwenXia/CMI-RM', revision='step_500')
+    >>> parse_hub_name("./runs/step_500") is None
+    True
+    """
+    return split_hub_name(name) if _NAME.fullmatch(name) else None
+
 
 WEIGHTS = "model.safetensors"
 EITHER_WEIGHTS = (WEIGHTS, "pytorch_model.bin")
@@ -132,7 +165,7 @@ def _folder_here(name: str, named_in: Path) -> Path | None:
         if folder.is_dir():
             return folder
     if not is_hub_id(name):
-        raise UserError(f"{named_in} names {name}, but there is no such folder.", "Mend the name, or put it there.")
+        raise UserError(f"{named_in} names {name}, but there is no such folder.", "Fix the name, or put it there.")
     return None
 
 
@@ -165,7 +198,7 @@ def _snapshot(repo: str, files: Sequence[str], *, otherwise: str, fetch: str | N
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(files)))
     except HFValidationError as error:
         raise UserError(
-            f"There is no {repo} here, and the hub knows no such name.", f"Mend it, or {otherwise}."
+            f"There is no {repo} here, and the hub knows no such name.", f"Fix it, or {otherwise}."
         ) from error
     except (HTTPError, OSError) as error:
         raise _explained(error, repo, fetch or _fetch(repo, files), otherwise=otherwise) from error
@@ -189,11 +222,11 @@ def _explained(error: Exception, repo: str, fetch: str, *, otherwise: str) -> Us
         )
     if isinstance(cause, RevisionNotFoundError):
         name, revision = split_hub_name(repo)
-        return UserError(f"{name} has no revision {revision}.", f"Mend the part after the @, or {otherwise}.")
+        return UserError(f"{name} has no revision {revision}.", f"Fix the part after the @, or {otherwise}.")
     if isinstance(cause, RepositoryNotFoundError) or status == NO_LOGIN:
         return UserError(
             f"There is no {repo} here, and none on the hub that this login may see.",
-            f"Mend the name, or if it is a private repository: hf auth login; or {otherwise}.",
+            f"Fix the name, or if it is a private repository: hf auth login; or {otherwise}.",
         )
     reason = str(error).partition("\n")[0]
     return NotFetchedError(
@@ -224,3 +257,33 @@ def _config_of(weights: Path, config: str | None) -> Path:
         if (folder / CONFIG).is_file():
             return folder / CONFIG
     raise UserError(f"There is no {CONFIG} beside {weights}.", "Put it there, or name it with model.config=...")
+
+
+WEIGHTS_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+IN_A_FOLDER = ("model", "pytorch_model", "pytorch_model.fsdp")
+"""Stems of weights whose folder has the telling name."""
+
+
+def checkpoint_label(checkpoint: str) -> str:
+    """Return a hub id as it is, and a path by its telling part."""
+    is_path = Path(checkpoint).exists() or parse_hub_name(checkpoint) is None
+    return checkpoint_name(checkpoint) if is_path else checkpoint
+
+
+def checkpoint_name(checkpoint: str, parts: int = 1) -> str:
+    """Return the telling part of what `model.checkpoint` names: a revision, or the last names of a path.
+
+    Args:
+        checkpoint: A file, a folder, or a hub id with or without a revision.
+        parts: How many of a path's last names.
+
+    >>> [checkpoint_name(name) for name in ("runs/step_500/model.safetensors", "runs/e=1.ckpt", "Some/Model@v2", "a/b")]
+    ['step_500', 'e=1', 'v2', 'b']
+    """
+    hub = parse_hub_name(checkpoint)
+    if hub is not None and hub.revision and not Path(checkpoint).exists():
+        return hub.revision
+    path = Path(checkpoint)
+    if path.suffix in WEIGHTS_SUFFIXES:
+        path = path.parent if path.stem in IN_A_FOLDER and path.parent.name else path.with_suffix("")
+    return "/".join(path.parts[-parts:])

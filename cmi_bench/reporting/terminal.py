@@ -1,18 +1,22 @@
-"""The summary for people, in a terminal or a text file."""
+"""The summary for people, in a terminal or a text file.
 
-from collections.abc import Iterator
+Scores of single songs, as a table for people.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cmi_bench.evaluation.clusters import PROMPT
+from cmi_bench.evaluation.evaluate import Evaluation, Status, SummaryRecord
 from cmi_bench.evaluation.metrics import ACC, K_TAU, LCC, SRCC
-from cmi_bench.evaluation.records import Evaluation, Status, SummaryRecord
-from cmi_bench.evaluation.settings import COMPATIBLE
-from cmi_bench.reporting.console import PLAIN_WIDTH, plain_text
-from cmi_bench.reporting.number_text import bounds_text, interval_text, percent_name
+from cmi_bench.evaluation.settings import PAPER, PROMPT
+from cmi_bench.reporting.format import bounds_text, interval_text, percent_name
+from cmi_bench.utils.console import PLAIN_WIDTH, plain_text
 
 METRIC_COLUMNS = (SRCC, LCC, K_TAU, ACC)
 NO_VALUE = {Status.OK: "", Status.UNDEFINED: "undef.", Status.NOT_APPLICABLE: "n/a"}
@@ -82,8 +86,8 @@ def _notes(evaluation: Evaluation) -> list[str]:
     ]
     # The default goes without saying; the other protocol's numbers must not be taken for its.
     protocol = (
-        ["Protocol compatible: ties count as B; rows without label or prediction are dropped."]
-        if evaluation.settings.protocol == COMPATIBLE
+        ["Protocol paper: ties count as B; rows without label or prediction are dropped."]
+        if evaluation.settings.protocol == PAPER
         else []
     )
     return [*own, *evaluation.notes, *protocol, *_interval_note(evaluation)]
@@ -110,3 +114,54 @@ def _remarks(record: SummaryRecord) -> list[str]:
             exact = f"; exact interval {bounds_text(*interval.exact)}" if interval.exact else ""
             remarks.append(f"{name} is the same in every resample{exact}")
     return remarks
+
+
+NUMBERS_WIDTH = 60
+"""Columns that the table takes besides the names."""
+
+
+@dataclass(frozen=True)
+class SongLine:
+    """What the table says of a song."""
+
+    name: str
+    alignment: float
+    """NaN where the model does not judge it, or failed."""
+    musicality: float
+    """NaN where the model does not judge it, or failed."""
+    error: str = ""
+    """Why there is no score; empty where there is one."""
+    rank: int | None = None
+    """In a ranking; None outside of one, or where the song failed."""
+    mean: float | None = None
+    """Where that is what the songs are ranked by."""
+
+
+def songs_view(lines: Sequence[SongLine], title: str = "", note: str = "") -> RenderableType:
+    """Return the table, and below it a note and why songs could not be scored."""
+    ranked = any(line.rank is not None for line in lines)
+    with_mean = any(line.mean is not None for line in lines)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    if ranked:
+        table.add_column("rank", justify="right", no_wrap=True)
+    table.add_column("song", overflow="fold")
+    for name in (*(["mean"] if with_mean else []), "musicality", "alignment"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in lines:
+        cells = [Text("" if line.rank is None else str(line.rank))] if ranked else []
+        means = [_number(line.mean, line)] if with_mean else []
+        table.add_row(*cells, Text(line.name), *means, _number(line.musicality, line), _number(line.alignment, line))
+    below = [note] if note else []
+    below += [line.error if line.name in line.error else f"{line.name}: {line.error}" for line in lines if line.error]
+    return Group(*([Text(title, style="bold")] if title else []), table, *map(Text, below))
+
+
+def table_width(lines: Sequence[SongLine]) -> int:
+    """Return how wide the table is when no name is folded, as in a file, where others look for whole lines."""
+    return NUMBERS_WIDTH + max((len(line.name) for line in lines), default=0)
+
+
+def _number(value: float | None, line: SongLine) -> Text:
+    if line.error:
+        return Text("failed", style="bold red")
+    return Text("n/a", style="dim") if value is None or math.isnan(value) else Text(f"{value:.4f}")

@@ -1,11 +1,61 @@
-"""The checkpoints in a folder, in the order of training."""
+"""The checkpoints in a folder, in the order of training.
 
+The revisions of a repository on the hub, in the order of training.
+
+The training step that a checkpoint's name tells, and the order of names without one.
+
+What the recipes in `conf/sweep/` go over, as values of a Hydra sweep.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError  # type: ignore[attr-defined]
+from hydra.core.override_parser.types import Quote, QuotedString
+from omegaconf import OmegaConf
+
 from cmi_bench.errors import UserError
-from cmi_bench.models.checkpoint_name import WEIGHTS_SUFFIXES, checkpoint_name
-from cmi_bench.sweeps.steps import step_order
+from cmi_bench.models.hub import WEIGHTS_SUFFIXES, checkpoint_name
+
+_STEP = re.compile(r"(?i)step[s]?[-_=. ]*(\d+)(k?)(?![a-z0-9])")
+_COUNTED = re.compile(r"(?i)(?:checkpoint|ckpt|iteration|iter|epoch|it|ep)[-_=. ]*(\d+)(k?)(?![a-z0-9])")
+_LAST = re.compile(r"(?i)(?:^|[-_=. ])(\d+)(k?)$")
+
+
+def step_of(name: str) -> int | None:
+    """Return the step in a checkpoint's name; None where it tells none.
+
+    The number after "step" counts before that after "checkpoint", "epoch" and the like, and that before a number
+    that merely ends the name. Of several the last counts, and "k" is a thousand.
+
+    >>> [step_of(name) for name in ("step_500", "epoch=3-step=1200", "checkpoint-50k", "run2_007", "cmi_rm_v2")]
+    [500, 1200, 50000, 7, None]
+    """
+    for pattern in (_STEP, _COUNTED, _LAST):
+        found = pattern.findall(name)
+        if found:
+            digits, thousands = found[-1]
+            return int(digits) * (1000 if thousands else 1)
+    return None
+
+
+def natural_key(name: str) -> tuple[tuple[int, str], ...]:
+    """Return what sorts names as people do, numbers in them by their size.
+
+    >>> sorted(["a10", "a9", "b"], key=natural_key)
+    ['a9', 'a10', 'b']
+    """
+    parts = re.split(r"(\d+)", name)
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
+
+
+def step_order(name: str) -> tuple[bool, int, tuple[tuple[int, str], ...]]:
+    """Return what sorts checkpoints' names: by step, and after those the names that tell none."""
+    step = step_of(name)
+    return step is None, step or 0, natural_key(name)
 
 
 def find_checkpoints(folder: Path, pattern: str) -> list[Path]:
@@ -36,3 +86,54 @@ def _is_checkpoint(path: Path) -> bool:
     if path.is_dir():
         return any(file.suffix in WEIGHTS_SUFFIXES for file in path.iterdir())
     return path.suffix in WEIGHTS_SUFFIXES
+
+
+def hub_revisions(repo: str) -> list[str]:
+    """Return a repository's branches and tags by the step in their names, those without one last.
+
+    Raises:
+        UserError: The hub cannot be reached, or does not show the repository to this login.
+    """
+    try:
+        refs = HfApi().list_repo_refs(repo)
+    except (HFValidationError, HfHubHTTPError, HTTPError, OSError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"The revisions of {repo} cannot be listed: {reason}",
+            "Check sweep.repo, or name them: sweep.revisions=[step_500,step_1000]. For a private one: hf auth login",
+        ) from error
+    names = {ref.name for ref in (*refs.branches, *refs.tags)}
+    return sorted(names, key=step_order)
+
+
+def register_sweep_resolvers() -> None:
+    """Tell OmegaConf `${checkpoints_in:}` and `${revisions_of:}`; call before composing."""
+    OmegaConf.register_new_resolver("checkpoints_in", _checkpoints_in, replace=True)
+    OmegaConf.register_new_resolver("revisions_of", _revisions_of, replace=True)
+
+
+def sweep_values(values: Iterable[str]) -> str:
+    """Return values as Hydra's sweeps are written, quoted: a path may hold commas, blanks and equals signs.
+
+    >>> print(sweep_values(["runs/step=5", "it's"]))
+    'runs/step=5','it\\'s'
+    """
+    return ",".join(QuotedString(text=value, quote=Quote.single).with_quotes() for value in values)
+
+
+def _checkpoints_in(folder: str | None, pattern: str) -> str:
+    if folder is None:
+        raise UserError(
+            "+sweep=checkpoints needs the folder of the checkpoints.", "Give it as sweep.dir=runs/checkpoints"
+        )
+    return sweep_values(map(str, find_checkpoints(Path(folder).expanduser(), pattern)))
+
+
+def _revisions_of(repo: str | None, chosen: Sequence[str]) -> str:
+    if repo is None:
+        raise UserError("+sweep=revisions needs a repository on the hub.", "Give it as sweep.repo=HaiwenXia/CMI-RM")
+    if chosen:
+        return sweep_values(f"{repo}@{revision}" for revision in chosen)
+    # The hub's client is not for those who sweep over something else.
+
+    return sweep_values(f"{repo}@{revision}" for revision in hub_revisions(repo))

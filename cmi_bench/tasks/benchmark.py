@@ -1,41 +1,210 @@
-"""`task=benchmark`: score the rows with the model, evaluate, report, record."""
+"""`task=benchmark`: score the rows with the model, evaluate, report, record.
 
+Score clips with a model as the configuration says: what tasks with a model have in common.
+
+What a task with a model writes down of itself.
+
+The rows of a run, with everything checked that can be checked before a model is loaded.
+
+What is recorded of the audio of a run. Nothing here imports torch.
+"""
+
+import contextlib
 import logging
+import os
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import seed_everything
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from lightning.pytorch import Callback, seed_everything
 from omegaconf import OmegaConf
 
-from cmi_bench.config import Config
-from cmi_bench.data.rows import RowSet
-from cmi_bench.inference.clips import clips_of
-from cmi_bench.inference.devices import Devices
-from cmi_bench.inference.embedding_cache import GIGABYTE, EmbeddingCache
-from cmi_bench.inference.results import results_rows, to_jsonl
-from cmi_bench.inference.score import Scored
-from cmi_bench.models.configured import configured_model
-from cmi_bench.models.contract import RewardModel
-from cmi_bench.ranks import is_rank_zero
-from cmi_bench.reporting.atomic import write_text_atomic
-from cmi_bench.sweeps.place import sweep_place
-from cmi_bench.tasks.audio_facts import audio_facts
-from cmi_bench.tasks.recording import facts_afterwards, model_facts, recorded
-from cmi_bench.tasks.report import evaluate_and_report
-from cmi_bench.tasks.rows import load_run_rows
-from cmi_bench.tasks.scoring import run_devices, score_as_configured
-from cmi_bench.tracking.describe import describe_run, model_label
-from cmi_bench.tracking.metadata import resolved_config, run_metadata, write_metadata
-from cmi_bench.tracking.mlflow_callback import MLflowCallback
-from cmi_bench.tracking.mlflow_run import TrackingSettings
+from cmi_bench.config import Config, OnError
+from cmi_bench.data.audio_index import ManifestIndex
+from cmi_bench.data.datasets import dataset_by_slug
+from cmi_bench.data.manifest import Manifest, read_manifest, update_manifest
+from cmi_bench.data.rows import Row, RowSet, describe_missing, load_rows, missing_audio
+from cmi_bench.data.synthetic.build import ensure_mini
+from cmi_bench.errors import UserError
+from cmi_bench.models.base import RewardModel
+from cmi_bench.models.registry import configured_model
+from cmi_bench.scoring.batching import BatchLimits
+from cmi_bench.scoring.embedding_cache import GIGABYTE, EmbeddingCache
+from cmi_bench.scoring.requests import Clip, clips_of
+from cmi_bench.scoring.results import results_rows, to_jsonl
+from cmi_bench.scoring.score import Scored, ScoreSettings, score_clips
+from cmi_bench.scoring.trainer import Predictor
+from cmi_bench.sweeps.jobs import sweep_place
+from cmi_bench.tasks.evaluate import evaluate_and_report
+from cmi_bench.tracking.metadata import file_digest, resolved_config, run_metadata, write_metadata
+from cmi_bench.tracking.mlflow import MLflowCallback, TrackingSettings, describe_run, model_label
+from cmi_bench.utils.console import FileCount, peak_memory
+from cmi_bench.utils.distributed import Devices, is_rank_zero, resolve_devices
+from cmi_bench.utils.files import write_text_atomic
 
 log = logging.getLogger(__name__)
 
 
-def run(config: Config, folder: Path) -> None:
+def run_devices(config: Config) -> Devices:
+    """Return the devices that the configuration asks for.
+
+    Raises:
+        UserError: A device that is not there, or several of them in a job of a sweep.
+    """
+    devices = resolve_devices(config.trainer["accelerator"], config.trainer["devices"])
+    # Lightning starts its other processes by replaying the command line, which would be the whole sweep.
+    started_outside = "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_PROCID" in os.environ
+    if devices.count > 1 and HydraConfig.get().mode is RunMode.MULTIRUN and not started_outside:
+        raise UserError(
+            f"A sweep runs each job on one device; this one has {devices.count}.",
+            "Use +device=cuda:0 (or another one device), or start the processes with torchrun.",
+        )
+    return devices
+
+
+def score_as_configured(
+    clips: Sequence[Clip],
+    model: RewardModel,
+    config: Config,
+    *,
+    devices: Devices,
+    folder: Path,
+    callbacks: Sequence[Callback] = (),
+) -> Scored:
+    """Score clips; see `inference.score.score_clips`.
+
+    Args:
+        clips: What to score.
+        model: The model, on this process's device.
+        config: The run's configuration.
+        devices: The run's devices.
+        folder: The run's folder.
+        callbacks: Further Lightning callbacks (tracking).
+    """
+    stop_on_failure = config.on_error is OnError.fail
+    predictor = Predictor(
+        config.trainer,
+        devices,
+        limits=BatchLimits(config.batch_size, config.batch_seconds),
+        workers=config.workers,
+        folder=folder,
+        stop_on_failure=stop_on_failure,
+        callbacks=callbacks,
+    )
+    settings = ScoreSettings(
+        max_dur=config.max_dur,
+        score_kwargs=config.model.get("score_kwargs") or {},
+        cache_dir=Path(config.cache.dir) if config.cache.dir else None,
+        resume=config.resume,
+        stop_on_failure=stop_on_failure,
+    )
+    index = ManifestIndex(Path(config.data.root), read_manifest(Path(config.data.manifest)))
+    return score_clips(clips, model, predictor, settings=settings, index=index, folder=folder)
+
+
+@contextlib.contextmanager
+def recorded(folder: Path, metadata: Mapping[str, Any]) -> Iterator[None]:
+    """Keep `metadata.json` true from the start: "running", and "failed" with the reason if it comes to that."""
+    if not is_rank_zero():
+        yield
+        return
+    path = folder / "metadata.json"
+    write_metadata(path, {**metadata, "status": "running"})
+    try:
+        yield
+    except BaseException as error:
+        write_metadata(path, {**metadata, "status": "failed", "error": f"{type(error).__name__}: {error}"})
+        raise
+
+
+def model_facts(config: Config, model: RewardModel, devices: Devices) -> dict[str, Any]:
+    """Return what `metadata.json` says of the model and where it ran."""
+    return {
+        "model": {
+            "name": model_label(config.model),
+            "class": f"{type(model).__module__}.{type(model).__qualname__}",
+            "digest": getattr(model, "digest", None),
+            "sr": int(model.sr),
+        },
+        "device": f"{devices.accelerator} {devices.selected}",
+        "precision": config.precision.value,
+    }
+
+
+def facts_afterwards(metadata: Mapping[str, Any], model: RewardModel) -> dict[str, Any]:
+    """Return what can be said when the scores are there: peak memory, and what the model says of how it computed."""
+    return {"model": {**metadata["model"], **getattr(model, "facts", {})}, "memory": peak_memory()}
+
+
+PREPARE = "python run.py task=prepare"
+
+
+def load_run_rows(config: Config) -> RowSet:
+    """Load the rows that `data`, `subset` and `limit` choose; synthesise the mini benchmark if need be.
+
+    Raises:
+        UserError: The rows or their labels are not right, or audio is missing and `on_error=fail`.
+    """
+    root = Path(config.data.root)
+    if config.data.synthesise:
+        ensure_mini(root)
+    jsonl = Path(config.data.jsonl)
+    if not jsonl.exists():
+        raise UserError(f"{jsonl} does not exist.", f"Get the data with {PREPARE}, or name your own: data.jsonl=FILE.")
+    datasets = [dataset_by_slug(slug) for slug in config.subset.datasets]
+    chosen = load_rows(jsonl, split=config.data.split, datasets=datasets, limit=config.limit)
+    if is_rank_zero():
+        for source, count in chosen.unknown_sources.items():
+            log.warning("Left out %d rows of unknown source %r.", count, source)
+    _check_audio(chosen, root, config.on_error)
+    return chosen
+
+
+def _check_audio(chosen: RowSet, root: Path, on_error: OnError) -> None:
+    missing = missing_audio(chosen.rows, root)
+    if not missing:
+        return
+    if on_error is OnError.fail:
+        raise UserError(
+            describe_missing(missing, root),
+            f"Get them with {PREPARE}, set data.root if they are elsewhere, or go on without: on_error=record.",
+        )
+    if is_rank_zero():
+        log.warning("%s Their clips are recorded as failed.", describe_missing(missing, root))
+
+
+def audio_facts(config: Config, rows: Iterable[Row]) -> dict[str, Any]:
+    """Bring the manifest up to date for the rows' audio, and return what identifies that audio.
+
+    Where nothing has changed since the last time, no audio file is opened. Otherwise each new file is read
+    once for its digest and headers, which is little beside scoring it; nothing is decoded.
+    """
+    root, file = Path(config.data.root), Path(config.data.manifest)
+    paths = dict.fromkeys(path for row in rows for path in row.audio_files)
+    manifest = update_manifest(root, file, paths, progress=FileCount("looking at the audio"))
+    return describe_audio(manifest, paths) | {
+        "manifest": str(file),
+        "manifest_sha256": file_digest(file) if file.is_file() else None,
+    }
+
+
+def describe_audio(manifest: Manifest, paths: Iterable[str]) -> dict[str, Any]:
+    """Return number, size, digest and decoders of files; those that are missing are left out."""
+    there = [path for path in paths if path in manifest.records]
+    records = [manifest.records[path] for path in there]
+    return {
+        "audio_files": len(records),
+        "audio_bytes": sum(record.bytes for record in records),
+        "audio_sha256": manifest.audio_digest(there),
+        "audio_decoders": dict(Counter(record.decoder or "none" for record in records)),
+    }
+
+
+def run_benchmark(config: Config, folder: Path) -> None:
     """Run the benchmark; every output goes to `folder`.
 
     Raises:
@@ -74,9 +243,9 @@ def _finish(
     rows = results_rows(chosen.rows, scored.scores)
     results = folder / "results.jsonl"
     write_text_atomic(results, to_jsonl(rows))
-    metadata["counts"] |= scored.tally.counts
+    metadata["counts"] |= scored.stats.counts
     metadata["seconds"] = {
-        name: round(seconds, 3) for name, seconds in (scored.tally.seconds | metadata["seconds"]).items()
+        name: round(seconds, 3) for name, seconds in (scored.stats.seconds | metadata["seconds"]).items()
     }
     label = model_label(config.model)
     report = evaluate_and_report(rows, config, folder=folder, label=label, origin=str(results), metadata=metadata)

@@ -1,18 +1,185 @@
-"""`task=compare runs=[A,B,...]`: which differences between runs are real, without a model and without torch."""
+"""`task=compare runs=[A,B,...]`: which differences between runs are real, without a model and without torch.
 
+`task=leaderboard runs=[A,B,...]`: own runs beside the figures that the paper reports.
+
+The runs that a task is given: folders, results files or MLflow run ids.
+
+Names by which runs are told apart in tables: the model's, and what else it takes.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from cmi_bench.config import Config
+from cmi_bench.data.rows import read_jsonl
 from cmi_bench.errors import UserError
-from cmi_bench.evaluation.comparison.compare import compare_runs
-from cmi_bench.reporting.comparison.terminal import comparison_view
-from cmi_bench.reporting.comparison.write import write_comparison
-from cmi_bench.reporting.console import print_view
-from cmi_bench.tasks.report import metric_settings
-from cmi_bench.tasks.runs import checked_alpha, load_runs
+from cmi_bench.evaluation.comparison import compare_runs
+from cmi_bench.evaluation.pairing import Run
+from cmi_bench.reporting.comparison import comparison_view, write_comparison
+from cmi_bench.reporting.leaderboard.build import build_leaderboard
+from cmi_bench.reporting.leaderboard.render import leaderboard_view, write_leaderboard
+from cmi_bench.tasks.evaluate import metric_settings
+from cmi_bench.tracking.metadata import read_metadata
+from cmi_bench.utils.console import print_view
+
+TELLING = ("model", "max_dur", "precision", "batch_size", "seed")
+"""Parts of the configuration that make two runs of one model different runs."""
+MAX_VALUE = 32
+"""Characters of a value in a label."""
+MAX_SETTINGS = 3
+"""Where runs differ in more, a folder's name says it better."""
 
 
-def run(config: Config, folder: Path) -> None:
+class RunFacts(NamedTuple):
+    """What a run can be named by."""
+
+    results: Path
+    """Its results file."""
+    metadata: Mapping[str, Any]
+    """What it wrote of itself; empty if nothing."""
+
+
+def run_labels(runs: Sequence[RunFacts]) -> list[str]:
+    """Return a label for each run, as short as it can be for all to differ.
+
+    The model's name where that is enough; then with the settings in which runs of that model differ; then
+    with the run's folder, and its parent's. Runs that are one and the same are numbered.
+    """
+    labels = [_name(run) for run in runs]
+    attempts: list[Callable[[RunFacts, list[RunFacts]], str]] = [
+        _settings_apart,
+        lambda run, _: run.results.absolute().parent.name,
+        lambda run, _: "/".join(run.results.absolute().parts[-3:-1]),
+    ]
+    for attempt in attempts:
+        counts = Counter(labels)
+        for name in [label for label, count in counts.items() if count > 1]:
+            members = [at for at, label in enumerate(labels) if label == name]
+            alike = [runs[at] for at in members]
+            said = [attempt(run, alike) for run in alike]
+            if len(set(said)) == len(said):
+                for at, text in zip(members, said, strict=True):
+                    labels[at] = f"{name} ({text})"
+    return _numbered(labels)
+
+
+def _name(run: RunFacts) -> str:
+    name = run.metadata.get("model", {}).get("name")
+    if name:
+        return str(name)
+    return run.results.absolute().parent.name if run.results.name == "results.jsonl" else run.results.stem
+
+
+def _settings_apart(run: RunFacts, alike: list[RunFacts]) -> str:
+    settings = [_flat(one.metadata.get("config", {})) for one in alike]
+    keys = dict.fromkeys(key for one in settings for key in one)
+    apart = [key for key in keys if key != "model.name" and len({one.get(key) for one in settings}) > 1]
+    if len(apart) > MAX_SETTINGS:
+        return ""
+    own = _flat(run.metadata.get("config", {}))
+    return ", ".join(f"{key.rpartition('.')[2]}={_short(own.get(key, ''))}" for key in apart)
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return the telling leaves of a configuration by their dotted keys."""
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        if prefix or key in TELLING:
+            nested = isinstance(value, Mapping)
+            flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": str(value)}
+    return flat
+
+
+def _short(value: str) -> str:
+    """A path says most in its last part."""
+    last = value.rstrip("/").rpartition("/")[2]
+    return last if len(last) <= MAX_VALUE else f"{last[: MAX_VALUE - 1]}…"
+
+
+def _numbered(labels: Sequence[str]) -> list[str]:
+    counts, seen = Counter(labels), Counter[str]()
+    numbered = []
+    for label in labels:
+        seen[label] += 1
+        numbered.append(f"{label} #{seen[label]}" if counts[label] > 1 else label)
+    return numbered
+
+
+RESULTS, METADATA = "results.jsonl", "metadata.json"
+MLFLOW_RUN_ID = re.compile(r"[0-9a-f]{32}")
+FETCHED = "fetched_runs"
+"""Folder, in the task's own, of what came from MLflow."""
+
+
+def load_runs(config: Config, folder: Path) -> list[Run]:
+    """Read the results of `config.runs`, each under a label of its own.
+
+    Args:
+        config: Its `runs`, and its tracking store for MLflow run ids.
+        folder: The task's folder; what comes from MLflow is kept in it.
+
+    Raises:
+        UserError: A run is not there, or has no results.
+    """
+    facts = [_facts(given, config, folder) for given in config.runs]
+    return [
+        Run(label, _rows(run.results), str(run.results)) for label, run in zip(run_labels(facts), facts, strict=True)
+    ]
+
+
+def checked_alpha(config: Config) -> float:
+    """Return the level of significance.
+
+    Raises:
+        UserError: It is not between 0 and 1.
+    """
+    if not 0 < config.alpha < 1:
+        raise UserError(f"alpha={config.alpha} is not between 0 and 1.", "Use alpha=0.05.")
+    return config.alpha
+
+
+def _facts(given: str, config: Config, folder: Path) -> RunFacts:
+    results = _find_results(given, config, folder)
+    return RunFacts(results, read_metadata(results.with_name(METADATA)) or {})
+
+
+def _find_results(given: str, config: Config, folder: Path) -> Path:
+    path = Path(given).expanduser()
+    if path.is_dir():
+        if not (path / RESULTS).is_file():
+            raise UserError(f"{path} has no {RESULTS}.", _hint(path))
+        return path / RESULTS
+    if path.is_file():
+        return path
+    if MLFLOW_RUN_ID.fullmatch(given):
+        # MLflow takes seconds to import; folders and files do without.
+        from cmi_bench.tracking.mlflow_store import fetch_results
+
+        return fetch_results(given, config.tracking.uri, folder / FETCHED / given)
+    raise UserError(
+        f"There is no run {given!r}.", "A run is a folder with results.jsonl, such a file, or an MLflow run id."
+    )
+
+
+def _hint(path: Path) -> str:
+    """A sweep's folder holds its runs; say them."""
+    inside: Sequence[Path] = sorted(found.parent for found in path.glob(f"*/{RESULTS}"))
+    if not inside:
+        return "Was the run finished? It leaves results.jsonl in its folder."
+    return f"It holds runs: runs=[{','.join(map(str, inside))}]"
+
+
+def _rows(results: Path) -> list[dict[str, object]]:
+    rows = [line.value for line in read_jsonl(results)]
+    if not rows:
+        raise UserError(f"{results} is empty.", "Was the run finished? A results file has one JSON object a line.")
+    return rows
+
+
+def run_compare(config: Config, folder: Path) -> None:
     """Compare `config.runs` on the same rows, into `folder`.
 
     Raises:
@@ -28,4 +195,18 @@ def run(config: Config, folder: Path) -> None:
     comparison = compare_runs(runs, settings, alpha=checked_alpha(config), intersect=config.intersect)
     write_comparison(comparison, folder)
     print_view(comparison_view(comparison))
+    print_view(f"Results: {folder}")
+
+
+def run_leaderboard(config: Config, folder: Path) -> None:
+    """Write the leaderboard with `config.runs`, none or more, into `folder`.
+
+    Raises:
+        UserError: A run is not there, or has no results.
+    """
+    board = build_leaderboard(
+        load_runs(config, folder), metric_settings(config), alpha=checked_alpha(config), intersect=config.intersect
+    )
+    write_leaderboard(board, folder)
+    print_view(leaderboard_view(board))
     print_view(f"Results: {folder}")

@@ -1,15 +1,111 @@
-"""`task=evaluate results=FILE`: the metrics of an existing results file, without a model and without torch."""
+"""`task=evaluate results=FILE`: the metrics of an existing results file, without a model and without torch.
 
+What a scored benchmark comes to: evaluate, write the files, print the table. Nothing here imports torch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cmi_bench.config import Config
-from cmi_bench.data.jsonl import read_jsonl
+from cmi_bench.data.audio_index import Durations, ManifestDurations, read_durations
+from cmi_bench.data.manifest import read_manifest
+from cmi_bench.data.rows import read_jsonl
 from cmi_bench.errors import UserError
-from cmi_bench.tasks.report import evaluate_and_report
-from cmi_bench.tracking.read_metadata import read_metadata
+from cmi_bench.evaluation.evaluate import Evaluation, evaluate
+from cmi_bench.evaluation.settings import MetricSettings
+from cmi_bench.reporting.html.format import ReportSource
+from cmi_bench.reporting.html.page import write_page
+from cmi_bench.reporting.metrics import write_reports
+from cmi_bench.reporting.terminal import summary_view
+from cmi_bench.tracking.metadata import look_up, read_metadata
+from cmi_bench.utils.console import print_view
 
 
-def run(config: Config, folder: Path) -> None:
+@dataclass(frozen=True)
+class Report:
+    """The outcome of an evaluation, for those who pass it on."""
+
+    evaluation: Evaluation
+    files: tuple[Path, ...]
+    """What was written; the last may be a folder of plots."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The defined metrics of the summary, named like `PAM/musicality/SRCC`."""
+        return {
+            f"{record.dataset}/{record.task}/{name}": value
+            for record in self.evaluation.summary
+            for name, value in record.metrics.items()
+            if value is not None
+        }
+
+
+def evaluate_and_report(
+    rows: Sequence[Mapping[str, Any]],
+    config: Config,
+    *,
+    folder: Path,
+    label: str,
+    origin: str,
+    metadata: Mapping[str, Any] | None = None,
+) -> Report:
+    """Evaluate results rows, write the metric files into `folder` and print the summary.
+
+    Args:
+        rows: Lines of a results file.
+        config: The run's configuration.
+        folder: Where the files go.
+        label: The run's name in tables.
+        origin: What the rows were read from, for messages.
+        metadata: What is known of the run that made the rows.
+    """
+    evaluation = evaluate(rows, metric_settings(config), durations=_durations(config), origin=origin)
+    files = [*write_reports(evaluation, folder, label=label)]
+    if config.metrics.report:
+        files += write_page(ReportSource(evaluation, rows, label, _audio_roots(config, metadata), metadata), folder)
+    print_view(summary_view(evaluation, label))
+    print_view(f"Results: {folder}")
+    return Report(evaluation, tuple(files))
+
+
+def metric_settings(config: Config) -> MetricSettings:
+    """Return the evaluation's settings as the `metrics` group gives them."""
+    metrics = config.metrics
+    return MetricSettings(
+        protocol=metrics.protocol.value,
+        split=config.data.split,
+        by_month=metrics.by_month,
+        by_condition=metrics.by_condition,
+        by_reference=metrics.by_reference,
+        by_lyrics=metrics.by_lyrics,
+        by_confidence=metrics.by_confidence,
+        by_duration=metrics.by_duration,
+        duration_bins=tuple(metrics.duration_bins),
+        resamples=metrics.resamples,
+        confidence=metrics.confidence,
+        cluster=metrics.cluster.value,
+        seed=config.seed,
+    )
+
+
+def _audio_roots(config: Config, metadata: Mapping[str, Any] | None) -> list[Path]:
+    """Return where the audio may be: where this run says, or where the run that scored it had it."""
+    recorded = look_up(metadata, "config", "data", "root")
+    return [Path(root) for root in dict.fromkeys((config.data.root, recorded)) if isinstance(root, str)]
+
+
+def _durations(config: Config) -> Durations | None:
+    if not config.metrics.by_duration:
+        return None
+    if config.metrics.durations is not None:
+        return read_durations(Path(config.metrics.durations))
+    root = Path(config.data.root)
+    return ManifestDurations(root, read_manifest(Path(config.data.manifest)))
+
+
+def run_evaluate(config: Config, folder: Path) -> None:
     """Evaluate `config.results`, a results file or a run's folder, into `folder`.
 
     Raises:

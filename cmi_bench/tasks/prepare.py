@@ -1,4 +1,7 @@
-"""`task=prepare`: bring what `python run.py` with the same other words needs, onto this machine. No torch here."""
+"""`task=prepare`: bring what `python run.py` with the same other words needs, onto this machine. No torch here.
+
+`task=doctor`: say whether a run with the same other words would work, and what to do if not.
+"""
 
 import contextlib
 import logging
@@ -8,24 +11,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
 
-from cmi_bench.config import Config
+from cmi_bench.config import Config, DoctorFormat
 from cmi_bench.data.datasets import dataset_by_slug
-from cmi_bench.data.mini import ensure_mini
+from cmi_bench.data.synthetic.build import ensure_mini
 from cmi_bench.errors import UserError
-from cmi_bench.reporting.console import print_view
+from cmi_bench.utils.console import print_view
 
 if TYPE_CHECKING:
-    from cmi_bench.data.prepare.prepare import Order, Preparation
+    from cmi_bench.download.prepare import Order, Preparation
+
 
 log = logging.getLogger(__name__)
 
+
 ROUNDS = 3
 """Once for what is seen to be missing, again for what that turns out to need."""
-WIDTH_OF_A_LOG = 140
+WIDTH_OF_A_PLAN = 140
 
 
-def run(config: Config, folder: Path) -> None:
+def run_prepare(config: Config, folder: Path) -> None:
     """Prepare rows, audio and checkpoint as `data`, `subset`, `limit` and `model` choose them.
 
     Raises:
@@ -34,9 +40,8 @@ def run(config: Config, folder: Path) -> None:
     # Read by the hub's client when it is imported, which is why it is imported here.
     os.environ["HF_ENDPOINT"] = config.sources.hub
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # what takes time has a bar of ours
-    from cmi_bench.data.prepare.fetch_all import open_client
-    from cmi_bench.data.prepare.prepare import Preparation
-    from cmi_bench.data.prepare.summary import summary
+    from cmi_bench.download.http import open_client
+    from cmi_bench.download.prepare import Preparation, summary
 
     root = Path(config.data.root).absolute()
     if config.data.synthesise:
@@ -54,7 +59,7 @@ def _fetch_what_is_missing(preparation: "Preparation") -> None:
         plan = preparation.plan()
         if not plan.works:
             return
-        print_view(plan.table(), width=WIDTH_OF_A_LOG)
+        print_view(plan.table(), width=WIDTH_OF_A_PLAN)
         print_view(plan.total())
         preparation.carry_out(plan)
     names = ", ".join(work.name for work in preparation.plan().works)
@@ -62,7 +67,7 @@ def _fetch_what_is_missing(preparation: "Preparation") -> None:
 
 
 def _order(config: Config, root: Path) -> "Order":
-    from cmi_bench.data.prepare.prepare import Order
+    from cmi_bench.download.prepare import Order
 
     return Order(
         root=root,
@@ -82,7 +87,7 @@ def _order(config: Config, root: Path) -> "Order":
 @contextlib.contextmanager
 def _alone(root: Path) -> Iterator[None]:
     """Let two that prepare the same folder do it one after the other."""
-    from cmi_bench.data.prepare.record import FOLDER
+    from cmi_bench.download.state import FOLDER
 
     lock = FileLock(root / FOLDER / "lock")
     try:
@@ -97,3 +102,29 @@ def _alone(root: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+PROBLEMS = 1
+"""Exit code where there is a problem."""
+WIDTH_OF_A_LOG = 160
+
+
+def run_doctor(config: Config, folder: Path) -> None:
+    """Print the findings on stdout: a table, or JSON with `doctor.format=json`.
+
+    Raises:
+        SystemExit: With code 1, if there is a problem.
+    """
+    # The doctor looks at what is on this machine; the hub's client reads this when it is imported.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from cmi_bench.doctor import examine
+    from cmi_bench.doctor.finding import Status, as_json, as_table, in_words, worst
+
+    findings = examine(config, folder, HydraConfig.get().overrides.task)
+    if config.doctor.format is DoctorFormat.json:
+        print_view(as_json(findings))
+    else:
+        print_view(as_table(findings), width=WIDTH_OF_A_LOG)
+        print_view(in_words(findings))
+    if worst(findings) is Status.PROBLEM:
+        raise SystemExit(PROBLEMS)

@@ -1,20 +1,98 @@
-"""`metadata.json`: everything needed to say what was run."""
+"""`metadata.json`: everything needed to say what was run.
 
+What was run, on what, from which code: the facts that make a number repeatable.
+
+Read the `metadata.json` of a run that was made before.
+"""
+
+import hashlib
 import json
+import logging
+import platform
 import re
+import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from cmi_bench.audio.decoders import decoder_versions
+from cmi_bench.audio.readers import decoder_versions
 from cmi_bench.config import Config
-from cmi_bench.reporting.atomic import write_text_atomic
-from cmi_bench.tracking.provenance import file_digest, git_state, machine, versions
+from cmi_bench.utils.files import write_text_atomic
+
+log = logging.getLogger(__name__)
+
+PACKAGES = (
+    "cmi-bench",
+    "google-genai",
+    "hydra-core",
+    "huggingface_hub",
+    "lightning",
+    "mlflow",
+    "numpy",
+    "pandas",
+    "safetensors",
+    "scipy",
+    "soundfile",
+    "torch",
+    "torchaudio",
+    "torchcodec",
+    "transformers",
+)
+
+
+@dataclass(frozen=True)
+class GitState:
+    """The code's revision."""
+
+    commit: str | None
+    """None outside a git checkout."""
+    dirty: bool | None
+    """Whether tracked files differ from the commit."""
+
+
+def git_state(folder: Path) -> GitState:
+    """Return the revision of the checkout that `folder` is in, if it is in one."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return GitState(None, None)
+    return GitState(commit, bool(_git(folder, "status", "--porcelain", "--untracked-files=no")))
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git on this machine
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide over numbers, without importing them."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def machine() -> dict[str, str]:
+    """Return what kind of machine this is; no host name, as results are shared."""
+    return {"platform": platform.platform(), "processor": platform.machine(), "executable": Path(sys.executable).name}
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
 
 _CREDENTIALS = re.compile(r"://[^/@\s]+@")
 
@@ -58,3 +136,29 @@ def run_metadata(config: Config, facts: Mapping[str, Any]) -> dict[str, Any]:
 def write_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
     """Write `metadata.json`; a run does so at its start and again, with counts and times, at its end."""
     write_text_atomic(path, json.dumps(metadata, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_metadata(path: Path) -> dict[str, Any] | None:
+    """Return what a run wrote of itself; None, with a warning unless it is simply not there, if it cannot be read.
+
+    Nothing is computed from it: a run whose metadata are damaged can still be listed and evaluated.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("%s cannot be read (%s): going on without what it says of the run.", path, error)
+        return None
+    if not isinstance(found, dict):
+        log.warning("%s is no JSON object: going on without what it says of the run.", path)
+        return None
+    return found
+
+
+def look_up(metadata: Mapping[str, Any] | None, *path: str) -> Any:
+    """Return what is at a path of keys; None where one of them is missing, or leads to no object."""
+    found: Any = metadata
+    for key in path:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found

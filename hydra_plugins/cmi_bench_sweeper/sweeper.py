@@ -18,8 +18,7 @@ class RecordedSweeper(BasicSweeper):
             UserError: A job failed, or was not run.
         """
         # Not for those who run no sweep: Hydra loads its plugins at every start.
-        from cmi_bench.sweeps.launch import launch_all
-        from cmi_bench.sweeps.recorded import recorded_sweep
+        from cmi_bench.sweeps.callback import launch_all, recorded_sweep
 
         assert self.config is not None
         assert self.launcher is not None

@@ -22,10 +22,10 @@ def test_a_file_its_folder_and_its_rows_are_the_same():
 def test_protocols():
     found = {
         protocol: evaluate(RESULTS, MetricSettings(protocol=protocol, resamples=0)).summary
-        for protocol in ("honest", "compatible")
+        for protocol in ("strict", "paper")
     }
-    assert {record.protocol for record in found["compatible"]} == {"compatible"}
-    assert found["honest"] != found["compatible"]
+    assert {record.protocol for record in found["paper"]} == {"paper"}
+    assert found["strict"] != found["paper"]
 
 
 @pytest.mark.parametrize(("content", "says"), [(None, "does not exist"), ("", "is empty"), ("{", "not JSON")])

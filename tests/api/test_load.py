@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cmi_bench import load_model
-from cmi_bench.api import configuration
+from cmi_bench.api import load
 from cmi_bench.config import Config
 from cmi_bench.errors import UserError
 
@@ -72,20 +72,20 @@ def test_mistakes(name, options, says):
 
 
 def test_the_cache_is_the_projects_or_the_users(monkeypatch, tmp_path):
-    assert configuration.compose_config("signal").cache.dir == str(PROJECT / ".cache")
+    assert load.compose_config("signal").cache.dir == str(PROJECT / ".cache")
     installed = tmp_path / "share" / "cmi_bench"
     installed.mkdir(parents=True)
     (installed / "conf").symlink_to(PROJECT / "conf")
-    monkeypatch.setattr(configuration, "CHECKOUT", tmp_path / "site-packages")
-    monkeypatch.setattr(configuration.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(load, "CHECKOUT", tmp_path / "site-packages")
+    monkeypatch.setattr(load.sysconfig, "get_path", lambda name: str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    config = configuration.compose_config("signal")
+    config = load.compose_config("signal")
     assert config.cache.dir == str(tmp_path / "cache" / "cmi-bench")
-    assert configuration.compose_config("signal", overrides=["cache=off"]).cache.dir is None
+    assert load.compose_config("signal", overrides=["cache=off"]).cache.dir is None
     assert isinstance(config, Config)
     (installed / "conf").unlink()
     with pytest.raises(UserError, match="configurations are neither in"):
-        configuration.compose_config("signal")
+        load.compose_config("signal")
 
 
 def test_an_installation_gets_the_whole_of_conf():

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from cmi_bench.api.ranking import By, Criterion, criterion, places
-from cmi_bench.api.song import SongScore
+from cmi_bench.api.songs import SongScore
 from cmi_bench.errors import UserError
 
 

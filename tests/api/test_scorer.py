@@ -10,11 +10,11 @@ import soundfile
 import torch
 
 from cmi_bench import Song, SongScorer
-from cmi_bench.api.song_stage import SongLoader
-from cmi_bench.audio.samples import Samples
+from cmi_bench.api.scorer import SongLoader
+from cmi_bench.audio.readers import Samples
 from cmi_bench.errors import UserError
-from cmi_bench.models.contract import BenchmarkBatchInput, SomeFailedError
-from cmi_bench.models.signal import SignalBaseline
+from cmi_bench.models.base import BenchmarkBatchInput, SomeFailedError
+from cmi_bench.models.signal.model import SignalBaseline
 
 SR = 16000
 

@@ -5,8 +5,8 @@ import pytest
 import soundfile
 import torch
 
-from cmi_bench.api.waveform import samples_of
-from cmi_bench.audio.decode import decode, heard
+from cmi_bench.api.songs import samples_of
+from cmi_bench.audio.decode import decode, to_mono
 from cmi_bench.errors import UserError
 
 STEREO = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 4000)).astype(np.float32)
@@ -34,7 +34,7 @@ def test_what_a_file_would_give(tmp_path):
     """16-bit samples, stereo, another rate, longer than what is heard: as from a file, to the last bit."""
     values = np.random.default_rng(1).integers(-20000, 20000, (30000, 2), dtype=np.int16)
     soundfile.write(tmp_path / "x.wav", values, 44100)
-    found = heard(samples_of((values, 44100), None, name="x"), 24000, 0.5, name="x")
+    found = to_mono(samples_of((values, 44100), None, name="x"), 24000, 0.5, name="x")
     assert torch.equal(found, decode(tmp_path / "x.wav", 24000, 0.5))
 
 

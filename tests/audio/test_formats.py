@@ -10,11 +10,10 @@ import soundfile
 import torch
 from torchaudio.transforms import Resample
 
-from cmi_bench.audio import torchcodec_reader
+from cmi_bench.audio import readers
 from cmi_bench.audio.decode import AudioError, decode
-from cmi_bench.audio.listen import listen
-from cmi_bench.audio.probe import probe
-from cmi_bench.audio.read import read_audio
+from cmi_bench.audio.probe import measure, probe
+from cmi_bench.audio.readers import read_audio
 
 SUBTYPES = ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"]
 
@@ -71,7 +70,7 @@ def test_samples_that_are_no_numbers_are_an_error(tmp_path):
     soundfile.write(tmp_path / "clip.wav", samples, 24000, subtype="FLOAT")
     with pytest.raises(AudioError, match="no numbers"):
         decode(tmp_path / "clip.wav", sr=24000)
-    assert np.isnan(listen(tmp_path / "clip.wav").peak)
+    assert np.isnan(measure(tmp_path / "clip.wav").peak)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +84,7 @@ def test_what_a_file_is(tmp_path, container, codec):
     assert facts.container == container.upper()
     assert facts.seconds == pytest.approx(3)
     assert not facts.is_cut
-    heard = listen(path)
+    heard = measure(path)
     assert heard.seconds == pytest.approx(3)
     assert heard.peak == pytest.approx(float(np.abs(read_audio(path).values).max()))
 
@@ -96,7 +95,7 @@ def test_a_file_that_was_cut_off(tmp_path, container):
     soundfile.write(path, music(32000, seconds=6, channels=1), 32000)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     assert probe(path).is_cut
-    assert listen(path).seconds < 5
+    assert measure(path).seconds < 5
 
 
 def test_a_wav_of_unknown_length_is_not_cut_off(tmp_path):
@@ -112,9 +111,9 @@ M4A_WITHOUT_SOUND = b"\0\0\0\x20ftypM4A \0\0\0\0M4A mp42isom\0\0\0\0" + b"\0\0\0
 
 
 def test_without_torchcodec_an_m4a_says_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(torchcodec_reader, "torchcodec_version", lambda: None)
+    monkeypatch.setattr(readers, "torchcodec_version", lambda: None)
     (tmp_path / "clip.m4a").write_bytes(M4A_WITHOUT_SOUND)
-    for use in (lambda path: decode(path, sr=24000), probe, listen):
+    for use in (lambda path: decode(path, sr=24000), probe, measure):
         with pytest.raises(AudioError, match=r"torchcodec.*is not installed") as error:
             use(tmp_path / "clip.m4a")
         assert "pip install '.[codec]'" in error.value.hint
@@ -128,7 +127,7 @@ def test_torchcodec_without_ffmpeg_is_explained(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchcodec"]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(torchcodec_reader, "torchcodec_version", lambda: "1.0")
+    monkeypatch.setattr(readers, "torchcodec_version", lambda: "1.0")
     (tmp_path / "clip.m4a").write_bytes(M4A_WITHOUT_SOUND)
     with pytest.raises(AudioError, match="Could not load libtorchcodec") as error:
         decode(tmp_path / "clip.m4a", sr=24000)
@@ -136,7 +135,7 @@ def test_torchcodec_without_ffmpeg_is_explained(tmp_path, monkeypatch):
 
 
 def needs_torchcodec():
-    if torchcodec_reader.torchcodec_version() is None:
+    if readers.torchcodec_version() is None:
         pytest.skip("torchcodec is not installed (pip install '.[codec]')")
     if shutil.which("ffmpeg") is None:
         pytest.skip("there is no ffmpeg program to make the file with")
@@ -164,7 +163,7 @@ def test_torchcodec_reads_what_libsndfile_does_not(tmp_path, suffix, options):
     # The same music, but for what the codec made of it and where it begins.
     expected = decode(tmp_path / "clip.wav", sr=24000)
     assert whole[24000:72000].std() == pytest.approx(float(expected[24000:72000].std()), rel=0.02)
-    assert listen(path).peak == pytest.approx(0.5, abs=0.2)
+    assert measure(path).peak == pytest.approx(0.5, abs=0.2)
 
 
 @pytest.mark.slow

@@ -8,10 +8,8 @@ import soundfile
 import torch
 
 from cmi_bench.audio.decode import decode
-from cmi_bench.audio.listen import listen
-from cmi_bench.audio.mpeg_frames import find_frames
-from cmi_bench.audio.mpeg_stream import clean_stream, find_tag
-from cmi_bench.audio.probe import probe
+from cmi_bench.audio.mp3 import clean_stream, find_frames, find_tag
+from cmi_bench.audio.probe import measure, probe
 
 SECONDS = 6.0
 ID3 = b"ID3\x04\x00\x00"
@@ -75,7 +73,7 @@ def test_the_music_is_all_there(music, damage, tmp_path):
     torch.testing.assert_close(damaged[: len(whole) - 20], whole[:-20], rtol=0, atol=1e-6)
     assert len(whole) <= len(damaged) <= len(whole) + 0.1 * 24000
     assert probe(tmp_path / "damaged.mp3").seconds == pytest.approx(SECONDS, abs=0.1)
-    assert listen(tmp_path / "damaged.mp3").seconds == pytest.approx(SECONDS, abs=0.1)
+    assert measure(tmp_path / "damaged.mp3").seconds == pytest.approx(SECONDS, abs=0.1)
 
 
 @pytest.mark.parametrize("damage", [without_tag, lambda data: with_count(data, 0)], ids=["no tag", "an empty tag"])
@@ -112,7 +110,7 @@ def test_a_file_that_was_cut_off_is_known(music, tmp_path):
     assert not probe(path).is_cut
     path.write_bytes(music[: len(music) // 2])
     assert probe(path).is_cut
-    assert listen(path).seconds < SECONDS / 2 + 0.5
+    assert measure(path).seconds < SECONDS / 2 + 0.5
 
 
 def test_a_whole_stream_is_left_as_it_is(music):

@@ -4,20 +4,20 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from cmi_bench.benchmarks import full_size
-from cmi_bench.benchmarks.tower import tower_operations
+from benchmarks import workload
+from benchmarks.tower import tower_operations
 from cmi_bench.models.cmi_rm import CmiRM
 
 
 @pytest.fixture
 def narrow(monkeypatch):
     """Shrink the network; the way it is written stays the same."""
-    monkeypatch.setattr(full_size, "REWARD", full_size.REWARD | {"dim": 16, "heads": 2, "dim_head": 8, "mlp_dim": 8})
-    transformer = full_size.TRANSFORMER | {"dim": 16, "tf_depth": 1, "heads": 2, "dim_head": 8}
+    monkeypatch.setattr(workload, "REWARD", workload.REWARD | {"dim": 16, "heads": 2, "dim_head": 8, "mlp_dim": 8})
+    transformer = workload.TRANSFORMER | {"dim": 16, "tf_depth": 1, "heads": 2, "dim_head": 8}
     monkeypatch.setattr(
-        full_size,
+        workload,
         "MULAN",
-        full_size.MULAN
+        workload.MULAN
         | {
             "audio_model": {"name": "muq", "model_dim": 16},
             "text_model": {"name": "xlm-roberta", "model_dim": None},
@@ -25,15 +25,15 @@ def narrow(monkeypatch):
             "text_transformer": transformer | {"max_seq_len": 64},
         },
     )
-    conformer = full_size.MUQ["w2v2_config"] | {"num_attention_heads": 2, "intermediate_size": 16}
+    conformer = workload.MUQ["w2v2_config"] | {"num_attention_heads": 2, "intermediate_size": 16}
     sizes = {"conv_dim": 4, "encoder_dim": 16, "encoder_depth": 1, "w2v2_config": conformer}
-    monkeypatch.setattr(full_size, "MUQ", full_size.MUQ | sizes)
+    monkeypatch.setattr(workload, "MUQ", workload.MUQ | sizes)
     text = {"vocab_size": 100, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    monkeypatch.setattr(full_size, "XLMR", full_size.XLMR | text | {"intermediate_size": 16})
+    monkeypatch.setattr(workload, "XLMR", workload.XLMR | text | {"intermediate_size": 16})
 
 
 def test_checkpoints_load_strictly_and_share_their_encoders(narrow, tmp_path):
-    one, other = (CmiRM(str(path)) for path in full_size.write_checkpoints(tmp_path, 2))
+    one, other = (CmiRM(str(path)) for path in workload.write_checkpoints(tmp_path, 2))
 
     assert one.audio_identity == other.audio_identity
     assert one.text_identity == other.text_identity
@@ -43,7 +43,7 @@ def test_checkpoints_load_strictly_and_share_their_encoders(narrow, tmp_path):
 
 
 def test_each_checkpoint_holds_its_head_only(narrow, tmp_path):
-    checkpoint, *_ = full_size.write_checkpoints(tmp_path, 1)
+    checkpoint, *_ = workload.write_checkpoints(tmp_path, 1)
 
     with safe_open(checkpoint / "model.safetensors", "pt") as file:
         assert not any(name.startswith(("audio_module.", "text_module.")) for name in file.keys())  # noqa: SIM118
@@ -52,7 +52,7 @@ def test_each_checkpoint_holds_its_head_only(narrow, tmp_path):
 def test_the_released_sizes_take_the_operations_that_were_counted_for_them(tmp_path):
     checkpoint = tmp_path / "step_0"
     checkpoint.mkdir()
-    full_size.write_base(tmp_path)
-    (checkpoint / "config.yaml").write_text(json.dumps({"model": full_size.REWARD}))
+    workload.write_base(tmp_path)
+    (checkpoint / "config.yaml").write_text(json.dumps({"model": workload.REWARD}))
 
     assert tower_operations(checkpoint) == pytest.approx(1.3e12, rel=0.07)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from benchmarks import workload
+from benchmarks.inference import Run, largest_difference, rank_correlation
 from cmi_bench.audio.probe import probe
-from cmi_bench.benchmarks import workload
-from cmi_bench.benchmarks.whole_runs import Run, largest_difference, rank_correlation
 from cmi_bench.data.rows import load_rows
 
 

@@ -8,16 +8,12 @@ import broken_adapters as broken
 import numpy as np
 import pytest
 
-from cmi_bench.conformance import assert_conforms, check_model
-from cmi_bench.conformance.differences import Comparison, spread_of
-from cmi_bench.conformance.finding import FailedCheckError, Outcome, failures
-from cmi_bench.conformance.present import in_words
-from cmi_bench.conformance.probes import make_probes
-from cmi_bench.conformance.run import CHECKS, ONE_CLIP, SAMPLING_RATE
+from cmi_bench.conformance.run import CHECKS, ONE_CLIP, SAMPLING_RATE, assert_conforms, check_model, in_words
+from cmi_bench.conformance.subject import Comparison, FailedCheckError, Outcome, failures, make_probes, spread_of
 from cmi_bench.errors import RunError
+from cmi_bench.models.baselines import Constant, Random
 from cmi_bench.models.cmi_rm import CmiRM
-from cmi_bench.models.known_answers import Constant, Random
-from cmi_bench.models.signal import SignalBaseline
+from cmi_bench.models.signal.model import SignalBaseline
 
 BUNDLE = Path(__file__).parents[1] / "data" / "parity" / "cmi_rm"
 COMPARED = {"same twice", "batch", "batch_size", "order", "mixed references"}

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from small_audiobox import make_small, save_small_audiobox
-from small_clap import save_small_clap
+from tiny_audiobox import make_small, save_small_audiobox
+from tiny_clap import save_small_clap
 
-from cmi_bench.conformance import assert_conforms
+from cmi_bench.conformance.run import assert_conforms
 from cmi_bench.models.clap import Clap
 from cmi_bench.models.muq_mulan import MuQMuLan
 from cmi_bench.models.songeval import SongEvalRM

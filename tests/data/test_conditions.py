@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from cmi_bench.data.conditions import CONDITIONS, condition_of, has_lyrics, has_reference
+from cmi_bench.data.datasets import CONDITIONS, condition_of, has_lyrics, has_reference
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from cmi_bench.data.jsonl import read_jsonl
+from cmi_bench.data.rows import read_jsonl
 from cmi_bench.errors import UserError
 
 

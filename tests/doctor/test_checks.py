@@ -12,17 +12,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from cmi_bench.config import register
-from cmi_bench.data.prepare import space
 from cmi_bench.doctor import environment
-from cmi_bench.doctor.checkpoint import check_checkpoint
-from cmi_bench.doctor.disk import check_disk
-from cmi_bench.doctor.environment import check_environment
-from cmi_bench.doctor.finding import Finding, Status, some_of, worst
-from cmi_bench.doctor.login import check_login
-from cmi_bench.doctor.present import as_json, as_table, in_words
-from cmi_bench.doctor.remedies import Remedies
-from cmi_bench.doctor.tracking import check_tracking
-from cmi_bench.entry import checked
+from cmi_bench.doctor.data import check_checkpoint
+from cmi_bench.doctor.environment import check_disk, check_environment, check_login, check_tracking
+from cmi_bench.doctor.finding import Finding, Remedies, Status, as_json, as_table, in_words, some_of, worst
+from cmi_bench.download import state
+from cmi_bench.main import checked
 
 PROJECT = Path(__file__).parents[2]
 PARITY = PROJECT / "tests/data/parity/cmi_rm"
@@ -70,7 +65,7 @@ def test_a_gpu_that_is_not_there(monkeypatch):
 def test_the_login(monkeypatch):
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     (needed,) = check_login(is_needed=True)
-    assert (needed.status, needed.mend) == (Status.WARNING, "hf auth login")
+    assert (needed.status, needed.fix) == (Status.WARNING, "hf auth login")
     (not_needed,) = check_login(is_needed=False)
     assert not_needed.status is Status.OK
     monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_secret")
@@ -81,7 +76,7 @@ def test_the_login(monkeypatch):
 
 def test_a_full_disk(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(space.shutil, "disk_usage", lambda _folder: usage._replace(free=5))
+    monkeypatch.setattr(state.shutil, "disk_usage", lambda _folder: usage._replace(free=5))
     found = by_subject(check_disk(tmp_path / "data", tmp_path, REMEDIES))
     assert found["outputs"].status is Status.PROBLEM
     assert "5 B free" in found["outputs"].found
@@ -128,7 +123,7 @@ def test_a_checkpoint_that_is_damaged(checkpoint, damage, subject, says):
     found = by_subject(check_checkpoint(config(f"model.checkpoint={checkpoint}"), REMEDIES))[subject]
     assert found.status is Status.PROBLEM
     assert says in found.found
-    assert found.mend
+    assert found.fix
 
 
 def test_a_checkpoint_that_was_not_fetched(tmp_path, monkeypatch):
@@ -136,7 +131,7 @@ def test_a_checkpoint_that_was_not_fetched(tmp_path, monkeypatch):
     (found,) = check_checkpoint(config(), REMEDIES)
     assert found.status is Status.PROBLEM
     assert "HaiwenXia/CMI-RM/model.safetensors" in found.found
-    assert found.mend == "python run.py task=prepare model=cmi_rm"
+    assert found.fix == "python run.py task=prepare model=cmi_rm"
 
 
 def test_weights_that_do_not_lie_at_the_top(tmp_path):
@@ -146,7 +141,7 @@ def test_weights_that_do_not_lie_at_the_top(tmp_path):
     assert "14 tensors" in found["weights"].found
     (missing,) = check_checkpoint(config(*words, f"model.checkpoint={tmp_path}/SongEval"), REMEDIES)
     assert (missing.status, missing.subject) == (Status.PROBLEM, "building it")
-    assert "task=prepare model=songeval_rm" in missing.mend
+    assert "task=prepare model=songeval_rm" in missing.fix
 
 
 def test_weights_that_may_have_two_names(tmp_path, monkeypatch):
@@ -209,11 +204,11 @@ def test_an_mlflow_server():
 
 
 def test_what_is_said_of_it():
-    findings = [Finding("a", "b", Status.OK, "fine"), Finding("a", "c", Status.WARNING, "odd [1]", "mend")]
+    findings = [Finding("a", "b", Status.OK, "fine"), Finding("a", "c", Status.WARNING, "odd [1]", "fix")]
     assert worst(findings) is Status.WARNING
     assert worst([]) is Status.OK
     assert in_words(findings) == "A run would work. 1 warning."
-    assert in_words([*findings, Finding("d", "e", Status.PROBLEM, "bad", "mend")]).startswith(
+    assert in_words([*findings, Finding("d", "e", Status.PROBLEM, "bad", "fix")]).startswith(
         "A run would not do: 1 problem"
     )
     assert '"status": "warning"' in as_json(findings)

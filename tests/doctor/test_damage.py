@@ -1,4 +1,4 @@
-"""A deliberately damaged copy of the mini benchmark: each kind of damage is named, with what mends it."""
+"""A deliberately damaged copy of the mini benchmark: each kind of damage is named, with what fixes it."""
 
 import hashlib
 import json
@@ -12,13 +12,13 @@ import pytest
 import soundfile
 from hydra import compose, initialize_config_dir
 
-import cmi_bench.data.manifest.update as update
+import cmi_bench.data.manifest as update
 from cmi_bench.config import register
+from cmi_bench.data.manifest import examine as examine_one
 from cmi_bench.data.manifest import read_manifest
-from cmi_bench.data.manifest.examine import examine as examine_one
-from cmi_bench.doctor.examination import examine
+from cmi_bench.doctor import examine
 from cmi_bench.doctor.finding import Status
-from cmi_bench.entry import checked
+from cmi_bench.main import checked
 
 PROJECT = Path(__file__).parents[2]
 DAMAGED = ["data=mini", "data.synthesise=false", "model=signal", "tracking=none"]
@@ -168,7 +168,7 @@ def test_each_kind_of_damage_is_named(root, damage, where, says):
     findings = found(root)
     assert where in findings, findings
     assert says in findings[where].found
-    assert findings[where].mend
+    assert findings[where].fix
 
 
 def test_an_undamaged_copy_has_none(whole):
@@ -190,7 +190,7 @@ def test_only_what_changed_is_heard_again(root, monkeypatch):
 def test_what_mends_it_has_the_words_that_the_user_said(root):
     (root / WAV).unlink()
     missing = found(root, "subset=musiceval")["audio", "files"]
-    assert missing.mend == (
+    assert missing.fix == (
         "python run.py task=prepare data=mini data.synthesise=false model=signal"
         f" data.root={root} data.jsonl={root}/all_test.jsonl subset=musiceval"
     )
@@ -203,8 +203,8 @@ def test_a_file_that_is_broken_upstream_is_said_to_be(root):
     (root / ".prepare/musiceval.json").write_text(json.dumps({"files": {WAV: {"bytes": 8, "digest": digest}}}))
     broken = found(root)["audio", "decoding"]
     assert broken.status is Status.WARNING
-    assert "upstream" in broken.mend
-    assert "on_error=record" in broken.mend
+    assert "upstream" in broken.fix
+    assert "on_error=record" in broken.fix
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from cmi_bench.evaluation.agreement import accuracy, credit, preferred_side
+from cmi_bench.evaluation.metrics import accuracy, credit, preferred_side
 
 A, BOTH, B = 1.0, 0.0, -1.0
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from cmi_bench.evaluation.bradley_terry import fit_bradley_terry
-from cmi_bench.evaluation.pairs import DecidedPairs
+from cmi_bench.evaluation.calibration import fit_bradley_terry
+from cmi_bench.evaluation.samples import DecidedPairs
 
 
 def pairs(lead):

@@ -2,9 +2,14 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from cmi_bench.evaluation.bradley_terry import fit_bradley_terry
-from cmi_bench.evaluation.calibration import bin_count, chance_error, expected_calibration_error, margin_bins
-from cmi_bench.evaluation.pairs import DecidedPairs
+from cmi_bench.evaluation.calibration import (
+    bin_count,
+    chance_error,
+    expected_calibration_error,
+    fit_bradley_terry,
+    margin_bins,
+)
+from cmi_bench.evaluation.samples import DecidedPairs
 
 
 def pairs(lead):

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from cmi_bench.evaluation.clusters import dense, prompt_clusters
-from cmi_bench.evaluation.selection import ResultRow
+from cmi_bench.evaluation.samples import ResultRow, dense, prompt_clusters
 
 
 def rows(*prompts):

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from cmi_bench.evaluation.correlation import kendall, pearson, spearman
+from cmi_bench.evaluation.metrics import kendall, pearson, spearman
 
 CORRELATIONS = [spearman, pearson, kendall]
 

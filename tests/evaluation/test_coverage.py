@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from cmi_bench.evaluation.bootstrap import resample, stream
 from cmi_bench.evaluation.intervals import percentile_interval
 from cmi_bench.evaluation.metrics import AGREEMENTS, CORRELATIONS
-from cmi_bench.evaluation.resampling import resample, stream
 
 pytestmark = pytest.mark.slow
 

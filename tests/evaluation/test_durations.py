@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from cmi_bench.data.audio_index import AudioHeaders, DurationTable, read_durations, row_seconds
 from cmi_bench.errors import UserError
-from cmi_bench.evaluation.durations import AudioHeaders, DurationTable, read_durations, row_seconds
 
 
 def test_a_clip_is_looked_up_by_path_then_slashes_then_name():

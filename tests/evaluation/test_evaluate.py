@@ -7,19 +7,18 @@ import pytest
 from scored_rows import VALID, VALID_PAIR, arena, clip, clips, cmi
 
 from cmi_bench.errors import UserError
-from cmi_bench.evaluation.evaluate import evaluate
-from cmi_bench.evaluation.records import Status
+from cmi_bench.evaluation.evaluate import Status, evaluate
 from cmi_bench.evaluation.settings import MetricSettings
 
-PROTOCOLS = ["honest", "compatible"]
+PROTOCOLS = ["strict", "paper"]
 MOS = np.random.default_rng(0).permutation(np.linspace(1, 5, 40)).tolist()
 
 
-def summary_of(rows, protocol="honest"):
+def summary_of(rows, protocol="strict"):
     return evaluate(rows, MetricSettings(protocol=protocol, resamples=0)).summary
 
 
-def only(rows, protocol="honest"):
+def only(rows, protocol="strict"):
     (record,) = summary_of(rows, protocol)
     return record
 
@@ -61,11 +60,11 @@ def test_a_constant_prediction_has_no_correlation_and_says_so(protocol):
 
 def test_all_ties_are_half_under_honest_and_b_under_compatible():
     rows = [arena("A", 1, 1)] * 3 + [arena("B", 1, 1)] + [arena("both", 1, 1)]
-    honest, compatible = only(rows), only(rows, "compatible")
-    assert honest.metrics["ACC"] == pytest.approx((4 * 0.5 + 1) / 5)
-    assert (honest.n_tied_prediction, honest.n_tied_label) == (5, 1)
-    assert compatible.metrics["ACC"] == pytest.approx((0 * 3 + 1 + 0.5) / 5)
-    assert (compatible.n_tied_prediction, compatible.n_tied_label) == (0, 1)
+    strict, paper = only(rows), only(rows, "paper")
+    assert strict.metrics["ACC"] == pytest.approx((4 * 0.5 + 1) / 5)
+    assert (strict.n_tied_prediction, strict.n_tied_label) == (5, 1)
+    assert paper.metrics["ACC"] == pytest.approx((0 * 3 + 1 + 0.5) / 5)
+    assert (paper.n_tied_prediction, paper.n_tied_label) == (0, 1)
 
 
 @pytest.mark.parametrize("failure", [{"inference_valid_a": True, "inference_valid_b": False}, {}])
@@ -86,10 +85,10 @@ def test_all_failed_clips_leave_no_correlation():
 @pytest.mark.parametrize("bad", [None, math.nan, math.inf, -math.inf, "", "oops"])
 def test_a_failed_pair_costs_its_credit_under_honest(bad):
     rows = [arena("A", 1, 0), arena("A", 1, 0, predicted_musicality_b=bad, predicted_preference=None)]
-    honest, compatible = only(rows), only(rows, "compatible")
-    assert (honest.n, honest.n_failed, honest.metrics["ACC"]) == (2, 1, 0.5)
-    assert (compatible.n, compatible.n_failed, compatible.metrics["ACC"]) == (1, 1, 1.0)
-    assert compatible.note == "1 failed, left out"
+    strict, paper = only(rows), only(rows, "paper")
+    assert (strict.n, strict.n_failed, strict.metrics["ACC"]) == (2, 1, 0.5)
+    assert (paper.n, paper.n_failed, paper.metrics["ACC"]) == (1, 1, 1.0)
+    assert paper.note == "1 failed, left out"
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -103,7 +102,7 @@ def test_a_number_from_a_failed_inference_is_not_believed():
     rows = [arena("A", 1, 0, **VALID_PAIR), arena("A", 1, 0, inference_valid_a=True, inference_valid_b=False)]
     assert (only(rows).n_failed, only(rows).metrics["ACC"]) == (1, 0.5)
     # As it stands in the file, it counts.
-    assert only(rows, "compatible").metrics["ACC"] == 1.0
+    assert only(rows, "paper").metrics["ACC"] == 1.0
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -123,8 +122,8 @@ def test_a_label_that_is_not_understood_is_an_error_that_names_the_row(row):
 
 
 def test_a_label_that_is_not_understood_is_dropped_under_compatible():
-    assert only([arena("banana", 1, 0), arena("A", 1, 0)], "compatible").n == 1
-    assert only([*clips([1, 2, 3], [1, 2, 3]), clip("good", 1)], "compatible").n == 3
+    assert only([arena("banana", 1, 0), arena("A", 1, 0)], "paper").n == 1
+    assert only([*clips([1, 2, 3], [1, 2, 3]), clip("good", 1)], "paper").n == 3
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -156,7 +155,7 @@ def test_without_scores_the_preference_as_stated_is_taken():
 def test_a_stated_preference_does_not_overrule_scores():
     row = arena("A", 1, 0, predicted_preference="model_b")
     assert only([row]).metrics["ACC"] == 1.0
-    assert only([row], "compatible").metrics["ACC"] == 0.0
+    assert only([row], "paper").metrics["ACC"] == 0.0
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

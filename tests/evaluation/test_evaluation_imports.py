@@ -11,7 +11,7 @@ HEAVY = ("torch", "lightning", "mlflow", "hydra", "pandas", "scipy.stats", "matp
 @pytest.mark.slow
 def test_evaluation_and_reporting_import_nothing_heavy():
     code = (
-        "import sys, cmi_bench.evaluation.evaluate, cmi_bench.reporting.write, cmi_bench.reporting.terminal,"
+        "import sys, cmi_bench.evaluation.evaluate, cmi_bench.reporting.metrics, cmi_bench.reporting.terminal,"
         "cmi_bench.reporting.html.page;"
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )

@@ -1,4 +1,4 @@
-"""The compatible protocol against the public evaluator's own files (see tests/data/parity/evaluation)."""
+"""The paper protocol against the public evaluator's own files (see tests/data/parity/evaluation)."""
 
 import csv
 import json
@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cmi_bench.data.jsonl import read_jsonl
-from cmi_bench.evaluation.durations import read_durations
+from cmi_bench.data.audio_index import read_durations
+from cmi_bench.data.rows import read_jsonl
 from cmi_bench.evaluation.evaluate import evaluate
 from cmi_bench.evaluation.settings import MetricSettings
-from cmi_bench.reporting.write import write_reports
+from cmi_bench.reporting.metrics import write_reports
 
 BUNDLE = Path(__file__).parents[1] / "data" / "parity" / "evaluation"
 LABEL = "evalpub"
@@ -22,7 +22,7 @@ def settings():
     config = yaml.safe_load((BUNDLE / "eval_config.yaml").read_text())
     groups = config["groups"]
     return MetricSettings(
-        protocol="compatible",
+        protocol="paper",
         split=config["filter"]["split"],
         **config["metrics"],
         by_month=groups["musicarena_by_month"],

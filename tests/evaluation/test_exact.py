@@ -2,7 +2,7 @@ import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from cmi_bench.evaluation.exact import clopper_pearson, sign_test
+from cmi_bench.evaluation.bootstrap import clopper_pearson, sign_test
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 1), (1, 1), (0, 20), (20, 20), (7, 20), (975, 1340)])

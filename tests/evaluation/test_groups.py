@@ -1,7 +1,7 @@
 import pytest
 from scored_rows import arena, cmi
 
-from cmi_bench.evaluation.durations import DurationTable
+from cmi_bench.data.audio_index import DurationTable
 from cmi_bench.evaluation.evaluate import evaluate
 from cmi_bench.evaluation.groups import confidence_level, duration_bin
 from cmi_bench.evaluation.settings import MetricSettings

@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from cmi_bench.data.datasets import Judgement
-from cmi_bench.evaluation.ladder import LadderScore, measure_ladder
+from cmi_bench.data.datasets import Aspect
+from cmi_bench.evaluation.robustness import RobustnessScore, measure_robustness
 
 
 def ladder(scores, kind="noise"):
     """`scores`: [pieces][severities], the first one clean."""
     return [
-        LadderScore("clean" if severity == 0 else kind, f"step {severity}", severity, piece, score)
+        RobustnessScore("clean" if severity == 0 else kind, f"step {severity}", severity, piece, score)
         for piece, along in enumerate(scores)
         for severity, score in enumerate(along)
     ]
 
 
 def measure(scores, kind="noise"):
-    return measure_ladder(ladder(scores, kind), Judgement.MUSICALITY)
+    return measure_robustness(ladder(scores, kind), Aspect.MUSICALITY)
 
 
 def test_changes_are_from_the_same_piece_clean():
@@ -57,7 +57,7 @@ def test_a_constant_model_changes_by_zero_and_has_no_trend():
 
 def test_kinds_are_apart():
     scores = [*ladder([[1.0, 0.0]] * 2, "noise"), *ladder([[1.0, 2.0]] * 2, "cut")]
-    result = measure_ladder(scores, Judgement.ALIGNMENT)
+    result = measure_robustness(scores, Aspect.ALIGNMENT)
     assert [(trend.kind, round(trend.correlation.value, 9)) for trend in result.trends] == [("noise", -1), ("cut", 1)]
 
 

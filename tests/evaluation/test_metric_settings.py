@@ -5,7 +5,7 @@ from cmi_bench.evaluation.settings import MetricSettings
 
 
 def test_an_unknown_protocol_is_refused_with_the_near_one():
-    with pytest.raises(UserError, match="Did you mean honest"):
+    with pytest.raises(UserError, match="Did you mean strict"):
         MetricSettings(protocol="honset")
 
 

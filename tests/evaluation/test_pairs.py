@@ -3,7 +3,7 @@ import pytest
 from scored_rows import VALID_PAIR, arena
 
 from cmi_bench.evaluation.evaluate import evaluate
-from cmi_bench.evaluation.pairs import decided_pairs
+from cmi_bench.evaluation.samples import decided_pairs
 from cmi_bench.evaluation.settings import MetricSettings
 
 
@@ -29,7 +29,7 @@ def test_scores_stand_by_who_was_preferred():
     assert pairs.preferred.tolist() == [1.0, 0.25, 2.0]
 
 
-@pytest.mark.parametrize("protocol", ["honest", "compatible"])
+@pytest.mark.parametrize("protocol", ["strict", "paper"])
 def test_infinite_scores_and_rows_that_only_state_a_preference_have_no_margin(protocol):
     stated = arena("A", 1.0, 0.0)
     del stated["predicted_musicality"], stated["predicted_musicality_b"]

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from cmi_bench.evaluation.agreement import credit
-from cmi_bench.evaluation.metrics import AGREEMENTS, CORRELATIONS
-from cmi_bench.evaluation.resampling import resample, stream
+from cmi_bench.evaluation.bootstrap import resample, stream
+from cmi_bench.evaluation.metrics import AGREEMENTS, CORRELATIONS, credit
 
 ORACLES = {
     "SRCC": lambda x, y: scipy.stats.spearmanr(x, y).statistic,

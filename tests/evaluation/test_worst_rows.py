@@ -3,9 +3,9 @@ import pytest
 from scipy.stats import percentileofscore
 from scored_rows import VALID, clips
 
+from cmi_bench.evaluation.calibration import worst_clips, worst_pairs
 from cmi_bench.evaluation.evaluate import evaluate
-from cmi_bench.evaluation.mistakes import worst_clips, worst_pairs
-from cmi_bench.evaluation.pairs import DecidedPairs
+from cmi_bench.evaluation.samples import DecidedPairs
 
 
 def samples_of(labels, scores):

@@ -6,9 +6,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from cmi_bench.config import register
-from cmi_bench.entry import checked
 from cmi_bench.errors import UserError
-from cmi_bench.models.build import build_model
+from cmi_bench.main import checked
+from cmi_bench.models.registry import build_model
 
 MODULE = '''
 import numpy as np
@@ -136,7 +136,7 @@ def test_an_adapter_of_the_public_repository_runs_unchanged(tmp_path):
         "        assert set(payload[0]) == {'audio', 'text', 'lyrics', 'ref_audio'}\n"
         "        return np.array([[len(x['text']), len(x['lyrics'])] for x in payload], dtype=np.float32)\n"
     )
-    from cmi_bench.models.contract import BenchmarkBatchInput
+    from cmi_bench.models.base import BenchmarkBatchInput
 
     model = build("public_adapter:Adapter", checkpoint="x")
     scores = model.score_batch([BenchmarkBatchInput("a.wav", text="abc", lyrics="de")], batch_size=1, max_dur=120.0)

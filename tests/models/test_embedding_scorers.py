@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_audiobox import make_small, save_small_audiobox
-from small_clap import save_small_clap
+from tiny_audiobox import make_small, save_small_audiobox
+from tiny_clap import save_small_clap
 
 from cmi_bench.audio.decode import AudioError, decode
 from cmi_bench.errors import UserError
 from cmi_bench.models.audiobox import Audiobox
+from cmi_bench.models.base import BenchmarkBatchInput, EmbeddedInput, EmbeddingModel, RewardModel
 from cmi_bench.models.clap import Clap
-from cmi_bench.models.contract import BenchmarkBatchInput, EmbeddedInput, EmbeddingModel, RewardModel
 from cmi_bench.models.muq_mulan import MuQMuLan
 from cmi_bench.models.songeval import SongEvalRM
 

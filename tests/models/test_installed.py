@@ -12,10 +12,9 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 
 from cmi_bench.config import register
-from cmi_bench.entry import checked
-from cmi_bench.explain import explain
-from cmi_bench.models.build import build_model
-from cmi_bench.models.installed import InstalledModel, installed_models
+from cmi_bench.hydra_errors import explain
+from cmi_bench.main import checked
+from cmi_bench.models.registry import InstalledModel, build_model, installed_models
 
 PROJECT = Path(__file__).parents[2]
 MODULE = """
@@ -65,7 +64,7 @@ def test_it_is_chosen_by_its_name_and_gets_its_options(installed):
 
 def test_a_shipped_name_stays_the_shipped_model_and_it_is_said(installed, caplog):
     with caplog.at_level(logging.WARNING):
-        assert composed("model=signal").model["_target_"] == "cmi_bench.models.signal.SignalBaseline"
+        assert composed("model=signal").model["_target_"] == "cmi_bench.models.signal.model.SignalBaseline"
     assert "The model signal of the package my-pkg is left out" in caplog.text
     assert installed_models(taken=["signal"]) == [InstalledModel("my_rm", "my_pkg:MyRM", "my-pkg")]
 

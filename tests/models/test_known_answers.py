@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cmi_bench.data.labels import LabelError
-from cmi_bench.data.mini.build import plan_mini
+from cmi_bench.data.datasets import LabelError
+from cmi_bench.data.synthetic.build import plan_mini
 from cmi_bench.errors import UserError
-from cmi_bench.models.contract import BenchmarkBatchInput, RewardModel
-from cmi_bench.models.known_answers import Constant, Oracle, Random, ReversedOracle
+from cmi_bench.models.base import BenchmarkBatchInput, RewardModel
+from cmi_bench.models.baselines import Constant, Oracle, Random, ReversedOracle
 
 
 @dataclass

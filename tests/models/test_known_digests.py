@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from cmi_bench.models import known_digests
-from cmi_bench.models.known_digests import known_digest
+from cmi_bench.models import weights
+from cmi_bench.models.weights import known_digest
 
 DIGEST, OTHER = "a" * 64, "b" * 64
 
@@ -16,7 +16,7 @@ def never():
 
 @pytest.fixture
 def file(tmp_path, monkeypatch):
-    monkeypatch.setattr(known_digests, "SETTLED", -1.0)  # nobody writes to it within a tick here
+    monkeypatch.setattr(weights, "SETTLED", -1.0)  # nobody writes to it within a tick here
     path = tmp_path / "weights"
     path.write_bytes(b"old")
     return path
@@ -70,7 +70,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_kept(file, tmp_path):
 
 
 def test_a_file_written_to_a_moment_ago_is_not_kept(file, tmp_path, monkeypatch):
-    monkeypatch.setattr(known_digests, "SETTLED", 60.0)
+    monkeypatch.setattr(weights, "SETTLED", 60.0)
     known_digest(tmp_path / "kept", [file], lambda: DIGEST)
     assert not (tmp_path / "kept").exists()
 

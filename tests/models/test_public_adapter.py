@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from cmi_bench.conformance import check_model
-from cmi_bench.conformance.finding import failures
-from cmi_bench.models.build import build_model
+from cmi_bench.conformance.run import check_model
+from cmi_bench.conformance.subject import failures
+from cmi_bench.models.registry import build_model
 
 ADAPTER = """
 from __future__ import annotations

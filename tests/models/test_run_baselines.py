@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from small_audiobox import make_small, save_small_audiobox
-from small_clap import save_small_clap
+from tiny_audiobox import make_small, save_small_audiobox
+from tiny_clap import save_small_clap
 
 BUNDLE = Path(__file__).parents[1] / "data" / "parity" / "cmi_rm"
 SONGEVAL = [f"model.checkpoint={BUNDLE}/songeval", f"model.muq={BUNDLE}/muq", "model.hidden_state=1"]

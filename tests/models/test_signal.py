@@ -10,16 +10,12 @@ from scipy.signal import chirp
 from scipy.stats import spearmanr
 
 from cmi_bench.audio.decode import decode
-from cmi_bench.data.labels import Preference, parse_preference
+from cmi_bench.data.datasets import Preference, parse_preference
 from cmi_bench.data.rows import load_rows
-from cmi_bench.models.contract import ALIGNMENT_COLUMN, MUSICALITY_COLUMN, BenchmarkBatchInput, RewardModel
-from cmi_bench.models.signal import SignalBaseline
-from cmi_bench.models.signal.clipping import waveform_features
-from cmi_bench.models.signal.frames import SAMPLING_RATE
-from cmi_bench.models.signal.musicality import MERITS
-from cmi_bench.models.signal.prompt_words import prompt_agreements, tempo_agreement
-from cmi_bench.models.signal.properties import describe
-from cmi_bench.models.signal.similarity import similarity
+from cmi_bench.models.base import ALIGNMENT_COLUMN, MUSICALITY_COLUMN, BenchmarkBatchInput, RewardModel
+from cmi_bench.models.signal.features import SAMPLING_RATE, describe, waveform_features
+from cmi_bench.models.signal.model import MERITS, SignalBaseline, similarity
+from cmi_bench.models.signal.prompt import prompt_agreements, tempo_agreement
 
 SECONDS = 5
 TIME = np.arange(SECONDS * SAMPLING_RATE) / SAMPLING_RATE

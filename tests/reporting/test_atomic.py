@@ -1,6 +1,6 @@
 import pytest
 
-from cmi_bench.reporting.atomic import write_text_atomic
+from cmi_bench.utils.files import write_text_atomic
 
 
 def test_a_file_is_written_as_it_is_with_its_folders(tmp_path):

@@ -1,7 +1,7 @@
 import csv
 import io
 
-from cmi_bench.reporting.csv_files import detail_csv, summary_csv
+from cmi_bench.reporting.metrics import detail_csv, summary_csv
 
 PUBLIC_SUMMARY = ["dataset", "task", "n", "SRCC", "LCC", "K-Tau", "ACC"]
 PUBLIC_DETAIL = ["dataset", "task", "group_key", "group_value", "n", "ACC", "ref_category", "SRCC"]
@@ -30,7 +30,7 @@ def test_cells_are_numbers_with_all_digits_or_empty(evaluation):
     assert float(pairs["ACC"]) == 0.5
     counts = [pairs[name] for name in ("n", "n_failed", "n_unlabelled", "n_tied_prediction", "n_tied_label")]
     assert counts == ["3", "1", "1", "1", "0"]
-    assert {row["protocol"] for row in (constant, fine, not_applicable, pairs)} == {"honest"}
+    assert {row["protocol"] for row in (constant, fine, not_applicable, pairs)} == {"strict"}
 
 
 def test_groups_are_told_in_their_columns(evaluation):

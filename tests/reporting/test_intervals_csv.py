@@ -6,9 +6,7 @@ import pytest
 
 from cmi_bench.evaluation.evaluate import evaluate
 from cmi_bench.evaluation.settings import MetricSettings
-from cmi_bench.reporting.csv_files import detail_csv, summary_csv
-from cmi_bench.reporting.intervals_csv import intervals_csv
-from cmi_bench.reporting.json_file import metrics_json
+from cmi_bench.reporting.metrics import detail_csv, intervals_csv, metrics_json, summary_csv
 
 ASKED_FOR = [
     *("dataset", "task", "group_key", "group_value", "ref_category", "metric", "value", "ci_low", "ci_high", "n"),
@@ -32,7 +30,7 @@ def test_a_line_for_each_metric_that_has_a_value(evaluation):
     ]
     assert [(line["dataset"], line["metric"], float(line["value"])) for line in lines] == measured
     pairs = next(line for line in lines if line["metric"] == "ACC")
-    assert [pairs[name] for name in ASKED_FOR[9:18]] == ["3", "1", "1", "1", "0", "honest", "0", "10000", "prompt"]
+    assert [pairs[name] for name in ASKED_FOR[9:18]] == ["3", "1", "1", "1", "0", "strict", "0", "10000", "prompt"]
     interval = evaluation.summary[3].intervals["ACC"]
     assert (float(pairs["ci_low"]), float(pairs["ci_high"])) == (interval.low, interval.high)
     assert (pairs["exact_low"], pairs["n_clusters"], pairs["n_degenerate"], pairs["no_interval"]) == ("", "3", "0", "")

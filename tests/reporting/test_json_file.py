@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from cmi_bench.reporting.json_file import metrics_json
+from cmi_bench.reporting.metrics import metrics_json
 
 
 def strict(text):
@@ -33,7 +33,7 @@ def test_groups_and_notes_are_in_it(evaluation):
 
 def test_the_configuration_given_is_written_as_it_is(evaluation):
     assert strict(metrics_json(evaluation, {"run": "ä"}))["config"] == {"run": "ä"}
-    assert strict(metrics_json(evaluation))["config"]["metrics"]["protocol"] == "honest"
+    assert strict(metrics_json(evaluation))["config"]["metrics"]["protocol"] == "strict"
 
 
 def test_a_configuration_that_is_no_json_is_refused(evaluation):

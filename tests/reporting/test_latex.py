@@ -1,6 +1,6 @@
 from cmi_bench.evaluation.evaluate import evaluate
 from cmi_bench.evaluation.settings import MetricSettings
-from cmi_bench.reporting.latex import latex_lines
+from cmi_bench.reporting.metrics import latex_lines
 
 
 def test_six_lines_each_under_its_comment(evaluation):

@@ -3,12 +3,12 @@ import doctest
 import pytest
 
 from cmi_bench.evaluation.intervals import Interval
-from cmi_bench.reporting import markdown_text, number_text
-from cmi_bench.reporting.number_text import bare, interval_text, p_text, signed
+from cmi_bench.reporting import format as number_format
+from cmi_bench.reporting.format import bare, interval_text, p_text, signed
 
 
 def test_the_examples_in_the_docstrings():
-    for module in (number_text, markdown_text):
+    for module in (number_format,):
         assert doctest.testmod(module).failed == 0
 
 

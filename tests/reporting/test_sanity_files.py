@@ -4,12 +4,10 @@ import json
 
 import pytest
 
-from cmi_bench.data.datasets import Judgement
-from cmi_bench.evaluation.ladder import LadderScore, measure_ladder
-from cmi_bench.reporting.console import plain_text
-from cmi_bench.reporting.plots.ladder import ladder_plot
-from cmi_bench.reporting.sanity_files import sanity_csv, sanity_json
-from cmi_bench.reporting.sanity_table import sanity_view
+from cmi_bench.data.datasets import Aspect
+from cmi_bench.evaluation.robustness import RobustnessScore, measure_robustness
+from cmi_bench.reporting.robustness import robustness_plot, sanity_csv, sanity_json, sanity_view
+from cmi_bench.utils.console import plain_text
 
 
 @pytest.fixture
@@ -17,11 +15,11 @@ def results():
     nan = float("nan")
     along = {"clean": [1.0, 2.0], "noise": [0.5, 1.0], "gone": [nan, nan], "silence": [0.0, nan]}
     scores = [
-        LadderScore(kind, f"{kind} step", int(kind != "clean"), piece, score)
+        RobustnessScore(kind, f"{kind} step", int(kind != "clean"), piece, score)
         for kind, of_pieces in along.items()
         for piece, score in enumerate(of_pieces)
     ]
-    return [measure_ladder(scores, judgement) for judgement in Judgement]
+    return [measure_robustness(scores, aspect) for aspect in Aspect]
 
 
 def test_csv_and_json_hold_the_same_steps(results):
@@ -51,5 +49,5 @@ def test_a_model_that_judges_nothing_is_said(results):
 
 
 def test_the_plot_takes_steps_without_a_score(results):
-    plot = ladder_plot(results, name="sanity", alt="x")
+    plot = robustness_plot(results, name="sanity", alt="x")
     assert plot.png.startswith(b"\x89PNG")

@@ -2,8 +2,8 @@ import pytest
 
 from cmi_bench.evaluation.evaluate import evaluate
 from cmi_bench.evaluation.settings import MetricSettings
-from cmi_bench.reporting.console import print_view
 from cmi_bench.reporting.terminal import summary_text, summary_view
+from cmi_bench.utils.console import print_view
 
 
 def lines_of(text, *words):
@@ -58,7 +58,7 @@ def test_without_intervals_there_is_no_column_for_them(mixed):
 
 
 def test_the_compatible_protocol_is_named(mixed):
-    assert "Protocol compatible" in summary_text(evaluate(mixed, MetricSettings(protocol="compatible")))
+    assert "Protocol paper" in summary_text(evaluate(mixed, MetricSettings(protocol="paper")))
 
 
 def test_a_pipe_gets_plain_text(evaluation, capsys):

@@ -1,6 +1,6 @@
 import json
 
-from cmi_bench.reporting.write import write_reports
+from cmi_bench.reporting.metrics import write_reports
 
 
 def test_all_files_are_written_under_their_names(evaluation, tmp_path):

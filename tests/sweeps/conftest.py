@@ -9,7 +9,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from cmi_bench.config import register
-from cmi_bench.entry import run_task
+from cmi_bench.main import run_task
 
 PROJECT = Path(__file__).parents[2]
 

@@ -2,7 +2,7 @@
 
 from omegaconf import OmegaConf
 
-from cmi_bench.sweeps.fingerprint import fingerprint
+from cmi_bench.sweeps.record import fingerprint
 
 
 def test_it_follows_the_files_and_all_that_changes_a_number(tmp_path):

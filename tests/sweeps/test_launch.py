@@ -4,8 +4,8 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from cmi_bench.sweeps.job_record import recorded_job
-from cmi_bench.sweeps.launch import launch_all
+from cmi_bench.sweeps.callback import launch_all
+from cmi_bench.sweeps.record import recorded_job
 
 JOBS = [[f"seed={number}"] for number in range(6)]
 

@@ -3,11 +3,9 @@
 import pytest
 
 from cmi_bench.errors import UserError
-from cmi_bench.models.checkpoint_name import checkpoint_label, checkpoint_name
-from cmi_bench.models.hub_name import parse_hub_name
-from cmi_bench.sweeps.checkpoints import find_checkpoints
-from cmi_bench.sweeps.plan import plan_jobs, swept_keys
-from cmi_bench.sweeps.steps import step_of
+from cmi_bench.models.hub import checkpoint_label, checkpoint_name, parse_hub_name
+from cmi_bench.sweeps.checkpoints import find_checkpoints, step_of
+from cmi_bench.sweeps.jobs import plan_jobs, swept_keys
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from cmi_bench.reporting.sweep.records import Column
-from cmi_bench.sweeps.job_record import read_record, recorded_job, was_finished
-from cmi_bench.sweeps.outcomes import read_outcomes
-from cmi_bench.sweeps.plan import PlannedJob, SweepPlan, read_plan, write_plan
+from cmi_bench.reporting.sweep import Column
+from cmi_bench.sweeps.jobs import PlannedJob, SweepPlan, read_outcomes, read_plan, write_plan
+from cmi_bench.sweeps.record import read_record, recorded_job, was_finished
 
 PLAN = SweepPlan("a sweep", ("seed",), tuple(PlannedJob(n, (f"seed={n}",), f"seed={n}", None) for n in range(4)), None)
 

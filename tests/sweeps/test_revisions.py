@@ -2,12 +2,11 @@
 
 import huggingface_hub.constants
 import pytest
+from fake_hub import StandIn, serve
 from omegaconf import OmegaConf
-from stand_in import StandIn, serve
 
 from cmi_bench.errors import UserError
-from cmi_bench.sweeps.resolvers import register_sweep_resolvers
-from cmi_bench.sweeps.revisions import hub_revisions
+from cmi_bench.sweeps.checkpoints import hub_revisions, register_sweep_resolvers
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def test_checkpoints_of_a_folder_are_taken_by_step_whatever_their_names_hold(swe
     ],
 )
 def test_mistakes_are_said_before_anything_runs(sweep, tmp_path, words, what):
-    from cmi_bench.explain import explain
+    from cmi_bench.hydra_errors import explain
 
     with pytest.raises(Exception) as error:
         sweep(*words)

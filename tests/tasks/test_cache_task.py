@@ -3,11 +3,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from cmi_bench.content import content_key
 from cmi_bench.errors import UserError
-from cmi_bench.inference.embedding_cache import EmbeddingCache
-from cmi_bench.inference.score_store import ScoreStore, StoredScore
-from cmi_bench.tasks.cache import run
+from cmi_bench.scoring.embedding_cache import EmbeddingCache
+from cmi_bench.scoring.store import ScoreStore, StoredScore
+from cmi_bench.tasks.maintenance import run_cache
+from cmi_bench.utils.files import content_key
 
 
 def config(folder, prune_gb=None):
@@ -24,7 +24,7 @@ def filled(tmp_path):
 
 
 def test_it_counts_embeddings_and_scores(filled, capsys):
-    run(config(filled), filled)
+    run_cache(config(filled), filled)
     shown = capsys.readouterr().out
     assert "embeddings" in shown
     assert "scores of model abcdef" in shown
@@ -34,13 +34,13 @@ def test_it_counts_digests_of_weights(filled, capsys):
     (filled / "digests").mkdir()
     for name in "ab":
         (filled / "digests" / name).write_text("0" * 64)
-    run(config(filled), filled)
+    run_cache(config(filled), filled)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "digests of weights" in line]
     assert "│ 2 " in line
 
 
 def test_it_empties_the_embeddings_and_leaves_the_scores(filled, capsys):
-    run(config(filled, prune_gb=0), filled)
+    run_cache(config(filled, prune_gb=0), filled)
     assert "Removed 3 embeddings" in capsys.readouterr().out
     assert EmbeddingCache(filled / "embeddings").size().entries == 0
     assert len(ScoreStore(filled / "scores/abcdef").read()) == 1
@@ -48,4 +48,4 @@ def test_it_empties_the_embeddings_and_leaves_the_scores(filled, capsys):
 
 def test_no_cache_is_said(tmp_path):
     with pytest.raises(UserError, match="keeps nothing"):
-        run(config(None), tmp_path)
+        run_cache(config(None), tmp_path)

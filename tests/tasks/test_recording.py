@@ -1,4 +1,4 @@
-from cmi_bench.tasks.recording import facts_afterwards
+from cmi_bench.tasks.benchmark import facts_afterwards
 
 
 class Model:

@@ -10,9 +10,9 @@ import soundfile
 from hydra import compose, initialize_config_dir
 
 from cmi_bench.config import register
-from cmi_bench.entry import checked
-from cmi_bench.tasks.evaluate import run as evaluate_task
-from cmi_bench.tasks.report import evaluate_and_report
+from cmi_bench.main import checked
+from cmi_bench.tasks.evaluate import evaluate_and_report
+from cmi_bench.tasks.evaluate import run_evaluate as evaluate_task
 
 PROJECT = Path(__file__).parents[2]
 

@@ -12,8 +12,8 @@ from full_size import full_size_rows
 from hydra import compose, initialize_config_dir
 
 from cmi_bench.config import register
-from cmi_bench.entry import checked
 from cmi_bench.errors import UserError
+from cmi_bench.main import checked
 from cmi_bench.tasks import TASKS
 
 PROJECT = Path(__file__).parents[2]

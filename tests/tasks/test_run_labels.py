@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from cmi_bench.tasks.run_labels import RunFacts, run_labels
+from cmi_bench.tasks.compare import RunFacts, run_labels
 
 
 def run(folder, name=None, **config):

@@ -10,8 +10,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from cmi_bench.config import register
-from cmi_bench.entry import checked
 from cmi_bench.errors import UserError
+from cmi_bench.main import checked
 
 PROJECT = Path(__file__).parents[2]
 WORDS = ("task=sanity", "+device=cpu", "tracking=none", "cache=off", "workers=0")
@@ -21,11 +21,11 @@ pytestmark = pytest.mark.slow
 
 def sanity(folder, *words):
     """Run the task in this process, which spares loading torch again."""
-    from cmi_bench.tasks.sanity import run
+    from cmi_bench.tasks.checks import run_sanity
 
     register(PROJECT)
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        run(checked(compose("config", overrides=[*WORDS, *words])), folder)
+        run_sanity(checked(compose("config", overrides=[*WORDS, *words])), folder)
 
 
 def steps(folder):
@@ -33,9 +33,9 @@ def steps(folder):
         return list(csv.DictReader(file))
 
 
-def trends(folder, judgement):
+def trends(folder, aspect):
     kinds = json.loads((folder / "sanity.json").read_text())["kinds"]
-    return {one["kind"]: one["rank_correlation"] for one in kinds if one["judgement"] == judgement}
+    return {one["kind"]: one["rank_correlation"] for one in kinds if one["aspect"] == aspect}
 
 
 def test_the_signal_baseline_hears_damage_and_reads_the_prompt(tmp_path):

@@ -7,8 +7,7 @@ import textwrap
 import pytest
 from mlflow import MlflowClient
 
-from cmi_bench.tracking.mlflow_callback import MLflowCallback
-from cmi_bench.tracking.mlflow_run import RunDescription, TrackingSettings
+from cmi_bench.tracking.mlflow import MLflowCallback, RunDescription, TrackingSettings
 
 
 @pytest.fixture
@@ -77,8 +76,8 @@ def test_no_store_records_nothing(caplog):
 def test_several_processes_may_open_a_new_store_at_once(settings):
     code = textwrap.dedent(
         f"""
-        from cmi_bench.tracking.mlflow_callback import *
-        from cmi_bench.tracking.mlflow_run import *
+        from cmi_bench.tracking.mlflow import *
+        from cmi_bench.tracking.mlflow import *
         with MLflowCallback({settings!r}, RunDescription("r", {{}}, {{}})) as callback:
             callback.start()
             assert callback.client is not None

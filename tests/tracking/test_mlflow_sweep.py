@@ -3,9 +3,8 @@
 import pytest
 from mlflow import MlflowClient
 
-from cmi_bench.tracking.describe import SweepPlace
-from cmi_bench.tracking.mlflow_run import MLflowRun, RunDescription, TrackingSettings
-from cmi_bench.tracking.mlflow_sweep import ChildEnd, MLflowSweep, SeriesPoint
+from cmi_bench.tracking.mlflow import MLflowRun, RunDescription, SweepPlace, TrackingSettings
+from cmi_bench.tracking.mlflow_store import ChildEnd, MLflowSweep, SeriesPoint
 
 pytestmark = pytest.mark.slow
 

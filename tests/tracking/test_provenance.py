@@ -3,8 +3,7 @@ import subprocess
 
 import pytest
 
-from cmi_bench.tracking.metadata import without_credentials
-from cmi_bench.tracking.provenance import file_digest, git_state, versions
+from cmi_bench.tracking.metadata import file_digest, git_state, versions, without_credentials
 
 
 def git(folder, *arguments):
@@ -26,7 +25,7 @@ def test_git_state_knows_commit_and_dirt(tmp_path):
 
 
 def test_versions_say_what_is_missing_too(monkeypatch):
-    monkeypatch.setattr("cmi_bench.tracking.provenance.PACKAGES", ("numpy", "no-such-package"))
+    monkeypatch.setattr("cmi_bench.tracking.metadata.PACKAGES", ("numpy", "no-such-package"))
     found = versions()
     assert found["no-such-package"] == "not installed"
     assert found["numpy"][0].isdigit()

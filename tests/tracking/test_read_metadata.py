@@ -1,6 +1,6 @@
 import pytest
 
-from cmi_bench.tracking.read_metadata import look_up, read_metadata
+from cmi_bench.tracking.metadata import look_up, read_metadata
 
 
 def test_what_was_written_is_read(tmp_path):

@@ -1,9 +1,16 @@
-"""CMI-RM behind the benchmark's contract."""
+"""CMI-RM behind the benchmark's contract.
 
+Which pieces of a clip are encoded by themselves, and which of them are scored together.
+
+The audio of inputs, as waveforms.
+"""
+
+import hashlib
 import logging
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -12,24 +19,126 @@ from torch import Tensor
 
 import cmi_bench
 from cmi_bench.audio.decode import AudioError
-from cmi_bench.content import content_key
-from cmi_bench.errors import UserError
-from cmi_bench.models.cmi_rm.chunks import CHUNK_SECONDS, Mode, too_short, windows_of
-from cmi_bench.models.cmi_rm.fast.choose import choices
-from cmi_bench.models.cmi_rm.fast.parts import FastParts
-from cmi_bench.models.cmi_rm.fast.transfer import to_device
-from cmi_bench.models.cmi_rm.identity import part_digests
-from cmi_bench.models.cmi_rm.judge import judge, windows_on
-from cmi_bench.models.cmi_rm.listen import Heard, listen, samples_digest
-from cmi_bench.models.cmi_rm.load import load_cmi_rm
-from cmi_bench.models.cmi_rm.precision import arithmetic, checked_precision, warn_if_slow
-from cmi_bench.models.cmi_rm.scorer import Embedded
-from cmi_bench.models.cmi_rm.sequences import batches_of, equal_batches_of, in_batches
-from cmi_bench.models.contract import AudioInput, AudioView, BenchmarkBatchInput, BenchmarkModelABC, EmbeddedInput
+from cmi_bench.errors import UserError, did_you_mean
+from cmi_bench.models.base import AudioInput, AudioView, BenchmarkBatchInput, BenchmarkModelABC, EmbeddedInput
+from cmi_bench.models.batching import (
+    arithmetic,
+    batches_of,
+    checked_precision,
+    equal_batches_of,
+    in_batches,
+    to_device,
+    warn_if_slow,
+)
+from cmi_bench.models.cmi_rm.checkpoint import load_cmi_rm, part_digests
+from cmi_bench.models.cmi_rm.network import Embedded, FastParts, judge, windows_on
+from cmi_bench.models.embedding import load_waveform
 from cmi_bench.models.hub import find_checkpoint
-from cmi_bench.suggest import did_you_mean
+from cmi_bench.models.kernels.linear import choices
+from cmi_bench.models.muq.mel import MIN_SAMPLES
+from cmi_bench.utils.files import content_key
 
 log = logging.getLogger(__name__)
+
+Mode = Literal["final", "standard"]
+
+CHUNK_SECONDS = 30.0
+"""Longest piece that goes through the audio tower in mode "final", as in training."""
+MIN_WINDOW_SECONDS = 1.0
+"""Windows after the first that are shorter are passed over."""
+
+Window = list[Tensor]
+"""What is scored together: consecutive chunks, each a waveform [samples] encoded by itself."""
+
+
+def split(waveform: Tensor, sr: int) -> Window:
+    """Cut a waveform [samples] into chunks of 30 s, the last one as short as it comes.
+
+    A last chunk that is too short for the spectrogram is dropped.
+    """
+    chunks = torch.split(waveform, int(CHUNK_SECONDS * sr))
+    return [chunk for chunk in chunks if len(chunk) >= MIN_SAMPLES]
+
+
+def windows_of(waveform: Tensor, sr: int, max_dur: float, *, mode: Mode, dur_step: float | None) -> list[Window]:
+    """Cut a clip into what is scored.
+
+    Mode "final": one window, the first `max_dur` seconds in chunks of 30 s. Mode "standard": windows of
+    `max_dur` seconds every `dur_step` seconds (only the first without a step), each one chunk.
+
+    Args:
+        waveform: [samples] at `sr` Hz; in mode "standard" with a step, all of the clip.
+        sr: Sampling rate, Hz.
+        max_dur: Seconds.
+        mode: See above.
+        dur_step: Seconds from a window's start to the next one's, for mode "standard".
+
+    Returns:
+        The windows, none of them empty; no window where the clip is too short to be heard.
+    """
+    size = int(max_dur * sr)
+    if mode == "final":
+        windows = [split(waveform[:size], sr)]
+    else:
+        windows = [[window] for window in _sliding(waveform, sr, size, dur_step) if len(window) >= MIN_SAMPLES]
+    return [window for window in windows if window]
+
+
+def _sliding(waveform: Tensor, sr: int, size: int, dur_step: float | None) -> list[Tensor]:
+    if dur_step is None or len(waveform) <= size:
+        return [waveform[:size]]
+    # The last window is the first one that reaches the clip's end.
+    step = max(int(dur_step * sr), 1)
+    last = -(-(len(waveform) - size) // step)
+    windows = [waveform[index * step :][:size] for index in range(last + 1)]
+    return [windows[0], *(window for window in windows[1:] if len(window) >= MIN_WINDOW_SECONDS * sr)]
+
+
+def too_short(samples: int, sr: int, name: str = "The audio") -> AudioError:
+    """Return the error for audio of which nothing can be heard."""
+    return AudioError(
+        f"{name} is too short: {samples} samples at {sr} Hz; CMI-RM needs {MIN_SAMPLES}.",
+        "Leave the clip out, or raise max_dur.",
+    )
+
+
+def load_checked_waveform(
+    audio: str | Path | Tensor, name: str, *, sr: int, seconds: float | None, max_dur: float
+) -> Tensor:
+    """Return a clip's waveform float32 [samples] on the CPU.
+
+    Args:
+        audio: A path, or a mono waveform at `sr` Hz.
+        name: What to call it in messages.
+        sr: Sampling rate, Hz.
+        seconds: How much is decoded of a file; None for all.
+        max_dur: Seconds of which something must be audible.
+
+    Raises:
+        AudioError: It cannot be decoded, is too short, or is no mono waveform; the message names it.
+    """
+    waveform = load_waveform(audio, name, sr=sr, seconds=seconds)
+    heard = min(len(waveform), int(max_dur * sr))
+    if heard < MIN_SAMPLES:
+        raise too_short(heard, sr, name)
+    return waveform
+
+
+class AudioPiece(NamedTuple):
+    """A piece of audio and how it is listened to."""
+
+    digest: bytes
+    """Of the samples."""
+    view: AudioView
+    waveform: Tensor
+    """float32 [samples]."""
+    is_reference: bool
+
+
+def samples_digest(waveform: Tensor) -> bytes:
+    """Return a name for a waveform [samples] on the CPU that only equal samples share."""
+    return hashlib.sha256(waveform.contiguous().numpy().data).digest()
+
 
 RELEASED = "HaiwenXia/CMI-RM"
 """Hub id of the published checkpoint."""
@@ -253,14 +362,14 @@ class CmiRM(BenchmarkModelABC):
 
     def _hear(
         self, audio: str | Tensor | None, name: str, max_dur: float, *, is_reference: bool = False
-    ) -> Heard | None:
+    ) -> AudioPiece | None:
         if audio is None:
             return None
         view = self.audio_view(max_dur, is_reference=is_reference)
-        waveform = listen(audio, name, sr=self.sr, seconds=view.seconds, max_dur=max_dur)
-        return Heard(samples_digest(waveform), view, waveform, is_reference)
+        waveform = load_checked_waveform(audio, name, sr=self.sr, seconds=view.seconds, max_dur=max_dur)
+        return AudioPiece(samples_digest(waveform), view, waveform, is_reference)
 
-    def _embed_once(self, heard: Sequence[Heard | None], max_dur: float, batch_size: int) -> list[list[Tensor]]:
+    def _embed_once(self, heard: Sequence[AudioPiece | None], max_dur: float, batch_size: int) -> list[list[Tensor]]:
         """Return the windows of each; what sounds and is listened to alike is embedded once, nothing as no windows."""
         distinct = {(one.digest, one.view): one for one in heard if one is not None}
         embedded: dict[tuple[bytes, AudioView], list[Tensor]] = {}

@@ -1,14 +1,255 @@
-"""CMI-RM as one network: two encoders and a head."""
+"""CMI-RM as one network: two encoders and a head.
 
+CMI-RM's head: from the frames of a clip and the embedded prompt to the two scores.
+
+Scores from embeddings: each prompt is embedded once for all clips that are judged by it.
+
+Shorten a sequence before attention sees it.
+
+Every sequence is shortened by itself, without padding: what the end of a sequence becomes depends on where it
+ends, so a padded batch would need masks through every convolution to say the same.
+
+The parts of the network that compute, each made when it is first called for.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cmi_bench.errors import UserError
-from cmi_bench.models.cmi_rm.audio_tower import AudioTower
-from cmi_bench.models.cmi_rm.config import MulanConfig, MuqConfig, RewardConfig, TransformerConfig
-from cmi_bench.models.cmi_rm.scorer import Scorer
-from cmi_bench.models.cmi_rm.text_tower import TextTower
+from cmi_bench.models.base import EmbeddedInput
+from cmi_bench.models.batching import Padded, Precision, batches_of, in_batches, join, pad
+from cmi_bench.models.kernels.optimize import keep_freed_memory, prepare
+from cmi_bench.models.muq.config import DownsampleConfig, MulanConfig, MuqConfig, RewardConfig, TransformerConfig
+from cmi_bench.models.muq.towers import AudioTower, TextTower
+from cmi_bench.models.muq.transformer import DecoderLayer, Transformer
+
+
+def trim(x: Tensor, factor: int) -> Tensor:
+    """Cut a sequence [length, dim] to a multiple of `factor`."""
+    return x[: len(x) // factor * factor]
+
+
+def window_means(x: Tensor, factor: int) -> Tensor:
+    """Average windows of `factor` positions: [length, dim] to [length // factor, dim]."""
+    return trim(x, factor).view(len(x) // factor, factor, -1).mean(dim=1) if len(x) >= factor else x[:0]
+
+
+class Mean(nn.Module):
+    """The means of windows."""
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [length, dim] to [length // factor, dim]."""
+        return window_means(x, self.factor)
+
+
+class MeanMlp(nn.Module):
+    """The means of windows, through an MLP; or the means of what the MLP makes of each position."""
+
+    def __init__(self, dim: int, config: DownsampleConfig) -> None:
+        super().__init__()
+        hidden = int(dim * config.mlp_ratio)
+        self.factor = config.factor
+        self.mlp_first = config.pre_mlp
+        # Position 2 is where training has its dropout.
+        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.SiLU(), nn.Identity(), nn.Linear(hidden, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [length, dim] to [length // factor, dim]."""
+        shorter: Tensor = (
+            window_means(self.mlp(x), self.factor) if self.mlp_first else self.mlp(window_means(x, self.factor))
+        )
+        return shorter
+
+
+class ConvBlock(nn.Module):
+    """Depthwise convolution with a stride, norm, SiLU; gated by a pointwise convolution before it if asked."""
+
+    def __init__(self, dim: int, stride: int, config: DownsampleConfig, *, gated: bool = False) -> None:
+        super().__init__()
+        kernel = config.kernel_size
+        self.stride = stride
+        self.gated = gated
+        if gated:
+            self.pw1 = nn.Conv1d(dim, 2 * dim, 1, bias=False)
+        self.dw = nn.Conv1d(dim, dim, kernel, stride=stride, padding=(kernel - 1) // 2, groups=dim, bias=False)
+        self.ln = nn.LayerNorm(dim) if config.use_layernorm else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [length, dim] to [length // stride, dim]."""
+        x = trim(x, self.stride)
+        if not len(x):
+            return x
+        channels = x.transpose(0, 1)
+        if self.gated:
+            channels = F.glu(self.pw1(channels), dim=0)
+        return F.silu(self.ln(self.dw(channels).transpose(0, 1)))
+
+
+class Conv(nn.Module):
+    """One block, applied `stage` times: its weights have a name for each."""
+
+    def __init__(self, dim: int, config: DownsampleConfig) -> None:
+        super().__init__()
+        self.factor = config.factor
+        self.blocks = nn.ModuleList([ConvBlock(dim, config.factor, config)] * config.stage)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [length, dim] to [length // factor // factor ..., dim], once for each stage."""
+        if self.factor == 1:
+            return x
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class TwoConv(nn.Module):
+    """Two blocks whose strides multiply to the factor; with gates also a last pointwise convolution."""
+
+    def __init__(self, dim: int, config: DownsampleConfig, *, gated: bool) -> None:
+        super().__init__()
+        first, second = two_strides(config.factor)
+        self.factor = config.factor
+        self.block1 = ConvBlock(dim, first, config, gated=gated)
+        self.block2 = ConvBlock(dim, second, config, gated=gated)
+        self.final_pw = nn.Conv1d(dim, dim, 1, bias=False) if gated else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [length, dim] to [length // stride 1 // stride 2, dim]."""
+        if self.factor == 1:
+            return x
+        x = self.block2(self.block1(x))
+        return self.final_pw(x.transpose(0, 1)).transpose(0, 1) if len(x) else x
+
+
+def two_strides(factor: int) -> tuple[int, int]:
+    """Split a factor into two strides, the larger as small as can be; a 3 comes first, else the smaller.
+
+    >>> [two_strides(factor) for factor in (4, 5, 6, 8, 9)]
+    [(2, 2), (1, 5), (3, 2), (2, 4), (3, 3)]
+    """
+    smaller = max(d for d in range(1, math.isqrt(factor) + 1) if factor % d == 0)
+    larger = factor // smaller
+    return (larger, smaller) if larger == 3 else (smaller, larger)
+
+
+def build_downsampler(dim: int, config: DownsampleConfig) -> nn.Module:
+    """Return the module [length, dim] -> [shorter, dim] that a configuration describes."""
+    match config.kind:
+        case "none":
+            return nn.Identity()
+        case "mean":
+            return Mean(config.factor)
+        case "mean_mlp":
+            return MeanMlp(dim, config)
+        case "conv":
+            return Conv(dim, config)
+        case "two_conv" | "two_glu_conv":
+            return TwoConv(dim, config, gated=config.kind == "two_glu_conv")
+    raise ValueError(f"Unknown kind of downsampler {config.kind!r}")
+
+
+class Prompt(NamedTuple):
+    """What was asked for, encoded; each [length, dim] without padding."""
+
+    text: Tensor
+    """Tokens of the prompt text."""
+    lyrics: Tensor
+    """Tokens of the lyrics."""
+    ref_audio: Tensor | None = None
+    """Frames of the reference; None where there is none."""
+
+
+class Embedded(NamedTuple):
+    """A clip and what was asked for, encoded."""
+
+    audio: Tensor
+    """Frames of the clip: [length, dim] without padding."""
+    prompt: Prompt
+    """One object for all clips that have it in common: it is looked at once."""
+
+
+class Scorer(nn.Module):
+    """Prompt transformer, joint transformer, projector."""
+
+    def __init__(self, config: RewardConfig) -> None:
+        super().__init__()
+        dim = config.prompt_transformer.dim
+        self.lyrics_in_prompt = config.prompt_mode != "text_only"
+        self.eval_downsampler = build_downsampler(dim, config.downsampling.eval)
+        self.ref_downsampler = build_downsampler(dim, config.downsampling.ref)
+        self.text_downsampler = build_downsampler(dim, config.downsampling.text)
+        self.lyrics_downsampler = build_downsampler(dim, config.downsampling.text)
+        self.prompt_transformer = Transformer(config.prompt_transformer)
+        joint = config.joint_transformer
+        self.joint_transformer: nn.Module = (
+            Transformer(joint)
+            if config.attention_mode == "SA"
+            else nn.ModuleList(DecoderLayer(joint) for _ in range(joint.depth))
+        )
+        self.score_projector = nn.Sequential(
+            nn.LayerNorm(dim), nn.Linear(dim, config.mlp_dim), nn.ReLU(), nn.Linear(config.mlp_dim, config.output_dim)
+        )
+
+    def embed_prompts(self, prompts: Sequence[Prompt]) -> list[Tensor]:
+        """Return what clips are judged by: text, lyrics, reference, for each prompt [length, dim]."""
+        joined = [torch.cat(self._parts(prompt)) for prompt in prompts]
+        embedded = self.prompt_transformer(*pad(joined))
+        return [row[: len(prompt)] for row, prompt in zip(embedded, joined, strict=True)]
+
+    def forward(self, clips: Sequence[Tensor], prompts: Sequence[Tensor]) -> Tensor:
+        """Score clips; a clip's score does not depend on the others.
+
+        Args:
+            clips: Frames of each, [length, dim].
+            prompts: Of `embed_prompts`, one for each clip.
+
+        Returns:
+            float32 [len(clips), 2]: column 0 alignment, column 1 musicality.
+        """
+        audio = [self.eval_downsampler(frames) for frames in clips]
+        scores: Tensor = self.score_projector(self.embed_audio(audio, prompts))
+        return scores.float()
+
+    def embed_audio(self, audio: Sequence[Tensor], prompts: Sequence[Tensor]) -> Tensor:
+        """Return the clips' audio [length, dim] in view of their prompts, averaged: [len(audio), dim]."""
+        frames, asked = pad(audio), pad(prompts)
+        if isinstance(self.joint_transformer, Transformer):
+            # The transformer knows no order, so the frames may come first; of the prompt nothing is wanted.
+            rows = self.joint_transformer(*join(frames, asked), first=frames.values.shape[1])
+        else:
+            rows = self._decode(frames, asked)
+        return torch.stack(
+            [
+                # A clip shorter than the downsampling factor has no positions; the sum of none is zero.
+                row[: len(clip)].sum(dim=0) / max(len(clip), 1)
+                for row, clip in zip(rows, audio, strict=True)
+            ]
+        )
+
+    def _parts(self, prompt: Prompt) -> list[Tensor]:
+        parts = [self.text_downsampler(prompt.text)]
+        if self.lyrics_in_prompt:
+            parts.append(self.lyrics_downsampler(prompt.lyrics))
+        if prompt.ref_audio is not None:
+            parts.append(self.ref_downsampler(prompt.ref_audio))
+        return parts
+
+    def _decode(self, audio: Padded, prompts: Padded) -> Tensor:
+        rows = audio.values
+        for layer in self.joint_transformer.children():
+            rows = layer(rows, audio.valid, prompts.values, prompts.valid)
+        return rows
 
 
 class Network(nn.Module):
@@ -35,3 +276,89 @@ def _check_width(reward: RewardConfig, mulan: MulanConfig, name: str, tower: Tra
             f"{mulan.file}: {name}.dim is {tower.dim}, but {reward.file}: model.dim is {dim}.",
             "Use the MuQ-MuLan that the checkpoint was trained on.",
         )
+
+
+def windows_on(device: torch.device, clips: Sequence[EmbeddedInput]) -> list[Embedded]:
+    """Return the windows of all clips on the device.
+
+    A tensor that several clips have in common is moved once, and clips that have text, lyrics and reference in common
+    get one `Prompt`.
+    """
+    moved: dict[int, Tensor] = {}
+    prompts: dict[tuple[int, ...], Prompt] = {}
+
+    def there(tensor: Tensor) -> Tensor:
+        return moved.setdefault(id(tensor), tensor.to(device))
+
+    def prompt_of(clip: EmbeddedInput) -> Prompt:
+        ref_audio = None if clip.ref_audio is None else there(clip.ref_audio)
+        prompt = Prompt(there(clip.text), there(clip.lyrics), ref_audio)
+        return prompts.setdefault(tuple(map(id, prompt)), prompt)
+
+    return [Embedded(window.to(device), prompt_of(clip)) for clip in clips for window in clip.windows]
+
+
+def judge(scorer: Scorer, clips: Sequence[Embedded], batch_size: int) -> Tensor:
+    """Score clips, or windows of clips; no score depends on the others.
+
+    Args:
+        scorer: On the device that the clips are on.
+        clips: At least one.
+        batch_size: Prompts, and clips, computed at once; near lengths together.
+
+    Returns:
+        float32 [len(clips), 2]: column 0 alignment, column 1 musicality.
+    """
+    prompts = list({id(clip.prompt): clip.prompt for clip in clips}.values())
+    embedded = in_batches(
+        batches_of([_length(prompt) for prompt in prompts], batch_size),
+        lambda batch: scorer.embed_prompts([prompts[index] for index in batch]),
+    )
+    asked = {id(prompt): tokens for prompt, tokens in zip(prompts, embedded, strict=True)}
+    scores = in_batches(
+        batches_of([len(clip.audio) for clip in clips], batch_size),
+        lambda batch: scorer(
+            [clips[index].audio for index in batch], [asked[id(clips[index].prompt)] for index in batch]
+        ),
+    )
+    return torch.stack(scores)
+
+
+def _length(prompt: Prompt) -> int:
+    return sum(len(part) for part in prompt if part is not None)
+
+
+class FastParts:
+    """The network on a device.
+
+    A run whose embeddings are all in the cache makes the scorer only.
+    """
+
+    def __init__(self, network: Network, device: torch.device, precision: Precision, *, compile: bool = False) -> None:  # noqa: A002
+        """Take the loaded network, which stays on the CPU and as it is; `compile` the audio tower or not."""
+        self._network = network
+        self._device = device
+        self._precision = precision
+        self._compile = compile
+        if device.type == "cpu":
+            keep_freed_memory()
+
+    @cached_property
+    def audio_tower(self) -> AudioTower:
+        """Waveform chunks to frames."""
+        tower = prepare(self._network.audio_tower, self._device, self._precision)
+        if self._compile:
+            # Not all of it: mel and convolutions are a handful of the library's own kernels, and slow to compile.
+            tower.muq.conformer.compile(dynamic=True)
+            tower.transformer.compile(dynamic=True)
+        return tower
+
+    @cached_property
+    def text_tower(self) -> TextTower:
+        """Token ids to token embeddings."""
+        return prepare(self._network.text_tower, self._device, self._precision)
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """Embeddings to scores."""
+        return prepare(self._network.scorer, self._device, self._precision)

@@ -1,4 +1,4 @@
-"""Gemini, a language model that listens, as judge through Google's API."""
+"""Gemini, a language model that takes audio, as judge through Google's API."""
 
 from cmi_bench.models.gemini.model import GeminiJudge
 

@@ -1,36 +1,116 @@
-"""Gemini behind the benchmark's contract."""
+"""Gemini, a language model that listens, as judge through Google's API.
+
+Gemini behind the benchmark's contract.
+
+Several clips in flight at once.
+
+Every raw answer, kept as it comes: what was paid for once is not paid for again.
+"""
 
 import contextlib
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cmi_bench.content import content_key
+from cmi_bench.audio.readers import AudioError
 from cmi_bench.errors import RunError
-from cmi_bench.models.contract import AudioInput, BenchmarkBatchInput, BenchmarkModelABC, Score, SomeFailedError
-from cmi_bench.models.gemini.answer import read_answer
-from cmi_bench.models.gemini.answer_store import AnswerStore
-from cmi_bench.models.gemini.audio import Audio, digest, record
-from cmi_bench.models.gemini.batch import ask_all
-from cmi_bench.models.gemini.budget import Budget
-from cmi_bench.models.gemini.client import make_client
-from cmi_bench.models.gemini.estimate import check_limit, estimate, limit_in_words
-from cmi_bench.models.gemini.judge import Judge
-from cmi_bench.models.gemini.key import key_from_environment
-from cmi_bench.models.gemini.options import call_settings, check_numbers, prompt_text
-from cmi_bench.models.gemini.outcomes import ClipError, RetryError
-from cmi_bench.models.gemini.prices import price_of
-from cmi_bench.models.gemini.request import Question
-from cmi_bench.models.gemini.settings import JudgeSettings
-from cmi_bench.models.remote import ClipAhead, WorkAhead
+from cmi_bench.models.base import (
+    AudioInput,
+    BenchmarkBatchInput,
+    BenchmarkModelABC,
+    ClipAhead,
+    Score,
+    SomeFailedError,
+    WorkAhead,
+)
+from cmi_bench.models.gemini.client import AnswerStore, Judge, Pace, make_client
+from cmi_bench.models.gemini.cost import Budget, check_limit, estimate, limit_in_words, price_of
+from cmi_bench.models.gemini.requests import (
+    Audio,
+    ClipError,
+    Question,
+    RetryError,
+    StoppedError,
+    digest,
+    read_answer,
+    record,
+)
+from cmi_bench.models.gemini.settings import (
+    JudgeSettings,
+    call_settings,
+    check_numbers,
+    key_from_environment,
+    prompt_text,
+)
+from cmi_bench.utils.files import content_key
 
 log = logging.getLogger(__name__)
+
+
+@dataclass
+class Outcomes:
+    """What a batch came to, by question."""
+
+    scores: dict[str, Score] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Why there is no score."""
+
+
+def ask_all(questions: Mapping[str, Callable[[], Score]], pace: Pace, *, in_flight: int) -> Outcomes:
+    """Put questions, several at a time, and wait for all of them.
+
+    Where the run ends early, what is in flight is waited for: it is paid for, and kept.
+
+    Args:
+        questions: What asks each one.
+        pace: Stops whoever waits when the run is over.
+        in_flight: How many at a time.
+
+    Raises:
+        RunError: No further question can be answered.
+        KeyboardInterrupt: The user stopped the run.
+    """
+    outcomes = Outcomes()
+    pace.stop.clear()
+    with ThreadPoolExecutor(in_flight) as pool:
+        futures = {pool.submit(_ask, ask, pace): key for key, ask in questions.items()}
+        try:
+            for future in as_completed(futures):
+                _sort(future, futures[future], outcomes)
+        except BaseException as error:
+            pace.stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            if isinstance(error, KeyboardInterrupt):
+                log.info("Waiting for the answers that are on their way: they are paid for.")
+            raise
+    return outcomes
+
+
+def _ask(ask: Callable[[], Score], pace: Pace) -> Score:
+    try:
+        return ask()
+    except RunError:
+        pace.stop.set()  # here, not where it is waited for: this thread would begin the next question meanwhile
+        raise
+
+
+def _sort(future: "Future[Score]", key: str, outcomes: Outcomes) -> None:
+    try:
+        outcomes.scores[key] = future.result()
+    except AudioError as error:
+        outcomes.reasons[key] = error.what
+    except ClipError as error:
+        outcomes.reasons[key] = str(error)
+    except StoppedError:
+        pass  # another question has the error that ends the run
+
 
 BATCHES = 4
 """How many times `in_flight` clips make a batch: few waits for the slowest answer, and still a bar that moves."""

@@ -1,4 +1,4 @@
-"""The signal baseline, one file per kind of property."""
+"""The signal baseline: musicality and alignment from signal statistics, without weights."""
 
 from cmi_bench.models.signal.model import SignalBaseline
 

@@ -1,27 +1,96 @@
-"""The signal baseline: scores from audio statistics, without weights or training.
+"""The signal baseline, one file per kind of property.
+
+The signal baseline: scores from audio statistics, without weights or training.
 
 It answers two questions about a benchmark: how much of the human labels plain statistics explain, and whether the
 whole way from files to tables works, on any machine, in seconds.
+
+Musicality as the absence of audible faults: a fixed weighted sum of seven merits.
+
+Neither the ranges nor the weights were fitted to labels of any data set. The ranges go from what is plainly broken
+to what produced recordings and clean synthesis show; the weights say that faults of the sound are heard by
+everyone, faults of playing by most, and that statistics of key and pulse are the least sure.
+
+How much a clip sounds like a reference recording.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 import cmi_bench
 from cmi_bench.audio.decode import decode
-from cmi_bench.content import content_key
-from cmi_bench.models.contract import AudioInput, BenchmarkBatchInput, BenchmarkModelABC, Score
-from cmi_bench.models.signal.frames import SAMPLING_RATE
-from cmi_bench.models.signal.musicality import musicality
-from cmi_bench.models.signal.prompt_words import prompt_agreements
-from cmi_bench.models.signal.properties import Properties, describe
-from cmi_bench.models.signal.similarity import similarity
+from cmi_bench.models.base import AudioInput, BenchmarkBatchInput, BenchmarkModelABC, Score
+from cmi_bench.models.signal.features import SAMPLING_RATE, TINY, Array, Properties, describe
+from cmi_bench.models.signal.prompt import (
+    brightness,
+    drumming,
+    fastness,
+    prompt_agreements,
+    sustaining,
+    tempo_agreement,
+)
+from cmi_bench.utils.files import content_key
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class Merit(NamedTuple):
+    """One measured property, turned into a merit from 0 to 1."""
+
+    name: str
+    measure: Callable[[Properties], float]
+    worst: float
+    """Value of the property with merit 0; in between, the merit is linear."""
+    best: float
+    """Value with merit 1."""
+    weight: float
+
+
+MERITS = (
+    Merit("little noise between the partials", lambda p: p.spectral.noise_floor, -10.0, -45.0, 0.20),
+    Merit("highs are there", lambda p: p.spectral.highs, -50.0, -20.0, 0.15),
+    Merit("no flat tops", lambda p: p.waveform.flat_tops, 0.25, 0.0, 0.15),
+    Merit("no gaps", lambda p: p.waveform.gaps, 2.5, 0.0, 0.15),
+    Merit("in tune", lambda p: p.tonal.tuning, 0.1, 0.8, 0.15),
+    Merit("in a key", lambda p: p.tonal.key_clarity, 0.4, 0.8, 0.10),
+    Merit("with a pulse", lambda p: p.rhythm.pulse, 0.1, 0.7, 0.10),
+)
+
+
+def musicality(properties: Properties) -> float:
+    """Return a clip's musicality from 0 to 1."""
+    return float(sum(merit.weight * _merit(merit, properties) for merit in MERITS))
+
+
+def _merit(merit: Merit, properties: Properties) -> float:
+    return float(np.clip((merit.measure(properties) - merit.worst) / (merit.best - merit.worst), 0.0, 1.0))
+
+
+ENVELOPE_DB = 10.0
+"""Spectral envelopes this far apart (RMS) share a third of their similarity."""
+
+
+def similarity(clip: Properties, reference: Properties) -> float:
+    """Return 0 to 1: the mean agreement in key, tempo, speed, drums, timbre and brightness."""
+    envelope = clip.spectral.envelope - reference.spectral.envelope
+    parts = (
+        0.5 + 0.5 * _correlation(clip.tonal.chroma, reference.tonal.chroma),
+        tempo_agreement(clip.rhythm.tempo, reference.rhythm.tempo),
+        float(np.exp(-np.sqrt(np.mean(envelope**2)) / ENVELOPE_DB)),
+        *(1 - abs(measure(clip) - measure(reference)) for measure in (fastness, drumming, brightness, sustaining)),
+    )
+    return float(np.mean(parts))
+
+
+def _correlation(chroma: Array, other: Array) -> float:
+    if min(np.ptp(chroma), np.ptp(other)) < TINY:
+        return 0.0
+    return float(np.corrcoef(chroma, other)[0, 1])
+
 
 NEUTRAL = 0.5
 """Alignment where the prompt holds no word that is known and there is no reference."""

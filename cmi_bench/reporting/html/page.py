@@ -1,4 +1,7 @@
-"""Put the page together and write it."""
+"""`report.html`: one run's evaluation as a page that needs nothing but itself and the audio beside it.
+
+Put the page together and write it.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -6,18 +9,27 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from cmi_bench.reporting.atomic import write_text_atomic
-from cmi_bench.reporting.html.figures import FigureSection
-from cmi_bench.reporting.html.group_section import duration_section, group_section
-from cmi_bench.reporting.html.margin_section import margin_section
-from cmi_bench.reporting.html.mistake_cards import mistake_lists
-from cmi_bench.reporting.html.run_facts import evaluation_facts, run_facts, subtitle, version_facts
-from cmi_bench.reporting.html.scatter_section import scatter_section
-from cmi_bench.reporting.html.source import ReportSource
-from cmi_bench.reporting.html.spread_section import spread_section
-from cmi_bench.reporting.html.tables import detail_table, summary_table
-from cmi_bench.reporting.html.tiles import tiles
-from cmi_bench.reporting.plots.plot import write_png
+from cmi_bench.reporting.html.format import ReportSource
+from cmi_bench.reporting.html.mistakes import mistake_lists
+from cmi_bench.reporting.html.sections import (
+    FigureSection,
+    duration_section,
+    group_section,
+    margin_section,
+    scatter_section,
+    spread_section,
+)
+from cmi_bench.reporting.html.tables import (
+    detail_table,
+    evaluation_facts,
+    run_facts,
+    subtitle,
+    summary_table,
+    tiles,
+    version_facts,
+)
+from cmi_bench.reporting.plots.base import write_png
+from cmi_bench.utils.files import write_text_atomic
 
 PAGE_FILE = "report.html"
 PLOTS_FOLDER = "plots"
@@ -76,7 +88,7 @@ def page_html(source: ReportSource, sections: list[FigureSection], folder: Path)
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("cmi_bench.reporting.html"),
+        loader=PackageLoader("cmi_bench.reporting.html.page"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,16 +1,86 @@
-"""Build the leaderboard from own runs and the reported figures."""
+"""Own runs beside the figures that the paper reports.
 
-from collections.abc import Sequence
+The leaderboard as records, before it takes a form.
 
-from cmi_bench.evaluation.comparison.compare import resolution_notes
-from cmi_bench.evaluation.comparison.pairing import PairedRows, Run, pair_rows
+Build the leaderboard from own runs and the reported figures.
+
+The columns of the paper's two tables: what they are called, and where an evaluation has them.
+
+Which own runs differ, column by column of the leaderboard.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from cmi_bench.evaluation.comparison import correct_families, hold_contests, paired_samples, resolution_notes
+from cmi_bench.evaluation.groups import task_groups
+from cmi_bench.evaluation.metrics import summary_metrics
+from cmi_bench.evaluation.pairing import Contest, PairedRows, Run, pair_rows
 from cmi_bench.evaluation.settings import MetricSettings
-from cmi_bench.reporting.leaderboard.board import BoardTable, Leaderboard, ranked
-from cmi_bench.reporting.leaderboard.columns import TABLES
-from cmi_bench.reporting.leaderboard.grouping import board_contests, board_settings, letters_of
-from cmi_bench.reporting.leaderboard.own import evaluate_run, own_row
-from cmi_bench.reporting.leaderboard.reported import reported_notes, reported_rows
-from cmi_bench.reporting.number_text import percent_name
+from cmi_bench.reporting.format import percent_name
+from cmi_bench.reporting.leaderboard.board import (
+    TABLES,
+    BoardTable,
+    Leaderboard,
+    Letters,
+    TableForm,
+    ranked,
+)
+from cmi_bench.reporting.leaderboard.reported import evaluate_run, own_row, reported_notes, reported_rows
+
+
+def board_settings(settings: MetricSettings) -> MetricSettings:
+    """Return the settings that make the groups which the tables show, and no others."""
+    return replace(
+        settings,
+        by_month=False,
+        by_condition=True,
+        by_reference=True,
+        by_lyrics=False,
+        by_confidence=False,
+        by_duration=False,
+        include_lcc=True,
+        include_k_tau=True,
+    )
+
+
+def board_contests(
+    paired: PairedRows, form: TableForm, settings: MetricSettings, *, alpha: float, origins: Mapping[str, str]
+) -> list[Contest]:
+    """Compare own runs by each column of a table; all columns of a dataset with one metric are a family.
+
+    Args:
+        paired: The rows of two or more runs.
+        form: The table.
+        settings: From `board_settings`.
+        alpha: Level of significance.
+        origins: Where each run is from, for messages.
+    """
+    contests: list[Contest] = []
+    for dataset, rows_of in paired.rows_of.items():
+        groups = list(task_groups(dataset, next(iter(rows_of.values())), settings))
+        for samples_of in paired_samples(dataset, rows_of, settings, origins):
+            task = next(iter(samples_of.values())).task
+            columns = [one for one in form.columns if one.dataset is dataset and one.task == task.name]
+            metrics = summary_metrics(task, settings)
+            if any(not column.group_key for column in columns):
+                contests += hold_contests(samples_of, metrics, settings)
+            wanted = {(column.group_key, column.group_value) for column in columns}
+            for of_task, group in groups:
+                if of_task == task and (group.key, group.value) in wanted:
+                    contests += hold_contests(samples_of, metrics, settings, group=group)
+    return correct_families(contests, alpha)
+
+
+def letters_of(contests: Sequence[Contest], form: TableForm) -> Letters:
+    """Return the letters that contests gave, by the columns of a table."""
+    by_place = {(one.dataset, one.task, one.metric, one.group): one for one in contests}
+    letters: dict[tuple[str, str], str] = {}
+    for column in form.columns:
+        contest = by_place.get((column.dataset.name, column.task, column.metric, column.group_value))
+        for standing in contest.standings if contest is not None else ():
+            letters[standing.run, column.key] = standing.letters
+    return letters
 
 
 def build_leaderboard(

@@ -1,14 +1,79 @@
-"""The figures that the paper reports, kept as data in `reporting/reported/`."""
+"""Own runs as rows of the leaderboard.
+
+The figures that the paper reports, kept as data in `reporting/reported/`.
+"""
 
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-from cmi_bench.reporting.leaderboard.board import BoardRow, Cell, Kind
-from cmi_bench.reporting.leaderboard.columns import Column, TableForm
+from cmi_bench.evaluation.evaluate import DetailRecord, Evaluation, Measurement, Status, evaluate
+from cmi_bench.evaluation.pairing import Run
+from cmi_bench.evaluation.settings import MetricSettings
+from cmi_bench.reporting.leaderboard.board import BoardRow, Cell, Column, Kind, Letters, TableForm
+
+
+def evaluate_run(run: Run, settings: MetricSettings) -> Evaluation:
+    """Measure a run.
+
+    Args:
+        run: Its results.
+        settings: From `board_settings`.
+    """
+    return evaluate(run.rows, settings, origin=run.origin)
+
+
+def own_row(label: str, evaluation: Evaluation, form: TableForm, letters: Letters) -> BoardRow:
+    """Return a run's row in a table."""
+    cells = {}
+    for column in form.columns:
+        if (record := _record(evaluation, column)) is not None and record.status is not Status.NOT_APPLICABLE:
+            cells[column.key] = _own_cell(record, column, letters.get((label, column.key), ""))
+    return BoardRow(label=label, kind=Kind.OWN, cells=cells)
+
+
+def _record(evaluation: Evaluation, column: Column) -> Measurement | None:
+    records: Sequence[Measurement] = evaluation.detail if column.group_key else evaluation.summary
+    return next(
+        (
+            record
+            for record in records
+            if (record.dataset, record.task) == (column.dataset.name, column.task)
+            and (
+                not isinstance(record, DetailRecord)
+                or (record.group_key, record.group_value) == (column.group_key, column.group_value)
+            )
+        ),
+        None,
+    )
+
+
+def _own_cell(record: Measurement, column: Column, letters: str) -> Cell:
+    value = record.metrics[column.metric]
+    notes = []
+    if record.n != column.rows:
+        notes.append(f"Over {record.n} rows, not the {column.rows} of the reported figures: not ranked.")
+    if record.note:
+        notes.append(f"{record.note}.")
+    return Cell(
+        text=_own_text(value, column),
+        value=value,
+        interval=record.intervals.get(column.metric),
+        letters=letters,
+        n=record.n,
+        is_comparable=record.n == column.rows,
+        notes=tuple(notes),
+    )
+
+
+def _own_text(value: float | None, column: Column) -> str:
+    if value is None:
+        return "undef."
+    return f"{value * 100:.2f}" if column.is_percent else f"{value:.4f}"
+
 
 FOLDER = files("cmi_bench.reporting") / "reported"
 
@@ -32,7 +97,7 @@ def _row(line: Mapping[str, str], form: TableForm, footnotes: list[Mapping[str, 
         label=line["model"],
         kind=Kind.REPORTED,
         cells={
-            column.key: _cell(
+            column.key: _reported_cell(
                 line[column.key], column, tuple(note["text"] for note in own if column.key in note["columns"])
             )
             for column in form.columns
@@ -42,7 +107,7 @@ def _row(line: Mapping[str, str], form: TableForm, footnotes: list[Mapping[str, 
     )
 
 
-def _cell(text: str, column: Column, notes: tuple[str, ...]) -> Cell:
+def _reported_cell(text: str, column: Column, notes: tuple[str, ...]) -> Cell:
     # The files leave out the zero before the point; the digits stay as reported, be they three or four.
     shown = (
         text.replace("-.", "-0.") if text.startswith("-") else text.replace(".", "0.", 1) if text[0] == "." else text

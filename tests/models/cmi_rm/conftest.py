@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from cmi_bench.models.base import BenchmarkBatchInput
 from cmi_bench.models.cmi_rm import CmiRM
-from cmi_bench.models.contract import BenchmarkBatchInput
 
 BUNDLE = Path(__file__).parents[2] / "data" / "parity" / "cmi_rm"
 

@@ -9,10 +9,10 @@ import torch
 
 from cmi_bench.audio.decode import AudioError, decode
 from cmi_bench.errors import UserError
-from cmi_bench.models.build import build_model
+from cmi_bench.models.base import BenchmarkBatchInput, RewardModel
 from cmi_bench.models.cmi_rm import CmiRM
-from cmi_bench.models.cmi_rm.scorer import Embedded, Prompt
-from cmi_bench.models.contract import BenchmarkBatchInput, RewardModel
+from cmi_bench.models.cmi_rm.network import Embedded, Prompt
+from cmi_bench.models.registry import build_model
 
 
 @pytest.fixture(scope="module")

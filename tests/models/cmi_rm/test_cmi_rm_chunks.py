@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cmi_bench.models.cmi_rm.chunks import windows_of
+from cmi_bench.models.cmi_rm.model import windows_of
 
 SR = 2000
 """Hz: a low rate keeps the numbers readable; 1 s is 2,000 samples, above the shortest chunk of 1,025."""

@@ -7,10 +7,15 @@ import torch
 import yaml
 
 from cmi_bench.errors import UserError
-from cmi_bench.models.cmi_rm.config import read_mulan_config, read_muq_config, read_reward_config
-from cmi_bench.models.cmi_rm.config_file import read_config
-from cmi_bench.models.cmi_rm.downsample_config import DownsampleConfig, Downsampling
 from cmi_bench.models.cmi_rm.model import CmiRM
+from cmi_bench.models.muq.config import (
+    DownsampleConfig,
+    Downsampling,
+    read_config,
+    read_mulan_config,
+    read_muq_config,
+    read_reward_config,
+)
 
 NONE = DownsampleConfig()
 

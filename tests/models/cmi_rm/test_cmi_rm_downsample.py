@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from cmi_bench.models.cmi_rm.downsample import build_downsampler, two_strides
-from cmi_bench.models.cmi_rm.downsample_config import DownsampleConfig
+from cmi_bench.models.cmi_rm.network import build_downsampler, two_strides
+from cmi_bench.models.muq.config import DownsampleConfig
 
 DIM = 6
 

@@ -5,13 +5,12 @@ import shutil
 import pytest
 from safetensors.torch import load_file, save_file
 
-from cmi_bench.models import known_digests
-from cmi_bench.models.cmi_rm.identity import part_digests
-from cmi_bench.models.cmi_rm.load import load_cmi_rm
+from cmi_bench.models import weights
+from cmi_bench.models.cmi_rm.checkpoint import load_cmi_rm, part_digests
 from cmi_bench.models.hub import find_checkpoint
 
 ENCODERS = ("audio_module.", "text_module.")
-DIGEST = "cmi_bench.models.cmi_rm.identity.tensors_digest"
+DIGEST = "cmi_bench.models.cmi_rm.checkpoint.tensors_digest"
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def heads(bundle_copy):
 
 
 def test_checkpoints_over_one_base_share_its_digests(heads, tmp_path, monkeypatch):
-    monkeypatch.setattr(known_digests, "SETTLED", -1.0)
+    monkeypatch.setattr(weights, "SETTLED", -1.0)
     first, second = (part_digests(loaded) for loaded in heads)
     assert first["audio"] == second["audio"]
     assert first["text"] == second["text"]

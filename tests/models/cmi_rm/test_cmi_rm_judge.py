@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from cmi_bench.models.cmi_rm.config import TransformerConfig
-from cmi_bench.models.cmi_rm.judge import judge, windows_on
-from cmi_bench.models.cmi_rm.sequences import join, pad
-from cmi_bench.models.cmi_rm.transformer import Transformer
-from cmi_bench.models.contract import EmbeddedInput
+from cmi_bench.models.base import EmbeddedInput
+from cmi_bench.models.batching import join, pad
+from cmi_bench.models.cmi_rm.network import judge, windows_on
+from cmi_bench.models.muq.config import TransformerConfig
+from cmi_bench.models.muq.transformer import Transformer
 
 CPU = torch.device("cpu")
 CHECKPOINTS = ["sa_none", "sa_mean", "sa_conv", "ca_glu"]

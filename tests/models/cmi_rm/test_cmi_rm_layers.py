@@ -9,12 +9,10 @@ from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 from transformers import Wav2Vec2ConformerConfig
 from transformers.models.wav2vec2_conformer.modeling_wav2vec2_conformer import Wav2Vec2ConformerEncoder
 
-from cmi_bench.models.cmi_rm.config import TransformerConfig
-from cmi_bench.models.cmi_rm.conformer import Conformer
-from cmi_bench.models.cmi_rm.conv_frontend import ConvFrontend
-from cmi_bench.models.cmi_rm.cross_attention import DecoderLayer
-from cmi_bench.models.cmi_rm.mel import LogMel
-from cmi_bench.models.cmi_rm.transformer import SelfAttention, Transformer
+from cmi_bench.models.muq.config import TransformerConfig
+from cmi_bench.models.muq.encoder import Conformer, ConvFrontend
+from cmi_bench.models.muq.mel import LogMel
+from cmi_bench.models.muq.transformer import DecoderLayer, SelfAttention, Transformer
 
 SIZES = TransformerConfig(dim=12, depth=2, heads=3, dim_head=4, ff_mult=4)
 

@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import load_file
 
 from cmi_bench.audio.decode import decode
-from cmi_bench.models.cmi_rm.precision import arithmetic
-from cmi_bench.models.cmi_rm.scorer import Prompt
+from cmi_bench.models.batching import arithmetic
+from cmi_bench.models.cmi_rm.network import Prompt
 
 CHECKPOINTS = ["sa_none", "sa_mean", "sa_meanpool_mlp", "sa_conv", "ca_glu"]
 SETTINGS = {

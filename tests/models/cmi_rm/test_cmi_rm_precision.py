@@ -5,8 +5,8 @@ import logging
 import pytest
 import torch
 
-from cmi_bench.models.cmi_rm import precision
-from cmi_bench.models.cmi_rm.precision import arithmetic, warn_if_slow
+from cmi_bench.models import batching
+from cmi_bench.models.batching import arithmetic, warn_if_slow
 
 CPU = torch.device("cpu")
 
@@ -46,7 +46,7 @@ def test_float32_whatever_the_caller_casts_to():
 @pytest.mark.parametrize(("capability", "warned"), [("AVX2", True), ("AVX512", False)])
 def test_slow_bf16_is_warned_of(monkeypatch, caplog, capability, warned):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    with caplog.at_level(logging.WARNING, precision.__name__):
+    with caplog.at_level(logging.WARNING, batching.__name__):
         warn_if_slow("bf16", CPU)
         warn_if_slow("32", CPU)
     assert ("precision=32" in caplog.text) == warned

@@ -2,7 +2,7 @@
 
 import torch
 
-from cmi_bench.models.cmi_rm.sequences import batches_of, equal_batches_of, pad
+from cmi_bench.models.batching import batches_of, equal_batches_of, pad
 
 
 def test_pad_marks_what_is_valid():

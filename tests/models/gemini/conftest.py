@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from gemini_stand_in import Gemini, serve
+from fake_gemini import Gemini, serve
 from omegaconf import OmegaConf
 
-from cmi_bench.models.build import build_model
-from cmi_bench.models.contract import BenchmarkBatchInput
-from cmi_bench.models.gemini import GeminiJudge
+from cmi_bench.models.base import BenchmarkBatchInput
+from cmi_bench.models.gemini.model import GeminiJudge
+from cmi_bench.models.registry import build_model
 
 PROJECT = Path(__file__).parents[3]
 KEY = "AIza-a-key-that-nobody-may-see-0123456789"

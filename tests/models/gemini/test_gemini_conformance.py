@@ -1,7 +1,7 @@
 """The judge keeps to the contract, and checking it costs few questions."""
 
-from cmi_bench.conformance import check_model
-from cmi_bench.conformance.finding import failures
+from cmi_bench.conformance.run import check_model
+from cmi_bench.conformance.subject import failures
 
 DIFFERENT_CLIPS = 8
 """Answers are kept: each is paid for once."""

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gemini_stand_in import Fault
+from fake_gemini import Fault
 
 from cmi_bench.errors import RunError
-from cmi_bench.models.contract import SomeFailedError
-from cmi_bench.models.remote import ClipAhead, WorkAhead
+from cmi_bench.models.base import ClipAhead, SomeFailedError, WorkAhead
 
 
 def ahead(clips, folder, *, seconds=0.5, processes=1, resume=True, max_dur=10.0):

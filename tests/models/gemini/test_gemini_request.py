@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from gemini_stand_in import Fault, scores
+from fake_gemini import Fault, scores
 
 from cmi_bench.audio.decode import decode
 from cmi_bench.errors import UserError
-from cmi_bench.models.contract import BenchmarkBatchInput, RewardModel, SomeFailedError
-from cmi_bench.models.remote import RemoteModel
+from cmi_bench.models.base import BenchmarkBatchInput, RemoteModel, RewardModel, SomeFailedError
 
 
 def samples(flac):

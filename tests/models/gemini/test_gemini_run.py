@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from gemini_stand_in import Fault
+from fake_gemini import Fault
 
 from cmi_bench.errors import UserError
 

@@ -5,10 +5,10 @@ import sys
 
 import numpy as np
 import pytest
-from gemini_stand_in import Fault
+from fake_gemini import Fault
 
 from cmi_bench.errors import RunError, UserError
-from cmi_bench.models.contract import SomeFailedError
+from cmi_bench.models.base import SomeFailedError
 
 
 def error(code, status, message="no", details=()):

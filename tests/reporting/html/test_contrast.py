@@ -5,9 +5,9 @@ from importlib.resources import files
 
 import pytest
 
-from cmi_bench.reporting.plots.palette import Colour
+from cmi_bench.reporting.plots.base import Colour
 
-STYLE = (files("cmi_bench.reporting.html") / "templates/style.css").read_text()
+STYLE = (files("cmi_bench.reporting.html.page") / "templates/style.css").read_text()
 COLOURS = dict(re.findall(r"--([\w-]+): light-dark\((.+?)\)", STYLE))
 
 

@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 import pytest
 from report_rows import VALID, rows, source_of, write_audio
 
+from cmi_bench.reporting.html.format import ReportSource
 from cmi_bench.reporting.html.page import write_page
-from cmi_bench.reporting.html.source import ReportSource
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
@@ -196,7 +196,7 @@ def test_infinite_numbers_of_the_compatible_protocol_are_left_out_of_the_plots(t
     lines = [
         PAM | {"musicality": label, "predicted_musicality": said} for label, said in ((1, 0.1), (7, 0.3), (3, "inf"))
     ]
-    Outline(page_of(source_of([*lines, PAIR | {"predicted_musicality": "-inf"}], protocol="compatible"), tmp_path))
+    Outline(page_of(source_of([*lines, PAIR | {"predicted_musicality": "-inf"}], protocol="paper"), tmp_path))
     assert (tmp_path / "plots/scores-pam-musicality.png").is_file()
 
 

@@ -1,8 +1,8 @@
 import pytest
 
-from cmi_bench.evaluation.exact import Bounds
+from cmi_bench.evaluation.bootstrap import Bounds
 from cmi_bench.evaluation.intervals import Interval
-from cmi_bench.reporting.html.wording import count, interval_text, number, score
+from cmi_bench.reporting.html.format import count, interval_text, number, score
 
 EXACT = Bounds(0.25, 1.0)
 

@@ -7,12 +7,11 @@ import re
 import pytest
 from full_size import full_size_rows
 
-from cmi_bench.evaluation.comparison.pairing import Run
+from cmi_bench.evaluation.pairing import Run
 from cmi_bench.evaluation.settings import MetricSettings
-from cmi_bench.reporting.console import plain_text
 from cmi_bench.reporting.leaderboard.build import build_leaderboard
-from cmi_bench.reporting.leaderboard.terminal import leaderboard_view
-from cmi_bench.reporting.leaderboard.write import write_leaderboard
+from cmi_bench.reporting.leaderboard.render import leaderboard_view, write_leaderboard
+from cmi_bench.utils.console import plain_text
 
 SETTINGS = MetricSettings(resamples=300)
 SLIP = "The paper's Table 2 says 5.99, its Table 24 35.99."

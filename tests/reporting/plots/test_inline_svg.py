@@ -2,8 +2,7 @@ import re
 
 import pytest
 
-from cmi_bench.reporting.plots.inline_svg import inline_svg
-from cmi_bench.reporting.plots.palette import Colour
+from cmi_bench.reporting.plots.base import Colour, inline_svg
 
 FILE = """<?xml version="1.0"?>
 <svg xmlns:xlink="http://www.w3.org/1999/xlink" width="10pt" height="10pt" viewBox="0 0 10 10"

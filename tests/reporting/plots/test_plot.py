@@ -3,12 +3,17 @@ import re
 import numpy as np
 import pytest
 
+from cmi_bench.evaluation.bootstrap import Bounds
 from cmi_bench.evaluation.calibration import MarginBin
-from cmi_bench.evaluation.exact import Bounds
-from cmi_bench.reporting.plots.interval_rows import Section, ValueRow, interval_plot
-from cmi_bench.reporting.plots.margin_curve import margin_plot
-from cmi_bench.reporting.plots.plot import draw_plot, write_png
-from cmi_bench.reporting.plots.score_distribution import ScoreSpread, distribution_plot
+from cmi_bench.reporting.plots.base import draw_plot, write_png
+from cmi_bench.reporting.plots.charts import (
+    ScoreSpread,
+    Section,
+    ValueRow,
+    distribution_plot,
+    interval_plot,
+    margin_plot,
+)
 
 HEX = re.compile(r"#[0-9a-f]{6}")
 

@@ -1,0 +1,157 @@
+"""The best rate that a machine shows for large products: what the audio tower's rate is held against.
+
+How fast the full-size audio tower encodes 30 s: as plain modules, and as it is made for inference.
+
+Each way is measured in processes of its own, in turns, since what one leaves in memory helps the next:
+`python -m benchmarks.tower CHECKPOINT plain|fast 32|bf16` measures one and prints JSON.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.workload import build_network
+from cmi_bench.models.batching import Precision, arithmetic, checked_precision
+from cmi_bench.models.cmi_rm.checkpoint import load_cmi_rm
+from cmi_bench.models.cmi_rm.network import FastParts
+from cmi_bench.models.hub import find_checkpoint
+from cmi_bench.models.kernels.optimize import DTYPES
+
+FRAMES, WIDTH, WIDER = 750, 1024, 4096
+"""Of the product: frames of 30 s, a conformer's feed-forward."""
+CHANNELS, HEIGHT, LENGTH = 512, 32, 256
+"""Of the 3x3 convolution."""
+RATE_SECONDS = 0.5
+"""How long each is repeated."""
+
+
+def best_rate(dtype: torch.dtype) -> float:
+    """Return the higher rate of a 3x3 convolution of 512 channels and a 750x1024x4096 product by oneDNN: GFLOP/s."""
+    return max(_product_rate(dtype), _convolution_rate(dtype))
+
+
+def _product_rate(dtype: torch.dtype) -> float:
+    x = torch.randn(FRAMES, WIDTH, dtype=dtype)
+    weight = torch.ops.mkldnn._reorder_linear_weight(torch.randn(WIDER, WIDTH, dtype=dtype), None)
+    operations = 2 * FRAMES * WIDTH * WIDER
+    return _rate(operations, lambda: torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], ""))
+
+
+def _convolution_rate(dtype: torch.dtype) -> float:
+    x = torch.randn(1, CHANNELS, HEIGHT, LENGTH, dtype=dtype).to(memory_format=torch.channels_last)
+    weight = torch.randn(CHANNELS, CHANNELS, 3, 3, dtype=dtype).to(memory_format=torch.channels_last)
+    operations = 2 * 9 * CHANNELS * CHANNELS * HEIGHT * LENGTH
+    return _rate(operations, lambda: F.conv2d(x, weight, padding=1))
+
+
+def _rate(operations: float, work: Callable[[], object]) -> float:
+    with torch.inference_mode():
+        work()
+        best, until = float("inf"), time.perf_counter() + RATE_SECONDS
+        while (start := time.perf_counter()) < until:
+            work()
+            best = min(best, time.perf_counter() - start)
+    return operations / best / 1e9
+
+
+WAYS = ("plain", "fast")
+ROUNDS = 2
+"""Processes for each way and precision."""
+REPEATS = 3
+CHUNK = 30 * 24000
+"""Samples."""
+MEL_FRAMES = 3000
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class TowerSpeed:
+    """What one way of computing came to."""
+
+    way: str
+    precision: str
+    seconds: float
+    """For one chunk of 30 s; the best of all trials."""
+    gflops: float
+    """Rate in 10^9 operations a second, counted as a direct computation does them."""
+    best_gflops: float
+    """Of large products, in the same processes."""
+
+    @property
+    def share(self) -> float:
+        """Of the best rate; above 1 where fewer operations are done than are counted."""
+        return self.gflops / self.best_gflops
+
+
+def measure_towers(checkpoint: Path) -> list[TowerSpeed]:
+    """Measure every way in every precision, in turns."""
+    kinds = [(way, precision) for precision in get_args(Precision) for way in WAYS]
+    trials: dict[tuple[str, str], list[dict[str, float]]] = {kind: [] for kind in kinds}
+    for _ in range(ROUNDS):
+        for kind in kinds:
+            trials[kind].append(_in_a_process(checkpoint, *kind))
+    operations = tower_operations(checkpoint)
+    speeds = []
+    for (way, precision), found in trials.items():
+        seconds, rate = min(one["seconds"] for one in found), max(one["best_gflops"] for one in found)
+        speeds.append(TowerSpeed(way, precision, seconds, operations / seconds / 1e9, rate))
+    return speeds
+
+
+def tower_operations(checkpoint: Path) -> int:
+    """Count the operations for a chunk of 30 s, multiplications and additions; nothing is computed."""
+    with torch.device("meta"):
+        tower = build_network(checkpoint).audio_tower
+        mel = torch.empty(1, 128, MEL_FRAMES)
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            tower.transformer(tower.proj(tower.muq.conformer(tower.muq.conv(mel))))
+    return int(counter.get_total_flops())
+
+
+def _in_a_process(checkpoint: Path, way: str, precision: str) -> dict[str, float]:
+    command = [sys.executable, "-m", __spec__.name, str(checkpoint), way, precision]
+    found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return found
+
+
+def main_tower() -> None:
+    """Measure one way and print its time and the machine's best rate."""
+    checkpoint, way, precision = sys.argv[1:]
+    kind = checked_precision(precision)
+    tower = _tower(checkpoint, way, kind)
+    torch.manual_seed(0)
+    chunk = 0.1 * torch.randn(1, CHUNK)
+    rates = [best_rate(DTYPES[kind])]
+    with arithmetic(kind, CPU):
+        seconds = _seconds(lambda: tower(chunk))
+    rates.append(best_rate(DTYPES[kind]))
+    sys.stdout.write(json.dumps({"seconds": seconds, "best_gflops": max(rates)}))
+
+
+def _tower(checkpoint: str, way: str, precision: Precision) -> Callable[[Tensor], Tensor]:
+    network = load_cmi_rm(find_checkpoint(checkpoint)).network
+    return network.audio_tower if way == "plain" else FastParts(network, CPU, precision).audio_tower
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    work()
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+if __name__ == "__main__":
+    main_tower()

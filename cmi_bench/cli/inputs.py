@@ -1,0 +1,213 @@
+"""Read records from JSON lines, a JSON list or CSV, with errors that name file and line.
+
+A file of requests: songs with their instructions.
+
+The songs that are named on the command line: files, and folders of files.
+
+Prompt and lyrics: said on the command line, in a file, or on stdin.
+
+What a command is to score: songs, each with its instruction.
+"""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cmi_bench.data.manifest import AUDIO_SUFFIXES, audio_below
+from cmi_bench.data.rows import parse_object
+from cmi_bench.errors import UserError, did_you_mean
+
+
+class Record(NamedTuple):
+    """One record of a file."""
+
+    where: str
+    """For messages: "requests.csv, line 3"."""
+    fields: dict[str, Any]
+
+    def text(self, name: str) -> str:
+        """Return a field's text, "" where it is absent or null.
+
+        Raises:
+            UserError: It is something else than text.
+        """
+        value = self.fields.get(name)
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise UserError(f"{self.where}: {name!r} is {value!r}, not text.", "Write it in quotation marks.")
+        return value
+
+    def needed(self, name: str) -> str:
+        """Return a field's text.
+
+        Raises:
+            UserError: It is absent, empty or no text.
+        """
+        if name not in self.fields:
+            raise UserError(f"{self.where}: there is no {name!r}.", did_you_mean(name, self.fields))
+        value = self.text(name)
+        if not value.strip():
+            raise UserError(f"{self.where}: {name!r} is empty.", "Each record needs it.")
+        return value
+
+
+def read_records(path: Path) -> list[Record]:
+    """Read a file: CSV by its suffix, otherwise JSON lines, or one JSON list.
+
+    Raises:
+        UserError: The file is missing, empty or not UTF-8, or a line is not what it should be.
+    """
+    try:
+        # Spreadsheets put a byte order mark in front.
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist.", "Check the path.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as UTF-8 text: {error}", "Save it as UTF-8.") from error
+    if path.suffix.lower() == ".csv":
+        records = list(_csv(text, path))
+    else:
+        records = list(_json_list(text, path) if text.lstrip().startswith("[") else _json_lines(text, path))
+    if not records:
+        raise UserError(f"{path} holds no records.", "It takes one JSON object a line, or CSV with a header.")
+    return records
+
+
+def check_columns(records: Sequence[Record], path: Path, *columns: str) -> None:
+    """Make sure that a file has columns at all, before single records are blamed.
+
+    Raises:
+        UserError: No record has one of them.
+    """
+    known = dict.fromkeys(name for record in records for name in record.fields)
+    for column in columns:
+        if column not in known:
+            raise UserError(f"{path} has no column {column!r}.", did_you_mean(column, known))
+
+
+def _json_lines(text: str, path: Path) -> Iterator[Record]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            where = f"{path}, line {number}"
+            yield Record(where, parse_object(line, where))
+
+
+def _json_list(text: str, path: Path) -> Iterator[Record]:
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}).") from error
+    for number, value in enumerate(values, start=1):
+        if not isinstance(value, dict):
+            raise UserError(f"{path}, entry {number}: no JSON object.", "The list must hold one object a request.")
+        yield Record(f"{path}, entry {number}", value)
+
+
+def _csv(text: str, path: Path) -> Iterator[Record]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        for fields in reader:
+            where = f"{path}, line {reader.line_num}"
+            # DictReader puts what is beyond the header under None, and None where a line is short.
+            if None in fields or None in fields.values():
+                raise UserError(f"{where}: not as many cells as the header has.", 'Put text with commas in "quotes".')
+            yield Record(where, fields)
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: not CSV ({error}).", "Check its quotation marks.") from error
+
+
+STDIN = Path("-")
+
+
+def read_text(said: str | None, file: Path | None, option: str) -> str:
+    """Return what was said, or what a file holds; "" where there is neither.
+
+    Args:
+        said: The text itself, taken as it is.
+        file: UTF-8; "-" is stdin. White space at the end is cut off.
+        option: What the user calls the text, such as "--text".
+
+    Raises:
+        UserError: Both are given, or the file cannot be read.
+    """
+    if said is not None and file is not None:
+        raise UserError(f"Both {option} and {option}-file are given.", "Give one of them.")
+    if file is None:
+        return said or ""
+    try:
+        text = sys.stdin.read() if file == STDIN else file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{option}-file {file} cannot be read as UTF-8 text: {error}", "Check the path.") from error
+    return text.rstrip()
+
+
+class Instruction(NamedTuple):
+    """What a song was made from."""
+
+    text: str = ""
+    lyrics: str = ""
+    ref_audio: Path | None = None
+
+
+@dataclass(frozen=True)
+class WantedSong:
+    """A song to score."""
+
+    audio: Path
+    instruction: Instruction
+    name: str
+    """How the user calls it."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """What stands in the file of requests, carried through to the results."""
+
+
+AUDIO, TEXT, LYRICS, REF_AUDIO = "audio", "text", "lyrics", "ref_audio"
+
+
+def requested_songs(path: Path) -> list[WantedSong]:
+    """Read JSON lines or CSV with the columns audio, text, lyrics, ref_audio; all but the first may be left out.
+
+    Paths are relative to the file's folder. Other columns are carried through. Whether the audio is there is not
+    looked at: a song that cannot be read fails by itself.
+
+    Raises:
+        UserError: The file, or a line of it, is not right.
+    """
+    records = read_records(path)
+    check_columns(records, path, AUDIO)
+    return [_song(record, path.parent) for record in records]
+
+
+def _song(record: Record, folder: Path) -> WantedSong:
+    audio, reference = record.needed(AUDIO), record.text(REF_AUDIO)
+    instruction = Instruction(record.text(TEXT), record.text(LYRICS), folder / reference if reference else None)
+    return WantedSong(folder / audio, instruction, name=audio, fields=record.fields)
+
+
+def named_songs(paths: Sequence[Path], instruction: Instruction) -> list[WantedSong]:
+    """Return the songs in the order given; those of a folder, with all below it, in the order of their names.
+
+    Raises:
+        UserError: One is not there, or a folder holds no audio.
+    """
+    files = [file for path in paths for file in _files(path)]
+    if instruction.ref_audio is not None and not instruction.ref_audio.is_file():
+        raise UserError(f"The reference {instruction.ref_audio} does not exist.", "Check the path given as --ref.")
+    return [WantedSong(file, instruction, name=str(file)) for file in files]
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = [path / file for file in audio_below(path)]
+        if not found:
+            raise UserError(f"{path} holds no audio files.", f"Known are {', '.join(sorted(AUDIO_SUFFIXES))}.")
+        return found
+    if not path.exists():
+        raise UserError(f"{path} does not exist.", "Check the path; it is relative to the folder you are in.")
+    return [path]

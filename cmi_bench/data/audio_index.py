@@ -1,0 +1,173 @@
+"""How long clips are, in seconds: from a file of durations, or from the audio files' headers.
+
+How long clips are, by the manifest.
+
+Digests and lengths of audio files, read from the files themselves.
+
+Digests and lengths of audio files, from the data root's manifest.
+"""
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+import soundfile
+
+from cmi_bench.data import fields
+from cmi_bench.data.manifest import Manifest
+from cmi_bench.errors import UserError
+from cmi_bench.scoring.requests import FileFacts
+
+logger = logging.getLogger(__name__)
+
+
+class Durations(Protocol):
+    """Anything that knows how long clips are."""
+
+    def seconds(self, audio: str) -> float | None:
+        """Return the length of the clip that a row names, None where it is not known."""
+        ...
+
+
+@dataclass(frozen=True)
+class DurationTable:
+    """Durations by audio path, as in the public `audio_duration_map.json`."""
+
+    by_path: Mapping[str, float]
+
+    def seconds(self, audio: str) -> float | None:
+        """Look a clip up by its path, by its path with forward slashes, or at last by its file name."""
+        slashed = audio.replace("\\", "/")
+        keys = (audio, slashed, PurePosixPath(slashed).name)
+        return next((self.by_path[key] for key in keys if key in self.by_path), None)
+
+
+@dataclass
+class AudioHeaders:
+    """Durations read from the audio files themselves, each file once."""
+
+    root: Path
+    """What the rows' paths are relative to."""
+    _known: dict[str, float | None] = field(default_factory=dict, repr=False)
+
+    def seconds(self, audio: str) -> float | None:
+        """Return the length that the file's headers give; None where the file is missing or unreadable."""
+        if audio not in self._known:
+            self._known[audio] = self._read(audio)
+        return self._known[audio]
+
+    def _read(self, audio: str) -> float | None:
+        # Only this way of knowing durations needs libsndfile.
+        from cmi_bench.audio.probe import probe
+        from cmi_bench.audio.readers import AudioError
+
+        try:
+            return probe(self.root / audio).seconds
+        except AudioError as error:
+            # A clip of unknown length is left out of one grouping; the evaluation counts such rows in its notes.
+            logger.debug("%s: length unknown: %s", audio, error)
+            return None
+
+
+def read_durations(path: Path) -> DurationTable:
+    """Read a JSON file of seconds by audio path.
+
+    Raises:
+        UserError: Missing, not a JSON object, or a value that is not a number of seconds.
+    """
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist.", "Check metrics.durations.") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(table, dict):
+        raise UserError(
+            f"{path} is a JSON {type(table).__name__}, not an object.", 'Write {"audio path": seconds, ...}.'
+        )
+    return DurationTable({audio: _checked(value, audio, path) for audio, value in table.items()})
+
+
+def row_seconds(raw: Mapping[str, Any], durations: Durations) -> float | None:
+    """Return a row's duration: the mean of its clips', of those that are known; None if none is."""
+    named = [str(raw.get(name) or "").strip() for name in (fields.AUDIO_A, fields.AUDIO_B)]
+    known = [length for audio in named if audio and (length := durations.seconds(audio)) is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _checked(value: Any, audio: str, path: Path) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise UserError(f"{path}: {audio!r} is {value!r}, not a number of seconds.")
+    return float(value)
+
+
+@dataclass
+class ManifestDurations:
+    """Durations from the manifest; a file that it does not know as it is now is asked itself."""
+
+    root: Path
+    """What the rows' paths are relative to."""
+    manifest: Manifest
+    otherwise: Durations = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.otherwise = AudioHeaders(self.root)
+
+    def seconds(self, audio: str) -> float | None:
+        """Return the length of a clip; None where neither knows it."""
+        record = self.manifest.records.get(audio)
+        if record is None or record.seconds is None:
+            return self.otherwise.seconds(audio)
+        try:
+            is_the_same = record.describes((self.root / audio).stat())
+        except OSError:  # results can be evaluated where the audio no longer is
+            is_the_same = True
+        return record.seconds if is_the_same else self.otherwise.seconds(audio)
+
+
+class FileIndex:
+    """Reads each file once per run."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, FileFacts] = {}
+
+    def facts(self, path: Path) -> FileFacts:
+        """Return a file's digest and length; see `requests.AudioIndex`."""
+        if path not in self._known:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            self._known[path] = FileFacts(digest, seconds_of(path))
+        return self._known[path]
+
+
+def seconds_of(path: Path) -> float | None:
+    """Return the length that a file's header says; None where it cannot be read."""
+    try:
+        return float(soundfile.info(path).duration)
+    except soundfile.LibsndfileError:
+        # Only a plan's balance depends on it; whether the file can be decoded is found out when it is.
+        return None
+
+
+@dataclass(frozen=True)
+class ManifestIndex:
+    """Answers from the manifest; a file that it does not know as it is now is read."""
+
+    root: Path
+    """The data root, which the manifest's paths are relative to."""
+    manifest: Manifest
+    otherwise: FileIndex = field(default_factory=FileIndex)
+
+    def facts(self, path: Path) -> FileFacts:
+        """Return a file's digest and length; see `requests.AudioIndex`."""
+        record = None
+        if path.is_relative_to(self.root):
+            record = self.manifest.records.get(path.relative_to(self.root).as_posix())
+        if record is None or not record.describes(path.stat()):
+            return self.otherwise.facts(path)
+        return FileFacts(record.sha256, record.seconds)

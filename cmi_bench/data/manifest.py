@@ -1,0 +1,297 @@
+"""The manifest of a data root: what its audio files are, so that nobody has to open them all again.
+
+Find the audio files of a data root.
+
+Look at one audio file.
+
+One line of the manifest: what is known of an audio file.
+
+The manifest's file: one Parquet table, one row per audio file.
+
+Keep the manifest true: look at the files that are new or changed, and only at those.
+"""
+
+import hashlib
+import io
+import logging
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from cmi_bench.audio.probe import measure, probe
+from cmi_bench.audio.readers import AudioError
+from cmi_bench.utils.files import write_bytes_atomic
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+log = logging.getLogger(__name__)
+
+AUDIO_SUFFIXES = frozenset(
+    {".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".wav", ".webm", ".wma"}
+)
+ROWS_FILE = "all_test.jsonl"
+
+
+def audio_below(root: Path) -> list[str]:
+    """Return the audio files below a data root, relative to it, in order.
+
+    Hidden folders are left out, and so are folders that are data roots themselves (such as `mini/`).
+    """
+    found: list[str] = []
+    for name, folders, files in os.walk(root, followlinks=True):
+        folder = Path(name)
+        folders[:] = sorted(
+            one for one in folders if not one.startswith(".") and not (folder / one / ROWS_FILE).exists()
+        )
+        found += [
+            (folder / one).relative_to(root).as_posix()
+            for one in files
+            if Path(one).suffix.lower() in AUDIO_SUFFIXES and not one.startswith(".")
+        ]
+    return sorted(found)
+
+
+@dataclass(frozen=True)
+class AudioRecord:
+    """One audio file; the fields are the manifest's columns."""
+
+    path: str
+    """Relative to the data root, with forward slashes."""
+    bytes: int
+    mtime_ns: int
+    """When the file was last written; with `bytes` it tells whether the record still holds."""
+    sha256: str
+    """Of the file's bytes, hexadecimal."""
+    seconds: float | None = None
+    """By the headers, put right where the file's frames say otherwise. This and what follows to `is_cut`: None
+    where the file is of no known format."""
+    sample_rate: int | None = None
+    """Hz."""
+    channels: int | None = None
+    container: str | None = None
+    codec: str | None = None
+    decoder: str | None = None
+    """The library that decodes it: "soundfile" or "torchcodec"."""
+    is_cut: bool | None = None
+    """Whether its own headers promise more than there is."""
+    heard_seconds: float | None = None
+    """How much could be decoded; None where that was not tried (only `task=prepare` and `task=doctor` do)."""
+    peak: float | None = None
+    """Largest absolute sample, 1 being full scale; NaN where a sample is no number; None as for `heard_seconds`."""
+    error: str | None = None
+    """Why the file cannot be decoded."""
+
+    def describes(self, stat: os.stat_result) -> bool:
+        """Tell whether a file's size and time are those of the record."""
+        return (self.bytes, self.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+
+    @property
+    def was_heard(self) -> bool:
+        """Whether all of the file was decoded, or tried to be."""
+        return self.peak is not None or self.error is not None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether every sample is zero, or below what 16 bits can hold."""
+        return self.peak is not None and self.peak < SILENCE
+
+    @property
+    def has_bad_samples(self) -> bool:
+        """Whether a sample is no number."""
+        return self.peak is not None and math.isnan(self.peak)
+
+
+SILENCE = 2**-15
+"""The smallest step of 16-bit audio."""
+
+
+def examine(root: Path, path: str, *, hear: bool) -> AudioRecord | None:
+    """Return what a file of the data root is, None if there is no such file (any more).
+
+    Args:
+        root: The data root.
+        path: The file, relative to it.
+        hear: Decode all of it, which takes 10 to 100 times as long as reading its headers.
+    """
+    file = root / path
+    try:
+        stat = file.stat()
+        with file.open("rb") as opened:
+            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError:
+        return None
+    record = AudioRecord(path, stat.st_size, stat.st_mtime_ns, sha256)
+    facts = {}
+    try:
+        facts = asdict(probe(file))
+        if hear:
+            heard = measure(file)
+            facts |= {"heard_seconds": heard.seconds, "peak": heard.peak}
+    except AudioError as error:
+        facts |= {"error": error.what.replace(f"{file}", path)}
+    return AudioRecord(**asdict(record) | facts)
+
+
+VERSION = "1"
+"""Raise it with any change of what a column means: files of another version are made anew."""
+VERSION_KEY = b"cmi_bench_manifest"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known of a data root's audio files."""
+
+    records: Mapping[str, AudioRecord] = field(default_factory=dict)
+    """By path, relative to the data root."""
+
+    def audio_digest(self, paths: Iterable[str]) -> str:
+        """Return one SHA-256 for the contents of files and their names; it is the same on every machine.
+
+        Raises:
+            KeyError: A file has no record.
+        """
+        lines = "".join(f"{path}\t{self.records[path].sha256}\n" for path in sorted(set(paths)))
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def read_manifest(file: Path) -> Manifest:
+    """Read a manifest; where there is none, or one that cannot be used, it is empty."""
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(file)
+    except FileNotFoundError:
+        return Manifest()
+    except (OSError, pyarrow.ArrowException) as error:
+        log.warning("%s cannot be read and is made anew: %s", file, error)
+        return Manifest()
+    if (table.schema.metadata or {}).get(VERSION_KEY) != VERSION.encode():
+        log.info("%s is of another version and is made anew.", file)
+        return Manifest()
+    return Manifest({row["path"]: AudioRecord(**row) for row in table.to_pylist()})
+
+
+def write_manifest(file: Path, manifest: Manifest) -> None:
+    """Write a manifest, so that no reader ever sees half of it.
+
+    Raises:
+        OSError: The place cannot be written to.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = [asdict(manifest.records[path]) for path in sorted(manifest.records)]
+    content = io.BytesIO()
+    parquet.write_table(pyarrow.Table.from_pylist(rows, schema=_schema()), content)
+    write_bytes_atomic(file, content.getvalue())
+
+
+def _schema() -> "pyarrow.Schema":
+    import pyarrow
+
+    number, text = pyarrow.float64(), pyarrow.string()
+    columns = {
+        "path": text,
+        "bytes": pyarrow.int64(),
+        "mtime_ns": pyarrow.int64(),
+        "sha256": text,
+        "seconds": number,
+        "sample_rate": pyarrow.int32(),
+        "channels": pyarrow.int32(),
+        "container": text,
+        "codec": text,
+        "decoder": text,
+        "is_cut": pyarrow.bool_(),
+        "heard_seconds": number,
+        "peak": number,
+        "error": text,
+    }
+    return pyarrow.schema(list(columns.items()), metadata={VERSION_KEY: VERSION.encode()})
+
+
+Progress = Callable[[Iterable[AudioRecord], int], Iterable[AudioRecord]]
+"""Passes on the records of so many files as they come, and shows how many there were."""
+
+
+def update_manifest(
+    root: Path,
+    file: Path,
+    paths: Iterable[str],
+    *,
+    hear: bool = False,
+    workers: int | None = None,
+    progress: Progress = lambda records, _total: records,
+) -> Manifest:
+    """Return a manifest that is true for the files named, and keep it for the next time.
+
+    A file whose size and time are those of its record is not opened. What was found out is kept even if the
+    work is stopped half way. Records of other files stay; those of files that are gone go.
+
+    Args:
+        root: The data root.
+        file: The manifest's file; where it cannot be written, what was found is returned all the same.
+        paths: Audio files, relative to the root; those that do not exist are passed over.
+        hear: Decode the files as well (once): without it, only headers and digests are looked at.
+        workers: Files looked at in parallel; None: as many as there are cores.
+        progress: Wraps the records as they come.
+    """
+    known = read_manifest(file).records
+    stale = [path for path in dict.fromkeys(paths) if _is_stale(root, path, known.get(path), hear=hear)]
+    if not stale:
+        return Manifest(known)
+    found: dict[str, AudioRecord] = {}
+    try:
+        for record in progress(_examine_all(root, stale, hear=hear, workers=workers), len(stale)):
+            found[record.path] = record
+    finally:
+        known = _keep(root, file, found)
+    return Manifest(known)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _is_stale(root: Path, path: str, record: AudioRecord | None, *, hear: bool) -> bool:
+    try:
+        stat = (root / path).stat()
+    except OSError:
+        return False
+    return record is None or not record.describes(stat) or (hear and not record.was_heard)
+
+
+def _examine_all(root: Path, paths: list[str], *, hear: bool, workers: int | None) -> Iterator[AudioRecord]:
+    # Threads: digests, headers and samples are the business of C code, which runs outside the interpreter's lock.
+    with ThreadPoolExecutor(workers or cores()) as pool:
+        jobs = [pool.submit(examine, root, path, hear=hear) for path in paths]
+        try:
+            for job in as_completed(jobs):
+                record = job.result()
+                if record is not None:
+                    yield record
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _keep(root: Path, file: Path, found: Mapping[str, AudioRecord]) -> Mapping[str, AudioRecord]:
+    """Write what was found beside what is known by now (another run may have added to it), and return both."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_name(f".{file.name}.lock")):
+            known = {path: record for path, record in read_manifest(file).records.items() if (root / path).is_file()}
+            write_manifest(file, Manifest(known | dict(found)))
+    except OSError as error:
+        known = dict(read_manifest(file).records)
+        log.warning("The manifest %s cannot be kept (%s); the next run looks at the audio again.", file, error.strerror)
+    return known | dict(found)

@@ -1,0 +1,151 @@
+"""What can go wrong with a piece, each at a strength from 0 (nothing) to 1 (hardly bearable)."""
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+
+from cmi_bench.data.synthetic.instruments import Note, Wave
+
+Rng = np.random.Generator
+
+
+class Fault(StrEnum):
+    """A kind of damage: the first three to the playing, the others to the sound."""
+
+    DETUNED = "detuned"
+    OFF_BEAT = "off-beat"
+    WRONG_NOTES = "wrong notes"
+    NOISE = "noise"
+    CLIPPING = "clipping"
+    DROPOUTS = "dropouts"
+    MUFFLED = "muffled"
+
+
+class Damage(NamedTuple):
+    """One fault and how bad it is."""
+
+    fault: Fault
+    strength: float
+
+
+MAX_DETUNE = 0.7
+"""Standard deviation in semitones."""
+MAX_LATENESS = 0.16
+"""Standard deviation in seconds. Both grow with the square of the strength: small deviations are what people do."""
+MAX_WRONG = 0.7
+"""Share of notes."""
+SNR_RANGE = (42.0, 0.0)
+"""Decibels at strength 0 and 1."""
+MAX_DRIVE = 12.0
+CEILING = 0.75
+"""Where an overdriven clip is cut: below full scale, since MP3 adds ripples to flat tops."""
+DROPOUTS_PER_SECOND = 4.0
+DROPOUT_SECONDS = (0.03, 0.12)
+CUTOFF_RANGE = (6000.0, 250.0)
+"""Hz at strength 0 and 1."""
+
+
+def damage_notes(notes: Sequence[Note], damages: Sequence[Damage], rng: Rng) -> list[Note]:
+    """Play the notes as badly as the faults among `damages` that concern playing say."""
+    result = list(notes)
+    for fault, strength in damages:
+        if fault in _PLAYING:
+            result = [_PLAYING[fault](note, strength, rng) for note in result]
+    return result
+
+
+def damage_wave(wave: Wave, sr: int, damages: Sequence[Damage], rng: Rng) -> Wave:
+    """Spoil a waveform by the faults among `damages` that concern sound.
+
+    Args:
+        wave: float32 [samples, channels].
+        sr: Sampling rate, Hz.
+        damages: What to do, in this order.
+        rng: Decides the noise and the places.
+
+    Returns:
+        A new array like `wave`, within [-1, 1].
+    """
+    for fault, strength in damages:
+        if fault in _SOUND:
+            wave = _SOUND[fault](wave, sr, strength, rng)
+    # Three quarters leave room for what MP3 adds; scaling keeps what is clipped as flat as it was.
+    peak = float(np.max(np.abs(wave), initial=0.0))
+    return np.asarray(wave * min(1.0, CEILING / max(peak, 1e-9)), dtype=np.float32)
+
+
+def _detune(note: Note, strength: float, rng: Rng) -> Note:
+    return note._replace(pitch=note.pitch + MAX_DETUNE * strength**2 * rng.standard_normal())
+
+
+def _shift(note: Note, strength: float, rng: Rng) -> Note:
+    return note._replace(start=max(0.0, note.start + MAX_LATENESS * strength**2 * rng.standard_normal()))
+
+
+def _misplay(note: Note, strength: float, rng: Rng) -> Note:
+    wrong = rng.random() < MAX_WRONG * strength
+    offset = int(rng.choice((-6, -4, -1, 1, 3, 6)))
+    return note._replace(pitch=note.pitch + offset) if wrong else note
+
+
+def _add_noise(wave: Wave, _sr: int, strength: float, rng: Rng) -> Wave:
+    clean, dirty = SNR_RANGE
+    snr = clean + (dirty - clean) * strength
+    level = np.sqrt(np.mean(wave**2)) * 10 ** (-snr / 20)
+    return np.asarray(wave + level * rng.standard_normal(wave.shape), dtype=np.float32)
+
+
+def _clip(wave: Wave, _sr: int, strength: float, _rng: Rng) -> Wave:
+    drive = MAX_DRIVE**strength
+    peak = np.max(np.abs(wave))
+    return np.asarray(np.clip(wave / peak * drive, -1.0, 1.0) * CEILING, dtype=np.float32)
+
+
+def _drop_out(wave: Wave, sr: int, strength: float, rng: Rng) -> Wave:
+    result = wave.copy()
+    count = round(DROPOUTS_PER_SECOND * strength * len(wave) / sr)
+    for start in rng.integers(0, len(wave), size=count):
+        result[start : start + int(rng.uniform(*DROPOUT_SECONDS) * sr)] = 0.0
+    return result
+
+
+def _muffle(wave: Wave, sr: int, strength: float, _rng: Rng) -> Wave:
+    open_hz, closed_hz = CUTOFF_RANGE
+    cutoff = open_hz * (closed_hz / open_hz) ** strength
+    spectrum = np.fft.rfft(wave, axis=0)
+    # The magnitude of a fourth-order Butterworth filter, without its phase.
+    ratio = np.fft.rfftfreq(len(wave), 1 / sr) / cutoff
+    spectrum /= np.sqrt(1 + ratio**8)[:, None]
+    return np.asarray(np.fft.irfft(spectrum, len(wave), axis=0), dtype=np.float32)
+
+
+_PLAYING: dict[Fault, Callable[[Note, float, Rng], Note]] = {
+    Fault.DETUNED: _detune,
+    Fault.OFF_BEAT: _shift,
+    Fault.WRONG_NOTES: _misplay,
+}
+_SOUND: dict[Fault, Callable[[Wave, int, float, Rng], Wave]] = {
+    Fault.NOISE: _add_noise,
+    Fault.CLIPPING: _clip,
+    Fault.DROPOUTS: _drop_out,
+    Fault.MUFFLED: _muffle,
+}
+
+
+def draw_damages(harm: float, rng: Rng) -> tuple[Damage, ...]:
+    """Choose what does a given harm.
+
+    Args:
+        harm: How badly the clip is spoilt as a whole, 0 to 1.
+        rng: Chooses the faults.
+
+    Returns:
+        Two different faults, the first at the full strength, the second at half of it; none for 0.
+    """
+    if harm == 0:
+        return ()
+    first, second = rng.permutation(len(Fault))[:2]
+    faults = list(Fault)
+    return Damage(faults[first], harm), Damage(faults[second], harm / 2)

@@ -1,0 +1,226 @@
+"""The sanity ladder: clean pieces of the mini benchmark's generator, each spoilt by known amounts in known ways.
+
+Write the ladder's clips as audio files, for models that take paths as well as for ears.
+
+Clean pieces whose prompts they fulfil.
+
+What is done to a clean piece, kind by kind, from hardly audible to plain.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+
+from cmi_bench.data.datasets import Aspect
+from cmi_bench.data.synthetic.clips import ClipPlan, make_clip
+from cmi_bench.data.synthetic.composition import Style, agreement, draw_style
+from cmi_bench.data.synthetic.degradation import CUTOFF_RANGE, MAX_DRIVE, SNR_RANGE, Damage, Fault, damage_wave
+from cmi_bench.data.synthetic.instruments import Wave, stream
+from cmi_bench.data.synthetic.labels import write_lyrics, write_prompt
+
+LADDER_ID = 5
+"""First id of the ladder's random streams; the mini benchmark's datasets have 1 to 4."""
+MAX_PIECES = 8
+SAMPLING_RATE = 24000
+SECONDS = 5.0
+VOCAL_EVERY = 4
+_WISH, _WORDS, _AUDIO = 0, 1, 2
+
+
+class Piece(NamedTuple):
+    """An undamaged piece of music that is what its prompt asks for."""
+
+    number: int
+    """From 1."""
+    style: Style
+    prompt: str
+    lyrics: str
+    """Empty for an instrumental piece."""
+
+    def play(self) -> Wave:
+        """Return the waveform: float32 [samples, 1] at `SAMPLING_RATE`."""
+        plan = ClipPlan("", self.style, (), SECONDS, SAMPLING_RATE, 1, (LADDER_ID, _AUDIO, self.number))
+        return make_clip(plan)
+
+
+def clean_pieces(count: int = MAX_PIECES) -> list[Piece]:
+    """Return the first pieces, up to `MAX_PIECES`; the same ones each time."""
+    return [_piece(number) for number in range(1, min(count, MAX_PIECES) + 1)]
+
+
+def least_fitting(piece: Piece, others: list[Piece]) -> Piece:
+    """Return the piece whose prompt a piece fulfils least; the first of several."""
+    return min(others, key=lambda other: agreement(other.style, piece.style))
+
+
+def _piece(number: int) -> Piece:
+    is_vocal = number % VOCAL_EVERY == 0
+    style = draw_style(stream(LADDER_ID, _WISH, number), vocal=is_vocal)
+    words = stream(LADDER_ID, _WORDS, number)
+    return Piece(number, style, write_prompt(style, words), write_lyrics(words) if is_vocal else "")
+
+
+Rng = np.random.Generator
+Spoil = Callable[[Wave, int, Rng], Wave]
+"""From a waveform [samples, channels], its sampling rate in Hz and a generator to the spoilt waveform."""
+
+
+class Kind(StrEnum):
+    """A way of spoiling."""
+
+    CLEAN = "clean"
+    SILENCE = "silence"
+    NOISE = "noise"
+    SNR = "added noise"
+    CLIPPING = "clipping"
+    LOWPASS = "lowpass"
+    CUT = "time cut"
+    PROMPT = "swapped prompt"
+
+
+LOWERS: dict[Kind, Aspect] = {
+    **dict.fromkeys((Kind.SILENCE, Kind.NOISE, Kind.SNR, Kind.CLIPPING, Kind.LOWPASS), Aspect.MUSICALITY),
+    Kind.PROMPT: Aspect.ALIGNMENT,
+}
+"""Which score a listener would lower. Of a piece cut short, nobody can say."""
+
+
+class Step(NamedTuple):
+    """One rung of the ladder."""
+
+    kind: Kind
+    label: str
+    """How much, e.g. "20 dB"."""
+    severity: int
+    """0 for clean, then rising within a kind."""
+    spoil: Spoil | None = None
+    """None leaves the sound as it is."""
+
+    @property
+    def swaps_prompt(self) -> bool:
+        """Whether the clip is judged by another piece's prompt."""
+        return self.kind is Kind.PROMPT
+
+
+CLEAN = Step(Kind.CLEAN, "as it is", 0)
+SNRS_DB = (40, 30, 20, 10, 0)
+DRIVES_DB = (6, 12, 18)
+CUTOFFS_HZ = (4000, 2000, 1000, 500, 250)
+SHARES_KEPT = (0.75, 0.5, 0.25, 0.1)
+
+
+def degradation_steps() -> list[Step]:
+    """Return the clean step, then all others, kind by kind."""
+    return [
+        CLEAN,
+        Step(Kind.SILENCE, "all", 1, lambda wave, _sr, _rng: np.zeros_like(wave)),
+        Step(Kind.NOISE, "all", 1, _white_noise),
+        *_damaging(Kind.SNR, Fault.NOISE, [(f"{db} dB SNR", _snr_strength(db)) for db in SNRS_DB]),
+        *_damaging(Kind.CLIPPING, Fault.CLIPPING, [(f"{db} dB over", _drive_strength(db)) for db in DRIVES_DB]),
+        *_damaging(Kind.LOWPASS, Fault.MUFFLED, [(f"{hz} Hz", _cutoff_strength(hz)) for hz in CUTOFFS_HZ]),
+        *(
+            Step(Kind.CUT, f"first {share:.0%}", severity, _cut(share))
+            for severity, share in enumerate(SHARES_KEPT, start=1)
+        ),
+        Step(Kind.PROMPT, "other's", 1),
+    ]
+
+
+def _damaging(kind: Kind, fault: Fault, strengths: Sequence[tuple[str, float]]) -> list[Step]:
+    def spoil(strength: float) -> Spoil:
+        return lambda wave, sr, rng: damage_wave(wave, sr, [Damage(fault, strength)], rng)
+
+    return [Step(kind, label, severity, spoil(value)) for severity, (label, value) in enumerate(strengths, start=1)]
+
+
+def _snr_strength(decibels: float) -> float:
+    """Return the damage that leaves this signal-to-noise ratio."""
+    clean, dirty = SNR_RANGE
+    return (decibels - clean) / (dirty - clean)
+
+
+def _drive_strength(decibels: float) -> float:
+    """Return the damage of driving a clip this far over full scale."""
+    return math.log(10 ** (decibels / 20)) / math.log(MAX_DRIVE)
+
+
+def _cutoff_strength(hertz: float) -> float:
+    """Return the damage of a lowpass filter with this cutoff."""
+    open_hz, closed_hz = CUTOFF_RANGE
+    return math.log(hertz / open_hz) / math.log(closed_hz / open_hz)
+
+
+def _white_noise(wave: Wave, _sr: int, rng: Rng) -> Wave:
+    """Return noise of the same loudness, and nothing else."""
+    level = np.sqrt(np.mean(wave**2))
+    return np.asarray(np.clip(level * rng.standard_normal(wave.shape), -1, 1), dtype=np.float32)
+
+
+def _cut(share: float) -> Spoil:
+    return lambda wave, _sr, _rng: wave[: max(1, round(share * len(wave)))]
+
+
+_SPOILING = 3
+"""Second id of the ladder's random streams."""
+
+
+class DegradedClip(NamedTuple):
+    """One clip to judge."""
+
+    step: Step
+    piece: int
+    """Number of the piece."""
+    audio: Path
+    prompt: str
+    lyrics: str
+
+
+def plan_degradations(pieces: Sequence[Piece], steps: Sequence[Step], folder: Path) -> list[DegradedClip]:
+    """Return each piece at each step; nothing is written.
+
+    Args:
+        pieces: Two or more, so that prompts can be swapped.
+        steps: The clean one first.
+        folder: Where the audio is or will be.
+    """
+    return [_clip(piece, step, pieces, folder) for step in steps for piece in pieces]
+
+
+def write_degradations(pieces: Sequence[Piece], steps: Sequence[Step], folder: Path) -> None:
+    """Play and spoil the pieces into 16 bit WAV files, the same bytes each time.
+
+    Args:
+        pieces: The pieces.
+        steps: What is done to each.
+        folder: One folder a kind goes below it.
+    """
+    for piece in pieces:
+        wave = piece.play()
+        for index, step in enumerate(steps):
+            if step.swaps_prompt:
+                continue
+            path = _path(piece, step, folder)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            spoilt = (
+                step.spoil(wave, SAMPLING_RATE, stream(LADDER_ID, _SPOILING, index, piece.number))
+                if step.spoil
+                else wave
+            )
+            soundfile.write(path, spoilt, SAMPLING_RATE, subtype="PCM_16")
+
+
+def _clip(piece: Piece, step: Step, pieces: Sequence[Piece], folder: Path) -> DegradedClip:
+    if not step.swaps_prompt:
+        return DegradedClip(step, piece.number, _path(piece, step, folder), piece.prompt, piece.lyrics)
+    asked = least_fitting(piece, [other for other in pieces if other != piece])
+    return DegradedClip(step, piece.number, _path(piece, CLEAN, folder), asked.prompt, asked.lyrics)
+
+
+def _path(piece: Piece, step: Step, folder: Path) -> Path:
+    step_name = f"{step.kind} {step.severity}" if step.severity else str(step.kind)
+    return folder / step_name.replace(" ", "-") / f"piece-{piece.number:02d}.wav"

@@ -1,0 +1,1 @@
+"""Bring the benchmark's data, and a model's checkpoint, onto this machine."""

@@ -1,0 +1,418 @@
+"""PAM: a zip file on Zenodo, of which one folder is music.
+
+MusicEval: a Parquet table on the hub, with the audio files as its cells.
+
+SongEval's own weights, which are in its repository on GitHub and not on the hub.
+
+The rows' files: fetched first, since they say which audio is needed.
+
+Where each folder of the data root comes from.
+
+What sources have in common whose files come in an archive: it is fetched, unpacked, and removed.
+
+Unpack a part of a zip file, and nothing outside the folder that it is for.
+"""
+
+import io
+import shutil
+import zipfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import soundfile
+
+from cmi_bench.config import SourcesConfig
+from cmi_bench.data import fields
+from cmi_bench.data.manifest import Manifest
+from cmi_bench.data.rows import read_jsonl
+from cmi_bench.download.http import (
+    PARTIAL,
+    Download,
+    Host,
+    digest_of,
+    fetch_all,
+    get_json,
+    no_space,
+    parse_digest,
+    raise_first,
+)
+from cmi_bench.download.hub import HubFiles, HubRepo
+from cmi_bench.download.model_files import tensor_shapes
+from cmi_bench.download.state import FOLDER, Content, Need, Source, Work, check_space, inside
+from cmi_bench.errors import UserError
+from cmi_bench.models.hub import CONFIG, WEIGHTS
+from cmi_bench.utils.files import without_credentials
+
+HOST = Host("The server of SongEval's repository", "sources.songeval")
+TARGET = "cmi_bench.models.songeval.SongEvalRM"
+SONGEVAL_FOLDER = "SongEval"
+"""A folder of this name is taken for a copy of the repository."""
+
+
+def songeval_works(spec: Mapping[str, Any], url: str) -> list[Work]:
+    """Return what has to be fetched: the files of the repository that `model.checkpoint` lacks, if it is a copy of it.
+
+    Args:
+        spec: The composed `model` group.
+        url: Where the repository's files are.
+    """
+    folder = Path(str(spec.get("checkpoint"))).expanduser()
+    if spec.get("_target_") != TARGET or folder.name != SONGEVAL_FOLDER:
+        return []
+    missing = [file for file in (CONFIG, f"ckpt/{WEIGHTS}") if not _is_right(folder / file)]
+    if not missing:
+        return []
+    base = url.rstrip("/")
+    return [
+        Work(
+            slug="checkpoint",
+            name=f"SongEval, {' and '.join(missing)}",
+            origin=without_credentials(base),
+            folder=folder,
+            downloads=[Download(f"{base}/{file}", folder / file, HOST) for file in missing],
+            files=len(missing),
+        )
+    ]
+
+
+def _is_right(file: Path) -> bool:
+    if file.suffix != ".safetensors" or not file.is_file():
+        return file.is_file()
+    try:
+        tensor_shapes(file)
+    except UserError:
+        return False
+    return True
+
+
+ROWS_HOST = Host("The server of the rows' files", "sources.rows")
+TEST, TRAINING = "all_test.jsonl", "all_train.jsonl"
+
+
+def fetch_rows(client: httpx2.Client, url: str, target: Path, *, check: Callable[[Path], object]) -> bool:
+    """Fetch a rows' file unless it is there.
+
+    Args:
+        client: The connection pool.
+        url: Where it is.
+        target: Where it goes.
+        check: Raises a UserError where a file is none of benchmark rows.
+
+    Returns:
+        Whether it was fetched.
+
+    Raises:
+        UserError: It cannot be had, or what came is something else.
+    """
+    if target.exists():
+        return False
+    arriving = target.with_name(f".{target.name}.arriving")
+    raise_first(fetch_all(client, [Download(url, arriving, ROWS_HOST)], jobs=1))
+    try:
+        check(arriving)
+    except UserError as error:
+        arriving.unlink()
+        raise UserError(
+            f"{without_credentials(url)} is no file of benchmark rows: {error.what}",
+            f"It was changed upstream, or is another page. {ROWS_HOST.mirror}",
+        ) from error
+    arriving.replace(target)
+    return True
+
+
+def training_audio(file: Path) -> list[str]:
+    """Return the audio that training rows name, each file once; their labels are not looked at.
+
+    Raises:
+        UserError: The file is no JSON-lines file, or names no audio.
+    """
+    named = (
+        line.value.get(key) for line in read_jsonl(file) for key in (fields.AUDIO_A, fields.AUDIO_B, fields.REF_AUDIO)
+    )
+    paths = list(dict.fromkeys(path for path in named if isinstance(path, str) and path.strip()))
+    if not paths:
+        raise UserError(f"{file} has no row that names audio.", "Get it again.")
+    return paths
+
+
+def archive_folder(root: Path, slug: str) -> Path:
+    """Return where the archives of a source are while they are needed."""
+    return root / FOLDER / slug
+
+
+def contents_of(root: Path, paths: Mapping[str, Path] | list[str]) -> dict[str, Content]:
+    """Return what files of the data root hold."""
+    return {path: Content((root / path).stat().st_size, digest_of(root / path)) for path in paths}
+
+
+TABLES = "data"
+"""Folder of the repository; the tables of a split in it are `<split>-00000-of-00001.parquet` and so on."""
+AUDIO = "audio"
+"""Their column: `bytes` (the file) and `path` (its name) of each row."""
+ROWS_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class MusicEval:
+    """Clip `<row>.wav` of a split is row `<row>` of its tables, in their order."""
+
+    root: Path
+    repo: HubRepo
+    name: str = "MusicEval"
+    slug: str = "musiceval"
+    folder: str = "MusicEval_data"
+    is_whole: bool = False
+
+    def find(self, need: Need, manifest: Manifest) -> Work:
+        """Ask the hub for the tables; see `Source.find`."""
+        commit = self.repo.commit()
+        there = self.repo.tree(commit, TABLES)
+        folder = archive_folder(self.root, self.slug)
+        tables = {}
+        for split in sorted({_split_of(path) for path in need.wrong}):
+            files = [file for path, file in sorted(there.items()) if Path(path).match(f"{split}-*.parquet")]
+            if not files:
+                raise UserError(
+                    f"{self.repo.page} has no table {TABLES}/{split}-*.parquet: it was changed upstream.",
+                    "Look for it there; another repository: sources.music_eval=OWNER/NAME",
+                )
+            tables[split] = [self.repo.download(file, folder / Path(file.path).name) for file in files]
+        downloads = [download for split in tables for download in tables[split]]
+        return Work(
+            slug=self.slug,
+            name=self.name,
+            origin=f"{self.repo.page} at {commit[:10]}",
+            folder=self.root / self.folder,
+            downloads=downloads,
+            files=len(need.wrong),
+            unpacked_bytes=sum(download.size or 0 for download in downloads),
+            finish=lambda: self._unpack(tables, need),
+        )
+
+    def _unpack(self, tables: Mapping[str, Sequence[Download]], need: Need) -> Mapping[str, Content]:
+        made: list[str] = []
+        for split, downloads in tables.items():
+            for row, content in enumerate(_audio_cells([download.target for download in downloads])):
+                path = f"{self.folder}/{split}_audio/{row}.wav"
+                made.append(path)
+                if path in need.wrong or not (self.root / path).exists():
+                    _write_wav(content, self.root / path, where=f"{self.repo.repo_id}, {split}, row {row}")
+        lacking = sorted(need.wrong - set(made))
+        if lacking:
+            raise UserError(
+                f"{self.repo.page} has {len(made)} clips, the rows name {lacking[0]}: it was changed upstream.",
+                "Rows and audio do not belong together: get the rows' file again.",
+            )
+        contents = contents_of(self.root, made)
+        for downloads in tables.values():
+            for download in downloads:
+                download.target.unlink()
+        return contents
+
+
+def _split_of(path: str) -> str:
+    """Return "test" for `MusicEval_data/test_audio/12.wav`."""
+    return Path(path).parent.name.removesuffix("_audio")
+
+
+def _audio_cells(tables: Sequence[Path]) -> Iterator[bytes]:
+    """Yield the audio files of tables, row by row, holding only a few at a time.
+
+    Raises:
+        UserError: A table cannot be read or holds something else.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    for table in tables:
+        try:
+            with parquet.ParquetFile(table) as opened:
+                for batch in opened.iter_batches(ROWS_AT_ONCE, columns=[AUDIO]):
+                    for cell in batch.column(AUDIO):
+                        yield cell.as_py()["bytes"]
+        except (pyarrow.ArrowException, KeyError, TypeError, OSError) as error:
+            raise UserError(
+                f"{table.name} holds no column {AUDIO!r} of audio files: {error}",
+                "It was changed upstream: look for a newer version of this program.",
+            ) from error
+
+
+def _write_wav(content: bytes, target: Path, *, where: str) -> None:
+    """Write an audio file as WAV, its samples in the form that they have: what is WAV already stays byte for byte."""
+    partial = target.with_name(target.name + PARTIAL)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with soundfile.SoundFile(io.BytesIO(content)) as source:
+            if source.format == "WAV":
+                partial.write_bytes(content)
+            else:
+                _convert(source, partial)
+        partial.replace(target)
+    except (soundfile.LibsndfileError, TypeError) as error:
+        raise UserError(f"{where}: the audio cannot be read: {error}", "It was changed upstream.") from error
+    except OSError as error:
+        raise no_space(target, error) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _convert(source: soundfile.SoundFile, target: Path) -> None:
+    """Write what compresses without loss in its own bit depth, and what a codec made of floats as floats."""
+    subtype = source.subtype if source.subtype.startswith("PCM_") and source.subtype != "PCM_S8" else "FLOAT"
+    samples = source.read(dtype="float32" if subtype == "FLOAT" else "int32", always_2d=True)
+    soundfile.write(target, samples, source.samplerate, subtype=subtype, format="WAV")
+
+
+def unzip(archive: Path, root: Path, *, below: str, replace: Collection[str]) -> list[str]:
+    """Unpack the files of one folder of an archive; each appears under its name only when it is whole.
+
+    Args:
+        archive: The zip file.
+        root: Where its paths are relative to.
+        below: The folder in it, with a slash at its end.
+        replace: Paths that are unpacked even if there is such a file.
+
+    Returns:
+        The paths of the folder's files, whether they were unpacked or there already.
+
+    Raises:
+        UserError: A name in the archive leads out of the folder (then nothing is unpacked), it is damaged, or there
+            is no space.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = [member for member in opened.infolist() if not member.is_dir()]
+            for member in members:
+                inside(root, member.filename, named_in=archive.name)
+            chosen = [member for member in members if member.filename.startswith(below)]
+            todo = [one for one in chosen if one.filename in replace or not (root / one.filename).exists()]
+            check_space(root, sum(member.file_size for member in todo), what=f"unpacking {archive.name}")
+            for member in todo:
+                _extract(opened, member, root / member.filename)
+    except zipfile.BadZipFile as error:
+        archive.unlink(missing_ok=True)
+        raise UserError(f"{archive.name} is damaged: {error}", "It was removed; run the same command again.") from error
+    return [member.filename for member in chosen]
+
+
+def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
+    partial = target.with_name(target.name + PARTIAL)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with opened.open(member) as source, partial.open("wb") as file:
+            shutil.copyfileobj(source, file)
+        partial.replace(target)
+    except OSError as error:
+        raise no_space(target, error) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+ZENODO = Host("Zenodo", "sources.zenodo")
+ARCHIVE = "human_eval.zip"
+MUSIC = "human_eval/music/"
+
+
+@dataclass(frozen=True)
+class Pam:
+    """The music of PAM's human evaluation."""
+
+    root: Path
+    client: httpx2.Client
+    zenodo: str
+    """Address of Zenodo, or of a mirror."""
+    record: str
+    """Number of the record."""
+    name: str = "PAM"
+    slug: str = "pam"
+    folder: str = "human_eval"
+    is_whole: bool = False
+
+    def find(self, need: Need, manifest: Manifest) -> Work:
+        """Ask Zenodo for the archive's size and checksum; see `Source.find`."""
+        download = self._download(archive_folder(self.root, self.slug) / ARCHIVE)
+        return Work(
+            slug=self.slug,
+            name=self.name,
+            origin=f"{without_credentials(self.zenodo)}/records/{self.record}",
+            folder=self.root / MUSIC,
+            downloads=[download],
+            files=len(need.wrong),
+            unpacked_bytes=download.size or 0,
+            finish=lambda: self._unpack(download.target, need),
+        )
+
+    def _download(self, target: Path) -> Download:
+        base = f"{self.zenodo.rstrip('/')}/api/records/{self.record}"
+        record = get_json(self.client, base, ZENODO)
+        try:
+            listed = _listed(record)
+            return Download(
+                f"{base}/files/{ARCHIVE}/content",
+                target,
+                ZENODO,
+                size=int(listed["size"]),
+                digest=parse_digest(listed["checksum"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"Zenodo's record {self.record} lists no {ARCHIVE} with size and checksum: it was changed upstream.",
+                f"Look at {without_credentials(self.zenodo)}/records/{self.record}; another record: sources.pam=NUMBER",
+            ) from error
+
+    def _unpack(self, archive: Path, need: Need) -> Mapping[str, Content]:
+        made = unzip(archive, self.root, below=MUSIC, replace=need.wrong)
+        lacking = sorted(need.wrong - set(made))
+        if lacking:
+            raise UserError(
+                f"{ARCHIVE} holds no {', '.join(lacking[:3])}{' and more' * (len(lacking) > 3)}, which the rows name.",
+                "Rows and audio do not belong together: get the rows' file again, or look for the change upstream.",
+            )
+        contents = contents_of(self.root, made)
+        archive.unlink()
+        return contents
+
+
+def _listed(record: Any) -> Mapping[str, Any]:
+    return next((file for file in record["files"] if file["key"] == ARCHIVE), {})
+
+
+def benchmark_sources(config: SourcesConfig, root: Path, client: httpx2.Client) -> tuple[Source, ...]:
+    """Return the sources of the four test sets, in the order of the tables."""
+    return (
+        Pam(root=root, client=client, zenodo=config.zenodo, record=config.pam),
+        MusicEval(root=root, repo=HubRepo(config.music_eval, "dataset", config.hub)),
+        HubFiles(
+            name="Music Arena",
+            slug="music_arena",
+            folder="MusicArena_data",
+            repo=HubRepo(config.music_arena, "dataset", config.hub),
+            root=root,
+        ),
+        HubFiles(
+            name="CMI-Pref",
+            slug="cmi_pref",
+            folder="cmi-pref",
+            repo=HubRepo(config.cmi_pref, "dataset", config.hub),
+            root=root,
+        ),
+    )
+
+
+def training_sources(config: SourcesConfig, root: Path) -> Sequence[Source]:
+    """Return the sources that only the training rows need."""
+    pseudo = HubRepo(config.cmi_pref_pseudo, "dataset", config.hub)
+    # Its labels are files of its own, so all of it is wanted.
+    return (
+        HubFiles(
+            name="CMI-Pref-Pseudo",
+            slug="cmi_pref_pseudo",
+            folder="cmi-pref-pseudo",
+            repo=pseudo,
+            root=root,
+            is_whole=True,
+        ),
+    )

@@ -1,1 +1,0 @@
-"""Which differences between runs are real: paired tests on the same rows."""

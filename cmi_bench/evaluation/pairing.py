@@ -1,0 +1,285 @@
+"""The rows that runs have in common: a row is known by what it says, not by where it stands.
+
+The rows on which runs disagree most: where to listen to find out what a difference is.
+
+What a comparison of runs comes to.
+"""
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy
+
+from cmi_bench.data.datasets import Dataset, PairTask
+from cmi_bench.data.fields import is_own
+from cmi_bench.errors import UserError
+from cmi_bench.evaluation.bootstrap import Floats
+from cmi_bench.evaluation.intervals import Interval
+from cmi_bench.evaluation.protocols import number, score_fields
+from cmi_bench.evaluation.samples import ResultRow, Samples, in_words, select_rows
+from cmi_bench.evaluation.settings import MetricSettings
+
+Key = tuple[str, str, int]
+"""Dataset, content, and the how-manieth row with it: identical rows are told apart by their order."""
+
+
+class Run(NamedTuple):
+    """The results of one run."""
+
+    label: str
+    """Its name in tables; no two runs have the same."""
+    rows: Sequence[Mapping[str, Any]]
+    """Lines of its results file."""
+    origin: str
+    """Where they are from, for messages."""
+
+
+@dataclass(frozen=True)
+class PairedRows:
+    """Rows that all runs have, in the same order."""
+
+    rows_of: Mapping[Dataset, Mapping[str, Sequence[ResultRow]]]
+    """By dataset and label; the k-th rows of all runs are the same row."""
+    n_rows: Mapping[str, int]
+    """By label, how many rows the run has, in common or not."""
+
+    @property
+    def n_common(self) -> int:
+        """How many rows all runs have."""
+        return sum(len(next(iter(of_run.values()))) for of_run in self.rows_of.values())
+
+    @property
+    def counts(self) -> list[str]:
+        """How many rows of each run are not in all of them, in words; nothing where all runs have the same."""
+        if all(n == self.n_common for n in self.n_rows.values()):
+            return []
+        return [f"{run}: {in_words(n)}, {n - self.n_common} of them not in every run" for run, n in self.n_rows.items()]
+
+
+def pair_rows(runs: Sequence[Run], split: str) -> PairedRows:
+    """Bring the rows of several runs together.
+
+    Args:
+        runs: One or more.
+        split: Rows of other splits are passed over.
+    """
+    selections = {run.label: select_rows(run.rows, split).rows_of for run in runs}
+    keyed = {label: _keyed(rows_of) for label, rows_of in selections.items()}
+    common = set.intersection(*(set(rows) for rows in keyed.values()))
+    rows_of: dict[Dataset, dict[str, list[ResultRow]]] = {}
+    for dataset in selections[runs[0].label]:
+        order = [key for key in keyed[runs[0].label] if key in common and key[0] == dataset.slug]
+        if order:
+            rows_of[dataset] = {label: [rows[key] for key in order] for label, rows in keyed.items()}
+    return PairedRows(rows_of, {label: len(rows) for label, rows in keyed.items()})
+
+
+def require_common(paired: PairedRows, *, intersect: bool) -> list[str]:
+    """Refuse runs over different rows, unless told to take those in common.
+
+    Returns:
+        What was left out, in words.
+
+    Raises:
+        UserError: The runs are over different rows and that was not allowed for, or have none in common.
+    """
+    counts = paired.counts
+    listed = "".join(f"\n  {line}" for line in counts)
+    if not paired.n_common:
+        raise UserError(f"The runs have no row in common.{listed}", "Compare runs over the same benchmark file.")
+    if counts and not intersect:
+        raise UserError(
+            f"The runs are over different rows.{listed}",
+            f"intersect=true compares them on the {in_words(paired.n_common)} in common.",
+        )
+    return [f"Compared on the {in_words(paired.n_common)} that all runs have.", *counts] if counts else []
+
+
+def _keyed(rows_of: Mapping[Dataset, Sequence[ResultRow]]) -> dict[Key, ResultRow]:
+    seen: Counter[tuple[str, str]] = Counter()
+    keyed: dict[Key, ResultRow] = {}
+    for dataset, rows in rows_of.items():
+        for row in rows:
+            content = (dataset.slug, _content(row.raw))
+            seen[content] += 1
+            keyed[*content, seen[content]] = row
+    return keyed
+
+
+def _content(raw: Mapping[str, Any]) -> str:
+    own = {field: value for field, value in raw.items() if is_own(field)}
+    return json.dumps(own, sort_keys=True, ensure_ascii=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """One run in a contest."""
+
+    run: str
+    value: float | None
+    """The metric over the contest's rows; None where it is undefined."""
+    interval: Interval | None
+    """None where the metric is undefined."""
+    letters: str = ""
+    """Runs that share a letter do not differ significantly; empty for a run that cannot be compared."""
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Two runs in a contest."""
+
+    first: str
+    second: str
+    value: float
+    """The first's metric minus the second's."""
+    interval: Interval
+    """Of the difference, paired and not corrected for the number of comparisons."""
+    test: str
+    """What `p` is from: "exact McNemar", "sign test" or "paired bootstrap"."""
+    p: float | None
+    """None where the rows allow no test."""
+    p_bootstrap: float | None
+    """From the paired bootstrap, which keeps rows of a prompt together; None where it is undefined."""
+    better: int | None
+    """Rows on which the first has more credit than the second; None for correlations."""
+    worse: int | None
+    p_holm: float | None = None
+    """`p` corrected for all comparisons of the family."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """Several runs by one metric over the same rows."""
+
+    dataset: str
+    task: str
+    metric: str
+    group: str = ""
+    """Which of the dataset's rows; empty for all."""
+    n: int
+    """Rows that enter, the same for all runs."""
+    n_clusters: int
+    standings: tuple[Standing, ...]
+    """The best first; runs without a value last."""
+    differences: tuple[Difference, ...]
+    """Each pair of runs with a value once."""
+    note: str = ""
+    """Rows and runs left out."""
+    family_size: int = 0
+    """Comparisons that were corrected together: all of this metric on this dataset."""
+
+    def difference(self, first: str, second: str) -> float | None:
+        """Return how much the first is ahead of the second; None if they were not compared."""
+        found = {(one.first, one.second): one.value for one in self.differences}
+        found |= {(second, first): -value for (first, second), value in found.items()}
+        return found.get((first, second))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disagreement:
+    """A row on which runs are of different opinion."""
+
+    dataset: str
+    task: str
+    row: int
+    """Its number in the first run's file, from 1."""
+    raw: Mapping[str, Any]
+    """The row as it stands in the first run's file."""
+    label: float
+    """Mean opinion score, or side (1 = A, 0 = both, -1 = B)."""
+    predictions: Mapping[str, float]
+    """By run: the clip's score, or for a pair the score of A minus that of B."""
+    answers: float
+    """For pairs, how far apart the answers are: 2 for A against B, 1 for A or B against both; 0 for clips."""
+    spread: float
+    """How far apart the runs' standpoints are, from 0 to 2; see `disagreement.standpoint`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All that is known after comparing runs."""
+
+    settings: MetricSettings
+    alpha: float
+    """Level of significance, for each family."""
+    origins: Mapping[str, str]
+    """Where each run is from, by label."""
+    contests: tuple[Contest, ...]
+    disagreements: tuple[Disagreement, ...]
+    """The greatest first, within each task."""
+    notes: tuple[str, ...]
+
+
+# `scipy` loads `stats` when it is first used, so importing this module stays quick.
+
+
+def greatest_disagreements(
+    samples_of: Mapping[str, Samples], rows_of: Mapping[str, Sequence[ResultRow]], *, count: int
+) -> list[Disagreement]:
+    """Return up to `count` rows of a task, the greatest disagreement first.
+
+    Pairs come in the order of how far apart the answers are, and then, as clips do, of how far apart
+    the runs' standpoints are. Rows without a prediction in every run that judges the task are passed over.
+
+    Args:
+        samples_of: By run; the k-th rows of all runs are the same row.
+        rows_of: By run, the same rows as they stand in the files.
+        count: At most so many.
+    """
+    judging = {run: samples for run, samples in samples_of.items() if samples.is_evaluated.any()}
+    if len(judging) < 2:
+        return []
+    usable = np.logical_and.reduce([samples.is_labelled & ~samples.is_failed for samples in judging.values()])
+    taken = {run: samples.take(usable) for run, samples in judging.items()}
+    rows = {run: list(itertools.compress(rows_of[run], usable)) for run in taken}
+    predictions = {run: _predictions(samples, rows[run]) for run, samples in taken.items()}
+    first_run, first = next(iter(taken.items()))
+    answers = np.zeros(first.label.size)
+    if isinstance(first.task, PairTask):
+        answers = np.ptp([samples.prediction for samples in taken.values()], axis=0)
+    spread = np.ptp([standpoint(samples, predictions[run]) for run, samples in taken.items()], axis=0)
+    order = np.lexsort((-spread, -answers))
+    return [
+        Disagreement(
+            dataset=first.dataset.name,
+            task=first.task.name,
+            row=rows[first_run][at].number,
+            raw=rows[first_run][at].raw,
+            label=float(first.label[at]),
+            predictions={run: float(values[at]) for run, values in predictions.items()},
+            answers=float(answers[at]),
+            spread=float(spread[at]),
+        )
+        for at in order[:count].tolist()
+        if spread[at] > 0
+    ]
+
+
+def standpoint(samples: Samples, predictions: Floats) -> Floats:
+    """Return where a model stands on each row among all rows, from -1 to 1, whatever the scale of its scores.
+
+    For a clip the rank of its score, -1 for the lowest; for a pair the rank of its margin among all margins
+    by size, negative where clip B is preferred.
+
+    Args:
+        samples: [n] rows.
+        predictions: [n] scores, or scores of A minus scores of B.
+    """
+    if not isinstance(samples.task, PairTask):
+        return np.asarray((2 * scipy.stats.rankdata(predictions) - 1) / max(predictions.size, 1) - 1)
+    return np.asarray(samples.prediction * scipy.stats.rankdata(np.abs(predictions)) / max(predictions.size, 1))
+
+
+def _predictions(samples: Samples, rows: Sequence[ResultRow]) -> Floats:
+    """Scores of clips; margins of pairs, or the sides where a file states them without scores."""
+    if not isinstance(samples.task, PairTask):
+        return samples.prediction
+    field_a, field_b = score_fields(samples.task)
+    margin = np.array([number(row.raw.get(field_a)) - number(row.raw.get(field_b)) for row in rows], dtype=np.float64)
+    return np.where(np.isfinite(margin), margin, samples.prediction)

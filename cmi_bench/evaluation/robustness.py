@@ -1,0 +1,121 @@
+"""How a model answers to damage: the change of its scores from the clean clip, and whether it grows with severity."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from cmi_bench.data.datasets import Aspect
+from cmi_bench.evaluation.metrics import Statistic, spearman, undefined
+
+
+class RobustnessScore(NamedTuple):
+    """One clip's score."""
+
+    kind: str
+    """What was done to it."""
+    step: str
+    """How much, in words."""
+    severity: int
+    """0 for the clean clips, then rising."""
+    piece: int
+    """Which piece of music it is."""
+    score: float
+    """NaN where the model failed."""
+
+
+class StepChange(NamedTuple):
+    """What one step does to the scores of one aspect."""
+
+    kind: str
+    step: str
+    severity: int
+    aspect: Aspect
+    n: int
+    """Pieces with a score both here and clean."""
+    mean: float | None
+    """Mean change from the clean clip; None for n = 0."""
+    spread: float | None
+    """Standard deviation of the change over pieces (n - 1 in the denominator); None for n < 2."""
+    share_lower: float | None
+    """Share of the pieces that score lower than clean; None for n = 0."""
+
+
+class KindTrend(NamedTuple):
+    """Whether the scores of one aspect follow the severity of one kind of damage."""
+
+    kind: str
+    aspect: Aspect
+    correlation: Statistic
+    """Spearman's, of severity and score along the steps of a piece, from clean on; the mean over pieces. -1 where
+    more damage always means a lower score."""
+    n: int
+    """Pieces in the mean; one whose scores are all equal has no correlation and is left out."""
+
+
+class _Step(NamedTuple):
+    kind: str
+    step: str
+    severity: int
+
+
+class RobustnessResult(NamedTuple):
+    """A whole ladder under one aspect."""
+
+    aspect: Aspect
+    clean: tuple[float, ...]
+    """Scores of the clean clips that have one."""
+    changes: Sequence[StepChange]
+    trends: Sequence[KindTrend]
+
+
+def measure_robustness(scores: Iterable[RobustnessScore], aspect: Aspect) -> RobustnessResult:
+    """Compare each spoilt clip with its clean original.
+
+    Args:
+        scores: Clean clips (severity 0) and spoilt ones, of one aspect.
+        aspect: Which.
+    """
+    every: dict[_Step, dict[int, float]] = {}
+    for one in scores:
+        # A step on which all pieces failed is still a line of the table.
+        scored = every.setdefault(_Step(one.kind, one.step, one.severity), {})
+        if np.isfinite(one.score):
+            scored[one.piece] = one.score
+    clean = {piece: score for step, scored in every.items() if step.severity == 0 for piece, score in scored.items()}
+    steps = {step: scored for step, scored in every.items() if step.severity > 0}
+    return RobustnessResult(
+        aspect,
+        tuple(clean.values()),
+        [_change(step, aspect, spoilt, clean) for step, spoilt in steps.items()],
+        [_trend(kind, aspect, steps, clean) for kind in dict.fromkeys(step.kind for step in steps)],
+    )
+
+
+def _change(step: _Step, aspect: Aspect, spoilt: Mapping[int, float], clean: Mapping[int, float]) -> StepChange:
+    changes = np.array([score - clean[piece] for piece, score in spoilt.items() if piece in clean])
+    n = changes.size
+    return StepChange(
+        *step,
+        aspect,
+        n,
+        mean=float(changes.mean()) if n else None,
+        spread=float(changes.std(ddof=1)) if n > 1 else None,
+        share_lower=float((changes < 0).mean()) if n else None,
+    )
+
+
+def _trend(
+    kind: str, aspect: Aspect, steps: Mapping[_Step, Mapping[int, float]], clean: Mapping[int, float]
+) -> KindTrend:
+    members = {step.severity: spoilt for step, spoilt in steps.items() if step.kind == kind}
+    along = [
+        {0: score} | {severity: spoilt[piece] for severity, spoilt in members.items() if piece in spoilt}
+        for piece, score in clean.items()
+    ]
+    found = [spearman(np.array(list(one), dtype=np.float64), np.array(list(one.values()))) for one in along]
+    values = [one.value for one in found if one.value is not None]
+    if values:
+        return KindTrend(kind, aspect, Statistic(float(np.mean(values))), len(values))
+    reasons = dict.fromkeys(one.reason for one in found)
+    return KindTrend(kind, aspect, undefined(" or ".join(reasons) or "no clean clip has a score"), 0)

@@ -1,0 +1,145 @@
+"""The arithmetic that scores are computed in.
+
+Sequences of several lengths as one padded batch, and back.
+
+Tensors to the device.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from cmi_bench.errors import UserError, did_you_mean
+
+log = logging.getLogger(__name__)
+
+
+Precision = Literal["32", "bf16"]
+
+CPUS_WITHOUT_BF16 = ("DEFAULT", "AVX2")
+"""PyTorch's names of instruction sets on which it multiplies bfloat16 by a slow reference path."""
+
+
+def checked_precision(name: str) -> Precision:
+    """Return the precision named.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    for precision in get_args(Precision):
+        if name == precision:
+            return precision  # type: ignore[no-any-return]
+    raise UserError(f"There is no precision {name!r}.", did_you_mean(name, get_args(Precision)))
+
+
+def computes_bf16() -> bool:
+    """Tell whether this CPU multiplies bfloat16 by itself."""
+    return torch.backends.cpu.get_cpu_capability() not in CPUS_WITHOUT_BF16
+
+
+def warn_if_slow(precision: Precision, device: torch.device) -> None:
+    """Warn where bfloat16 was asked for of a processor that takes hundreds of times longer for it."""
+    if precision == "bf16" and device.type == "cpu" and not computes_bf16():
+        capability = torch.backends.cpu.get_cpu_capability()
+        log.warning("precision=bf16 is very slow on this CPU (%s); precision=32 is faster.", capability)
+
+
+@contextmanager
+def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Compute without gradients in float32 throughout ("32"), or with products in bfloat16 ("bf16").
+
+    Float32 means float32: TensorFloat-32, which PyTorch uses in CUDA convolutions by default and in
+    matrix products where a program asked for it, is off inside and as before outside.
+    """
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        if precision == "bf16":
+            yield
+            return
+        matmul, convolution = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(matmul)
+            torch.backends.cudnn.allow_tf32 = convolution
+
+
+class Padded(NamedTuple):
+    """Sequences padded at the end."""
+
+    values: Tensor
+    """[batch, longest, dim]."""
+    valid: Tensor | None
+    """bool [batch, longest], False for padding; None where nothing is padded."""
+
+
+def pad(sequences: Sequence[Tensor]) -> Padded:
+    """Stack sequences [length, dim], padded to the longest."""
+    lengths = [len(sequence) for sequence in sequences]
+    if len(set(lengths)) == 1:
+        return Padded(torch.stack(list(sequences)), None)
+    values = pad_sequence(list(sequences), batch_first=True)
+    counts = torch.tensor(lengths, device=values.device)
+    return Padded(values, torch.arange(max(lengths), device=values.device) < counts[:, None])
+
+
+def join(first: Padded, second: Padded) -> Padded:
+    """Put a second sequence behind each first one, whose padding stays between them."""
+    values = torch.cat((first.values, second.values), dim=1)
+    if first.valid is None and second.valid is None:
+        return Padded(values, None)
+    return Padded(values, torch.cat((_valid(first), _valid(second)), dim=1))
+
+
+def _valid(padded: Padded) -> Tensor:
+    if padded.valid is not None:
+        return padded.valid
+    return torch.ones(padded.values.shape[:2], dtype=torch.bool, device=padded.values.device)
+
+
+def batches_of(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Group indices into batches of at most `size`, near lengths together (little padding), longest first."""
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+def equal_batches_of(lengths: Sequence[int], size: int, *, most: int | None = None) -> Iterator[list[int]]:
+    """Group indices into batches of one length each (no padding), longest first.
+
+    Args:
+        lengths: Of the sequences.
+        size: Sequences in a batch, at most.
+        most: Their lengths in a batch together, at most; a sequence that is longer is alone. None for no limit.
+    """
+    for length in sorted(set(lengths), reverse=True):
+        same = [index for index, other in enumerate(lengths) if other == length]
+        step = size if most is None else max(1, min(size, most // max(length, 1)))
+        for start in range(0, len(same), step):
+            yield same[start : start + step]
+
+
+def in_batches(batches: Iterable[Sequence[int]], work: Callable[[Sequence[int]], Iterable[Tensor]]) -> list[Tensor]:
+    """Return what `work` makes of each sequence, in the order of their indices.
+
+    Args:
+        batches: The indices, each once; as from `batches_of`.
+        work: Maps a batch of indices to one tensor for each.
+    """
+    made: dict[int, Tensor] = {}
+    for batch in batches:
+        made |= zip(batch, work(batch), strict=True)
+    return [made[index] for index in range(len(made))]
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a CPU tensor on the device; to a graphics processor through pinned memory, without waiting for it."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

@@ -1,0 +1,240 @@
+"""Read CMI-RM from disk or from the hub.
+
+Load a checkpoint strictly: every tensor of the network from a file, every tensor of the file accounted for.
+
+What a tensor is called in the checkpoints, and which of them inference has no use for.
+
+What settles CMI-RM's numbers, as content addresses.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cmi_bench.models.cmi_rm.network import Network
+from cmi_bench.models.hub import CheckpointFiles, find_folder, find_weights
+from cmi_bench.models.muq.config import read_mulan_config, read_muq_config, read_reward_config
+from cmi_bench.models.muq.towers import TextTokenizer
+from cmi_bench.models.weights import known_digest, read_tensors, refuse
+from cmi_bench.utils.files import content_key, files_digest
+
+PREFIXES = {
+    "audio_tower.muq.": "audio_module.model.model.",
+    "audio_tower.": "audio_module.",
+    "text_tower.": "text_module.",
+    "scorer.": "",
+}
+"""The network's names to CMI-RM's; the first match counts."""
+
+BASE_PREFIXES = {"mulan.audio.": "audio_module.", "mulan.text.": "text_module."}
+"""MuQ-MuLan's names of the encoders to CMI-RM's."""
+
+NOT_USED = (
+    "*.num_batches_tracked",
+    # MuQ's and MuQ-MuLan's training targets and pooling
+    "audio_module.aggregator.*",
+    "audio_module.model.model.cls_token",
+    "audio_module.model.model.conformer.pos_conv_embed.*",
+    "audio_module.model.model.linear.*",
+    "audio_module.model.model.quantizer_*",
+    "audio_module.model.model.rvq.*",
+    "text_module.model.pooler.*",
+    "mulan.audio_to_latents.*",
+    "mulan.text_to_latents.*",
+    "mulan.contrast.*",
+    # CMI-RM's training: dropped modalities, other heads
+    "null_*_embedding",
+    "single_score_projector.*",
+    "alignment_head.*",
+    "quality_head.*",
+)
+"""Patterns of tensors that may be in a checkpoint and are not loaded."""
+
+
+def checkpoint_name(name: str) -> str:
+    """Return CMI-RM's name of one of the network's tensors.
+
+    >>> checkpoint_name("audio_tower.muq.conv.linear.weight")
+    'audio_module.model.model.conv.linear.weight'
+    >>> checkpoint_name("scorer.score_projector.0.bias")
+    'score_projector.0.bias'
+    """
+    prefix = next(prefix for prefix in PREFIXES if name.startswith(prefix))
+    return PREFIXES[prefix] + name.removeprefix(prefix)
+
+
+def name_in_base(name: str) -> str:
+    """Return CMI-RM's name of one of MuQ-MuLan's tensors; a name without a counterpart stays.
+
+    >>> name_in_base("mulan.audio.proj.bias")
+    'audio_module.proj.bias'
+    """
+    for prefix, ours in BASE_PREFIXES.items():
+        if name.startswith(prefix):
+            return ours + name.removeprefix(prefix)
+    return name
+
+
+def is_encoder(name: str) -> bool:
+    """Tell whether CMI-RM's name is one of an encoder tensor, which MuQ-MuLan has too."""
+    return name.startswith(tuple(BASE_PREFIXES.values()))
+
+
+def is_not_used(name: str) -> bool:
+    """Tell whether CMI-RM's name is one that inference has no use for."""
+    return any(fnmatchcase(name, pattern) for pattern in NOT_USED)
+
+
+def load_weights(network: nn.Module, checkpoint: Path, find_base: Callable[[], Path]) -> dict[str, Path]:
+    """Fill a network, which may have been built without memory (on the meta device).
+
+    Encoder tensors that the checkpoint lacks come from MuQ-MuLan's own weights. Tensors are mapped from the
+    files, not copied; whatever their precision in the file, they become float32.
+
+    Args:
+        network: What to fill.
+        checkpoint: CMI-RM's `model.safetensors`.
+        find_base: Returns MuQ-MuLan's weights; called only if they are needed.
+
+    Returns:
+        The file that each of the network's tensors is from.
+
+    Raises:
+        UserError: A tensor is missing, unexpected or of another shape, or a file cannot be read.
+    """
+    wanted = {checkpoint_name(name): tensor for name, tensor in network.state_dict(keep_vars=True).items()}
+    tensors = read_tensors(checkpoint, wanted, is_not_used=is_not_used)
+    _share(tensors, wanted)
+    files, own = [checkpoint], frozenset(tensors)
+    if any(is_encoder(name) for name in wanted.keys() - tensors.keys()):
+        files.append(find_base())
+        # Where both have a tensor, the checkpoint's counts.
+        base = read_tensors(files[-1], wanted, rename=name_in_base, is_not_used=is_not_used)
+        tensors = base | tensors
+    refuse("missing", wanted.keys() - tensors.keys(), files, "Is it the whole checkpoint, with its own config.yaml?")
+    names = {name: checkpoint_name(name) for name in network.state_dict()}
+    network.load_state_dict({name: tensors[theirs] for name, theirs in names.items()}, assign=True)
+    network.requires_grad_(False)
+    return {name: checkpoint if theirs in own else files[-1] for name, theirs in names.items()}
+
+
+def _share(tensors: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Give one tensor of several names all of them: a file may hold it under the first only."""
+    names_of = defaultdict(list)
+    for name, tensor in wanted.items():
+        names_of[id(tensor)].append(name)
+    for names in names_of.values():
+        stored = next((name for name in names if name in tensors), None)
+        if stored is not None:
+            tensors |= {name: tensors[stored] for name in names if name not in tensors}
+
+
+ENCODER_CONFIG = "config.json"
+TOKENIZER = "tokenizer.json"
+PARTS = {"audio": "audio_tower", "text": "text_tower", "scorer": "scorer"}
+"""The parts of the network that have numbers of their own, and their modules."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The network and where it came from."""
+
+    network: Network
+    """On the CPU, in float32, every tensor from a file."""
+    tokenizer: TextTokenizer
+    sr: int
+    """Hz."""
+    states: Mapping[str, Mapping[str, Tensor]]
+    """Tensors of the parts "audio", "text" and "scorer" as they were loaded, whatever is made of the network later."""
+    weights: Mapping[str, tuple[Path, ...]]
+    """The files that the parts' tensors are from."""
+    files: Mapping[str, tuple[Path, ...]]
+    """What else decides over the parts' numbers: configurations, tokenizer."""
+
+
+def load_cmi_rm(checkpoint: CheckpointFiles) -> Loaded:
+    """Build the network that the configurations describe, and fill it.
+
+    Raises:
+        UserError: A file, key or tensor is missing or wrong; the message names it.
+    """
+    reward = read_reward_config(checkpoint.config)
+    mulan = read_mulan_config(_folder(reward.mulan_name, reward.file) / ENCODER_CONFIG)
+    muq_file = _folder(mulan.muq_name, mulan.file) / ENCODER_CONFIG
+    xlmr = _folder(mulan.xlmr_name, mulan.file, TOKENIZER)
+    # No memory is set aside for the weights: they are mapped from their files.
+    with torch.device("meta"):
+        network = Network(reward, mulan, read_muq_config(muq_file), xlmr / ENCODER_CONFIG)
+    origins = load_weights(
+        network,
+        checkpoint.weights,
+        find_base=lambda: find_weights(reward.mulan_name, named_in=reward.file),
+    )
+    return Loaded(
+        network=network.eval(),
+        tokenizer=TextTokenizer(xlmr / TOKENIZER, mulan.max_seq_len),
+        sr=reward.sr,
+        states={name: network.get_submodule(module).state_dict() for name, module in PARTS.items()},
+        weights={
+            name: tuple(sorted({file for tensor, file in origins.items() if tensor.startswith(f"{module}.")}))
+            for name, module in PARTS.items()
+        },
+        files={
+            "audio": (mulan.file, muq_file),
+            "text": (mulan.file, xlmr / ENCODER_CONFIG, xlmr / TOKENIZER),
+            "scorer": (reward.file,),
+        },
+    )
+
+
+def _folder(name: str, named_in: Path, *files: str) -> Path:
+    return find_folder(name, [ENCODER_CONFIG, *files], named_in=named_in)
+
+
+def part_digests(loaded: Loaded, kept: Path | None = None) -> dict[str, str]:
+    """Return for each part of the network the SHA-256 over its tensors, configuration and tokenizer: hexadecimal.
+
+    Reads all weights, some seconds for the released checkpoint, but those whose digest is known. The names of files and
+    the tensors that are not used do not matter.
+
+    Args:
+        loaded: The network.
+        kept: Where digests of weights are kept from run to run; None for nowhere.
+    """
+    return {
+        part: content_key(weights=_weights_digest(loaded, part, kept), files=files_digest(loaded.files[part]))
+        for part in loaded.states
+    }
+
+
+def _weights_digest(loaded: Loaded, part: str, kept: Path | None) -> str:
+    tensors = loaded.states[part]
+    return known_digest(
+        kept,
+        loaded.weights[part],
+        lambda: tensors_digest(tensors),
+        part=part,
+        tensors={name: list(tensor.shape) for name, tensor in tensors.items()},
+    )
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 over tensors by name, whatever file they came from: hexadecimal."""
+    names = sorted(tensors)
+    whole = hashlib.sha256()
+    with ThreadPoolExecutor() as pool:  # hashing lets the other threads run
+        for name, content in zip(names, pool.map(_content_digest, [tensors[name] for name in names]), strict=True):
+            whole.update(f"{name} {list(tensors[name].shape)} {tensors[name].dtype}".encode() + content)
+    return whole.hexdigest()
+
+
+def _content_digest(tensor: Tensor) -> bytes:
+    # As bytes, since NumPy knows no bfloat16; the shape of a scalar has no last dimension to view.
+    return hashlib.sha256(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data).digest()

@@ -1,0 +1,110 @@
+"""MuQ-MuLan's audio tower: MuQ, a projection, and a transformer over the frames.
+
+MuQ-MuLan's text tower: XLM-RoBERTa and a transformer over its tokens.
+
+The tokenizer of XLM-RoBERTa, or of RoBERTa, as its `tokenizer.json` says.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from transformers import XLMRobertaConfig, XLMRobertaModel
+
+from cmi_bench.errors import UserError
+from cmi_bench.models.muq.config import MulanConfig, MuqConfig
+from cmi_bench.models.muq.encoder import Muq
+from cmi_bench.models.muq.transformer import Transformer
+
+
+class AudioTower(nn.Module):
+    """Waveform chunks to frames."""
+
+    def __init__(self, mulan: MulanConfig, muq: MuqConfig) -> None:
+        super().__init__()
+        self.muq = Muq(muq)
+        self.proj = nn.Linear(mulan.muq_dim, mulan.audio_transformer.dim)
+        self.transformer = Transformer(mulan.audio_transformer)
+
+    def forward(self, chunks: Tensor) -> Tensor:
+        """Encode chunks by themselves.
+
+        Args:
+            chunks: float32 [batch, samples] at 24 kHz: of one length, for a frame depends on all of its
+                chunk and padding would change it.
+
+        Returns:
+            Frames [batch, time, dim].
+        """
+        frames: Tensor = self.transformer(self.proj(self.muq(chunks)).float())
+        return frames
+
+
+class TextTower(nn.Module):
+    """Token ids to token embeddings."""
+
+    def __init__(self, mulan: MulanConfig, xlmr_config: Path) -> None:
+        """Build the tower; `xlmr_config` is XLM-RoBERTa's `config.json`."""
+        super().__init__()
+        dim = mulan.text_transformer.dim
+        xlmr = XLMRobertaConfig.from_json_file(xlmr_config)
+        self.pad_id: int = xlmr.pad_token_id
+        self.model = XLMRobertaModel(xlmr, add_pooling_layer=False)
+        _make_position_constants(self.model, xlmr.max_position_embeddings)
+        self.proj = nn.Linear(mulan.xlmr_dim, dim) if mulan.xlmr_dim not in (None, dim) else nn.Identity()
+        self.transformer = Transformer(mulan.text_transformer)
+
+    def forward(self, tokens: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Embed tokenized texts; no embedding depends on the other texts.
+
+        Returns:
+            For each text [its tokens, dim], the special tokens included.
+        """
+        lengths = [len(ids) for ids in tokens]
+        rows = [torch.tensor(ids) for ids in tokens]
+        device = self.model.embeddings.word_embeddings.weight.device
+        ids = pad_sequence(rows, batch_first=True, padding_value=self.pad_id).to(device)
+        valid = pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in rows], batch_first=True).to(device)
+        hidden = self.model(input_ids=ids, attention_mask=valid.long()).last_hidden_state
+        embedded = self.transformer(self.proj(hidden), valid)
+        return [row[:length] for row, length in zip(embedded, lengths, strict=True)]
+
+
+def _make_position_constants(model: XLMRobertaModel, positions: int) -> None:
+    """Fill the two buffers that no checkpoint holds, also where the network is built without memory."""
+    with torch.device("cpu"):
+        model.embeddings.position_ids = torch.arange(positions).expand(1, -1)
+        model.embeddings.token_type_ids = torch.zeros(1, positions, dtype=torch.long)
+
+
+MAX_TOKENS = 512
+"""Neither has positions beyond."""
+
+
+class TextTokenizer:
+    """Texts to token ids."""
+
+    def __init__(self, file: Path, max_tokens: int) -> None:
+        """Read a tokenizer.
+
+        Args:
+            file: `tokenizer.json`.
+            max_tokens: Longer texts are cut to this; at most 512 count.
+
+        Raises:
+            UserError: The file is no tokenizer.
+        """
+        try:
+            self._tokenizer = Tokenizer.from_file(str(file))
+        except Exception as error:  # the library raises nothing narrower
+            raise UserError(f"Cannot read {file}: {error}", "Get it again.") from error
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(min(max_tokens, MAX_TOKENS))
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text, between the two special tokens."""
+        # One at a time: the library's threads would complain about the data loader's forks.
+        return [list(self._tokenizer.encode(text).ids) for text in texts]

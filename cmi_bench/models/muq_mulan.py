@@ -1,0 +1,221 @@
+"""MuQ-MuLan: one space for music and text.
+
+MuQ-MuLan behind the benchmark's contract.
+
+MuQ-MuLan's two towers and their projections into one space.
+
+The windows in which MuQ-MuLan listens to a clip.
+"""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cmi_bench.download.model_files import ENCODER_CONFIG, TOKENIZER
+from cmi_bench.models.batching import (
+    Precision,
+    arithmetic,
+    batches_of,
+    checked_precision,
+    equal_batches_of,
+    in_batches,
+    to_device,
+    warn_if_slow,
+)
+from cmi_bench.models.embedding import TextSimilarity
+from cmi_bench.models.hub import EITHER_WEIGHTS, find_folder, find_model
+from cmi_bench.models.kernels.optimize import prepare
+from cmi_bench.models.muq.config import MulanConfig, MuqConfig, read_config, read_mulan_config, read_muq_config
+from cmi_bench.models.muq.mel import MIN_SAMPLES, SAMPLE_RATE
+from cmi_bench.models.muq.towers import AudioTower, TextTokenizer, TextTower
+from cmi_bench.models.weights import load_strictly
+
+PREFIXES = {
+    "audio_tower.muq.": "mulan.audio.model.model.",
+    "audio_tower.": "mulan.audio.",
+    "text_tower.": "mulan.text.",
+}
+"""The network's names to the checkpoint's; the first match counts, other names get `mulan.` in front."""
+NOT_USED = (
+    "*.num_batches_tracked",
+    "mulan.audio.aggregator.*",
+    "mulan.audio.model.model.cls_token",
+    "mulan.audio.model.model.conformer.pos_conv_embed.*",
+    "mulan.audio.model.model.linear.*",
+    "mulan.audio.model.model.quantizer_*",
+    "mulan.audio.model.model.rvq.*",
+    "mulan.contrast.*",
+    "mulan.text.model.pooler.*",
+)
+"""Tensors of the training that comparing has no use for."""
+
+
+class MulanNetwork(nn.Module):
+    """Music and text to latents; each half is called for itself."""
+
+    def __init__(self, mulan: MulanConfig, muq: MuqConfig, *, xlmr_config: Path, dim_latent: int) -> None:
+        """Build the network; `xlmr_config` is XLM-RoBERTa's `config.json`."""
+        super().__init__()
+        self.audio_tower = AudioTower(mulan, muq)
+        self.text_tower = TextTower(mulan, xlmr_config)
+        self.audio_to_latents = nn.Linear(mulan.audio_transformer.dim, dim_latent)
+        self.text_to_latents = nn.Linear(mulan.text_transformer.dim, dim_latent)
+
+
+class Towers:
+    """The network on a device, each half made when it is first called for."""
+
+    def __init__(self, network: MulanNetwork, device: torch.device, precision: Precision) -> None:
+        """Take the loaded network, which stays on the CPU and as it is."""
+        self._network = network
+        self._device = device
+        self._precision = precision
+
+    def audio(self, windows: Tensor) -> Tensor:
+        """Return the latents [batch, dim_latent], of length 1, of windows [batch, samples]."""
+        return F.normalize(self._audio_to_latents(self._audio_tower(windows).mean(dim=1)).float(), dim=-1)
+
+    def text(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        """Return the latents [batch, dim_latent], of length 1, of tokenized texts."""
+        pooled = torch.stack([embedded.mean(dim=0) for embedded in self._text_tower(tokens)])
+        return F.normalize(self._text_to_latents(pooled).float(), dim=-1)
+
+    @cached_property
+    def _audio_tower(self) -> AudioTower:
+        return prepare(self._network.audio_tower, self._device, self._precision)
+
+    @cached_property
+    def _audio_to_latents(self) -> nn.Linear:
+        return prepare(self._network.audio_to_latents, self._device, self._precision)
+
+    @cached_property
+    def _text_tower(self) -> TextTower:
+        return prepare(self._network.text_tower, self._device, self._precision)
+
+    @cached_property
+    def _text_to_latents(self) -> nn.Linear:
+        return prepare(self._network.text_to_latents, self._device, self._precision)
+
+
+def load_network(
+    mulan: MulanConfig, muq: MuqConfig, *, xlmr_config: Path, dim_latent: int, weights: Path
+) -> MulanNetwork:
+    """Build the network that the configurations describe, and fill it from MuQ-MuLan's `model.safetensors`.
+
+    Raises:
+        UserError: A tensor is missing, unexpected or of another shape.
+    """
+    with torch.device("meta"):
+        network = MulanNetwork(mulan, muq, xlmr_config=xlmr_config, dim_latent=dim_latent)
+    load_strictly(network, weights, name_in_file=_name_in_file, is_not_used=_is_not_used)
+    return network.eval()
+
+
+def _name_in_file(name: str) -> str:
+    prefix = next((prefix for prefix in PREFIXES if name.startswith(prefix)), "")
+    return PREFIXES.get(prefix, "mulan.") + name.removeprefix(prefix)
+
+
+def _is_not_used(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in NOT_USED)
+
+
+def windows_of(waveform: Tensor, size: int) -> list[Tensor]:
+    """Cut a waveform [samples] into windows of `size` samples, without overlap, as MuQ-MuLan's own code does.
+
+    The last window is filled up from the clip's start, as far as that reaches: of a clip shorter than half
+    a window the only one is the clip twice.
+    """
+    cut = list(torch.split(waveform, size))
+    lacking = size - len(cut[-1])
+    if lacking:
+        cut[-1] = torch.cat((cut[-1], waveform[:lacking]))
+    return cut
+
+
+WINDOW_BATCH = 16
+"""Windows, or texts, encoded at once."""
+
+
+class MuQMuLan(TextSimilarity):
+    """Cosine similarity of music and prompt, over windows of 10 s; both in English or Chinese."""
+
+    family = "muq_mulan"
+    min_samples = MIN_SAMPLES
+
+    def __init__(
+        self,
+        checkpoint: str,
+        reference: str = "ignore",
+        device: str | torch.device = "cpu",
+        precision: str = "32",
+    ) -> None:
+        """Load the model.
+
+        Args:
+            checkpoint: MuQ-MuLan's folder or hub id; MuQ's and XLM-RoBERTa's configurations are found as it names them.
+            reference: What reference audio contributes: "ignore", "mean" or "only"; see `TextSimilarity`.
+            device: Torch device.
+            precision: "32" or "bf16".
+
+        Raises:
+            UserError: A file is missing or does not fit, or an option is not understood.
+        """
+        super().__init__(reference)
+        self.precision = checked_precision(precision)
+        found = find_model(checkpoint, [ENCODER_CONFIG], weights=EITHER_WEIGHTS)
+        file = found.folder / ENCODER_CONFIG
+        mulan, sizes = read_mulan_config(file), read_config(file).section("mulan")
+        muq = find_folder(mulan.muq_name, [ENCODER_CONFIG], named_in=file) / ENCODER_CONFIG
+        xlmr = find_folder(mulan.xlmr_name, [ENCODER_CONFIG, TOKENIZER], named_in=file)
+        self.window = int(sizes.get("clip_secs", float) * self.sr)
+        self.chunk_seconds = self.window / self.sr
+        self.files = (found.weights, file, muq, xlmr / ENCODER_CONFIG, xlmr / TOKENIZER)
+        self.tokenizer = TextTokenizer(xlmr / TOKENIZER, mulan.max_seq_len)
+        self.network = load_network(
+            mulan,
+            read_muq_config(muq),
+            xlmr_config=xlmr / ENCODER_CONFIG,
+            dim_latent=sizes.size("dim_latent"),
+            weights=found.weights,
+        )
+        self.to(device)
+
+    def to(self, device: str | torch.device) -> "MuQMuLan":
+        """Move the network to a torch device."""
+        self.device = torch.device(device)
+        warn_if_slow(self.precision, self.device)
+        self.towers = Towers(self.network, self.device, self.precision)
+        return self
+
+    @property
+    def sr(self) -> int:
+        """Sampling rate in Hz of the waveforms the model takes."""
+        return SAMPLE_RATE
+
+    def embed_heard(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+        """Embed clips [samples]: of each the mean of its windows' latents, float32 [1, dim_latent] on the CPU."""
+        cut = [windows_of(waveform, self.window) for waveform in waveforms]
+        latents = iter(self._encode([window for windows in cut for window in windows]))
+        return [torch.stack([next(latents) for _ in windows]).mean(dim=0, keepdim=True) for windows in cut]
+
+    def _encode(self, windows: Sequence[Tensor]) -> list[Tensor]:
+        def latents(batch: Sequence[int]) -> Tensor:
+            return self.towers.audio(to_device(torch.stack([windows[index] for index in batch]), self.device)).cpu()
+
+        with arithmetic(self.precision, self.device):
+            return in_batches(equal_batches_of([len(window) for window in windows], WINDOW_BATCH), latents)
+
+    def embed_words(self, texts: Sequence[str]) -> list[Tensor]:
+        """Embed texts: of each its latent, float32 [1, dim_latent] on the CPU."""
+        ids = self.tokenizer.encode(texts)
+        with arithmetic(self.precision, self.device):
+            return in_batches(
+                batches_of([len(tokens) for tokens in ids], WINDOW_BATCH),
+                lambda batch: self.towers.text([ids[index] for index in batch]).cpu()[:, None],
+            )

@@ -1,0 +1,198 @@
+"""Models of other installed packages, which name them in their metadata.
+
+    [project.entry-points."cmi_bench.models"]
+    my_rm = "my_package.rewards:MyRM"
+
+makes `model=my_rm` known. Nothing of the package is imported before it is chosen.
+
+Build the model that the `model` group describes.
+
+The model that a run's configuration describes.
+"""
+
+import importlib
+import inspect
+import logging
+from collections.abc import Callable, Container, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from cmi_bench.config import Config
+from cmi_bench.errors import NotFetchedError, UserError, did_you_mean
+from cmi_bench.models.base import BenchmarkModelABC, RewardModel, is_public_name, provide_public_names
+
+log = logging.getLogger(__name__)
+
+
+GROUP = "cmi_bench.models"
+"""Entry points of this group are models."""
+
+
+class InstalledModel(NamedTuple):
+    """A model that an installed package offers."""
+
+    name: str
+    class_path: str
+    """module:Class."""
+    package: str
+
+    def config(self) -> dict[str, Any]:
+        """Return what is `model` in the configuration: as for model=custom."""
+        return {
+            "name": self.name,
+            "class_path": self.class_path,
+            "checkpoint": None,
+            "init_kwargs": {},
+            "score_kwargs": {},
+        }
+
+
+def installed_models(taken: Container[str] = ()) -> list[InstalledModel]:
+    """Return the models of installed packages.
+
+    Args:
+        taken: Names that the benchmark's own configurations have: those win, with a warning.
+    """
+    found: dict[str, InstalledModel] = {}
+    for point in entry_points(group=GROUP):
+        package = point.dist.name if point.dist else "an unknown package"
+        model = InstalledModel(point.name, f"{point.module}:{point.attr}", package)
+        if point.name in taken or found.get(point.name, model) != model:
+            log.warning("The model %s of the package %s is left out: the name is taken.", point.name, package)
+            continue
+        found[point.name] = model
+    return list(found.values())
+
+
+NOT_FOR_CONSTRUCTOR = frozenset({"name", "_target_", "class_path", "init_kwargs", "score_kwargs"})
+
+
+def build_model(
+    spec: Mapping[str, Any],
+    *,
+    device: str,
+    precision: str,
+    compile: bool = False,  # noqa: A002
+    digest_dir: Path | None = None,
+) -> RewardModel:
+    """Construct a reward model.
+
+    The class is named by `class_path` ("module:Class", the user's own) or `_target_` ("module.Class",
+    the shipped configurations). Its constructor gets the keys of `spec` that are not null, `init_kwargs`,
+    and `device` and `precision` if it takes them.
+
+    Args:
+        spec: The composed `model` group.
+        device: Torch device, such as "cpu" or "cuda:1".
+        precision: "32" or "bf16".
+        compile: Whether the model is to use torch.compile.
+        digest_dir: Where digests of weights are kept from run to run; None for nowhere.
+
+    Raises:
+        UserError: The class cannot be found, does not take an argument, or does not look like a
+            reward model; or a precision, or to be compiled, was asked for that the model cannot be told.
+    """
+    path = spec.get("class_path") or spec["_target_"]
+    build = _load(path)
+    takes = inspect.signature(build).parameters
+    if precision != "32" and "precision" not in takes:
+        raise UserError(f"{path} computes in a precision of its own.", "Leave out precision=, or set it to 32.")
+    if compile and "compile" not in takes:
+        raise UserError(f"{path} cannot be compiled.", "Leave out compile=true.")
+    options = {key: value for key, value in spec.items() if key not in NOT_FOR_CONSTRUCTOR and value is not None}
+    arguments: dict[str, Any] = {"device": device} if _accepts(takes, "device") else {}
+    arguments |= {"precision": precision} if "precision" in takes else {}
+    arguments |= {"compile": True} if compile else {}
+    arguments |= options | dict(spec.get("init_kwargs") or {})
+    _check_arguments(path, takes, arguments)
+    try:
+        model = _checked_model(path, build(**arguments))
+    except NotFetchedError as error:
+        prepare = f"python run.py task=prepare model={spec.get('name')}"
+        raise UserError(error.what, f"{prepare} (with the other words of this command) gets all it needs.") from error
+    if isinstance(model, BenchmarkModelABC):
+        model.digest_dir = digest_dir
+    return model
+
+
+def _load(path: str) -> Callable[..., Any]:
+    module_name, _, name = path.replace(":", ".").rpartition(".")
+    if not module_name:
+        raise UserError(f"{path!r} is not a class path.", "The form is module:Class, such as my_models:MyModel.")
+    try:
+        module = _import(module_name)
+    except ImportError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise UserError(f"{path}: importing {module_name} failed: {error}", "Install what it needs.") from error
+        raise UserError(
+            f"There is no module {error.name!r} (from {path!r}).",
+            "Put the file beside run.py or its folder on PYTHONPATH; the form is module:Class.",
+        ) from error
+    found = getattr(module, name, None)
+    if not callable(found):
+        classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
+        raise UserError(f"Module {module_name} has no class {name!r}.", did_you_mean(name, classes))
+    return found  # type: ignore[no-any-return]
+
+
+def _import(name: str) -> ModuleType:
+    """Import a model's module; one that was written for the public scripts finds what it imports from them."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if not is_public_name(error.name):
+            raise
+    provide_public_names()
+    return importlib.import_module(name)
+
+
+def _accepts(takes: Mapping[str, inspect.Parameter], name: str) -> bool:
+    return name in takes or any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values())
+
+
+def _check_arguments(path: str, takes: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any]) -> None:
+    unknown = [key for key in arguments if not _accepts(takes, key)]
+    if unknown:
+        raise UserError(f"{path} takes no option {unknown[0]!r}.", did_you_mean(unknown[0], takes))
+    missing = [
+        key
+        for key, parameter in takes.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        and key not in arguments
+    ]
+    if missing:
+        raise UserError(
+            f"{path} needs {', '.join(missing)}.", f"Give it as model.{missing[0]}=... or model.init_kwargs."
+        )
+
+
+def _checked_model(path: str, model: Any) -> RewardModel:
+    if not isinstance(model, RewardModel) or not callable(model.score_batch):
+        lacking = [name for name in ("sr", "score_batch") if not hasattr(model, name)]
+        raise UserError(
+            f"{path} is no reward model: it has no {' and no '.join(lacking)}.",
+            "A model has a property sr (Hz) and a method score_batch(inputs, batch_size, max_dur, **kwargs).",
+        )
+    return model
+
+
+DIGESTS = "digests"
+"""Folder in `cache.dir` for digests of weights."""
+
+
+def configured_model(config: Config, device: str) -> RewardModel:
+    """Build the model that a configuration names, on a torch device.
+
+    Raises:
+        UserError: As `build_model`.
+    """
+    return build_model(
+        config.model,
+        device=device,
+        precision=config.precision.value,
+        compile=config.compile,
+        digest_dir=Path(config.cache.dir) / DIGESTS if config.cache.dir else None,
+    )

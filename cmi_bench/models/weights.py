@@ -1,0 +1,167 @@
+"""Read tensors strictly: every one that is wanted is in the file, every one in the file is accounted for.
+
+Digests of weights, kept from run to run: gigabytes are read once, and not whenever a model is built.
+"""
+
+import logging
+import pickle
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from cmi_bench.errors import UserError
+from cmi_bench.utils.files import content_key, write_text_atomic
+
+log = logging.getLogger(__name__)
+
+NAMES_SHOWN = 5
+"""Tensors named in an error; the rest are counted."""
+WHOLE = "Is it the whole checkpoint, with its own configuration?"
+
+
+def load_strictly(
+    network: nn.Module,
+    file: Path,
+    *,
+    name_in_file: Callable[[str], str] = str,
+    is_not_used: Callable[[str], bool] = lambda _: False,
+) -> None:
+    """Fill a network, which may have been built without memory (on the meta device), from one file.
+
+    Args:
+        network: What to fill; afterwards in float32, mapped from the file, and without gradients.
+        file: A `.safetensors` file, or a state dict that PyTorch saved.
+        name_in_file: Returns what a tensor of the network is called there.
+        is_not_used: Tells whether a tensor of the file may be passed over.
+
+    Raises:
+        UserError: A tensor is missing, unexpected or of another shape, or the file cannot be read.
+    """
+    own = network.state_dict()
+    wanted = {name_in_file(name): tensor for name, tensor in own.items()}
+    tensors = read_tensors(file, wanted, is_not_used=is_not_used)
+    refuse("missing", wanted.keys() - tensors.keys(), [file], WHOLE)
+    network.load_state_dict({name: tensors[name_in_file(name)] for name in own}, assign=True)
+    network.requires_grad_(False)
+
+
+def read_tensors(
+    file: Path,
+    wanted: Mapping[str, Tensor],
+    *,
+    rename: Callable[[str], str] = str,
+    is_not_used: Callable[[str], bool] = lambda _: False,
+) -> dict[str, Tensor]:
+    """Return those of the tensors wanted that a file has, as float32.
+
+    Args:
+        file: A `.safetensors` file, or a state dict that PyTorch saved.
+        wanted: Tensors of the right shapes, by name.
+        rename: Returns the name in `wanted` of what the file calls otherwise.
+        is_not_used: Tells whether a name that is not wanted may be there.
+
+    Raises:
+        UserError: A tensor is unexpected or of another shape, or the file cannot be read.
+    """
+    with _opened(file) as stored:
+        names = {rename(name): name for name in stored.names}
+        unknown = [theirs for name, theirs in names.items() if name not in wanted and not is_not_used(name)]
+        refuse("unexpected", unknown, [file], "Does the configuration belong to these weights?")
+        found = {name: stored.tensor(theirs) for name, theirs in names.items() if name in wanted}
+    for name, tensor in found.items():
+        if tensor.shape != wanted[name].shape:
+            raise UserError(
+                f"{file}: tensor {names[name]} has shape {list(tensor.shape)}; the configuration makes it"
+                f" {list(wanted[name].shape)}.",
+                "Use the configuration files that came with the weights.",
+            )
+    return {name: tensor.to(torch.float32) for name, tensor in found.items()}
+
+
+class _Stored(NamedTuple):
+    """An open file of tensors."""
+
+    names: list[str]
+    tensor: Callable[[str], Tensor]
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[_Stored]:
+    try:
+        if file.suffix == ".safetensors":
+            with safe_open(file, framework="pt") as opened:
+                yield _Stored(list(opened.keys()), opened.get_tensor)
+        else:  # of a pickle nothing but tensors is read, so that it can run no code
+            tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+            yield _Stored(list(tensors), tensors.__getitem__)
+    except (OSError, SafetensorError, RuntimeError, pickle.UnpicklingError, TypeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        kind = file.suffix if file.suffix == ".safetensors" else f"{file.suffix} (state dict)"
+        raise UserError(f"Cannot read {file}: {reason}", f"It must be a complete {kind} file; get it again.") from error
+
+
+def refuse(what: str, names: Iterable[str], files: Iterable[Path], hint: str) -> None:
+    """Raise an error that names tensors, if there are any.
+
+    Raises:
+        UserError: There are some.
+    """
+    listed = sorted(names)
+    if not listed:
+        return
+    more = f" and {len(listed) - NAMES_SHOWN} more" if len(listed) > NAMES_SHOWN else ""
+    tensors = "tensor" if len(listed) == 1 else "tensors"
+    where = " and ".join(str(file) for file in files)
+    raise UserError(f"{where}: {what} {tensors} {', '.join(listed[:NAMES_SHOWN])}{more}.", hint)
+
+
+SETTLED = 2.0
+"""Seconds for which a file must have been left alone: one that changes again within a tick of the file system's clock
+would keep its times."""
+DIGEST = re.compile(b"[0-9a-f]{64}")
+
+
+def known_digest(folder: Path | None, files: Sequence[Path], make: Callable[[], str], **what: object) -> str:
+    """Return a digest of files, made anew only where one of them was written to, moved or exchanged.
+
+    A file is taken for unchanged while path, inode, size and both of its times (of its content, and of its last change
+    of any kind, which no program can set) are what they were. What is kept is one small file for each digest; a damaged
+    one is made anew.
+
+    Args:
+        folder: Where digests are kept; None keeps nothing.
+        files: What is read to make it.
+        make: Makes it: SHA-256, hexadecimal.
+        what: Plain values that say what of the files is digested.
+    """
+    if folder is None:
+        return make()
+    key = content_key(files=[_state(file) for file in files], what=what)
+    path = folder / key
+    found = path.read_bytes() if path.is_file() else b""
+    if DIGEST.fullmatch(found):
+        return found.decode()
+    digest = make()
+    unchanged = key == content_key(files=[_state(file) for file in files], what=what)
+    if unchanged and all(time.time() - file.stat().st_ctime > SETTLED for file in files):
+        _keep(path, digest)
+    return digest
+
+
+def _state(file: Path) -> list[str | int]:
+    status = file.stat()
+    return [str(file.resolve()), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _keep(path: Path, digest: str) -> None:
+    try:
+        write_text_atomic(path, digest)
+    except OSError as error:
+        log.warning("%s cannot be written (%s); the next run reads the weights again.", path, error.strerror)

@@ -1,1 +1,0 @@
-"""The beginnings of a model of one's own: adapter, configuration and test."""

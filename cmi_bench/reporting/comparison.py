@@ -1,0 +1,338 @@
+"""What a comparison of runs looks like on disk and in a terminal.
+
+A comparison as one JSON document.
+
+A comparison as Markdown, for a pull request or a notebook.
+
+A comparison as CSV: each difference, the matrix, and the rows of disagreement.
+
+A comparison for people, in a terminal or a text file.
+
+What the tables of a comparison say in words.
+
+All files of a comparison, in one place.
+"""
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cmi_bench.data import fields
+from cmi_bench.data.datasets import DATASETS, PairTask
+from cmi_bench.evaluation.comparison import is_significant
+from cmi_bench.evaluation.pairing import Comparison, Contest, Difference, Disagreement
+from cmi_bench.evaluation.settings import PROMPT
+from cmi_bench.reporting.format import bounds_text, escape, interval_text, p_text, percent_name, signed, table
+from cmi_bench.reporting.metrics import csv_text
+from cmi_bench.utils.files import write_text_atomic
+
+
+def comparison_json(comparison: Comparison) -> str:
+    """Return the text of `comparison.json`: all that the tables hold, and the settings."""
+    document = {
+        "runs": dict(comparison.origins),
+        "alpha": comparison.alpha,
+        "settings": asdict(comparison.settings),
+        "contests": [asdict(contest) for contest in comparison.contests],
+        "disagreements": [_disagreement(row) for row in comparison.disagreements],
+        "notes": list(comparison.notes),
+    }
+    return json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def _disagreement(row: Disagreement) -> dict[str, Any]:
+    """Leave out the row itself, which is in disagreements.csv and in the results files."""
+    return {
+        **{name: getattr(row, name) for name in ("dataset", "task", "row", "label", "answers", "spread")},
+        # JSON knows no infinity, which the paper protocol takes for a score.
+        "predictions": {run: value if math.isfinite(value) else None for run, value in row.predictions.items()},
+    }
+
+
+Line = Mapping[str, Any]
+
+SETTINGS_COLUMNS = ("protocol", "seed", "resamples", "cluster", "confidence")
+DIFFERENCE_COLUMNS = (
+    *("dataset", "task", "metric", "run_a", "run_b", "n", "n_clusters", "value_a", "value_b"),
+    *("difference", "ci_low", "ci_high", "test", "p", "p_holm", "significant", "p_bootstrap"),
+    *("n_a_better", "n_b_better", "family_size", "alpha", *SETTINGS_COLUMNS),
+)
+MATRIX_COLUMNS = ("dataset", "task", "metric", "n", "run", "value", "ci_low", "ci_high", "letters")
+DISAGREEMENT_COLUMNS = ("dataset", "task", "row", "answers_apart", "standpoints_apart", "label")
+ROW_FIELDS = (fields.PROMPT, fields.LYRICS, fields.AUDIO_A, fields.AUDIO_B, fields.REF_AUDIO)
+
+
+def differences_csv(comparison: Comparison) -> str:
+    """Return the text of `comparison.csv`: a line for each two runs, task and metric."""
+    settings = {name: getattr(comparison.settings, name) for name in SETTINGS_COLUMNS}
+    lines = (
+        {**_difference_line(contest, difference, comparison.alpha), **settings}
+        for contest in comparison.contests
+        for difference in contest.differences
+    )
+    return csv_text(DIFFERENCE_COLUMNS, lines)
+
+
+def matrix_csv(comparison: Comparison) -> str:
+    """Return the text of `comparison_matrix.csv`: a line for each run, with its lead over each other run."""
+    runs = tuple(comparison.origins)
+    lines = (line for contest in comparison.contests for line in _matrix_lines(contest))
+    return csv_text((*MATRIX_COLUMNS, *map(minus, runs)), lines)
+
+
+def disagreements_csv(comparison: Comparison) -> str:
+    """Return the text of `disagreements.csv`: the rows on which the runs disagree most, by task."""
+    runs = tuple(comparison.origins)
+    columns = (*DISAGREEMENT_COLUMNS, *map(predicted, runs), *ROW_FIELDS)
+    return csv_text(columns, (_disagreement_line(row) for row in comparison.disagreements))
+
+
+def minus(run: str) -> str:
+    """Return the matrix's column of a run."""
+    return f"minus {run}"
+
+
+def predicted(run: str) -> str:
+    """Return the column of a run's predictions."""
+    return f"predicted by {run}"
+
+
+def _difference_line(contest: Contest, difference: Difference, alpha: float) -> Line:
+    values = {one.run: one.value for one in contest.standings}
+    return {
+        "dataset": contest.dataset,
+        "task": contest.task,
+        "metric": contest.metric,
+        "run_a": difference.first,
+        "run_b": difference.second,
+        "n": contest.n,
+        "n_clusters": contest.n_clusters,
+        "value_a": values[difference.first],
+        "value_b": values[difference.second],
+        "difference": difference.value,
+        "ci_low": difference.interval.low,
+        "ci_high": difference.interval.high,
+        "test": difference.test,
+        "p": difference.p,
+        "p_holm": difference.p_holm,
+        "significant": is_significant(difference, alpha),
+        "p_bootstrap": difference.p_bootstrap,
+        "n_a_better": difference.better,
+        "n_b_better": difference.worse,
+        "family_size": contest.family_size,
+        "alpha": alpha,
+    }
+
+
+def _matrix_lines(contest: Contest) -> Iterator[Line]:
+    runs = [one.run for one in contest.standings]
+    for one in contest.standings:
+        yield {
+            "dataset": contest.dataset,
+            "task": contest.task,
+            "metric": contest.metric,
+            "n": contest.n,
+            "run": one.run,
+            "value": one.value,
+            "ci_low": None if one.interval is None else one.interval.low,
+            "ci_high": None if one.interval is None else one.interval.high,
+            "letters": one.letters,
+            **{minus(other): contest.difference(one.run, other) for other in runs},
+        }
+
+
+def _disagreement_line(row: Disagreement) -> Line:
+    return {
+        "dataset": row.dataset,
+        "task": row.task,
+        "row": row.row,
+        "answers_apart": row.answers,
+        "standpoints_apart": row.spread,
+        "label": row.label,
+        **{predicted(run): value for run, value in row.predictions.items()},
+        **{name: row.raw.get(name) for name in ROW_FIELDS},
+    }
+
+
+SIDES = {1.0: "A", 0.0: "both", -1.0: "B"}
+
+
+def contest_title(contest: Contest, comparison: Comparison) -> str:
+    """Return e.g. "CMI-Pref alignment: ACC over 500 rows of 350 prompts"."""
+    prompts = f" of {contest.n_clusters} prompts" if comparison.settings.cluster == PROMPT else ""
+    return f"{contest.dataset} {contest.task}: {contest.metric} over {contest.n} rows{prompts}"
+
+
+def how_it_was_done(comparison: Comparison) -> list[str]:
+    """Say what the columns mean and how the tests were made."""
+    settings = comparison.settings
+    drawn = "prompts" if settings.cluster == PROMPT else "rows"
+    level = percent_name(settings.confidence)
+    return [
+        f"Runs that share a letter do not differ significantly (alpha = {comparison.alpha:g}).",
+        "p: exact McNemar for ACC (the sign test on credits where some are halved by ties), paired bootstrap for"
+        " correlations; corrected by Holm's method over all comparisons of a metric on a dataset.",
+        f"Intervals ({level}, not corrected): bootstrap over {drawn}, {settings.resamples} resamples, "
+        f"seed {settings.seed}, the same for all runs. Protocol {settings.protocol}.",
+    ]
+
+
+def label_text(row: Disagreement) -> str:
+    """Return what people said of a row."""
+    return SIDES[row.label] if is_paired(row) else f"{row.label:g}"
+
+
+def is_paired(row: Disagreement) -> bool:
+    """Whether a row compares two clips."""
+    tasks = {(dataset.name, task.name): task for dataset in DATASETS for task in dataset.tasks}
+    return isinstance(tasks[row.dataset, row.task], PairTask)
+
+
+SHOWN_ROWS = 5
+"""Rows of disagreement of each task; more are in the CSV file."""
+PROMPT_LENGTH = 80
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """Return the text of `comparison.md`."""
+    parts = ["# Comparison of runs", *_notes(comparison)]
+    for contest in comparison.contests:
+        parts += [f"## {escape(contest_title(contest, comparison))}", _matrix(contest, comparison)]
+        if contest.note:
+            parts.append(escape(contest.note) + ".")
+    if comparison.disagreements:
+        parts.append("## Rows on which the runs disagree most")
+        parts += _disagreements(comparison)
+    return "\n\n".join(parts) + "\n"
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    runs = "\n".join(f"- {escape(run)}: `{origin}`" for run, origin in comparison.origins.items())
+    said = "\n".join(f"- {escape(note.strip())}" for note in (*how_it_was_done(comparison), *comparison.notes))
+    legend = "- A cell is the run of its line minus the run of its column, with the corrected p; bold: significant."
+    return [runs, f"{said}\n{legend}"]
+
+
+def _matrix(contest: Contest, comparison: Comparison) -> str:
+    compared = [one.run for one in contest.standings if one.letters]
+    cells = {}
+    for one in contest.differences:
+        shown = f"{p_text(one.p_holm)})" if one.p_holm is not None else "no test)"
+        strong = "**" if is_significant(one, comparison.alpha) else ""
+        cells[one.first, one.second] = f"{strong}{signed(one.value)}{strong} ({shown}"
+        cells[one.second, one.first] = f"{strong}{signed(-one.value)}{strong} ({shown}"
+    header = [
+        "run",
+        contest.metric,
+        f"{percent_name(comparison.settings.confidence)} interval",
+        "group",
+        *map(escape, compared),
+    ]
+    lines = [
+        [
+            escape(one.run),
+            f"{one.value:.4f}" if one.value is not None else escape(one.note),
+            escape(interval_text(one.interval)),
+            one.letters,
+            *(cells.get((one.run, other), "") for other in compared),
+        ]
+        for one in contest.standings
+    ]
+    return table(header, lines, numbers_from=4)
+
+
+def _disagreements(comparison: Comparison) -> Iterator[str]:
+    by_task = itertools.groupby(comparison.disagreements, key=lambda row: (row.dataset, row.task))
+    for (dataset, task), rows in by_task:
+        yield f"### {dataset} {task}"
+        yield _rows_table(list(itertools.islice(rows, SHOWN_ROWS)), list(comparison.origins))
+
+
+def _rows_table(rows: Sequence[Disagreement], runs: Sequence[str]) -> str:
+    kind = "score of A minus B" if is_paired(rows[0]) else "score"
+    header = ["row", "people", *(f"{escape(run)}: {kind}" for run in runs), "prompt", "audio"]
+    lines = [
+        [
+            str(row.row),
+            label_text(row),
+            *(f"{row.predictions[run]:.3g}" if run in row.predictions else "" for run in runs),
+            escape(_short(str(row.raw.get(fields.PROMPT) or ""))),
+            escape(", ".join(str(row.raw[name]) for name in (fields.AUDIO_A, fields.AUDIO_B) if row.raw.get(name))),
+        ]
+        for row in rows
+    ]
+    return table(header, lines)
+
+
+def _short(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= PROMPT_LENGTH else f"{words[: PROMPT_LENGTH - 1]}…"
+
+
+def comparison_view(comparison: Comparison) -> RenderableType:
+    """Return one table a task, by its first metric, each run beside the best; readable at 80 columns."""
+    parts: list[RenderableType] = []
+    seen: set[tuple[str, str]] = set()
+    for contest in comparison.contests:
+        if (contest.dataset, contest.task) not in seen:
+            seen.add((contest.dataset, contest.task))
+            parts += [Text(contest_title(contest, comparison), style="bold"), _table(contest, comparison)]
+            parts += [Text(f"{contest.note}.\n")] if contest.note else []
+    notes = (*how_it_was_done(comparison), *comparison.notes)
+    return Group(*parts, *(Text(note) for note in notes))
+
+
+def _table(contest: Contest, comparison: Comparison) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("run", overflow="fold")
+    table.add_column(contest.metric, justify="right", no_wrap=True)
+    table.add_column(f"{percent_name(comparison.settings.confidence)} interval", no_wrap=True)
+    table.add_column("group", no_wrap=True)
+    table.add_column("minus the best", no_wrap=True)
+    table.add_column("p", justify="right", no_wrap=True)
+    for cells in _lines(contest):
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _lines(contest: Contest) -> Iterator[list[str]]:
+    best = contest.standings[0].run
+    for one in contest.standings:
+        value = f"{one.value:.4f}" if one.value is not None else "undef."
+        cells = [one.run, value, interval_text(one.interval), one.letters]
+        behind = next((d for d in contest.differences if {d.first, d.second} == {best, one.run}), None)
+        yield [*cells, *(_behind(behind, best) if behind is not None else ["", ""])]
+
+
+def _behind(difference: Difference, best: str) -> list[str]:
+    """The difference of the other run to the best, with its interval, and its p."""
+    sign = -1 if difference.first == best else 1
+    interval = difference.interval
+    if interval.low is None or interval.high is None:
+        return [signed(sign * difference.value), p_text(difference.p_holm)]
+    low, high = sorted((sign * interval.low, sign * interval.high))
+    return [f"{signed(sign * difference.value)} {bounds_text(low, high)}", p_text(difference.p_holm)]
+
+
+FILES = {
+    "comparison.csv": differences_csv,
+    "comparison_matrix.csv": matrix_csv,
+    "disagreements.csv": disagreements_csv,
+    "comparison.md": comparison_markdown,
+    "comparison.json": comparison_json,
+}
+"""By name: what makes its text of a comparison."""
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write the comparison's files into a folder, which is made if missing."""
+    return [write_text_atomic(folder / name, make(comparison)) for name, make in FILES.items()]

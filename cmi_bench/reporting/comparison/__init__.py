@@ -1,1 +1,0 @@
-"""What a comparison of runs looks like on disk and in a terminal."""

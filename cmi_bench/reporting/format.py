@@ -1,0 +1,94 @@
+"""Numbers as people read them.
+
+Tables in Markdown.
+"""
+
+from collections.abc import Sequence
+
+from cmi_bench.evaluation.intervals import Interval
+
+
+def bare(value: float, digits: int = 3) -> str:
+    """Return a number without the zero before its point, as in tables where room is short.
+
+    >>> bare(0.7031), bare(-0.02), bare(1.0, 2), bare(-0.0004)
+    ('.703', '-.020', '1.00', '.000')
+    """
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.removeprefix("-")
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def interval_text(interval: Interval | None, digits: int = 3) -> str:
+    """Return e.g. "[.703, .831]"; nothing where there is no interval.
+
+    >>> interval_text(Interval(0.7031, 0.831))
+    '[.703, .831]'
+    """
+    if interval is None or interval.low is None or interval.high is None:
+        return ""
+    return bounds_text(interval.low, interval.high, digits)
+
+
+def bounds_text(low: float, high: float, digits: int = 3) -> str:
+    """Return both ends of an interval.
+
+    >>> bounds_text(-0.02, 1.0)
+    '[-.020, 1.000]'
+    """
+    return f"[{bare(low, digits)}, {bare(high, digits)}]"
+
+
+def percent_name(confidence: float) -> str:
+    """Return e.g. "95 %".
+
+    >>> percent_name(0.95), percent_name(0.999)
+    ('95 %', '99.9 %')
+    """
+    return f"{confidence * 100:.6g} %"
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Return a difference with its sign.
+
+    >>> signed(0.021), signed(-0.0301), signed(0.0)
+    ('+.021', '-.030', '.000')
+    """
+    text = bare(value, digits)
+    return text if text.startswith("-") or float(text) == 0 else f"+{text}"
+
+
+def p_text(p: float | None) -> str:
+    """Return a p-value; nothing where there was no test.
+
+    >>> p_text(0.0304), p_text(0.0002), p_text(1.0)
+    ('.030', '<.001', '1.000')
+    """
+    if p is None:
+        return ""
+    return "<.001" if p < 0.001 else bare(p)
+
+
+_SPECIAL = str.maketrans({char: f"\\{char}" for char in "\\`*_<>[]|"})
+
+
+def escape(text: str) -> str:
+    """Return text that Markdown shows as it is.
+
+    >>> print(escape("a_b|c"))
+    a\\_b\\|c
+    """
+    return text.translate(_SPECIAL)
+
+
+def table(header: Sequence[str], lines: Sequence[Sequence[str]], *, numbers_from: int | None = None) -> str:
+    """Return a table of cells that are Markdown already.
+
+    Args:
+        header: Column names.
+        lines: Cells; plain text in them has gone through `escape`.
+        numbers_from: Columns from this one on are aligned to the right.
+    """
+    rule = ["---:" if numbers_from is not None and at >= numbers_from else "---" for at in range(len(header))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *lines))

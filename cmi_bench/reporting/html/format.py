@@ -1,0 +1,118 @@
+"""What a report is made from.
+
+Numbers, as the page writes them.
+
+The groups' names in words; in the files they are those of the public evaluator.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cmi_bench.evaluation.bootstrap import Bounds
+from cmi_bench.evaluation.evaluate import DetailRecord, Evaluation, Measurement, Status
+from cmi_bench.evaluation.groups import INSTRUMENTAL, NO_REF, REF, VOCAL
+from cmi_bench.evaluation.intervals import Interval
+
+
+@dataclass(frozen=True)
+class ReportSource:
+    """An evaluation with the rows it was made from."""
+
+    evaluation: Evaluation
+    results: Sequence[Mapping[str, Any]]
+    """All rows that the evaluation was given, in its order."""
+    label: str
+    """The run's name."""
+    audio_roots: Sequence[Path] = ()
+    """What the rows' audio paths may be relative to, the likeliest first."""
+    metadata: Mapping[str, Any] | None = None
+    """The run's `metadata.json`; None where there is none."""
+
+
+NO_VALUE = {Status.OK: "", Status.UNDEFINED: "undefined", Status.NOT_APPLICABLE: "not applicable"}
+"""What stands in the place of a metric that the task has and that has no value."""
+MINUS = "\N{MINUS SIGN}"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Return a number with a fixed count of decimals."""
+    return f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def score(value: float) -> str:
+    """Return a score or a difference of scores, on whatever scale, with four significant digits."""
+    return f"{value:.4g}".replace("-", MINUS)
+
+
+def telling_bounds(interval: Interval | None) -> Bounds | None:
+    """Return the bounds to show: the exact ones where the resamples tell nothing; None where there are none."""
+    if interval is None:
+        return None
+    if interval.low is None or interval.high is None or interval.is_flat:
+        return interval.exact
+    return Bounds(interval.low, interval.high)
+
+
+def interval_text(interval: Interval | None) -> str:
+    """Return an interval's bounds, or the reason why it has none."""
+    if interval is None:
+        return ""
+    found = telling_bounds(interval)
+    if found is None:
+        return f"no interval: {interval.reason or 'the same in every resample'}"
+    return f"[{number(found.low)}, {number(found.high)}]" + " exact" * (found is interval.exact)
+
+
+def metric_text(record: Measurement, metric: str) -> str:
+    """Return a record's value of a metric; nothing where the task does not have it."""
+    if metric not in record.metrics:
+        return ""
+    value = record.metrics[metric]
+    return NO_VALUE[record.status] if value is None else number(value)
+
+
+def with_interval(record: Measurement, metric: str) -> str:
+    """Return a value with its interval behind it, for a sentence."""
+    return f"{metric_text(record, metric)} {interval_text(record.intervals.get(metric))}".rstrip()
+
+
+def main_metric(record: Measurement) -> str:
+    """Return the name of the metric that stands for a record: the first it has."""
+    return next(iter(record.metrics))
+
+
+def count(n: int, noun: str) -> str:
+    """Return "1 pair", "1,340 pairs"."""
+    return f"{n:,} {noun}" + "s" * (n != 1)
+
+
+DURATION = "duration_bin"
+KEYS = {
+    "month": "month",
+    "modality": "instruction",
+    "confidence": "annotator's confidence",
+    "ref_subset": "reference audio",
+    "modality_type": "lyrics",
+    DURATION: "clip length",
+}
+VALUES = {
+    ("ref_subset", NO_REF): "without",
+    ("ref_subset", REF): "with",
+    ("modality_type", INSTRUMENTAL): "without",
+    ("modality_type", VOCAL): "with",
+}
+CATEGORIES = {NO_REF: ", no reference", REF: ", reference"}
+
+
+def key_name(record: DetailRecord) -> str:
+    """Return what the group's rows have in common."""
+    return KEYS.get(record.group_key, record.group_key)
+
+
+def value_name(record: DetailRecord) -> str:
+    """Return which of the groups it is."""
+    value = VALUES.get((record.group_key, record.group_value), record.group_value)
+    unit = " s" if record.group_key == DURATION else ""
+    return value + unit + CATEGORIES.get(record.ref_category or "", "")

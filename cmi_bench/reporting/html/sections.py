@@ -1,0 +1,338 @@
+"""The page's sections of plots.
+
+Accuracy by group, and metrics by clip length.
+
+Accuracy by margin, and how well the scores are calibrated.
+
+Predicted against human scores.
+
+The distribution of scores.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+
+from cmi_bench.data.datasets import DATASETS, Aspect, Dataset, MosTask, PairTask, Task
+from cmi_bench.evaluation.calibration import (
+    BradleyTerry,
+    MarginBin,
+    chance_error,
+    expected_calibration_error,
+    fit_bradley_terry,
+    margin_bins,
+)
+from cmi_bench.evaluation.evaluate import DetailRecord, Measurement, SummaryRecord
+from cmi_bench.evaluation.groups import NO_REF, REF
+from cmi_bench.evaluation.metrics import ACC
+from cmi_bench.evaluation.samples import DecidedPairs, Samples, decided_pairs
+from cmi_bench.reporting.format import percent_name
+from cmi_bench.reporting.html.format import (
+    DURATION,
+    ReportSource,
+    count,
+    key_name,
+    main_metric,
+    number,
+    score,
+    telling_bounds,
+    value_name,
+    with_interval,
+)
+from cmi_bench.reporting.plots.base import Plot
+from cmi_bench.reporting.plots.charts import (
+    ScoreSpread,
+    Section,
+    ValueRow,
+    distribution_plot,
+    drawable,
+    interval_plot,
+    margin_plot,
+    scatter_plot,
+)
+
+
+class Figure(NamedTuple):
+    """A plot with what is to be said of it."""
+
+    title: str
+    caption: str
+    plot: Plot
+
+
+class FigureSection(NamedTuple):
+    """Plots that answer one question."""
+
+    anchor: str
+    """Its id in the page."""
+    title: str
+    short: str
+    """Its title in the list of sections."""
+    lead: str
+    """What is shown, and how to read it."""
+    figures: Sequence[Figure]
+    empty: str = ""
+    """What to say where there is no figure."""
+
+
+def file_stem(*words: str) -> str:
+    """Return a plot's name, of letters, digits and hyphens."""
+    return "-".join(words).replace("_", "-").replace(" ", "-").lower()
+
+
+def task_stem(kind: str, dataset: Dataset, task: Task) -> str:
+    """Return the name of a plot of one task, e.g. "margins-cmi-pref-musicality"."""
+    return file_stem(kind, dataset.slug, task.name)
+
+
+CHANCE = {ACC: 0.5}
+"""By metric; a correlation's is 0."""
+SLUGS = {dataset.name: dataset.slug for dataset in DATASETS}
+
+
+def group_section(source: ReportSource) -> FigureSection:
+    """Return a plot of the groups of each task that has any."""
+    records = [record for record in source.evaluation.detail if record.group_key != DURATION]
+    overall = {(record.dataset, record.task): record for record in source.evaluation.summary}
+    lead = (
+        "Dots are the groups' values with {interval}, their number of rows at the right. "
+        "The line is the value over all rows of the task, the band its interval; dashes are chance."
+    )
+    return FigureSection(
+        "groups",
+        "Accuracy by group",
+        "Groups",
+        lead.format(interval=_interval_words(source)),
+        [
+            figure
+            for (dataset, task), members in _by_task(records)
+            for figure in _group_figure(overall[dataset, task], members)
+        ],
+        empty="No groups were made in this run; metrics=default and metrics=full make them.",
+    )
+
+
+def duration_section(source: ReportSource) -> FigureSection:
+    """Return a plot of each metric by clip length."""
+    records = [record for record in source.evaluation.detail if record.group_key == DURATION]
+    empty = (
+        "No duration is known, or none lies in a bin; the notes under the summary say which."
+        if source.evaluation.settings.by_duration
+        else "Not asked for in this run; metrics=full or metrics.by_duration=true does."
+    )
+    metrics = dict.fromkeys(main_metric(record) for record in records)
+    return FigureSection(
+        "duration",
+        "By clip length",
+        "Clip length",
+        f"A pair's length is the mean of its clips'. Dots with {_interval_words(source)}; dashes are chance.",
+        [
+            figure
+            for metric in metrics
+            for figure in _duration_figure(metric, [record for record in records if main_metric(record) == metric])
+        ],
+        empty=empty,
+    )
+
+
+def _group_figure(overall: SummaryRecord, members: Sequence[DetailRecord]) -> Iterator[Figure]:
+    metric = main_metric(overall)
+    sections = [
+        Section(key_name(chosen[0]), list(_rows(chosen, metric)))
+        for _, grouped in groupby(members, key=lambda record: record.group_key)
+        if (chosen := sorted(grouped, key=_is_part))
+    ]
+    if not any(section.rows for section in sections):
+        return
+    title = f"{overall.dataset}, {overall.task}"
+    plot = interval_plot(
+        [section for section in sections if section.rows],
+        metric=metric,
+        name=file_stem("groups", SLUGS[overall.dataset], overall.task),
+        alt=f"{metric} of {title} by group; the values are in the table of all groups.",
+        overall=next(_rows([overall], metric), None),
+        neutral=CHANCE.get(metric, 0.0),
+    )
+    yield Figure(title, f"All rows: {metric} {with_interval(overall, metric)}.", plot)
+
+
+def _duration_figure(metric: str, records: Sequence[DetailRecord]) -> Iterator[Figure]:
+    sections = [
+        Section(f"{dataset}, {task}", list(_rows(members, metric)))
+        for (dataset, task), members in _by_task(sorted(records, key=_lower_edge))
+    ]
+    if not any(section.rows for section in sections):
+        return
+    plot = interval_plot(
+        [section for section in sections if section.rows],
+        metric=metric,
+        name=file_stem("duration", metric),
+        alt=f"{metric} by clip length; the values are in the table of all groups.",
+        neutral=CHANCE.get(metric, 0.0),
+    )
+    yield Figure(f"{metric} by clip length", "", plot)
+
+
+def _rows(records: Iterable[Measurement], metric: str) -> Iterator[ValueRow]:
+    """Yield what is defined."""
+    for record in records:
+        value = record.metrics.get(metric)
+        if value is None:
+            continue
+        bounds = telling_bounds(record.intervals.get(metric))
+        yield ValueRow(value_name(record) if isinstance(record, DetailRecord) else "", value, bounds, record.n)
+
+
+def _by_task(records: Iterable[DetailRecord]) -> list[tuple[tuple[str, str], list[DetailRecord]]]:
+    """Gather the records of each task: those of CMI-Pref come interleaved."""
+    gathered: dict[tuple[str, str], list[DetailRecord]] = {}
+    for record in records:
+        gathered.setdefault((record.dataset, record.task), []).append(record)
+    return list(gathered.items())
+
+
+def _is_part(record: DetailRecord) -> bool:
+    """Put the groups that others are part of first."""
+    return record.ref_category in (NO_REF, REF)
+
+
+def _lower_edge(record: DetailRecord) -> float:
+    return float(record.group_value.strip("[])").split(",")[0])
+
+
+def _interval_words(source: ReportSource) -> str:
+    settings = source.evaluation.settings
+    if not settings.resamples:
+        return "no intervals (switched off)"
+    return f"{percent_name(settings.confidence)} bootstrap intervals (exact ones where resampling tells nothing)"
+
+
+LEAD = (
+    "Does a larger difference of scores mean a surer answer? Pairs are cut by margin into bins of equal number; dots "
+    "are the accuracy in each, with its exact {confidence} interval. The curve is the Bradley-Terry model with one "
+    "scale, P(A preferred) = 1 / (1 + exp(\N{MINUS SIGN}β (score A \N{MINUS SIGN} score B))), β by maximum likelihood. "
+    "The expected calibration error (ECE) is the mean distance of the dots from it; it counts as far as it exceeds "
+    "what labels drawn from the curve itself give by chance. Pairs that people called a tie are left out."
+)
+
+
+def margin_section(source: ReportSource) -> FigureSection | None:
+    """Return a plot for each task on pairs; None where there is no such task."""
+    tasks = [samples for samples in source.evaluation.samples if isinstance(samples.task, PairTask)]
+    if not tasks:
+        return None
+    confidence = percent_name(source.evaluation.settings.confidence)
+    return FigureSection(
+        "margins",
+        "Accuracy by margin",
+        "Margins",
+        LEAD.format(confidence=confidence),
+        list(_margin_figures(tasks, source)),
+        empty="No pair has a preference and two scores; a preferred side that is only stated has no margin.",
+    )
+
+
+def _margin_figures(tasks: list[Samples], source: ReportSource) -> Iterator[Figure]:
+    settings = source.evaluation.settings
+    for samples in tasks:
+        pairs = decided_pairs(samples, source.results)
+        if not pairs.rows.size:
+            continue
+        fit = fit_bradley_terry(pairs, confidence=settings.confidence)
+        bins = margin_bins(pairs, fit.beta or 0.0, confidence=settings.confidence)
+        title = f"{samples.dataset.name}, {samples.task.name}"
+        lowest, highest = bins[0], bins[-1]
+        alt = (
+            f"Accuracy by margin for {count(pairs.rows.size, 'pair')}: {number(lowest.accuracy, 2)} at the smallest "
+            f"margins, {number(highest.accuracy, 2)} at the largest."
+        )
+        plot = margin_plot(bins, fit.beta, name=task_stem("margins", samples.dataset, samples.task), alt=alt)
+        yield Figure(title, _caption(pairs, bins, fit, settings.seed), plot)
+
+
+def _caption(pairs: DecidedPairs, bins: list[MarginBin], fit: BradleyTerry, seed: int) -> str:
+    if fit.beta is None or fit.ci_low is None or fit.ci_high is None:
+        return f"{count(pairs.rows.size, 'pair')}; no curve: {fit.reason}."
+    error, chance = expected_calibration_error(bins), chance_error(pairs, fit.beta, seed=seed)
+    assert error is not None
+    assert chance is not None
+    return (
+        f"{count(pairs.rows.size, 'pair')}; β = {score(fit.beta)} [{score(fit.ci_low)}, {score(fit.ci_high)}] per "
+        f"point of score; ECE {number(error)} over {count(len(bins), 'bin')}; chance alone gives {number(chance)}."
+    )
+
+
+def scatter_section(source: ReportSource) -> FigureSection | None:
+    """Return a scatter plot for each task on single clips; None where there is no such task."""
+    evaluation = source.evaluation
+    tasks = [
+        (record, samples)
+        for record, samples in zip(evaluation.summary, evaluation.samples, strict=True)
+        if isinstance(samples.task, MosTask)
+    ]
+    if not tasks:
+        return None
+    return FigureSection(
+        "people",
+        "Predicted against human scores",
+        "People",
+        "Each dot is a clip: what people said on average, and what the model said. The line is the least-squares fit.",
+        list(_scatter_figures(tasks)),
+        empty="No clip has both a label and a prediction.",
+    )
+
+
+def _scatter_figures(tasks: list[tuple[SummaryRecord, Samples]]) -> Iterator[Figure]:
+    for record, samples in tasks:
+        if not drawable(samples).any():
+            continue
+        title = f"{record.dataset}, {record.task}"
+        metrics = "; ".join(f"{metric} {with_interval(record, metric)}" for metric in record.metrics)
+        alt = f"Scatter plot of predicted {record.task} against mean opinion score, {count(record.n, 'clip')}."
+        name = task_stem("scores", samples.dataset, samples.task)
+        yield Figure(title, f"{count(record.n, 'clip')}; {metrics}", scatter_plot(samples, name=name, alt=alt))
+
+
+def spread_section(source: ReportSource) -> FigureSection:
+    """Return a plot for each of the two things that are judged."""
+    return FigureSection(
+        "scores",
+        "Distribution of scores",
+        "Scores",
+        "Counts of clips over the model's own scale, one panel a dataset. For pairs, the clips that people preferred "
+        "are apart from the others; pairs that they called a tie are left out.",
+        [figure for aspect in Aspect for figure in _figure(aspect, source)],
+        empty="No row has a score.",
+    )
+
+
+def _figure(aspect: Aspect, source: ReportSource) -> Iterator[Figure]:
+    spreads = [
+        spread
+        for samples in source.evaluation.samples
+        if samples.task.aspect is aspect
+        for spread in _spread(samples, source)
+    ]
+    if spreads:
+        headings = ", ".join(spread.heading for spread in spreads)
+        plot = distribution_plot(
+            spreads,
+            axis=f"{aspect} score",
+            name=file_stem("distribution", aspect),
+            alt=f"Histograms of the {aspect} scores in {headings}.",
+        )
+        yield Figure(aspect.capitalize(), "", plot)
+
+
+def _spread(samples: Samples, source: ReportSource) -> Iterator[ScoreSpread]:
+    heading = samples.dataset.name
+    if isinstance(samples.task, MosTask):
+        scores = samples.prediction[np.isfinite(samples.prediction)]
+        if scores.size:
+            yield ScoreSpread(heading, scores)
+    else:
+        pairs = decided_pairs(samples, source.results)
+        if pairs.rows.size:
+            yield ScoreSpread(heading, pairs.preferred, pairs.other)

@@ -1,0 +1,232 @@
+"""What there is: configuration options, and runs that were made.
+
+What can be chosen on the command line, as tables.
+
+Runs of before, as they are found on disk.
+
+Past runs as a table.
+
+The options of the configuration's groups, and the tasks, each with the sentence that stands in its file.
+"""
+
+import json
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from cmi_bench.data.datasets import DATASETS, MosTask
+from cmi_bench.evaluation.metrics import ACC, SRCC, group_metrics, summary_metrics
+from cmi_bench.evaluation.settings import MetricSettings
+from cmi_bench.models.registry import installed_models
+from cmi_bench.tasks import TASKS
+from cmi_bench.tracking.metadata import look_up, read_metadata
+
+log = logging.getLogger(__name__)
+
+
+class Option(NamedTuple):
+    """A value that a key can have."""
+
+    key: str
+    """As it is written: "model=", "+device="."""
+    name: str
+    description: str
+
+
+def options_table(options: Iterable[Option]) -> Table:
+    """Return a line for each option, those of a key together."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="What can be chosen", title_justify="left")
+    table.add_column("option", no_wrap=True)
+    table.add_column("what it is")
+    last = None
+    for option in options:
+        if last not in (None, option.key):
+            table.add_section()
+        last = option.key
+        table.add_row(Text(option.key + option.name), Text(option.description))
+    return table
+
+
+def tasks_table() -> Table:
+    """Return what is judged in each dataset, and by which metrics."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="What is measured", title_justify="left")
+    for name in ("dataset", "subset=", "task", "label", "metrics", "in groups"):
+        table.add_column(name, no_wrap=True)
+    settings = MetricSettings()
+    for dataset in DATASETS:
+        for task in dataset.tasks:
+            table.add_row(
+                dataset.name,
+                dataset.slug,
+                task.name,
+                "preferred clip" if dataset.is_paired else "mean opinion score",
+                ", ".join(summary_metrics(task, settings)),
+                ", ".join(group_metrics(task)),
+            )
+    return table
+
+
+METADATA_FILE, METRICS_FILE = "metadata.json", "metrics.json"
+MAIN_METRICS = (SRCC, ACC)
+"""What stands for a task in one cell; a task has one of them."""
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """One run's folder."""
+
+    folder: Path
+    started: str
+    """UTC, ISO 8601; empty where the metadata do not say."""
+    status: str
+    task: str
+    model: str
+    data: str
+    """Which rows; empty for a task without rows."""
+    metrics: Mapping[tuple[str, str], float]
+    """SRCC or ACC by dataset and task, where defined."""
+    n_failed: int | None
+    """Clips that could not be scored; None where the run did not come so far."""
+
+
+def find_runs(folders: Iterable[Path]) -> list[PastRun]:
+    """Return the runs under some folders, newest first; a folder that is not there holds none."""
+    runs = [run for folder in folders for run in _runs_under(folder)]
+    return sorted(runs, key=lambda run: (run.started, str(run.folder)), reverse=True)
+
+
+def _runs_under(folder: Path) -> Iterator[PastRun]:
+    # Not `rglob`, which fails when a folder goes away meanwhile.
+    for name, _, files in os.walk(folder):
+        if METADATA_FILE in files:
+            metadata = read_metadata(Path(name) / METADATA_FILE)
+            if metadata is not None:
+                yield _run(Path(name), metadata)
+
+
+def _run(folder: Path, metadata: Mapping[str, Any]) -> PastRun:
+    return PastRun(
+        folder=folder,
+        started=str(metadata.get("started", "")),
+        status=str(metadata.get("status", "unknown")),
+        task=str(look_up(metadata, "config", "task") or ""),
+        model=str(look_up(metadata, "model", "name") or ""),
+        data=_data(metadata),
+        metrics=dict(_metrics(folder / METRICS_FILE)),
+        n_failed=look_up(metadata, "counts", "failed"),
+    )
+
+
+def _data(metadata: Mapping[str, Any]) -> str:
+    """Return the name of the rows, e.g. "mini" or "mini/pam"; empty for a task that has none, such as sanity."""
+    if look_up(metadata, "data", "jsonl") is None:
+        return ""
+    data, subset = look_up(metadata, "config", "data", "name"), look_up(metadata, "config", "subset", "name")
+    return f"{data}/{subset}" if subset not in (None, "all") else str(data)
+
+
+def _metrics(path: Path) -> Iterator[tuple[tuple[str, str], float]]:
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))["summary"]
+    except FileNotFoundError:  # a run that failed, or does not measure agreement
+        return
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("%s cannot be read (%s): its run is listed without metrics.", path, error)
+        return
+    for line in summary:
+        value = next((line[metric] for metric in MAIN_METRICS if line.get(metric) is not None), None)
+        if value is not None:
+            yield (line["dataset"], line["task"]), float(value)
+
+
+STYLES = {"finished": "green", "failed": "bold red", "running": "yellow"}
+BENCHMARK = "benchmark"
+
+
+def runs_table(runs: Sequence[PastRun], *, base: Path) -> Table:
+    """Return a line for each run.
+
+    Args:
+        runs: In the order wanted.
+        base: Folders below it are written relative to it.
+    """
+    tasks = [(dataset, task) for dataset in DATASETS for task in dataset.tasks]
+    shown = [
+        (dataset, task) for dataset, task in tasks if any((dataset.name, task.name) in run.metrics for run in runs)
+    ]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="Past runs, newest first", title_justify="left")
+    for name in ("started (UTC)", "status", "model", "data"):
+        table.add_column(name, no_wrap=True)
+    for dataset, task in shown:
+        metric = SRCC if isinstance(task, MosTask) else ACC
+        table.add_column(f"{dataset.name}\n{task.name}\n{metric}", justify="right", no_wrap=True)
+    table.add_column("failed", justify="right", no_wrap=True)
+    table.add_column("folder", overflow="fold")
+    for run in runs:
+        metrics = (run.metrics.get((dataset.name, task.name)) for dataset, task in shown)
+        table.add_row(
+            Text(run.started[:16].replace("T", " ")),
+            Text(run.status, style=STYLES.get(run.status, "")),
+            Text(run.model + (f" ({run.task})" if run.task not in ("", BENCHMARK) else "")),
+            Text(run.data),
+            *(Text("" if value is None else f"{value:.4f}") for value in metrics),
+            Text("" if run.n_failed is None else str(run.n_failed), style="bold red" if run.n_failed else "dim"),
+            Text(str(run.folder.relative_to(base) if run.folder.is_relative_to(base) else run.folder)),
+        )
+    return table
+
+
+FIRST = ("model", "data", "subset", "metrics", "device")
+"""Groups in this order; others follow."""
+NOT_SHOWN = frozenset({"hydra", "trainer"})
+NUMBERED = "cuda:"
+"""Device names that differ by their number only are shown as one."""
+
+
+def all_options() -> Iterator[Option]:
+    """Yield the tasks, then each group's options: those of the project, and of any `--config-dir`."""
+    for name, task in TASKS.items():
+        yield Option("task=", name, task.purpose)
+    groups = GlobalHydra.instance().config_loader().list_groups("")
+    others = sorted(set(groups) - set(FIRST) - NOT_SHOWN)
+    for group in (*(name for name in FIRST if name in groups), *others):
+        yield from _group_options(group)
+
+
+def _group_options(group: str) -> Iterator[Option]:
+    # A group without a default is chosen with a plus.
+    key = f"{group}=" if group in HydraConfig.get().runtime.choices else f"+{group}="
+    names = GlobalHydra.instance().config_loader().get_group_options(group)
+    for name in names:
+        if not name.startswith(NUMBERED):
+            yield Option(key, name, _config_sentence(group, name))
+    numbers = [int(name.removeprefix(NUMBERED)) for name in names if name.startswith(NUMBERED)]
+    if numbers:
+        yield Option(key, f"{NUMBERED}0", f"One GPU by its number, up to {NUMBERED}{max(numbers)}.")
+
+
+def _config_sentence(group: str, name: str) -> str:
+    """Return the first sentence of an option's YAML file, or whose model it is; empty where nothing is known."""
+    for source in HydraConfig.get().runtime.config_sources:
+        path = Path(source.path) / group / f"{name}.yaml"
+        if source.schema == "file" and path.is_file():
+            head = takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+            words = " ".join(line[1:].strip() for line in head if not line.startswith("# @package"))
+            return _first_sentence(words)
+    installed = {model.name: model.package for model in installed_models()} if group == "model" else {}
+    return f"Of the installed package {installed[name]}." if name in installed else ""
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=\.)\s", text, maxsplit=1)[0]

@@ -1,1 +1,0 @@
-"""What there is: configuration options, and runs that were made."""

@@ -1,0 +1,248 @@
+"""Values with their intervals, one below the other, in sections: accuracy by group, metrics by duration.
+
+Accuracy by margin beside the fitted Bradley-Terry curve.
+
+Predicted scores against mean opinion scores.
+
+How a model's scores are spread, dataset by dataset.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+from cmi_bench.evaluation.bootstrap import Bounds
+from cmi_bench.evaluation.calibration import MarginBin
+from cmi_bench.evaluation.samples import Samples
+from cmi_bench.reporting.plots.base import Colour, Plot, draw_plot, light_frame
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+INCHES_A_LINE = 0.22
+MARGIN_INCHES = 0.62
+
+
+class ValueRow(NamedTuple):
+    """One value."""
+
+    label: str
+    value: float
+    bounds: Bounds | None
+    """None where there is no interval."""
+    n: int
+
+
+class Section(NamedTuple):
+    """Values that belong together."""
+
+    heading: str
+    rows: Sequence[ValueRow]
+
+
+def interval_plot(
+    sections: Sequence[Section],
+    *,
+    metric: str,
+    name: str,
+    alt: str,
+    overall: ValueRow | None = None,
+    neutral: float | None = None,
+) -> Plot:
+    """Draw sections of values, top to bottom, with n at the right.
+
+    Args:
+        sections: At least one row in all.
+        metric: What the values are; labels the axis.
+        name: File stem.
+        alt: Text alternative.
+        overall: The value of all rows together: a line with its interval as a band.
+        neutral: The value of chance: a dashed line.
+    """
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        if neutral is not None:
+            axes.axvline(neutral, color=Colour.MUTED.value, linewidth=0.8, linestyle=(0, (4, 3)))
+        if overall is not None:
+            _draw_overall(axes, overall)
+        _draw_sections(axes, sections)
+        axes.set_xlabel(metric)
+        light_frame(axes, grid="x")
+        axes.spines["left"].set_visible(False)
+
+    lines = sum(1 + len(section.rows) for section in sections)
+    return draw_plot(name, alt, draw, height=MARGIN_INCHES + INCHES_A_LINE * lines)
+
+
+def _draw_overall(axes: "Axes", overall: ValueRow) -> None:
+    if overall.bounds is not None:
+        axes.axvspan(*overall.bounds, color=Colour.SECOND.value, alpha=0.14, linewidth=0)
+    axes.axvline(overall.value, color=Colour.SECOND.value, linewidth=1.2)
+
+
+def _draw_sections(axes: "Axes", sections: Sequence[Section]) -> None:
+    at = 0
+    ticks: list[tuple[int, str]] = []
+    headings: list[int] = []
+    for section in sections:
+        headings.append(len(ticks))
+        ticks.append((at, section.heading))
+        for row in section.rows:
+            at += 1
+            ticks.append((at, row.label))
+            _draw_row(axes, at, row)
+        at += 1
+    axes.set_yticks([place for place, _ in ticks], [label for _, label in ticks])
+    for position, label in enumerate(axes.get_yticklabels()):
+        label.set_color(Colour.INK.value)
+        label.set_fontweight("bold" if position in headings else "normal")
+    axes.set_ylim(at - 0.4, -0.6)
+
+
+def _draw_row(axes: "Axes", at: int, row: ValueRow) -> None:
+    if row.bounds is not None:
+        axes.plot(row.bounds, [at, at], color=Colour.FIRST.value, linewidth=1.6)
+    axes.plot(row.value, at, marker="o", markersize=4.5, color=Colour.FIRST.value)
+    axes.annotate(
+        f"{row.n:,}",
+        (1.0, at),
+        xycoords=("axes fraction", "data"),
+        xytext=(3, 0),
+        textcoords="offset points",
+        va="center",
+        color=Colour.MUTED.value,
+        fontsize=7.5,
+    )
+
+
+CHANCE = 0.5
+
+
+def margin_plot(bins: Sequence[MarginBin], beta: float | None, *, name: str, alt: str) -> Plot:
+    """Draw each bin's accuracy with its bounds at its mean margin, and the curve that was fitted.
+
+    Args:
+        bins: Smallest margins first; at least one.
+        beta: The scale; None draws no curve.
+        name: File stem.
+        alt: Text alternative.
+    """
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        # A scale that is all zeros (a constant model) still gets an axis.
+        end = bins[-1].high or 1.0
+        axes.axhline(CHANCE, color=Colour.MUTED.value, linewidth=0.8, linestyle=(0, (4, 3)))
+        if beta is not None:
+            margin = np.linspace(0.0, end, 120)
+            curve = scipy.special.expit(beta * margin)
+            axes.plot(margin, curve, color=Colour.SECOND.value, linewidth=1.6, label="Bradley-Terry, fitted")
+        for one in bins:
+            if one.bounds:
+                axes.plot([one.margin] * 2, one.bounds, color=Colour.FIRST.value, linewidth=1.2)
+        axes.plot(
+            [one.margin for one in bins],
+            [one.accuracy for one in bins],
+            linestyle="none",
+            marker="o",
+            markersize=5,
+            color=Colour.FIRST.value,
+            label="observed",
+        )
+        axes.set(xlabel="margin (difference of the two scores)", ylabel="accuracy", xlim=(0, 1.03 * end))
+        axes.set_ylim(min(0.4, *(low for one in bins for low in (one.bounds or (one.accuracy,)))) - 0.03, 1.03)
+        axes.legend(loc="lower right")
+        axes.tick_params(length=0)
+
+    return draw_plot(name, alt, draw, height=3.0)
+
+
+def drawable(samples: Samples) -> NDArray[np.bool_]:
+    """Return [N] the rows that have a place in the plot: the `paper` protocol lets infinite numbers through."""
+    return samples.is_evaluated & np.isfinite(samples.label) & np.isfinite(samples.prediction)
+
+
+def scatter_plot(samples: Samples, *, name: str, alt: str) -> Plot:
+    """Draw each clip of a task at what people and what the model said, with the least-squares line.
+
+    Args:
+        samples: Rows of a task on single clips, one or more of them `drawable`.
+        name: File stem.
+        alt: Text alternative.
+    """
+    chosen = samples.take(drawable(samples))
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        axes.scatter(
+            chosen.label,
+            chosen.prediction,
+            s=22,
+            color=Colour.FIRST.value,
+            alpha=0.6,
+            edgecolor=Colour.SURFACE.value,
+            linewidth=0.6,
+        )
+        if np.ptp(chosen.label) > 0:
+            ends = np.array([chosen.label.min(), chosen.label.max()])
+            slope, offset = np.polyfit(chosen.label, chosen.prediction, 1)
+            axes.plot(ends, slope * ends + offset, color=Colour.SECOND.value, linewidth=1.4)
+        axes.set(xlabel="mean opinion score", ylabel=f"predicted {samples.task.aspect}")
+        axes.set_xlim(min(0.9, chosen.label.min() - 0.1), max(5.1, chosen.label.max() + 0.1))
+        axes.tick_params(length=0)
+
+    return draw_plot(name, alt, draw, height=3.0)
+
+
+BINS = 36
+HEADROOM = 1.45
+"""Height of a panel over its highest bar: room for the heading."""
+
+
+class ScoreSpread(NamedTuple):
+    """The scores of one dataset; one of both arrays may be all there is."""
+
+    heading: str
+    scores: NDArray[np.float64]
+    """[n] of all clips, or of those that people preferred."""
+    others: NDArray[np.float64] | None = None
+    """[n] of the clips that people did not prefer."""
+
+
+def distribution_plot(spreads: Sequence[ScoreSpread], *, axis: str, name: str, alt: str) -> Plot:
+    """Draw a histogram for each dataset over one common axis of scores.
+
+    Args:
+        spreads: At least one, none of them empty.
+        axis: What the scores are.
+        name: File stem.
+        alt: Text alternative.
+    """
+    parts = [part for spread in spreads for part in (spread.scores, spread.others) if part is not None]
+    edges = np.histogram_bin_edges(np.concatenate(parts), bins=BINS)
+
+    def draw(figure: "Figure") -> None:
+        panels = figure.subplots(len(spreads), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, spread in zip(panels, spreads, strict=True):
+            counts, _ = np.histogram(spread.scores, edges)
+            axes.stairs(counts, edges, fill=True, color=Colour.FIRST.value, alpha=0.55, label="preferred by people")
+            highest = counts.max()
+            if spread.others is not None:
+                others, _ = np.histogram(spread.others, edges)
+                axes.stairs(others, edges, color=Colour.SECOND.value, linewidth=1.3, label="the other clip")
+                highest = max(highest, others.max())
+                axes.legend(loc="upper right", ncols=2, fontsize=7.5, borderaxespad=0.0, handlelength=1.2)
+            axes.set_ylim(0, HEADROOM * highest)
+            axes.set_title(spread.heading, loc="left", fontsize=9, y=0.86, pad=0)
+            axes.set_yticks([])
+            axes.spines["left"].set_visible(False)
+            light_frame(axes, grid="x")
+        panels[-1].set_xlabel(axis)
+
+    return draw_plot(name, alt, draw, height=0.5 + 0.85 * len(spreads))

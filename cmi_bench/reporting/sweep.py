@@ -1,0 +1,313 @@
+"""What a sweep looks like on disk and in a terminal.
+
+A sweep as CSV.
+
+Which jobs of a sweep differ for real: the letters of a comparison, by metric and job.
+
+A sweep as Markdown, for a notebook and the parent run's page in MLflow.
+
+The plot of a sweep.
+
+What became of a sweep's jobs, for tables and plots.
+
+A sweep for people, in a terminal.
+
+What a sweep's tables say in words.
+
+All files of a sweep, in one place.
+
+Metrics along a sweep: by training step, or job by job.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cmi_bench.evaluation.metrics import ACC, K_TAU, LCC, SRCC
+from cmi_bench.evaluation.pairing import Comparison
+from cmi_bench.reporting.format import escape, table
+from cmi_bench.reporting.metrics import CI_HIGH, CI_LOW, csv_text
+from cmi_bench.reporting.plots.base import Colour, Plot, draw_plot, light_frame, write_png
+from cmi_bench.utils.files import write_text_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+MAIN_METRICS = (SRCC, ACC)
+"""What stands for a task where one number has to do; a task has one of them."""
+ALL_METRICS = (SRCC, LCC, K_TAU, ACC)
+
+
+class Column(NamedTuple):
+    """One metric of one task."""
+
+    dataset: str
+    task: str
+    metric: str
+
+    @property
+    def name(self) -> str:
+        """As in MLflow, e.g. "PAM/musicality/SRCC"."""
+        return f"{self.dataset}/{self.task}/{self.metric}"
+
+
+class Value(NamedTuple):
+    """A metric with its interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepJob:
+    """One job and what came of it."""
+
+    number: int
+    label: str
+    step: int | None
+    """Training step of its checkpoint."""
+    status: str
+    """"finished", "failed", "killed" or "not run"."""
+    message: str = ""
+    """Why it failed."""
+    folder: Path
+    ended: float | None = None
+    """Seconds since 1970."""
+    values: Mapping[Column, Value] = field(default_factory=dict)
+    """The defined metrics of the summary; none unless finished."""
+
+    @property
+    def reason(self) -> str:
+        """The message's first line."""
+        return self.message.partition("\n")[0]
+
+
+def columns_of(jobs: Sequence[SweepJob], *, main: bool = False) -> list[Column]:
+    """Return the metrics that any job has, in the summary's order; `main` gives one a task."""
+    found = dict.fromkeys(column for job in jobs for column in job.values)
+    return [column for column in found if not main or column.metric in MAIN_METRICS]
+
+
+def best_of(jobs: Sequence[SweepJob], column: Column) -> float | None:
+    """Return the highest value of a metric; None where there is nothing to be best of."""
+    values = [job.values[column].value for job in jobs if column in job.values]
+    return max(values) if len(values) > 1 else None
+
+
+def values_of(summary: Sequence[Mapping[str, Any]]) -> dict[Column, Value]:
+    """Return the defined metrics of the lines under `summary` in a `metrics.json`."""
+    return {
+        Column(line["dataset"], line["task"], metric): Value(
+            line[metric], line.get(metric + CI_LOW), line.get(metric + CI_HIGH)
+        )
+        for line in summary
+        for metric in ALL_METRICS
+        if line.get(metric) is not None
+    }
+
+
+def sweep_csv(jobs: Sequence[SweepJob]) -> str:
+    """Return the text of `sweep.csv`: a line for each job, with all metrics and their intervals."""
+    columns = columns_of(jobs)
+    ends = ("", CI_LOW, CI_HIGH)
+    header = ("job", "label", "step", "status", *(column.name + end for column in columns for end in ends), "message")
+    lines = (
+        {"job": job.number, "label": job.label, "step": job.step, "status": job.status, "message": job.message}
+        | {
+            column.name + end: number
+            for column, value in job.values.items()
+            for end, number in zip(ends, value, strict=True)
+        }
+        for job in jobs
+    )
+    return csv_text(header, lines)
+
+
+class Letters(NamedTuple):
+    """The groups of jobs that do not differ significantly."""
+
+    by_job: Mapping[tuple[Column, str], str]
+    """By metric and the job's label."""
+    alpha: float
+
+    def of(self, column: Column, label: str) -> str:
+        """Return a job's letters; nothing where it was not compared."""
+        return self.by_job.get((column, label), "")
+
+
+def letters_of(comparison: Comparison) -> Letters:
+    """Return the letters of a comparison whose runs have the jobs' labels."""
+    return Letters(
+        {
+            (Column(contest.dataset, contest.task, contest.metric), one.run): one.letters
+            for contest in comparison.contests
+            if not contest.group
+            for one in contest.standings
+        },
+        comparison.alpha,
+    )
+
+
+def how_to_read(letters: Letters | None) -> list[str]:
+    """Say what the letters mean; nothing where there are none."""
+    if letters is None:
+        return []
+    return [f"In a column, jobs that share a letter do not differ significantly (alpha = {letters.alpha:g})."]
+
+
+def sweep_markdown(name: str, jobs: Sequence[SweepJob], letters: Letters | None) -> str:
+    """Return the text of `sweep.md`: a line for each job, the best of each column in bold."""
+    columns = columns_of(jobs, main=True)
+    best = {column: best_of(jobs, column) for column in columns}
+    header = ["job", "what", "status", *(f"{column.dataset} {column.task} {column.metric}" for column in columns)]
+    lines = []
+    for job in jobs:
+        cells = []
+        for column in columns:
+            value = job.values.get(column)
+            text = "" if value is None else f"{value.value:.4f}"
+            strong = "**" if value is not None and value.value == best[column] else ""
+            cells.append(f"{strong}{text}{strong} {letters.of(column, job.label) if letters else ''}".strip())
+        lines.append([str(job.number), escape(job.label), job.status, *cells])
+    reasons = [f"- {escape(job.label)}: {escape(job.reason)}" for job in jobs if job.reason]
+    parts = [f"# {escape(name)}", table(header, lines, numbers_from=3), "\n".join(reasons), *how_to_read(letters)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+STYLES = {"finished": "", "failed": "bold red", "killed": "bold red", "not run": "yellow"}
+
+
+def sweep_view(jobs: Sequence[SweepJob], letters: Letters | None) -> RenderableType:
+    """Return a line for each job: its main metrics, the best in bold, and the reason of a failure below."""
+    columns = columns_of(jobs, main=True)
+    best = {column: best_of(jobs, column) for column in columns}
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("job", no_wrap=True)
+    table.add_column("what", overflow="fold")
+    for column in columns:
+        table.add_column(f"{column.dataset}\n{column.task}\n{column.metric}", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for job in jobs:
+        cells = []
+        for column in columns:
+            value = job.values.get(column)
+            text = "" if value is None else f"{value.value:7.4f} {letters.of(column, job.label) if letters else ''}"
+            cells.append(Text(text.rstrip(), style="bold" if value and value.value == best[column] else ""))
+        table.add_row(str(job.number), Text(job.label), *cells, Text(job.status, style=STYLES.get(job.status, "")))
+    reasons = [Text(f"{job.label}: {job.reason}") for job in jobs if job.reason]
+    return Group(table, *reasons, *map(Text, how_to_read(letters)))
+
+
+COLUMNS = 3
+PANEL_INCHES = 2.6
+
+
+class SweepPoint(NamedTuple):
+    """One job in a panel."""
+
+    at: float
+    """Training step, or the job's place."""
+    value: float
+    low: float | None
+    """Ends of the interval; None where there is none."""
+    high: float | None
+
+
+class SweepPanel(NamedTuple):
+    """One metric of one task."""
+
+    title: str
+    points: Sequence[SweepPoint]
+
+
+def sweep_plot(panels: Sequence[SweepPanel], *, labels: Sequence[str] | None, name: str, alt: str) -> Plot:
+    """Draw a panel for each metric, values with their intervals from left to right.
+
+    Args:
+        panels: At least one.
+        labels: The jobs by their place; None where points are at training steps.
+        name: File stem.
+        alt: Text alternative.
+    """
+    columns = min(COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+
+    def draw(figure: "Figure") -> None:
+        axes_of = figure.subplots(rows, columns, sharex=True, squeeze=False).flatten()
+        for axes, panel in zip(axes_of, panels, strict=False):
+            _draw_panel(axes, panel, labels)
+        for axes in axes_of[len(panels) :]:
+            axes.axis("off")
+        for axes in axes_of[max(len(panels) - columns, 0) : len(panels)]:
+            axes.tick_params(labelbottom=True)
+            axes.set_xlabel("step" if labels is None else "")
+
+    return draw_plot(name, alt, draw, height=0.5 + 1.9 * rows, width=PANEL_INCHES * max(columns, 2))
+
+
+def _draw_panel(axes: "Axes", panel: SweepPanel, labels: Sequence[str] | None) -> None:
+    points = sorted(panel.points)
+    for point in points:
+        if point.low is not None and point.high is not None:
+            axes.plot([point.at, point.at], [point.low, point.high], color=Colour.FIRST.value, linewidth=1.2, alpha=0.6)
+    # Jobs that are no steps of one training have nothing between them.
+    axes.plot(
+        [point.at for point in points],
+        [point.value for point in points],
+        color=Colour.FIRST.value,
+        marker="o",
+        markersize=4,
+        linewidth=1.2,
+        linestyle="-" if labels is None else "none",
+    )
+    if labels is not None:
+        axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right")
+        axes.set_xlim(-0.5, len(labels) - 0.5)
+    axes.set_title(panel.title, loc="left", fontsize=9)
+    light_frame(axes, grid="y")
+
+
+def metrics_plot(jobs: Sequence[SweepJob]) -> Plot | None:
+    """Draw the main metrics of the finished jobs; None where there is nothing to draw."""
+    columns = columns_of(jobs, main=True)
+    if not columns:
+        return None
+    by_step = has_steps(jobs)
+    panels = [SweepPanel(f"{one.dataset} {one.task}, {one.metric}", _points(jobs, one, by_step)) for one in columns]
+    along = "step" if by_step else "job"
+    labels = None if by_step else [job.label for job in jobs]
+    return sweep_plot(
+        panels, labels=labels, name=f"metrics_by_{along}", alt=f"The main metric of each task by {along}."
+    )
+
+
+def has_steps(jobs: Sequence[SweepJob]) -> bool:
+    """Whether the jobs are steps of one training: each finished one has a step of its own."""
+    steps = [job.step for job in jobs if job.values]
+    return len(steps) > 1 and None not in steps and len(set(steps)) == len(steps)
+
+
+def _points(jobs: Sequence[SweepJob], column: Column, by_step: bool) -> list[SweepPoint]:
+    there = [(at, job, job.values[column]) for at, job in enumerate(jobs) if column in job.values]
+    return [
+        SweepPoint((job.step or 0) if by_step else at, value.value, value.low, value.high) for at, job, value in there
+    ]
+
+
+def write_sweep(name: str, jobs: Sequence[SweepJob], letters: Letters | None, folder: Path) -> list[Path]:
+    """Write `sweep.csv`, `sweep.md` and, where there are metrics, their plot into the sweep's folder."""
+    files = [
+        write_text_atomic(folder / "sweep.csv", sweep_csv(jobs)),
+        write_text_atomic(folder / "sweep.md", sweep_markdown(name, jobs, letters)),
+    ]
+    plot = metrics_plot(jobs)
+    return files if plot is None else [*files, write_png(plot, folder)]

@@ -1,1 +1,0 @@
-"""What a sweep looks like on disk and in a terminal."""

@@ -1,0 +1,78 @@
+"""Stages in this process and without Lightning, which takes longer to load than a few songs take to score."""
+
+import sys
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from tqdm import tqdm
+
+from cmi_bench.scoring.batching import BatchLimits, plan_batches
+from cmi_bench.utils.console import bar_settings
+
+if TYPE_CHECKING:
+    from cmi_bench.scoring.trainer import Stage
+
+
+Item = TypeVar("Item")
+Loaded = TypeVar("Loaded")
+
+
+class PlainRunner:
+    """Plans, loads and works as Lightning's predict loop does with a stage; threads decode ahead of the model."""
+
+    processes = 1
+
+    def __init__(self, limits: BatchLimits, *, workers: int, show_progress: bool) -> None:
+        """Say how.
+
+        Args:
+            limits: How large batches may get.
+            workers: Threads that decode while the model works; 0 decodes in between.
+            show_progress: Whether to draw a bar on stderr.
+        """
+        self.limits = limits
+        self.workers = workers
+        self.show_progress = show_progress
+
+    def run(self, stage: "Stage[Any, Any]", *, limits: BatchLimits | None = None) -> None:
+        """Do all of a stage's work; see `Runner.run`."""
+        pending = stage.pending()
+        plan = plan_batches(pending, limits or self.limits, length=stage.length, start=stage.start)
+        settings = bar_settings(stage.title) | {"total": len(pending), "disable": not self.show_progress or not pending}
+        if sys.stderr.isatty():  # a first batch can take a minute: who waits for it shall see that something is done
+            settings["delay"] = 0
+        # As in Lightning's predict loop: a model written for it need not switch gradients off.
+        with (
+            tqdm(unit="clip", **settings) as bar,
+            closing(self._loaded(plan, stage.load)) as batches,
+            torch.inference_mode(),
+        ):
+            for batch, loaded in zip(plan, batches, strict=True):
+                stage.work(loaded)
+                bar.update(len(batch))
+
+    def wait(self, reason: str) -> None:
+        """There is nobody to wait for."""
+
+    def _loaded(
+        self, plan: Sequence[Sequence[Item]], load: Callable[[Sequence[Item]], Loaded]
+    ) -> Generator[Loaded, None, None]:
+        """Yield the plan's batches, loaded; at most `workers` of them ahead, so that memory has a bound."""
+        if not self.workers or len(plan) < 2:
+            yield from map(load, plan)
+            return
+        pool = ThreadPoolExecutor(self.workers)
+        ahead: deque[Future[Loaded]] = deque()
+        try:
+            for batch in plan:
+                ahead.append(pool.submit(load, batch))
+                if len(ahead) > self.workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:  # of a stopped run, what nobody waits for
+            pool.shutdown(cancel_futures=True)

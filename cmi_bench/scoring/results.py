@@ -1,0 +1,66 @@
+"""The results file: each row's own fields, what the model said of it, and which side it prefers."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cmi_bench.data import fields
+from cmi_bench.data.datasets import SCORE_FIELD, Aspect, Preference
+from cmi_bench.data.rows import Row
+from cmi_bench.scoring.requests import ClipScore, clip_id
+
+PAIR_FIELDS = {
+    fields.PREDICTED_PREFERENCE: Aspect.MUSICALITY,
+    fields.PREDICTED_PREFERENCE_MUSICALITY: Aspect.MUSICALITY,
+    fields.PREDICTED_PREFERENCE_ALIGNMENT: Aspect.ALIGNMENT,
+}
+"""The predicted preferences of a pair, and the score that decides each."""
+
+
+def results_rows(rows: Sequence[Row], scores: Mapping[str, ClipScore]) -> list[dict[str, Any]]:
+    """Return the lines of `results.jsonl`, in the rows' order.
+
+    Args:
+        rows: The rows of the run.
+        scores: By clip id; one for each side of each row.
+    """
+    return [_results_row(row, scores) for row in rows]
+
+
+def _results_row(row: Row, scores: Mapping[str, ClipScore]) -> dict[str, Any]:
+    a = scores[clip_id(row, "a")]
+    b = scores[clip_id(row, "b")] if row.audio_b is not None else None
+    result = {**row.raw, fields.BENCHMARK_DATASET: row.dataset.name}
+    for aspect, field in SCORE_FIELD.items():
+        result[field] = _number(a, aspect)
+        if b is not None:
+            result[field + fields.SIDE_B] = _number(b, aspect)
+    if b is not None:
+        result |= {field: preferred_side(a, b, aspect) for field, aspect in PAIR_FIELDS.items()}
+        result[fields.VALID_B] = not b.error
+    result[fields.VALID_A] = not a.error
+    result[fields.INFERENCE_ERROR] = "|".join(score.error for score in (a, b) if score is not None and score.error)
+    return result
+
+
+def preferred_side(a: ClipScore, b: ClipScore, aspect: Aspect) -> Preference | None:
+    """Return the side with the higher score, None where a score is missing.
+
+    An exact tie is written as B, as in the public files that other tools read; the `strict` protocol
+    does not look at this field but compares the scores, and sees the tie.
+    """
+    score_a, score_b = _number(a, aspect), _number(b, aspect)
+    if score_a is None or score_b is None:
+        return None
+    return Preference.A if score_a > score_b else Preference.B
+
+
+def _number(score: ClipScore, aspect: Aspect) -> float | None:
+    value: float = getattr(score, aspect)
+    return None if math.isnan(value) else value
+
+
+def to_jsonl(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as JSON lines."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

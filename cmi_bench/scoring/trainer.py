@@ -1,0 +1,244 @@
+"""A pass over items with Lightning's predict loop: planned on rank 0, loaded in workers, worked on in every rank.
+
+Lightning's predict loop over a run's stages.
+
+`on_error=fail`: stop all processes at the first item that failed, keeping what is done.
+
+The progress bar of a stage: clips done, clips per second, time left.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import hydra
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from cmi_bench.scoring.batching import BatchLimits, plan_batches
+from cmi_bench.scoring.store import STOPPED
+from cmi_bench.utils.console import bar_settings
+from cmi_bench.utils.distributed import Devices
+
+Item = TypeVar("Item")
+Loaded = TypeVar("Loaded")
+
+
+class StepOutcome(NamedTuple):
+    """What a batch came to, for the progress bar and for `on_error=fail`."""
+
+    items: int
+    failed: int
+
+
+class Stage(Protocol[Item, Loaded]):
+    """One kind of work: what there is to do, how it is loaded, and what is done with it."""
+
+    title: str
+    """For the progress bar."""
+    start: float
+    """Where in the plan to begin, from 0 to 1; what is before comes at the end."""
+
+    @property
+    def load(self) -> Callable[[Sequence[Item]], Loaded]:
+        """What decodes or reads a batch; goes to the data loader's workers, so without the model."""
+
+    def pending(self) -> list[Item]:
+        """Return what is to be done; asked on rank 0 only."""
+
+    def length(self, item: Item) -> float:
+        """Return an item's length in seconds of audio; asked on rank 0 only."""
+
+    def work(self, loaded: Loaded) -> int:
+        """Do the work and keep its results; return how many items failed."""
+
+
+class _Batches(Dataset[tuple[int, Loaded]], Generic[Item, Loaded]):
+    """Item i is batch i of the plan, loaded, with its number of items."""
+
+    def __init__(self, plan: Sequence[Sequence[Item]], load: Callable[[Sequence[Item]], Loaded]) -> None:
+        self.plan = plan
+        self.load = load
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, index: int) -> tuple[int, Loaded]:
+        return len(self.plan[index]), self.load(self.plan[index])
+
+
+class StageModule(LightningModule, Generic[Item, Loaded]):
+    """Runs a stage in Lightning's predict loop.
+
+    The model is no submodule: adapters may be anything (a network, an API client), and were built on
+    this process's device already.
+    """
+
+    def __init__(self, stage: Stage[Item, Loaded], limits: BatchLimits, *, workers: int) -> None:
+        super().__init__()
+        self.stage = stage
+        self.limits = limits
+        self.workers = workers
+        self.total = 0
+
+    def predict_dataloader(self) -> "DataLoader[tuple[int, Loaded]]":
+        """Plan the batches: on rank 0, which tells the others, as stores may change while ranks start."""
+        plan = self.trainer.strategy.broadcast(self._plan() if self.trainer.is_global_zero else [])
+        self.total = sum(map(len, plan))
+        return DataLoader(_Batches(plan, self.stage.load), batch_size=None, num_workers=min(self.workers, self.total))
+
+    def _plan(self) -> list[list[Item]]:
+        pending, ranks = self.stage.pending(), self.trainer.world_size
+        return plan_batches(pending, self.limits, length=self.stage.length, start=self.stage.start, at_least=ranks)
+
+    def predict_step(self, batch: tuple[int, Loaded], batch_idx: int) -> StepOutcome:
+        """Work on one batch; its results are kept when this returns."""
+        items, loaded = batch
+        return StepOutcome(items, self.stage.work(loaded))
+
+    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
+        """Leave the batch where it is: what goes to the device, and when, is the model's business."""
+        return batch
+
+
+class StopOnFailure(Callback):
+    """Ends the predict loop of every rank once any item of any rank has failed.
+
+    The loop ends in good order rather than by an exception: a rank that dies would make Lightning
+    kill the others, and with them the message that says which clip it was.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.marker = folder / STOPPED
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: StepOutcome,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Tell all ranks when something failed."""
+        if outputs.failed:
+            self.marker.touch()
+
+    def on_predict_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Leave the loop: Lightning's predict loop ends on StopIteration from any of its hooks."""
+        if self.marker.exists():
+            raise StopIteration
+
+
+class StageProgress(Callback):
+    """Counts in clips, not batches, on rank 0: the number a user waits for."""
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show an empty bar."""
+        assert isinstance(pl_module, StageModule)
+        self.bar = tqdm(
+            total=pl_module.total,
+            unit="clip",
+            disable=not trainer.is_global_zero or not pl_module.total,
+            **bar_settings(pl_module.stage.title) | {"delay": 0},  # a first batch can take a minute
+        )
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: StepOutcome,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Advance by this batch on every rank: they run at about the same pace."""
+        assert self.bar.total is not None
+        self.bar.update(min(outputs.items * trainer.world_size, self.bar.total - self.bar.n))
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the finished bar on the screen."""
+        self.bar.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give the terminal back before the message is printed."""
+        if hasattr(self, "bar"):
+            self.bar.close()
+
+
+NOISE = (
+    ".*does not have many workers.*",  # more decoders than `workers` are not wanted: the model takes the time
+    ".*LeafSpec.*is deprecated.*",  # between Lightning and torch
+)
+"""Lightning's warnings that say nothing to a user of the benchmark."""
+
+
+class Predictor:
+    """Runs stages one after the other, on all devices of the run."""
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        devices: Devices,
+        *,
+        limits: BatchLimits,
+        workers: int,
+        folder: Path,
+        stop_on_failure: bool,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        """Build Lightning's Trainer.
+
+        Args:
+            settings: `trainer.*` of the configuration, with its `_target_`.
+            devices: Where.
+            limits: How large batches may get.
+            workers: Decoding processes per device.
+            folder: The run's folder.
+            stop_on_failure: An item that fails ends the stage on all ranks.
+            callbacks: Further Lightning callbacks (tracking).
+        """
+        self.limits = limits
+        self.workers = workers
+        watch = [StopOnFailure(folder)] if stop_on_failure else []
+        chosen = {"accelerator": devices.accelerator, "devices": devices.selected}
+        for name in ("lightning.pytorch", "lightning.fabric"):  # what devices are used is said in the metadata
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self.trainer: Trainer = hydra.utils.instantiate(
+            dict(settings) | chosen | {"callbacks": [*watch, StageProgress(), *callbacks]}
+        )
+
+    @property
+    def processes(self) -> int:
+        """How many share the work, one a device."""
+        return self.trainer.world_size
+
+    def run(self, stage: Stage[Any, Any], *, limits: BatchLimits | None = None) -> None:
+        """Do all of a stage's work; returns on all ranks when it is done on all.
+
+        Args:
+            stage: The work.
+            limits: How large this stage's batches may get, where that is not the run's to say.
+
+        Raises:
+            KeyboardInterrupt: The user stopped the run.
+        """
+        module = StageModule(stage, limits or self.limits, workers=self.workers)
+        try:
+            with warnings.catch_warnings():
+                for message in NOISE:
+                    warnings.filterwarnings("ignore", message)
+                self.trainer.predict(module, return_predictions=False)
+        except SystemExit:
+            # Lightning turns Ctrl-C into an exit of its own; the run's message is ours to give.
+            raise KeyboardInterrupt from None
+        self.wait(stage.title)
+
+    def wait(self, reason: str) -> None:
+        """Return when all ranks have come here."""
+        self.trainer.strategy.barrier(reason)

@@ -1,0 +1,126 @@
+"""What a job of a sweep writes down of itself: `job.json` in its folder.
+
+What a job of a sweep is, so that one that was finished need not be run again.
+
+The process that a job of a sweep runs in.
+
+What MLflow is told of a sweep.
+"""
+
+import contextlib
+import json
+import multiprocessing
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from cmi_bench.hydra_errors import explain
+from cmi_bench.utils.distributed import is_rank_zero
+from cmi_bench.utils.files import content_key, write_text_atomic
+
+JOB_FILE = "job.json"
+RUNNING, FINISHED, FAILED, KILLED = "running", "finished", "failed", "killed"
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """How far a job is."""
+
+    overrides: tuple[str, ...]
+    """What Hydra was told; another sweep may have used the folder before."""
+    fingerprint: str
+    """What the job is; see `fingerprint.fingerprint`."""
+    status: str
+    """"running", "finished", "failed" or "killed"; "running" stays behind when the process dies."""
+    message: str = ""
+    """Why it failed."""
+    ended: float | None = None
+    """Seconds since 1970."""
+
+
+def read_record(folder: Path) -> JobRecord | None:
+    """Return what a job wrote; None if it never started, or its file cannot be read."""
+    try:
+        found = json.loads((folder / JOB_FILE).read_text(encoding="utf-8"))
+        return JobRecord(**found | {"overrides": tuple(found["overrides"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def was_finished(folder: Path, overrides: Sequence[str], fingerprint: str) -> bool:
+    """Whether the same job was finished in this folder before; then it is taken over, however it was asked for."""
+    record = read_record(folder)
+    if record is None or (record.status, record.fingerprint) != (FINISHED, fingerprint):
+        return False
+    if is_rank_zero():
+        _write(replace(record, overrides=tuple(overrides)), folder)
+    return True
+
+
+@contextlib.contextmanager
+def recorded_job(folder: Path, overrides: Sequence[str], fingerprint: str) -> Iterator[None]:
+    """Keep `job.json` true while a job runs."""
+    if not is_rank_zero():
+        yield
+        return
+    record = JobRecord(tuple(overrides), fingerprint, RUNNING)
+    _write(record, folder)
+    try:
+        yield
+    except KeyboardInterrupt:
+        _write(replace(record, status=KILLED, message="Stopped by hand.", ended=time.time()), folder)
+        raise
+    except Exception as error:
+        message = explain(error) or f"{type(error).__name__}: {error}"
+        _write(replace(record, status=FAILED, message=message, ended=time.time()), folder)
+        raise
+    _write(replace(record, status=FINISHED, ended=time.time()), folder)
+
+
+def _write(record: JobRecord, folder: Path) -> None:
+    write_text_atomic(folder / JOB_FILE, json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n")
+
+
+NO_MATTER = frozenset({"trainer", "workers", "jobs", "tracking", "cache", "sweep", "resume", "run_folders"})
+"""Parts of the configuration that change neither scores nor metrics."""
+
+
+def fingerprint(cfg: DictConfig) -> str:
+    """Return a digest of a job's configuration and of what it names on disk.
+
+    Files are known by size and time, as hashing gigabytes of weights would take as long as a small job. What is on
+    the hub is known by its name.
+    """
+    telling = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in NO_MATTER])
+    plain = OmegaConf.to_container(telling, resolve=True, enum_to_str=True)
+    assert isinstance(plain, dict)
+    named = [*_texts(plain.get("model")), str(plain["data"]["jsonl"])]
+    return content_key(config=plain, files={name: _states(Path(name).expanduser()) for name in named})
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _texts(one)
+
+
+def _states(path: Path) -> list[tuple[str, int, int]]:
+    """Return name, size and time (ns) of a file, or of the files in a folder; nothing for what is not there."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    states = ((file.name, file.stat()) for file in files if file.is_file())
+    return [(name, state.st_size, state.st_mtime_ns) for name, state in states]
+
+
+def allow_children() -> None:
+    """Let this process start others, such as those that decode audio.
+
+    joblib's processes are made to start none but joblib's own kind, which nobody else can start.
+    """
+    if multiprocessing.get_start_method() == "loky":
+        multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)

@@ -1,0 +1,187 @@
+"""`task=sanity model=NAME`: how a model answers to silence, noise, damage and the wrong prompt.
+
+`task=conformance model=NAME`: whether a model keeps to the contract, and if not, what differs by how much.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning.pytorch import seed_everything
+from omegaconf import OmegaConf
+
+from cmi_bench.config import Config
+from cmi_bench.conformance.run import as_json, as_table, check_model, check_sampling_rate, in_words, said
+from cmi_bench.conformance.subject import Finding, Outcome, failures
+from cmi_bench.data.datasets import Aspect
+from cmi_bench.data.synthetic.degradation_set import (
+    LOWERS,
+    MAX_PIECES,
+    DegradedClip,
+    clean_pieces,
+    degradation_steps,
+    plan_degradations,
+    write_degradations,
+)
+from cmi_bench.errors import UserError
+from cmi_bench.evaluation.robustness import RobustnessResult, RobustnessScore, measure_robustness
+from cmi_bench.models.base import RewardModel
+from cmi_bench.models.registry import configured_model
+from cmi_bench.reporting.plots.base import write_png
+from cmi_bench.reporting.robustness import robustness_plot, sanity_csv, sanity_json, sanity_view
+from cmi_bench.scoring.requests import Clip, ClipScore, judged_by
+from cmi_bench.tasks.benchmark import facts_afterwards, model_facts, recorded, run_devices, score_as_configured
+from cmi_bench.tracking.metadata import resolved_config, run_metadata, write_metadata
+from cmi_bench.tracking.mlflow import model_label
+from cmi_bench.utils.console import print_view
+from cmi_bench.utils.distributed import Devices, is_rank_zero
+from cmi_bench.utils.files import write_text_atomic
+
+log = logging.getLogger(__name__)
+
+
+LEAST_PIECES = 2
+"""A prompt is swapped for another piece's."""
+
+
+def run_sanity(config: Config, folder: Path) -> None:
+    """Score the ladder, on as many pieces as `limit` says; audio, tables and plot go to `folder`.
+
+    Raises:
+        UserError: Too few pieces, a model that only knows labels, or what scoring can raise.
+    """
+    started = time.monotonic()
+    seed_everything(config.seed, workers=True, verbose=False)
+    clips = _sanity_clips(config, folder / "audio")
+    devices = run_devices(config)
+    model = _build_for_sanity(config, devices)
+    metadata = run_metadata(config, model_facts(config, model, devices) | {"counts": {"clips": len(clips)}})
+    with recorded(folder, metadata):
+        asked = [
+            Clip(f"{number}:a", clip.audio, clip.prompt, clip.lyrics, None)
+            for number, clip in enumerate(clips, start=1)
+        ]
+        scored = score_as_configured(asked, model, config, devices=devices, folder=folder)
+        if is_rank_zero():
+            results = _measure_sanity(clips, [scored.scores[clip.clip_id] for clip in asked])
+            _report_sanity(results, config, folder)
+            metadata["counts"] |= scored.stats.counts
+            metadata |= facts_afterwards(metadata, model)
+            metadata["seconds"] = scored.stats.seconds | {"wall": round(time.monotonic() - started, 3)}
+            write_metadata(folder / "metadata.json", metadata | {"status": "finished"})
+
+
+def _sanity_clips(config: Config, folder: Path) -> list[DegradedClip]:
+    if config.limit is not None and config.limit < LEAST_PIECES:
+        raise UserError(
+            f"limit={config.limit}: there is no other prompt to swap with.", f"Use 2 to {MAX_PIECES} pieces."
+        )
+    pieces, steps = clean_pieces(config.limit or MAX_PIECES), degradation_steps()
+    # The other ranks read nothing before this one has planned their work.
+    if is_rank_zero():
+        log.info("Writing the ladder's audio to %s", folder)
+        write_degradations(pieces, steps, folder)
+    return plan_degradations(pieces, steps, folder)
+
+
+def _build_for_sanity(config: Config, devices: Devices) -> RewardModel:
+    model = configured_model(config, devices.this_process)
+    if hasattr(model, "bind_rows"):
+        raise UserError(
+            f"model={config.model['name']} answers from the labels of rows, and these clips have none.",
+            "Choose a model that listens.",
+        )
+    return model
+
+
+def _measure_sanity(clips: Sequence[DegradedClip], scores: Sequence[ClipScore]) -> list[RobustnessResult]:
+    """Return a result for each thing that the model judges."""
+    judged = judged_by(scores)
+    return [
+        measure_robustness(
+            (
+                RobustnessScore(clip.step.kind, clip.step.label, clip.step.severity, clip.piece, getattr(score, aspect))
+                for clip, score in zip(clips, scores, strict=True)
+            ),
+            aspect,
+        )
+        for aspect in Aspect
+        if aspect in judged
+    ]
+
+
+def _report_sanity(results: Sequence[RobustnessResult], config: Config, folder: Path) -> None:
+    write_text_atomic(folder / "sanity.csv", sanity_csv(results))
+    write_text_atomic(folder / "sanity.json", sanity_json(results))
+    write_text_atomic(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(resolved_config(config))))
+    if results:
+        alt = "Change of the scores from the clean clip, by kind and severity of damage."
+        write_png(robustness_plot(results, name="sanity", alt=alt), folder)
+    lowers = {str(kind): str(aspect) for kind, aspect in LOWERS.items()}
+    print_view(sanity_view(results, lowers, title=model_label(config.model)))
+    print_view(f"Results: {folder}")
+
+
+CONSTRUCTION = "construction"
+WIDTH = 110
+"""Columns of the table in a file or a pipe."""
+
+
+def run_conformance(config: Config, folder: Path) -> None:
+    """Make the checks; the table goes to stdout, `conformance.json`, `metadata.json` and the clips to `folder`.
+
+    The clips are cropped at 4 s, whatever `max_dur` says.
+
+    Raises:
+        UserError: A check failed, or the model cannot be built for a reason of the user's making.
+        RunError: A service ends the work, such as for its cost.
+    """
+    started = time.monotonic()
+    seed_everything(config.seed, workers=True, verbose=False)
+    devices = run_devices(config)
+    built = _build_for_conformance(config, devices)
+    if isinstance(built, Finding):
+        _report_conformance([built], config, folder)
+        return
+    metadata = run_metadata(config, model_facts(config, built, devices))
+    with recorded(folder, metadata):
+        findings = check_model(
+            built,
+            folder,
+            precision=config.precision.value,
+            score_kwargs=config.model.get("score_kwargs"),
+        )
+        metadata |= facts_afterwards(metadata, built)
+        metadata["counts"] = {outcome: sum(one.outcome is outcome for one in findings) for outcome in Outcome}
+        metadata["seconds"] = {"wall": round(time.monotonic() - started, 3)}
+        write_metadata(folder / "metadata.json", metadata | {"status": "finished"})
+    _report_conformance(findings, config, folder)
+
+
+def _build_for_conformance(config: Config, devices: Devices) -> RewardModel | Finding:
+    """Return the model, or why there is none that could be asked."""
+    try:
+        model = configured_model(config, devices.this_process)
+    except UserError:
+        raise
+    except Exception as error:  # whatever its constructor raises is the model's failure
+        return Finding(CONSTRUCTION, Outcome.FAILED, said(error))
+    if hasattr(model, "bind_rows"):
+        raise UserError(
+            f"model={config.model['name']} answers from the labels of rows, and these clips have none.",
+            "Choose a model that listens.",
+        )
+    sampling_rate = check_sampling_rate(model)
+    return sampling_rate if failures([sampling_rate]) else model
+
+
+def _report_conformance(findings: list[Finding], config: Config, folder: Path) -> None:
+    name = model_label(config.model)
+    write_text_atomic(folder / "conformance.json", as_json(findings, name=name))
+    print_view(as_table(findings, title=name), width=WIDTH)
+    print_view(f"Results: {folder}")
+    verdict = in_words(findings, name=name)
+    if failures(findings):
+        raise UserError(verdict)
+    print_view(verdict)

@@ -1,0 +1,188 @@
+"""`task=cache`: what is kept from run to run, and how to get rid of it.
+
+`task=list`: what can be chosen and measured, and the runs of before. Nothing here imports torch.
+
+`task=new_model name=my_model`: write an adapter of your own, its configuration and its test.
+
+The beginnings of a model of one's own: adapter, configuration and test.
+
+Write a new model's files from their templates.
+"""
+
+import keyword
+import re
+import sys
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from string import Template
+from typing import NamedTuple
+
+from hydra.core.global_hydra import GlobalHydra
+from rich.console import Console, RenderableType
+from rich.measure import Measurement
+from rich.table import Table
+
+import cmi_bench
+from cmi_bench.config import Config
+from cmi_bench.errors import UserError
+from cmi_bench.models.registry import DIGESTS
+from cmi_bench.reporting.listing import all_options, find_runs, options_table, runs_table, tasks_table
+from cmi_bench.scoring.embedding_cache import GIGABYTE, EmbeddingCache
+from cmi_bench.scoring.store import ScoreStore
+from cmi_bench.utils.console import plain_text, print_view
+from cmi_bench.utils.files import write_text_atomic
+
+
+def run_cache(config: Config, folder: Path) -> None:
+    """Show the cache; with `prune_gb` set, first remove what was not used for longest, down to that size.
+
+    Raises:
+        UserError: There is no cache to show.
+    """
+    if config.cache.dir is None:
+        raise UserError("cache=off keeps nothing.", "Leave out cache=off, or name the folder: cache.dir=...")
+    place = Path(config.cache.dir)
+    cache = EmbeddingCache(place / "embeddings")
+    console = Console()
+    if config.prune_gb is not None:
+        removed = cache.prune(config.prune_gb)
+        console.print(f"Removed {removed.entries} embeddings ({removed.bytes / GIGABYTE:.2f} GB).", highlight=False)
+    console.print(_table(place, cache))
+
+
+def _table(place: Path, cache: EmbeddingCache) -> Table:
+    size = cache.size()
+    stores = [ScoreStore(folder) for folder in sorted((place / "scores").glob("*"))]
+    table = Table("what", "entries", "size", title=f"Cache in {place}", title_justify="left")
+    table.add_row("embeddings", str(size.entries), f"{size.bytes / GIGABYTE:.2f} GB")
+    digests = len(list((place / DIGESTS).glob("*")))
+    table.add_row("digests of weights", str(digests), f"{_bytes(place / DIGESTS) / 1e6:.2f} MB")
+    for store in stores:
+        count = len(store.read())
+        table.add_row(f"scores of model {store.folder.name[:12]}", str(count), f"{_bytes(store.folder) / 1e6:.2f} MB")
+    return table
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*"))
+
+
+UNBOUNDED = 10_000
+"""Columns: more than any table has."""
+
+
+def run_list(config: Config, folder: Path) -> None:
+    """Print the tables on stdout; nothing is written to `folder`."""
+    runs = find_runs(map(Path, config.run_folders))
+    tables: list[RenderableType] = [options_table(all_options()), tasks_table()]
+    if runs:
+        tables.append(runs_table(runs, base=Path.cwd()))
+    else:
+        tables.append(f"No past runs under {' or '.join(config.run_folders)}.")
+    _print(tables)
+
+
+def _print(tables: Iterable[RenderableType]) -> None:
+    """Print tables; into a file or a pipe at their full width, since nobody can make that wider."""
+    console = Console()
+    for table in tables:
+        if console.is_terminal:
+            console.print(table)
+        else:
+            sys.stdout.write(_at_full_width(table))
+
+
+def _at_full_width(table: RenderableType) -> str:
+    unbounded = Console(width=UNBOUNDED)
+    return plain_text(table, width=Measurement.get(unbounded, unbounded.options, table).maximum)
+
+
+TEMPLATES = Path(__file__).parent / "templates"
+PACKAGE = "cmi_bench.models"
+"""Where the adapter goes: beside the shipped ones, so that all that imports `cmi_bench` finds it."""
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class NewModel(NamedTuple):
+    """The files of a new model."""
+
+    adapter: Path
+    config: Path
+    test: Path
+
+
+def write_new_model(name: str, folder: Path, *, known: Collection[str]) -> NewModel:
+    """Write an adapter that runs, its configuration and its test; nothing is overwritten.
+
+    Args:
+        name: What `model=` will be; also the module's name.
+        folder: The project's.
+        known: Names that `model=` has already.
+
+    Raises:
+        UserError: The name is no Python name in small letters or is taken, or a file is there already.
+    """
+    _check_name(name, known)
+    files = NewModel(
+        adapter=folder.joinpath(*PACKAGE.split("."), f"{name}.py"),
+        config=folder / "conf" / "model" / f"{name}.yaml",
+        test=folder / "tests" / "models" / f"test_{name}.py",
+    )
+    if there := [path for path in (*files, files.adapter.with_suffix("")) if path.exists()]:
+        raise UserError(
+            f"{', '.join(str(path) for path in there)} {'is' if len(there) == 1 else 'are'} there already.",
+            "Nothing was written. Choose another name, or move the old files away.",
+        )
+    values = {"name": name, "class_name": class_name(name), "module": f"{PACKAGE}.{name}"}
+    for path, template in zip(files, ("adapter.py.txt", "config.yaml.txt", "test.py.txt"), strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = (TEMPLATES / template).read_text(encoding="utf-8")
+        write_text_atomic(path, Template(text).substitute(values))
+    return files
+
+
+def class_name(name: str) -> str:
+    """Return a module's class name.
+
+    >>> class_name("my_model_2")
+    'MyModel2'
+    """
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def _check_name(name: str, known: Collection[str]) -> None:
+    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+        raise UserError(
+            f"name={name!r} cannot be a model's name.",
+            "Use small letters, digits and underscores, a letter first, such as my_model.",
+        )
+    if name in known:
+        raise UserError(f"There is a model {name!r} already.", f"Choose another name; taken: {', '.join(known)}.")
+
+
+PROJECT = Path(cmi_bench.__file__).resolve().parents[1]
+"""Where `run.py` is, and so this file."""
+
+
+def run_new_model(config: Config, folder: Path) -> None:
+    """Write the files into the project, and say what comes next; nothing is written to `folder`.
+
+    Raises:
+        UserError: The name is missing, cannot be used or is taken.
+    """
+    if config.name is None:
+        raise UserError("The new model has no name.", "python run.py task=new_model name=my_model")
+    known = GlobalHydra.instance().config_loader().get_group_options("model")
+    files = write_new_model(config.name, PROJECT, known=known)
+    print_view("Wrote:")
+    for path in files:
+        print_view(f"  {_short(path)}")
+    print_view(
+        f"Next:\n  python run.py task=conformance model={config.name}\n"
+        f"  python run.py model={config.name} data=mini\n"
+        f"  python -m pytest {_short(files.test)}"
+    )
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

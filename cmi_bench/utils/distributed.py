@@ -1,0 +1,127 @@
+"""Which of a run's processes this is, known before Lightning is loaded.
+
+Which devices a run uses, checked against what the machine has.
+"""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from cmi_bench.errors import UserError
+
+
+def process_rank() -> int:
+    """Return this process's rank: 0 for the only process or the first.
+
+    Launchers say it in the environment: `RANK` (torchrun), `SLURM_PROCID` (srun), or `LOCAL_RANK`
+    (Lightning, for the processes it starts).
+    """
+    return next((int(os.environ[name]) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if os.environ.get(name)), 0)
+
+
+def is_rank_zero() -> bool:
+    """Whether this process is the one that speaks, merges and tracks."""
+    return process_rank() == 0
+
+
+ALL = -1
+"""Lightning's word for every device there is."""
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The devices of a run, as Lightning and torch want them said."""
+
+    accelerator: str
+    """Lightning's name: "cpu", "gpu", ..."""
+    selected: int | list[int]
+    """Lightning's `devices`: a count, or the indices of GPUs."""
+    this_process: str
+    """Torch device of this process, such as "cpu" or "cuda:1"."""
+
+    @property
+    def count(self) -> int:
+        """How many processes on this machine, one a device."""
+        return self.selected if isinstance(self.selected, int) else len(self.selected)
+
+
+def resolve_devices(accelerator: str, devices: int | list[int]) -> Devices:
+    """Find the devices that `trainer.accelerator` and `trainer.devices` ask for.
+
+    Args:
+        accelerator: "cpu", "gpu" (or "cuda"), "auto" (a GPU if there is one), or another of Lightning's.
+        devices: A count (-1: all), or indices of GPUs.
+
+    Raises:
+        UserError: A device that is not there; says what was asked for and what there is.
+    """
+    if accelerator == "auto":
+        accelerator = "gpu" if torch.cuda.is_available() else "cpu"
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    if accelerator not in {"gpu", "cuda"}:
+        count = len(devices) if isinstance(devices, list) else max(devices, 1)
+        return Devices(accelerator, count, accelerator)
+    indices = _gpu_indices(devices)
+    return Devices("gpu", indices, f"cuda:{indices[local_rank]}")
+
+
+def _gpu_indices(devices: int | list[int]) -> list[int]:
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    indices = devices if isinstance(devices, list) else list(range(there if devices == ALL else devices))
+    if indices and all(index < there for index in indices):
+        return indices
+    wanted = "all CUDA devices" if devices == ALL else ", ".join(f"cuda:{index}" for index in indices)
+    advice = "Use one of those, or +device=cpu." if there else "Use +device=cpu, or check the driver with nvidia-smi."
+    raise UserError(f"Asked for {wanted}; this machine has {_present(there)}.", advice)
+
+
+def _present(there: int) -> str:
+    if there:
+        return ", ".join(f"cuda:{index} ({torch.cuda.get_device_name(index)})" for index in range(there))
+    built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+    return f"no CUDA device that torch {torch.__version__} ({built}) can use"
+
+
+_held: list[FileLock] = []
+"""Locks of this process: released when it ends, however it ends."""
+
+
+def job_device(count: int) -> int:
+    """Return the device of this process's jobs; 0 outside of a sweep.
+
+    Jobs side by side are processes of their own, and run one job after the other. Each takes a device that none of
+    the others has, of this sweep or another one; where there are more processes than devices, they take turns.
+
+    Args:
+        count: How many devices there are.
+    """
+    job = HydraConfig.get().job if HydraConfig.initialized() else None
+    if job is None or OmegaConf.is_missing(job, "num"):
+        return 0
+    taken = _take_device(count)
+    return int(job.num) % count if taken is None else taken
+
+
+@cache
+def _take_device(count: int) -> int | None:
+    """Return the first device that no other process has taken; None if all are."""
+    # The same number is another device where other devices are visible.
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all").replace("/", "_")
+    folder = Path(tempfile.gettempdir()) / f"cmi_bench_devices_{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    for device in range(count):
+        lock = FileLock(folder / f"{visible}_{device}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        _held.append(lock)
+        return device
+    return None

@@ -1,0 +1,102 @@
+"""Content addresses: names that follow from what is named, and from nothing else.
+
+Write files whole or not at all.
+
+Addresses, as they may be shown.
+
+Failing to write: a full disk is said as such, and is no clip's fault.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from cmi_bench.errors import RunError
+
+
+def content_key(**parts: object) -> str:
+    """Return the address of what is described by plain values: SHA-256, hexadecimal.
+
+    >>> content_key(audio="ab", view="final") == content_key(view="final", audio="ab")
+    True
+    """
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def files_digest(files: Iterable[Path]) -> str:
+    """Return the SHA-256 over the files' contents, whatever their names: hexadecimal."""
+    whole = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()
+
+
+def write_text_atomic(path: Path, text: str) -> Path:
+    """Write UTF-8 text so that no reader ever sees half a file, whatever happens meanwhile.
+
+    Args:
+        path: Where to; missing folders are made, an existing file is replaced.
+        text: Written as it is: line ends are not translated.
+
+    Returns:
+        The path.
+    """
+    return write_bytes_atomic(path, text.encode("utf-8"))
+
+
+def write_bytes_atomic(path: Path, content: bytes) -> Path:
+    """Write bytes; otherwise as `write_text_atomic`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, as a rename is atomic only within a file system. Not from `tempfile`, whose
+    # files only their owner may read.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+_CREDENTIALS = re.compile(r"://[^/@\s]+@")
+
+
+def without_credentials(uri: str) -> str:
+    """Return a URI with `user:password@` blotted out.
+
+    >>> without_credentials("https://me:secret@mirror.example/data")
+    'https://***@mirror.example/data'
+    """
+    return _CREDENTIALS.sub("://***@", uri)
+
+
+@contextlib.contextmanager
+def writing_to(folder: Path, *, instead: str) -> Iterator[None]:
+    """Turn an operating system's refusal to write into a message.
+
+    Args:
+        folder: Where something is written.
+        instead: What the user can do besides making room.
+
+    Raises:
+        RunError: The disk is full, or the folder cannot be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = f"The disk that holds {folder} is full." if full else f"Cannot write to {folder}: {error.strerror}."
+        raise RunError(
+            what, f"{'Make room' if full else 'Check its permissions'}, or {instead}; then run again: it goes on."
+        ) from error

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+import soundfile
+
+from cmi_bench.data.synthetic.composition import agreement
+from cmi_bench.data.synthetic.degradation_set import (
+    CUTOFFS_HZ,
+    DRIVES_DB,
+    MAX_PIECES,
+    SAMPLING_RATE,
+    SECONDS,
+    SHARES_KEPT,
+    SNRS_DB,
+    Kind,
+    clean_pieces,
+    degradation_steps,
+    least_fitting,
+    plan_degradations,
+    write_degradations,
+)
+
+
+@pytest.fixture(scope="module")
+def ladder(tmp_path_factory):
+    """Two pieces at every step: waveforms by kind, severity and piece."""
+    folder = tmp_path_factory.mktemp("ladder")
+    pieces, steps = clean_pieces(2), degradation_steps()
+    write_degradations(pieces, steps, folder)
+    return {
+        (clip.step.kind, clip.step.severity, clip.piece): soundfile.read(clip.audio)[0]
+        for clip in plan_degradations(pieces, steps, folder)
+    }
+
+
+def test_severities_count_up_from_clean_in_every_kind():
+    steps = degradation_steps()
+    assert (steps[0].kind, steps[0].severity) == (Kind.CLEAN, 0)
+    for kind in list(Kind)[1:]:
+        severities = [step.severity for step in steps if step.kind is kind]
+        assert severities == list(range(1, len(severities) + 1))
+        assert severities
+
+
+def test_clean_pieces_are_music_of_full_length(ladder):
+    clean = ladder[Kind.CLEAN, 0, 1]
+    assert len(clean) == SECONDS * SAMPLING_RATE
+    assert 0.4 < np.abs(clean).max() < 0.99
+    assert not np.array_equal(clean, ladder[Kind.CLEAN, 0, 2])
+
+
+def test_noise_has_the_ratio_that_is_written_on_it(ladder):
+    clean = ladder[Kind.CLEAN, 0, 1]
+    for severity, db in enumerate(SNRS_DB, start=1):
+        spoilt = ladder[Kind.SNR, severity, 1]
+        # The whole clip may have been turned down, so the clean part is what is left after projecting on it.
+        gain = spoilt @ clean / (clean @ clean)
+        noise = spoilt - gain * clean
+        assert 10 * np.log10(np.sum((gain * clean) ** 2) / np.sum(noise**2)) == pytest.approx(db, abs=0.3)
+
+
+def test_a_lowpass_takes_what_is_above_its_cutoff(ladder):
+    def above(wave, hertz):
+        power = np.abs(np.fft.rfft(wave)) ** 2
+        return power[np.fft.rfftfreq(len(wave), 1 / SAMPLING_RATE) > hertz].sum() / power.sum()
+
+    for severity, hertz in enumerate(CUTOFFS_HZ, start=1):
+        # Two octaves up a fourth-order filter has taken 48 dB.
+        kept = above(ladder[Kind.LOWPASS, severity, 1], 4 * hertz)
+        assert kept < 1e-3 * max(above(ladder[Kind.CLEAN, 0, 1], 4 * hertz), 1e-3)
+
+
+def test_clipping_flattens_more_and_more(ladder):
+    flat = [np.mean(np.abs(wave) > 0.99 * np.abs(wave).max()) for wave in (
+        ladder[Kind.CLEAN, 0, 1], *(ladder[Kind.CLIPPING, severity + 1, 1] for severity in range(len(DRIVES_DB)))
+    )]  # fmt: skip
+    assert flat == sorted(flat)
+    assert flat[0] < 0.001
+    assert flat[-1] > 0.1
+
+
+def test_silence_noise_and_cut_are_what_they_are_called(ladder):
+    clean = ladder[Kind.CLEAN, 0, 2]
+    assert not ladder[Kind.SILENCE, 1, 2].any()
+    noise = ladder[Kind.NOISE, 1, 2]
+    assert np.sqrt(np.mean(noise**2)) == pytest.approx(np.sqrt(np.mean(clean**2)), rel=0.02)
+    assert abs(np.corrcoef(noise, clean)[0, 1]) < 0.02
+    for severity, share in enumerate(SHARES_KEPT, start=1):
+        cut = ladder[Kind.CUT, severity, 2]
+        assert len(cut) == round(share * len(clean))
+        assert np.array_equal(cut, clean[: len(cut)])
+
+
+def test_swapped_prompts_are_other_pieces_and_misfit(tmp_path):
+    pieces = clean_pieces()
+    assert len({piece.prompt for piece in pieces}) == MAX_PIECES
+    clips = [clip for clip in plan_degradations(pieces, degradation_steps(), tmp_path) if clip.step.kind is Kind.PROMPT]
+    for piece, clip in zip(pieces, clips, strict=True):
+        asked = least_fitting(piece, [other for other in pieces if other != piece])
+        assert clip.prompt == asked.prompt != piece.prompt
+        assert clip.audio == tmp_path / f"clean/piece-{piece.number:02d}.wav"
+        assert agreement(asked.style, piece.style) <= 0.3
+
+
+def test_the_same_bytes_each_time(tmp_path):
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        write_degradations(clean_pieces(1), degradation_steps(), folder)
+    files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.wav"))
+    assert len(files) == len(degradation_steps()) - 1  # swapped prompts need no audio of their own
+    assert all((tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes() for path in files)

@@ -1,0 +1,155 @@
+import hashlib
+import os
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+import cmi_bench.data.manifest as examine
+import cmi_bench.data.manifest as update
+from cmi_bench.data.audio_index import ManifestDurations
+from cmi_bench.data.manifest import audio_below, read_manifest, update_manifest
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Names of the files that were looked at since it was last cleared."""
+    names = []
+
+    def watched(root, path, *, hear):
+        names.append(path)
+        return examine.examine(root, path, hear=hear)
+
+    monkeypatch.setattr(update, "examine", watched)
+    return names
+
+
+def write(path, samples, sr=16000):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.asarray(samples, dtype=np.float32), sr)
+
+
+def test_what_it_says_of_each_file(tiny):
+    write(tiny / "cmi/stereo.flac", np.full((24000, 2), 0.25), 48000)
+    paths = audio_below(tiny)
+    assert len(paths) == 16
+    update_manifest(tiny, tiny / "manifest.parquet", paths, hear=True)
+    table = pd.read_parquet(tiny / "manifest.parquet").set_index("path")
+    assert list(table.index) == paths
+    stereo = table.loc["cmi/stereo.flac"]
+    assert (stereo["seconds"], stereo["sample_rate"], stereo["channels"]) == (0.5, 48000, 2)
+    assert (stereo["container"], stereo["decoder"], stereo["peak"]) == ("FLAC", "soundfile", 0.25)
+    assert not stereo["is_cut"]
+    for path in paths:
+        content = (tiny / path).read_bytes()
+        assert table.loc[path, "sha256"] == hashlib.sha256(content).hexdigest()
+        assert table.loc[path, "bytes"] == len(content)
+
+
+def test_only_new_and_changed_files_are_opened(tiny, opened):
+    file = tiny / "manifest.parquet"
+    paths = audio_below(tiny)
+    update_manifest(tiny, file, paths)
+    assert sorted(opened) == paths
+    opened.clear()
+    before = file.stat().st_mtime_ns
+    update_manifest(tiny, file, paths)
+    assert opened == []
+    assert file.stat().st_mtime_ns == before
+    write(tiny / "pam/1.wav", np.zeros(100))  # another size
+    os.utime(tiny / "pam/2.wav", ns=(1, 1))  # another time
+    write(tiny / "pam/new.wav", np.zeros(100))
+    (tiny / "pam/0.wav").unlink()
+    manifest = update_manifest(tiny, file, audio_below(tiny))
+    assert sorted(opened) == ["pam/1.wav", "pam/2.wav", "pam/new.wav"]
+    assert manifest.records == read_manifest(file).records
+    assert manifest.records["pam/1.wav"].seconds == 100 / 16000
+    assert "pam/0.wav" not in manifest.records
+    opened.clear()
+    assert update_manifest(tiny, file, ["pam/1.wav"], hear=True).records["pam/1.wav"].is_silent
+    assert opened == ["pam/1.wav"]
+
+
+def test_files_that_cannot_be_decoded_are_in_it_with_the_reason(tmp_path):
+    (tmp_path / "text.wav").write_text("no audio")
+    (tmp_path / "empty.wav").write_bytes(b"")
+    write(tmp_path / "cut.flac", np.random.default_rng(0).uniform(-1, 1, 50_000))
+    content = (tmp_path / "cut.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(content[: len(content) // 2])
+    records = update_manifest(tmp_path, tmp_path / "m.parquet", audio_below(tmp_path), hear=True).records
+    assert records["text.wav"].error.startswith("Cannot decode text.wav: ")
+    assert records["empty.wav"].error
+    assert "lost sync" in records["cut.flac"].error
+    assert records["cut.flac"].seconds == pytest.approx(50_000 / 16000)  # what its header promises
+    assert all(record.was_heard for record in records.values())
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 but no table", None])
+def test_a_manifest_that_cannot_be_read_is_made_anew(tiny, content):
+    file = tiny / "manifest.parquet"
+    if content is None:
+        pd.DataFrame({"path": ["of another version"]}).to_parquet(file)
+    else:
+        file.write_bytes(content)
+    assert read_manifest(file).records == {}
+    assert len(update_manifest(tiny, file, audio_below(tiny)).records) == 15
+    assert len(read_manifest(file).records) == 15
+
+
+def test_what_was_found_is_kept_when_the_work_is_stopped(tiny):
+    def stop_after_three(records, total):
+        assert total == 15
+        for number, record in enumerate(records):
+            if number == 3:
+                raise KeyboardInterrupt
+            yield record
+
+    with pytest.raises(KeyboardInterrupt):
+        update_manifest(tiny, tiny / "manifest.parquet", audio_below(tiny), progress=stop_after_three)
+    assert len(read_manifest(tiny / "manifest.parquet").records) == 3
+
+
+def test_a_place_that_cannot_be_written_to_costs_nothing_but_time(tiny, caplog):
+    (tiny / "file").write_text("")
+    manifest = update_manifest(tiny, tiny / "file/manifest.parquet", audio_below(tiny))
+    assert len(manifest.records) == 15
+    assert "cannot be kept" in caplog.text
+
+
+def test_audio_below_leaves_out_hidden_folders_and_other_data_roots(tiny):
+    shutil.copytree(tiny, tiny / "mini")
+    shutil.copytree(tiny / "pam", tiny / ".prepare")
+    write(tiny / "pam/.hidden.wav", np.zeros(10))
+    (tiny / "pam/notes.txt").write_text("")
+    (tiny / "pam/UPPER.WAV").write_bytes((tiny / "pam/0.wav").read_bytes())
+    found = audio_below(tiny)
+    assert len(found) == 16
+    assert "pam/UPPER.WAV" in found
+
+
+def test_the_digest_of_a_run_is_that_of_names_and_contents(tiny, tmp_path):
+    paths = audio_below(tiny)
+    digest = update_manifest(tiny, tiny / "m.parquet", paths).audio_digest(paths)
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny, copy)
+    for path in paths:
+        os.utime(copy / path, ns=(5, 5))
+    elsewhere = update_manifest(copy, copy / "other.parquet", paths)
+    assert elsewhere.audio_digest(reversed(paths)) == digest
+    assert elsewhere.audio_digest(paths[1:]) != digest
+    write(copy / paths[0], np.ones(10) * 0.1)
+    assert update_manifest(copy, copy / "other.parquet", paths).audio_digest(paths) != digest
+
+
+def test_durations_come_from_it_as_long_as_the_file_is_the_same(tiny, monkeypatch):
+    manifest = update_manifest(tiny, tiny / "m.parquet", audio_below(tiny))
+    durations = ManifestDurations(tiny, manifest)
+    monkeypatch.setattr(durations.otherwise, "seconds", lambda audio: f"asked {audio}")
+    assert durations.seconds("pam/0.wav") == pytest.approx(0.4)
+    (tiny / "pam/1.wav").unlink()
+    assert durations.seconds("pam/1.wav") == pytest.approx(0.4)
+    write(tiny / "pam/2.wav", np.zeros(16000))
+    assert durations.seconds("pam/2.wav") == "asked pam/2.wav"
+    assert durations.seconds("nowhere.wav") == "asked nowhere.wav"

@@ -1,0 +1,51 @@
+import os
+
+import pytest
+from fake_hub import serve
+from hydra import compose, initialize_config_dir
+from messages import PROJECT, words
+from tiny_dataset import upstream
+
+from cmi_bench.config import register
+from cmi_bench.download import http
+from cmi_bench.main import checked
+from cmi_bench.tasks import prepare as prepare_task
+
+
+@pytest.fixture
+def world():
+    """Everything that is upstream, served."""
+    with serve(upstream()) as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "data root"
+
+
+@pytest.fixture
+def prepare(world, root, monkeypatch, tmp_path):
+    """Run task=prepare in this process, without a model; extra words as on the command line."""
+    monkeypatch.setattr(http, "FIRST_WAIT", 0.01)
+    for name in ("HF_TOKEN", "HF_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", world.address)
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no token"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_STORED_TOKENS_PATH", str(tmp_path / "no tokens"))
+
+    def run(*more):
+        register(project=PROJECT)
+        quoted = [word.replace(" ", "\\ ") for word in words(world, root)]
+        with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+            config = checked(compose("config", [*quoted, "model=signal", *more]))
+        prepare_task.run_prepare(config, tmp_path / "run")
+
+    return run
+
+
+@pytest.fixture
+def environment(world, tmp_path):
+    """The environment of a subprocess that knows no login and has a cache of its own."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    return clean | {"HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": world.address}

@@ -1,0 +1,116 @@
+"""`task=prepare` and the models that are not CMI-RM: what they are made of, and where it comes from."""
+
+import json
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+from messages import PROJECT
+from tiny_clap import save_small_clap
+
+from cmi_bench.download.model_files import Part, missing_files, model_parts
+from cmi_bench.errors import UserError
+from cmi_bench.models.hub import find_model
+from cmi_bench.models.songeval import find_songeval
+
+PARITY = PROJECT / "tests/data/parity/cmi_rm"
+SONGEVAL = {file: (PARITY / "songeval" / file).read_bytes() for file in ("config.yaml", "ckpt/model.safetensors")}
+
+
+@pytest.fixture
+def upstream(world, monkeypatch, tmp_path):
+    """The world, as this process's hub, with an empty cache."""
+    constants = huggingface_hub.constants
+    monkeypatch.setattr(constants, "ENDPOINT", world.address)
+    template = world.address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    world.files |= {f"SongEval/{file}": content for file, content in SONGEVAL.items()}
+    return world
+
+
+def nothing_here(_repo, _file):
+    return None
+
+
+def spec(target, **more):
+    return {"_target_": f"cmi_bench.models.{target}", "checkpoint": "Some/Model", **more}
+
+
+def test_parts_before_anything_is_here():
+    found = model_parts(spec("clap.Clap"), nothing_here)
+    assert found == [
+        Part(
+            "Some/Model",
+            ("config.json", "preprocessor_config.json", "tokenizer.json", "model.safetensors"),
+            or_else="pytorch_model.bin",
+        )
+    ]
+    both = Part("Some/Model", ("config.json", "model.safetensors"), or_else="pytorch_model.bin")
+    assert model_parts(spec("audiobox.Audiobox"), nothing_here) == [both]
+    assert model_parts(spec("muq_mulan.MuQMuLan"), nothing_here) == [both]
+    muq = spec("songeval.SongEvalRM", checkpoint="data/SongEval", muq="Some/Model")
+    assert model_parts(muq, nothing_here) == [both]
+
+
+def test_a_configuration_names_the_next_parts(tmp_path):
+    names = {"audio_model": {"name": "Open/MuQ"}, "text_model": {"name": "xlm-roberta-base"}}
+    (tmp_path / "config.json").write_text(json.dumps(names))
+    found = model_parts(spec("muq_mulan.MuQMuLan"), lambda _, file: tmp_path / file)
+    assert found[1:] == [
+        Part("Open/MuQ", ("config.json",)), Part("xlm-roberta-base", ("config.json", "tokenizer.json")),
+    ]  # fmt: skip
+    assert model_parts(spec("muq_mulan.MuQMuLan", checkpoint=str(tmp_path)), nothing_here) == found[1:]
+
+
+@pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin"])
+def test_clap_comes_in_either_format(upstream, prepare, tmp_path, weights):
+    files = {path.name: path.read_bytes() for path in save_small_clap(tmp_path / "small").iterdir()}
+    files[weights] = files.pop("model.safetensors")
+    upstream.repos["model", "laion/clap-htsat-unfused"] = files | {"vocab.json": b"not needed"}
+    prepare("model=clap", "subset=pam")
+    found = find_model(
+        "laion/clap-htsat-unfused",
+        ["config.json", "tokenizer.json"],
+        weights=("model.safetensors", "pytorch_model.bin"),
+    )
+    assert found.weights.name == weights
+    assert found.weights.read_bytes() == files[weights]
+    assert not (found.folder / "vocab.json").exists()
+    assert missing_files({"_target_": "cmi_bench.models.clap.Clap", "checkpoint": "laion/clap-htsat-unfused"}) == []
+    upstream.log.clear()
+    prepare("model=clap", "subset=pam")
+    assert upstream.log == []
+
+
+def test_songeval_comes_from_its_repository(upstream, prepare, root):
+    where = f"sources.songeval={upstream.address}/raw/SongEval"
+    copy = str(root / "SongEval").replace(" ", "\\ ")
+    words = ("model=songeval_rm", f"model.checkpoint={copy}", f"model.muq={PARITY}/muq", "subset=pam", where)
+    prepare(*words)
+    for file, content in SONGEVAL.items():
+        assert (root / "SongEval" / file).read_bytes() == content
+    assert find_songeval(str(root / "SongEval")).weights == root / "SongEval/ckpt/model.safetensors"
+    upstream.log.clear()
+    prepare(*words)
+    assert upstream.log == []
+    (root / "SongEval/ckpt/model.safetensors").write_bytes(b"cut off")
+    prepare(*words)
+    assert [Path(request.path).name for request in upstream.log] == ["model.safetensors"]
+    assert (root / "SongEval/ckpt/model.safetensors").read_bytes() == SONGEVAL["ckpt/model.safetensors"]
+
+
+def test_a_checkpoint_of_one_s_own_is_left_alone(upstream, prepare, tmp_path):
+    where = f"sources.songeval={upstream.address}/raw/SongEval"
+    prepare("model=songeval_rm", f"model.checkpoint={tmp_path}/mine", f"model.muq={PARITY}/muq", "subset=pam", where)
+    assert not upstream.asked("SongEval")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_songeval_gone_from_upstream(upstream, prepare, root):
+    copy = str(root / "SongEval").replace(" ", "\\ ")
+    with pytest.raises(UserError, match=r"(?s)SongEval's repository has no .*sources\.songeval="):
+        prepare(
+            "model=songeval_rm", f"model.checkpoint={copy}", f"model.muq={PARITY}/muq", "subset=pam",
+            f"sources.songeval={upstream.address}/raw/elsewhere",
+        )  # fmt: skip

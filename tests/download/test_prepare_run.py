@@ -1,0 +1,144 @@
+"""The real thing: `run.py task=prepare` as a subprocess, killed, stopped and taken up again; and with a checkpoint."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fake_hub import Fault
+from messages import PROJECT, words
+from tiny_dataset import expected
+
+pytestmark = pytest.mark.slow
+
+PARITY = PROJECT / "tests/data/parity/cmi_rm"
+
+
+def command(world, root, tmp_path, *more):
+    return [
+        sys.executable,
+        str(PROJECT / "run.py"),
+        *quoted(words(world, root)),
+        f"hydra.run.dir={tmp_path}/run",
+        *more,
+    ]
+
+
+def quoted(said):
+    return [word.replace(" ", "\\ ") for word in said]
+
+
+def run(environment, *arguments):
+    return subprocess.run(command(*arguments), env=environment, capture_output=True, text=True, check=False)
+
+
+def wait_for(condition, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT], ids=lambda kill: kill.name)
+def test_killed_in_the_middle_and_taken_up_again(world, root, tmp_path, environment, kill):
+    world.faults = [Fault("/content", seconds_per_chunk=0.3)]  # the archive takes its time, the rest is soon there
+    process = subprocess.Popen(
+        command(world, root, tmp_path, "model=signal"), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    partial = root / ".prepare/pam/human_eval.zip.partial"
+    last = root / "cmi-pref/ref-audio/r.mp3"
+    wait_for(lambda: partial.is_file() and partial.stat().st_size > 8000 and last.exists())
+    wait_for(lambda: len(world.asked("/cdn/")) == 10)
+    process.send_signal(kill)
+    stderr = process.communicate(timeout=60)[1].decode()
+    if kill == signal.SIGINT:
+        assert process.returncode == 130
+        assert "Stopped." in stderr
+        assert "Traceback" not in stderr
+    there = partial.stat().st_size
+    assert 0 < there < len(world.record["human_eval.zip"])
+    assert not (root / "human_eval").exists()
+    complete = set(root.rglob("*.mp3"))
+    world.log.clear()
+    world.faults.clear()
+    done = run(environment, world, root, tmp_path, "model=signal")
+    assert done.returncode == 0, done.stderr
+    for path, content in expected(world).items():
+        assert content is None or (root / path).read_bytes() == content
+    assert [request.range for request in world.asked("/content")] == [f"bytes={there}-"]
+    again = {request.path.rpartition("/")[2] for request in world.asked("/cdn/")}
+    assert not again & {path.name for path in complete}
+
+
+def put_checkpoint_upstream(world):
+    """The small CMI-RM of the parity bundle, as four repositories that name one another."""
+    names = {"muq-mulan": "OpenX/MuQ-MuLan", "muq": "OpenX/MuQ", "xlm-roberta": "xlm/roberta"}
+
+    def renamed(file):
+        text = (PARITY / file).read_text()
+        for folder, repo in names.items():
+            text = text.replace(f'"{folder}"', f'"{repo}"').replace(f"model_name: {folder}\n", f"model_name: {repo}\n")
+        return text.encode()
+
+    world.repos["model", "HaiwenXia/CMI-RM"] = {
+        "config.yaml": renamed("sa_mean/config.yaml"),
+        "model.safetensors": (PARITY / "sa_mean/model.safetensors").read_bytes(),
+        "README.md": b"a card",
+    }
+    for folder, repo in names.items():
+        files = {path.name: path for path in (PARITY / folder).iterdir()}
+        world.repos["model", repo] = {
+            name: renamed(f"{folder}/{name}") if name == "config.json" else path.read_bytes()
+            for name, path in files.items()
+        }
+
+
+def test_the_checkpoint_comes_too_and_can_be_built_without_a_network(world, root, tmp_path, environment):
+    put_checkpoint_upstream(world)
+    world.faults = [Fault("/cdn/HaiwenXia/CMI-RM/model.safetensors", cut_after=50_000, times=1)]
+    done = run(environment, world, root, tmp_path, "model=cmi_rm", "subset=pam")
+    assert done.returncode == 0, done.stderr
+    assert "CMI-RM, model.safetensors" in done.stdout
+    weights = [request.range for request in world.asked("CMI-RM/model.safetensors") if request.method == "GET"]
+    assert weights.count(None) <= 2  # its address, and its first part
+    assert any(range_ for range_ in weights)
+    world.log.clear()
+    again = run(environment, world, root, tmp_path, "model=cmi_rm", "subset=pam")
+    assert again.returncode == 0, again.stderr
+    assert world.log == []
+    (blob,) = Path(environment["HF_HOME"], "hub/models--HaiwenXia--CMI-RM/snapshots").glob("*/model.safetensors")
+    blob.write_bytes(blob.read_bytes()[:-1000])
+    fixed = run(environment, world, root, tmp_path, "model=cmi_rm", "subset=pam")
+    assert fixed.returncode == 0, fixed.stderr
+    assert blob.read_bytes() == world.repos["model", "HaiwenXia/CMI-RM"]["model.safetensors"]
+    said = [word for word in quoted(words(world, root)) if not word.startswith("task=")]
+    world.log.clear()
+    doctor = subprocess.run(
+        [sys.executable, str(PROJECT / "run.py"), *said, "task=doctor", "doctor.format=json", "subset=pam",
+         "data.expected_rows={pam: 4}", f"hydra.run.dir={tmp_path}/doctor"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert doctor.returncode == 0, doctor.stdout
+    assert {one["subject"] for one in json.loads(doctor.stdout)["findings"]} >= {"weights", "building it", "files"}
+    assert world.log == []  # the doctor asks nobody
+
+
+def test_nothing_of_it_needs_torch(world, root, tmp_path, environment):
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch/__init__.py").write_text("raise ImportError('torch is not for task=prepare')")
+    put_checkpoint_upstream(world)
+    done = run(environment | {"PYTHONPATH": str(tmp_path)}, world, root, tmp_path, "subset=pam")
+    assert done.returncode == 0, done.stderr
+    assert Path(environment["HF_HOME"], "hub/models--HaiwenXia--CMI-RM").is_dir()
+
+
+def test_mistakes_get_one_message(world, root, tmp_path, environment):
+    world.token = "hf_right"
+    done = run(environment, world, root, tmp_path, "model=signal")
+    assert done.returncode == 1
+    assert "hf auth login" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "To fetch" not in done.stdout

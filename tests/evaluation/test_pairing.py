@@ -1,0 +1,68 @@
+import pytest
+from scored_rows import arena, clip
+
+from cmi_bench.errors import UserError
+from cmi_bench.evaluation.pairing import Run, pair_rows, require_common
+
+
+def run(label, rows):
+    return Run(label, rows, f"{label}/results.jsonl")
+
+
+def songs(*numbers, score=0.0):
+    return [clip(1 + number, score + number, **{"audio-path": f"{number}.wav"}) for number in numbers]
+
+
+def numbers(paired, label):
+    (of_run,) = paired.rows_of.values()
+    return [row.number for row in of_run[label]]
+
+
+def test_rows_are_known_by_what_they_say_not_by_where_they_stand():
+    paired = pair_rows([run("a", songs(0, 1, 2)), run("b", songs(2, 0, 1, score=7.0))], "test")
+    assert numbers(paired, "a") == [1, 2, 3]
+    assert numbers(paired, "b") == [2, 3, 1]
+    assert require_common(paired, intersect=False) == []
+
+
+def test_what_a_run_says_of_a_row_is_no_part_of_it():
+    row = clip(2, 0.5)
+    more = row | {"predicted_musicality": None, "inference_error": "x", "benchmark_dataset": "MusicEval"}
+    assert pair_rows([run("a", [row]), run("b", [more])], "test").n_common == 1
+    assert pair_rows([run("a", [row]), run("b", [row | {"musicality": 3}])], "test").n_common == 0
+
+
+def test_identical_rows_are_told_apart_by_their_order():
+    twice = [arena("A", 1, 0), arena("A", 0, 1)]
+    paired = pair_rows([run("a", twice), run("b", twice)], "test")
+    assert numbers(paired, "a") == [1, 2]
+    assert pair_rows([run("a", twice), run("b", twice[:1])], "test").n_common == 1
+
+
+def test_different_rows_are_refused_with_the_counts():
+    paired = pair_rows([run("a", songs(0, 1, 2)), run("b", songs(1, 2, 3, 4))], "test")
+    with pytest.raises(UserError) as error:
+        require_common(paired, intersect=False)
+    assert "a: 3 rows, 1 of them not in every run" in str(error.value)
+    assert "b: 4 rows, 2 of them not in every run" in str(error.value)
+    assert "intersect=true compares them on the 2 rows in common" in str(error.value)
+
+
+def test_or_intersected_when_told_to_with_the_counts():
+    paired = pair_rows([run("a", songs(0, 1, 2)), run("b", songs(1, 2, 3, 4))], "test")
+    said = require_common(paired, intersect=True)
+    assert said[0] == "Compared on the 2 rows that all runs have."
+    assert said[1:] == paired.counts
+    assert (numbers(paired, "a"), numbers(paired, "b")) == ([2, 3], [1, 2])
+
+
+@pytest.mark.parametrize("intersect", [False, True])
+def test_nothing_in_common_is_an_error_in_any_case(intersect):
+    with pytest.raises(UserError, match="no row in common"):
+        require_common(pair_rows([run("a", songs(0)), run("b", songs(1))], "test"), intersect=intersect)
+
+
+def test_rows_of_other_splits_are_nobodys():
+    training = clip(3, 1.0, split="train")
+    paired = pair_rows([run("a", [*songs(0), training]), run("b", songs(0))], "test")
+    assert paired.counts == []

@@ -1,0 +1,111 @@
+import csv
+import json
+
+import pytest
+from full_size import full_size_rows
+
+from cmi_bench.evaluation.comparison import compare_runs
+from cmi_bench.evaluation.pairing import Run
+from cmi_bench.evaluation.settings import MetricSettings
+from cmi_bench.reporting.comparison import comparison_view, write_comparison
+from cmi_bench.utils.console import plain_text
+
+RUNS = ("weak_model", "good", "a much longer name than anybody would like to have in a table (max_dur=30)")
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    rows = [full_size_rows(skill, seed) for skill, seed in ((0.2, 1), (1.5, 2), (1.5, 3))]
+    silent = [
+        {key: value for key, value in row.items() if not key.startswith("predicted_text")} for row in rows[2][::4]
+    ]
+    runs = [Run(RUNS[0], rows[0][::4], "a"), Run(RUNS[1], rows[1][::4], "b"), Run(RUNS[2], silent, "c")]
+    return compare_runs(runs, MetricSettings(resamples=400), alpha=0.05)
+
+
+@pytest.fixture(scope="module")
+def folder(comparison, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("comparison")
+    write_comparison(comparison, folder)
+    return folder
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_all_files_are_there(folder):
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        *("comparison.csv", "comparison_matrix.csv", "disagreements.csv", "comparison.md", "comparison.json")
+    }
+
+
+def test_each_difference_is_a_line(folder, comparison):
+    lines = read(folder / "comparison.csv")
+    assert len(lines) == sum(len(contest.differences) for contest in comparison.contests)
+    line = next(line for line in lines if (line["dataset"], line["run_b"]) == ("MusicArena", "good"))
+    assert (line["run_a"], line["test"], line["significant"]) == ("weak_model", "exact McNemar", "True")
+    assert float(line["difference"]) == pytest.approx(float(line["value_a"]) - float(line["value_b"]))
+    assert float(line["ci_low"]) < float(line["difference"]) < float(line["ci_high"]) < 0
+    assert int(line["n_a_better"]) - int(line["n_b_better"]) == round(float(line["difference"]) * int(line["n"]))
+    assert float(line["p"]) <= float(line["p_holm"])
+    assert (line["alpha"], line["resamples"], line["cluster"], line["seed"]) == ("0.05", "400", "prompt", "0")
+
+
+def test_the_matrix_is_antisymmetric_with_an_empty_diagonal(folder):
+    cells = {
+        (line["dataset"], line["task"], line["metric"], line["run"], other): line[f"minus {other}"]
+        for line in read(folder / "comparison_matrix.csv")
+        for other in RUNS
+    }
+    for (*place, run, other), text in cells.items():
+        mirrored = cells.get((*place, other, run), "")
+        assert (text == mirrored == "") or float(text) == -float(mirrored)
+        assert run != other or text == ""
+
+
+def test_disagreements_name_the_row_and_what_each_run_says(folder):
+    lines = read(folder / "disagreements.csv")
+    first = lines[0]
+    assert first["dataset"] == "PAM"
+    assert {f"predicted by {run}" for run in RUNS} < set(first)
+    assert first["prompt"].startswith("pam ")
+    assert first["audio-path"].endswith(".wav")
+    pairs = [line for line in lines if line["dataset"] == "CMI-Pref" and line["task"] == "musicality"]
+    assert len(pairs) == 50
+    assert pairs[0]["answers_apart"] == "2.0"
+    spreads = [float(line["standpoints_apart"]) for line in pairs]
+    assert spreads == sorted(spreads, reverse=True)
+
+
+def test_json_holds_it_all(folder, comparison):
+    document = json.loads((folder / "comparison.json").read_text())
+    assert document["runs"] == dict(zip(RUNS, "abc", strict=True))
+    assert len(document["contests"]) == len(comparison.contests)
+    assert document["settings"]["resamples"] == 400
+    assert set(document["disagreements"][0]) == {
+        *("dataset", "task", "row", "label", "answers", "spread", "predictions")
+    }
+
+
+def test_markdown_has_a_matrix_for_each_contest_and_whole_tables(folder, comparison):
+    text = (folder / "comparison.md").read_text()
+    assert text.count("\n## ") == len(comparison.contests) + 1
+    assert "weak\\_model" in text
+    assert "**" in text
+    for block in text.split("\n\n"):
+        if block.startswith("| "):
+            bars = {line.replace("\\|", "").count("|") for line in block.splitlines()}
+            assert len(bars) == 1, block
+
+
+def test_the_terminal_shows_one_table_a_task_within_80_columns(comparison):
+    text = plain_text(comparison_view(comparison))
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.count("95 % interval") == 6
+    assert "MusicArena preference: ACC over 335 rows of" in text
+    assert "has no usable prediction here" in " ".join(text.split())
+    assert "Runs that share a letter do not differ significantly (alpha = 0.05)." in text
+    assert "…" not in text

@@ -1,0 +1,64 @@
+"""A sweep's table as text, and which plot it gets."""
+
+import csv
+import io
+from pathlib import Path
+
+from cmi_bench.reporting.sweep import (
+    Column,
+    Letters,
+    SweepJob,
+    Value,
+    has_steps,
+    metrics_plot,
+    sweep_csv,
+    sweep_markdown,
+    values_of,
+)
+
+SRCC = Column("PAM", "musicality", "SRCC")
+LCC = Column("PAM", "musicality", "LCC")
+
+
+def job(number, step, value, **other):
+    values = {} if value is None else {SRCC: Value(value, value - 0.1, value + 0.1), LCC: Value(value, None, None)}
+    named = {"label": f"step_{step}", "status": "finished", "folder": Path(str(number))} | other
+    return SweepJob(number=number, step=step, values=values, **named)
+
+
+JOBS = [job(0, 500, 0.25), job(1, 1000, None, status="failed", message="no | weights\nhint"), job(2, 2000, 0.5)]
+
+
+def test_csv_has_each_job_with_all_its_metrics():
+    first, failed, last = csv.DictReader(io.StringIO(sweep_csv(JOBS)))
+    assert (first["step"], first[SRCC.name], first[f"{SRCC.name}_ci_low"]) == ("500", "0.25", "0.15")
+    assert (last[LCC.name], last[f"{LCC.name}_ci_low"]) == ("0.5", "")
+    assert (failed["status"], failed[SRCC.name], failed["message"]) == ("failed", "", "no | weights\nhint")
+
+
+def test_markdown_has_the_main_metrics_the_best_in_bold_and_the_reason():
+    text = sweep_markdown("a_sweep", JOBS, Letters({(SRCC, "step_500"): "b", (SRCC, "step_2000"): "a"}, 0.05))
+    assert "# a\\_sweep" in text
+    assert "| 0 | step\\_500 | finished | 0.2500 b |" in text
+    assert "| 1 | step\\_1000 | failed |  |" in text
+    assert "| 2 | step\\_2000 | finished | **0.5000** a |" in text
+    assert "- step\\_1000: no \\| weights\n" in text
+    assert "LCC" not in text
+
+
+def test_a_single_job_is_not_the_best_of_anything():
+    assert "**" not in sweep_markdown("one", JOBS[:1], None)
+
+
+def test_by_step_only_where_all_that_finished_are_steps_of_one_training():
+    assert has_steps(JOBS)
+    assert not has_steps([*JOBS, job(3, None, 0.5)])
+    assert not has_steps([*JOBS, job(3, 500, 0.5)])
+    assert metrics_plot(JOBS).name == "metrics_by_step"
+    assert metrics_plot([job(0, None, 0.5), job(1, None, 0.6)]).name == "metrics_by_job"
+    assert metrics_plot([JOBS[1]]) is None
+
+
+def test_undefined_metrics_are_left_out():
+    line = {"dataset": "PAM", "task": "musicality", "n": 3, "SRCC": None, "LCC": 0.5, "LCC_ci_low": 0.1}
+    assert values_of([line]) == {LCC: Value(0.5, 0.1, None)}

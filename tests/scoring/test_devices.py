@@ -1,0 +1,31 @@
+import pytest
+import torch
+
+from cmi_bench.errors import UserError
+from cmi_bench.utils.distributed import resolve_devices
+
+no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="speaks of a machine without a GPU")
+
+
+@no_gpu
+def test_auto_is_the_cpu_where_there_is_no_gpu():
+    assert resolve_devices("auto", 1).this_process == "cpu"
+
+
+@no_gpu
+@pytest.mark.parametrize(
+    ("devices", "wanted"),
+    [([1], "cuda:1"), (-1, "all CUDA devices"), (2, "cuda:0, cuda:1"), ([0, 3], "cuda:0, cuda:3")],
+)
+def test_a_missing_gpu_is_named_with_what_is_there(devices, wanted):
+    with pytest.raises(UserError, match=rf"Asked for {wanted}; this machine has no CUDA device") as error:
+        resolve_devices("gpu", devices)
+    assert "+device=cpu" in error.value.hint
+
+
+def test_each_rank_gets_its_own_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert resolve_devices("gpu", [0, 2]).this_process == "cuda:2"
+    assert resolve_devices("cuda", -1).selected == [0, 1, 2, 3]

@@ -1,0 +1,85 @@
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from cmi_bench.scoring.embedding_cache import EmbeddingCache
+from cmi_bench.utils.files import content_key
+
+KEY = content_key(audio="abc", view="final")
+
+
+def test_tensors_come_back_as_they_were(tmp_path):
+    cache = EmbeddingCache(tmp_path)
+    tensors = [torch.randn(5, 3), torch.randn(2, 3, dtype=torch.float32).to(torch.bfloat16)]
+    cache.put(KEY, tensors)
+    assert KEY in cache
+    for found, put in zip(cache.get(KEY), tensors, strict=True):
+        assert found.dtype == put.dtype
+        assert torch.equal(found, put)
+
+
+def test_order_of_more_than_ten_tensors_is_kept(tmp_path):
+    cache = EmbeddingCache(tmp_path)
+    cache.put(KEY, [torch.full((1, 1), float(i)) for i in range(12)])
+    assert [int(tensor) for tensor in cache.get(KEY)] == list(range(12))
+
+
+def test_what_is_not_there_is_none(tmp_path):
+    assert EmbeddingCache(tmp_path).get(KEY) is None
+    assert KEY not in EmbeddingCache(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "foreign"])
+def test_a_damaged_entry_is_removed_and_never_believed(tmp_path, damage, caplog):
+    cache = EmbeddingCache(tmp_path)
+    cache.put(KEY, [torch.ones(4, 4)])
+    path = cache.path(KEY)
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    damaged = {"flip": bytes(content), "cut": bytes(content[:50]), "empty": b"", "foreign": b"x" * 400}
+    path.write_bytes(damaged[damage])
+    assert cache.get(KEY) is None
+    assert not path.exists()
+    assert "damaged" in caplog.text
+
+
+def test_pruning_removes_what_was_not_used_for_longest(tmp_path):
+    cache = EmbeddingCache(tmp_path)
+    keys = [content_key(i=i) for i in range(4)]
+    for key in keys:
+        cache.put(key, [torch.zeros(1000)])
+        time.sleep(0.02)
+    cache.get(keys[0])  # the oldest is used again
+    one = cache.size().bytes / 4
+    removed = cache.prune(max_gb=2.5 * one / 1e9)
+    assert removed.entries == 2
+    assert [key in cache for key in keys] == [True, False, False, True]
+    assert cache.size().entries == 2
+    cache.prune(0)
+    assert cache.size() == (0, 0)
+
+
+def test_keys_depend_on_every_part_and_not_on_their_order():
+    assert content_key(a=1, b="x") == content_key(b="x", a=1)
+    assert len({content_key(a=1), content_key(a=2), content_key(b=1), content_key(a=None), content_key(a="1")}) == 5
+
+
+@pytest.mark.slow
+def test_processes_that_fill_one_cache_at_once_do_no_harm(tmp_path):
+    code = (
+        "import sys, torch; from pathlib import Path; from cmi_bench.utils.files import content_key\n"
+        "from cmi_bench.scoring.embedding_cache import EmbeddingCache\n"
+        "cache = EmbeddingCache(Path(sys.argv[1]))\n"
+        "for i in range(60):\n"
+        "    key = content_key(i=i)\n"
+        "    cache.put(key, [torch.full((50, 8), float(i))])\n"
+        "    assert cache.get(key)[0].eq(i).all()"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    cache = EmbeddingCache(tmp_path)
+    assert cache.size().entries == 60
+    assert not list(tmp_path.rglob("*.tmp"))

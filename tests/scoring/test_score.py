@@ -1,0 +1,323 @@
+"""Scoring through Lightning's real predict loop: once, again, after damage, with faults."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cmi_bench.data.audio_index import FileIndex
+from cmi_bench.data.rows import load_rows
+from cmi_bench.errors import UserError
+from cmi_bench.models.base import AudioView
+from cmi_bench.scoring.batching import BatchLimits
+from cmi_bench.scoring.embedding_cache import EmbeddingCache
+from cmi_bench.scoring.requests import clips_of
+from cmi_bench.scoring.results import results_rows
+from cmi_bench.scoring.score import ScoreSettings, score_clips
+from cmi_bench.scoring.trainer import Predictor
+from cmi_bench.utils.distributed import Devices
+
+TRAINER = {
+    "_target_": "lightning.pytorch.Trainer",
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_model_summary": False,
+    "enable_progress_bar": False,
+}
+
+
+class Crossings:
+    """Judges musicality by the share of zero crossings: a number each file of the tests has to itself."""
+
+    sr = 8000
+    audio_input = "waveform"
+
+    def score_batch(self, inputs, batch_size, max_dur, **kwargs):
+        assert all(one.audio.shape[0] <= int(max_dur * self.sr) for one in inputs)
+        return np.array([[math.nan, crossings(one.audio)] for one in inputs])
+
+
+def crossings(waveform):
+    return float((np.diff(np.signbit(waveform.numpy())) != 0).mean())
+
+
+class Paths:
+    """Takes paths, as adapters of the public scripts do."""
+
+    sr = 24000
+
+    def score_batch(self, inputs, batch_size, max_dur, **kwargs):
+        return np.array([[float(Path(one.audio).stat().st_size), float(one.ref_audio is not None)] for one in inputs])
+
+
+class Encoder:
+    """An encoder-and-head model that counts what it is asked to encode."""
+
+    sr = 8000
+    audio_identity = "encoder-1"
+    text_identity = "text-1"
+
+    def __init__(self, head=1.0, *, memory=99):
+        self.head = head
+        self.identity = f"head-{head}"
+        self.memory = memory
+        self.encoded, self.texts = [], []
+
+    def score_batch(self, inputs, batch_size, max_dur, **kwargs):
+        raise AssertionError("an embedding model is scored from embeddings")
+
+    def audio_view(self, max_dur, *, is_reference):
+        return AudioView(f"first {max_dur:g} s", max_dur)
+
+    def embed_audio(self, waveforms, max_dur, *, is_reference):
+        if len(waveforms) > self.memory:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.encoded += [crossings(waveform) for waveform in waveforms]
+        return [[torch.tensor([[crossings(waveform)]])] for waveform in waveforms]
+
+    def embed_texts(self, texts):
+        self.texts += texts
+        return [torch.tensor([[float(len(text))]]) for text in texts]
+
+    def score_embedded(self, clips):
+        return np.array(
+            [
+                [float(clip.text[0, 0] + clip.lyrics[0, 0]), self.head * float(clip.windows[0][0, 0])]
+                for clip in clips
+            ]
+        )  # fmt: skip
+
+
+class Run:
+    """A data root and a run's folder, scored as often as a test likes."""
+
+    def __init__(self, root, tmp_path):
+        self.root, self.folder, self.cache = root, tmp_path / "run", tmp_path / "cache"
+        self.rows = load_rows(root / "all_test.jsonl").rows
+
+    def score(self, model, *, batch_size=3, workers=0, stop=True, resume=True, folder=None, cache=True, max_dur=0.3):
+        folder = folder or self.folder
+        predictor = Predictor(
+            TRAINER, Devices("cpu", 1, "cpu"), limits=BatchLimits(batch_size, 60.0), workers=workers,
+            folder=folder, stop_on_failure=stop,
+        )  # fmt: skip
+        settings = ScoreSettings(
+            max_dur=max_dur,
+            score_kwargs={},
+            cache_dir=self.cache if cache else None,
+            resume=resume,
+            stop_on_failure=stop,
+        )
+        clips = clips_of(self.rows, self.root)
+        return score_clips(clips, model, predictor, settings=settings, index=FileIndex(), folder=folder)
+
+    def results(self, scored):
+        return results_rows(self.rows, scored.scores)
+
+
+@pytest.fixture
+def run(tiny, tmp_path):
+    return Run(tiny, tmp_path)
+
+
+def musicality(scored):
+    return {key: score.musicality for key, score in scored.scores.items()}
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (4, 2), (100, 0)])
+def test_scores_are_the_same_at_any_batch_size_and_worker_count(run, tmp_path, batch_size, workers):
+    expected = musicality(run.score(Crossings()))
+    again = run.score(Crossings(), batch_size=batch_size, workers=workers, folder=tmp_path / "other")
+    assert len(expected) == 14
+    assert musicality(again) == expected
+
+
+def test_models_that_take_paths_get_paths(run):
+    scores = run.score(Paths()).scores
+    assert scores["2:a"].musicality == 1.0  # the second row has a reference
+    assert scores["1:a"].musicality == 0.0
+
+
+def test_results_carry_the_rows_fields_and_the_public_names(run):
+    pair, _, single = run.results(run.score(Crossings()))[:3]
+    assert [key for key in pair if key not in run.rows[0].raw] == [
+        "benchmark_dataset",
+        "predicted_musicality",
+        "predicted_musicality_b",
+        "predicted_text-music alignment",
+        "predicted_text-music alignment_b",
+        "predicted_preference",
+        "predicted_preference-musicality",
+        "predicted_preference-alignment",
+        "inference_valid_b",
+        "inference_valid_a",
+        "inference_error",
+    ]
+    assert pair["predicted_text-music alignment"] is None  # not judged
+    assert pair["predicted_preference-alignment"] is None
+    # Tones rise from file to file, so the second clip crosses zero more often.
+    assert pair["predicted_preference-musicality"] == "model_b"
+    assert single["benchmark_dataset"] == "PAM"
+    assert "predicted_musicality_b" not in single
+    json.dumps(pair, allow_nan=False)
+
+
+def test_each_audio_and_each_text_is_encoded_once(run):
+    model = Encoder()
+    scored = run.score(model)
+    assert len(model.encoded) == len(set(model.encoded)) == 15  # 14 clips and one reference
+    assert sorted(model.texts) == ["", "la", "p0", "p1", "p2", "song"]
+    assert scored.stats.counts["unique_audio"] == scored.stats.counts["chunks_encoded"] == 15
+    assert scored.stats.counts["clips"] == scored.stats.counts["scored"] == 14
+
+
+def test_checkpoints_with_one_encoder_share_its_embeddings(run, tmp_path):
+    first = run.score(Encoder(head=1.0))
+    other = Encoder(head=-2.0)
+    scored = run.score(other, folder=tmp_path / "other")
+    assert other.encoded == []
+    assert other.texts == []
+    assert scored.stats.counts["chunks_encoded"] == 0
+    assert scored.stats.counts["chunks_from_cache"] == 15
+    assert musicality(scored) == {key: -2.0 * value for key, value in musicality(first).items()}
+
+
+def test_a_second_run_asks_nothing_and_a_changed_question_is_asked_again(run, tmp_path):
+    expected = run.score(Encoder())
+    again = Encoder()
+    scored = run.score(again, folder=tmp_path / "second")
+    assert scored.scores == expected.scores
+    assert (again.encoded, again.texts) == ([], [])
+    assert scored.stats.counts["from_store"] == 14
+    longer = Encoder()
+    run.score(longer, max_dur=0.2, folder=tmp_path / "third")
+    assert len(longer.encoded) == 15
+
+
+def test_content_counts_not_names(run, tmp_path):
+    run.score(Encoder())
+    (run.root / "pam/0.wav").rename(run.root / "pam/moved.wav")
+    (run.root / "pam/0.wav").write_bytes((run.root / "pam/1.wav").read_bytes())
+    model = Encoder()
+    scored = run.score(model, folder=tmp_path / "second")
+    # The file under the old name now holds what another one holds: known, though with another prompt.
+    assert model.encoded == []
+    assert scored.scores["3:a"].musicality == scored.scores["4:a"].musicality
+
+
+def test_scores_are_made_anew_where_that_is_asked_for(run):
+    run.score(Encoder())
+    scored = run.score(Encoder(), resume=False)
+    assert scored.stats.counts["from_store"] == 0
+    assert scored.stats.counts["scored"] == 14
+
+
+def test_without_a_cache_nothing_is_left_but_the_runs_own_scores(run):
+    model = Encoder()
+    run.score(model, cache=False)
+    assert len(model.encoded) == 15
+    assert not run.cache.exists()
+    assert sorted(path.name for path in run.folder.iterdir()) == ["scores"]
+
+
+def test_a_damaged_embedding_is_made_anew(run, tmp_path, caplog):
+    expected = run.score(Encoder())
+    entries = sorted(run.cache.rglob("*.safetensors"))
+    entries[3].write_bytes(b"rubbish" * 20)
+    model = Encoder(head=1.0)
+    scored = run.score(model, resume=False, folder=tmp_path / "second")
+    assert scored.scores == expected.scores
+    assert len(model.encoded) + len(model.texts) == 1
+    assert EmbeddingCache(run.cache / "embeddings").size().entries == len(entries)
+
+
+def test_a_model_without_an_identity_is_resumed_in_its_own_folder_only(run, tmp_path):
+    class Counts(Paths):
+        asked = 0
+
+        def score_batch(self, inputs, batch_size, max_dur, **kwargs):
+            Counts.asked += len(inputs)
+            return super().score_batch(inputs, batch_size, max_dur)
+
+    run.score(Counts())
+    run.score(Counts())
+    assert Counts.asked == 14
+    run.score(Counts(), folder=tmp_path / "other")
+    assert Counts.asked == 28
+
+
+def test_too_large_a_batch_is_halved(run):
+    model = Encoder(memory=2)
+    scored = run.score(model, batch_size=8)
+    assert scored.stats.counts["failed"] == 0
+    assert len(model.encoded) == 15
+
+
+def test_a_broken_file_stops_the_run_and_the_next_run_goes_on(run):
+    good = (run.root / "pam/1.wav").read_bytes()
+    (run.root / "pam/1.wav").write_bytes(b"RIFF, but no more than that")
+    with pytest.raises(UserError, match=r"row 4, clip A .*pam/1.wav") as error:
+        run.score(Crossings(), batch_size=2)
+    assert "run the same command again" in error.value.hint
+    (run.root / "pam/1.wav").write_bytes(good)
+    scored = run.score(Crossings(), batch_size=2)
+    assert 0 < scored.stats.counts["from_store"] < 14
+    assert scored.stats.counts["failed"] == 0
+
+
+@pytest.mark.parametrize("model", [Crossings, Encoder])
+def test_a_broken_file_is_recorded_where_that_is_asked_for(run, model):
+    (run.root / "cmi/0b.wav").write_bytes(b"")
+    scored = run.score(model(), stop=False)
+    first = run.results(scored)[0]
+    assert (first["inference_valid_a"], first["inference_valid_b"]) == (True, False)
+    assert first["inference_error"]
+    assert first["predicted_musicality_b"] is None
+    assert first["predicted_preference-musicality"] is None
+    assert scored.stats.counts["failed"] == 1
+
+
+def test_a_broken_reference_fails_the_clips_that_need_it(run):
+    (run.root / "cmi/ref.wav").write_bytes(b"noise")
+    scored = run.score(Encoder(), stop=False)
+    assert {key for key, score in scored.scores.items() if score.error} == {"2:a", "2:b"}
+
+
+def test_a_nan_for_one_clip_only_is_a_failure_of_that_clip(run):
+    class Gap(Crossings):
+        def score_batch(self, inputs, batch_size, max_dur, **kwargs):
+            scores = super().score_batch(inputs, batch_size, max_dur)
+            scores[[one.clip_id == "3:a" for one in inputs], 1] = math.nan
+            return scores
+
+    with pytest.raises(UserError, match=r"row 3, clip A .*NaN for musicality"):
+        run.score(Gap())
+
+
+def test_an_infinite_score_is_a_failure(run):
+    class Infinite(Crossings):
+        def score_batch(self, inputs, batch_size, max_dur, **kwargs):
+            return np.full((len(inputs), 2), math.inf)
+
+    assert all("infinite" in score.error for score in run.score(Infinite(), stop=False).scores.values())
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost(run, monkeypatch):
+    put = EmbeddingCache.put
+    room = iter([True] * 5)
+
+    def full_after_five(self, key, tensors):
+        if not next(room, False):
+            raise OSError(28, "No space left on device")
+        put(self, key, tensors)
+
+    monkeypatch.setattr(EmbeddingCache, "put", full_after_five)
+    with pytest.raises(UserError, match=r"The disk that holds .* is full"):
+        run.score(Encoder())
+    monkeypatch.undo()
+    model = Encoder()
+    assert run.score(model).stats.counts["failed"] == 0
+    assert len(model.encoded) == 10

@@ -1,0 +1,60 @@
+import math
+import subprocess
+import sys
+
+import pytest
+
+from cmi_bench.scoring.store import ScoreStore, StoredScore
+
+SCORES = [StoredScore("k1", 0.1, math.nan), StoredScore("k2", -1e-9, 3.0)]
+
+
+def test_scores_come_back_as_they_were(tmp_path):
+    ScoreStore(tmp_path / "s").append(SCORES)
+    found = ScoreStore(tmp_path / "s").read()
+    assert math.isnan(found["k1"].musicality)
+    assert found["k2"] == SCORES[1]
+
+
+def test_an_empty_store_is_empty(tmp_path):
+    store = ScoreStore(tmp_path / "nowhere")
+    assert store.read() == {}
+    store.append([])
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("cut", [2, 20, 40])
+def test_a_line_cut_off_by_a_kill_is_passed_over(tmp_path, cut):
+    ScoreStore(tmp_path).append(SCORES)
+    (path,) = tmp_path.glob("*.jsonl")
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert set(ScoreStore(tmp_path).read()) == {"k1"}
+    # Whoever goes on writes to a file of its own, so that the torn line stays the last of its file.
+    ScoreStore(tmp_path).append([SCORES[1]])
+    assert set(ScoreStore(tmp_path).read()) == {"k1", "k2"}
+
+
+def test_what_is_no_score_is_passed_over(tmp_path):
+    (tmp_path / "x.jsonl").write_text(
+        '{"key": "a"}\n[1]\nnonsense\n{"key": "b", "alignment": "high", "musicality": 1}\n'
+    )
+    assert ScoreStore(tmp_path).read() == {}
+
+
+def test_clear_forgets(tmp_path):
+    store = ScoreStore(tmp_path)
+    store.append(SCORES)
+    store.clear()
+    assert store.read() == {}
+
+
+@pytest.mark.slow
+def test_many_processes_may_write_at_once(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from cmi_bench.scoring.store import *\n"
+        "store = ScoreStore(Path(sys.argv[1]))\n"
+        "for i in range(200): store.append([StoredScore(f'{sys.argv[2]}-{i}', i, i)])"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(n)]) for n in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert len(ScoreStore(tmp_path).read()) == 600
