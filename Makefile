@@ -30,10 +30,11 @@ test: lint ## Lint, type-check and run all tests
 test-fast: $(READY) ## Run the tests that take no subprocess, server or second process
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow"
 
-lint: $(READY) ## Check style and types
+lint: $(READY) ## Check style, types, and that imports run down only
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 format: $(READY) ## Format the code
 	$(BIN)/ruff format .
@@ -49,5 +50,5 @@ ui: $(READY) ## Open the MLflow UI on the local store (http://127.0.0.1:5000)
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --port $(or $(PORT),5000)
 
 clean: ## Remove the environment and caches; runs and data stay
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
