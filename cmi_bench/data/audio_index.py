@@ -7,7 +7,6 @@ Digests and lengths of audio files, read from the files themselves.
 Digests and lengths of audio files, from the data root's manifest.
 """
 
-import hashlib
 import json
 import logging
 import math
@@ -22,6 +21,7 @@ from cmi_bench.data import fields
 from cmi_bench.data.manifest import Manifest
 from cmi_bench.errors import UserError
 from cmi_bench.scoring.requests import FileFacts
+from cmi_bench.utils.files import file_digest
 
 logger = logging.getLogger(__name__)
 
@@ -139,9 +139,7 @@ class FileIndex:
     def facts(self, path: Path) -> FileFacts:
         """Return a file's digest and length; see `requests.AudioIndex`."""
         if path not in self._known:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            self._known[path] = FileFacts(digest, seconds_of(path))
+            self._known[path] = FileFacts(file_digest(path), seconds_of(path))
         return self._known[path]
 
 

@@ -26,7 +26,7 @@ from filelock import FileLock
 
 from cmi_bench.audio.probe import measure, probe
 from cmi_bench.audio.readers import AudioError
-from cmi_bench.utils.files import write_bytes_atomic
+from cmi_bench.utils.files import file_digest, write_bytes_atomic
 
 if TYPE_CHECKING:
     import pyarrow
@@ -124,8 +124,7 @@ def examine(root: Path, path: str, *, hear: bool) -> AudioRecord | None:
     file = root / path
     try:
         stat = file.stat()
-        with file.open("rb") as opened:
-            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+        sha256 = file_digest(file)
     except OSError:
         return None
     record = AudioRecord(path, stat.st_size, stat.st_mtime_ns, sha256)

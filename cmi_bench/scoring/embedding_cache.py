@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,8 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
+
+from cmi_bench.utils.files import write_bytes_atomic
 
 log = logging.getLogger(__name__)
 
@@ -66,14 +67,7 @@ class EmbeddingCache:
             OSError: No space, or the folder cannot be written.
         """
         document = save({str(index): tensor.detach().cpu().contiguous() for index, tensor in enumerate(tensors)})
-        path = self.path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-        try:
-            temporary.write_bytes(hashlib.sha256(document).digest() + document)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_bytes_atomic(self.path(key), hashlib.sha256(document).digest() + document, sync=False)
 
     def get(self, key: str) -> list[Tensor] | None:
         """Return an entry's tensors, None where there is no entry or a damaged one, which is removed."""

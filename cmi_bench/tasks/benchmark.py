@@ -40,11 +40,11 @@ from cmi_bench.scoring.score import Scored, ScoreSettings, score_clips
 from cmi_bench.scoring.trainer import Predictor
 from cmi_bench.sweeps.jobs import sweep_place
 from cmi_bench.tasks.evaluate import evaluate_and_report
-from cmi_bench.tracking.metadata import file_digest, resolved_config, run_metadata, write_metadata
+from cmi_bench.tracking.metadata import resolved_config, run_metadata, write_metadata
 from cmi_bench.tracking.mlflow import MLflowCallback, TrackingSettings, describe_run, model_label
 from cmi_bench.utils.console import FileCount, peak_memory
 from cmi_bench.utils.distributed import Devices, is_rank_zero, resolve_devices
-from cmi_bench.utils.files import write_text_atomic
+from cmi_bench.utils.files import file_digest, write_text_atomic
 
 log = logging.getLogger(__name__)
 

@@ -5,11 +5,9 @@ What was run, on what, from which code: the facts that make a number repeatable.
 Read the `metadata.json` of a run that was made before.
 """
 
-import hashlib
 import json
 import logging
 import platform
-import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -23,7 +21,7 @@ from omegaconf import OmegaConf
 
 from cmi_bench.audio.readers import decoder_versions
 from cmi_bench.config import Config
-from cmi_bench.utils.files import write_text_atomic
+from cmi_bench.utils.files import file_digest, without_credentials, write_text_atomic
 
 log = logging.getLogger(__name__)
 
@@ -88,26 +86,13 @@ def machine() -> dict[str, str]:
     return {"platform": platform.platform(), "processor": platform.machine(), "executable": Path(sys.executable).name}
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-_CREDENTIALS = re.compile(r"://[^/@\s]+@")
-
-
 def resolved_config(config: Config) -> dict[str, Any]:
     """Return the configuration as plain values, without the credentials of a tracking URI."""
     plain = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     assert isinstance(plain, dict)
-    plain["tracking"]["uri"] = without_credentials(plain["tracking"]["uri"])
+    if plain["tracking"]["uri"] is not None:
+        plain["tracking"]["uri"] = without_credentials(plain["tracking"]["uri"])
     return {str(key): value for key, value in plain.items()}
-
-
-def without_credentials(uri: str | None) -> str | None:
-    """Return a URI with `user:password@` blotted out."""
-    return None if uri is None else _CREDENTIALS.sub("://***@", uri)
 
 
 def run_metadata(config: Config, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from cmi_bench.errors import UserError
-from cmi_bench.tracking.metadata import without_credentials
 from cmi_bench.tracking.mlflow import JOB_TAG, PARENT_TAG, MLflowRun
+from cmi_bench.utils.files import without_credentials
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -1,11 +1,4 @@
-"""Content addresses: names that follow from what is named, and from nothing else.
-
-Write files whole or not at all.
-
-Addresses, as they may be shown.
-
-Failing to write: a full disk is said as such, and is no clip's fault.
-"""
+"""Files: written whole or not at all, known by their content, and shown without passwords."""
 
 import contextlib
 import errno
@@ -18,25 +11,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cmi_bench.errors import RunError
-
-
-def content_key(**parts: object) -> str:
-    """Return the address of what is described by plain values: SHA-256, hexadecimal.
-
-    >>> content_key(audio="ab", view="final") == content_key(view="final", audio="ab")
-    True
-    """
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def files_digest(files: Iterable[Path]) -> str:
-    """Return the SHA-256 over the files' contents, whatever their names: hexadecimal."""
-    whole = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            whole.update(hashlib.file_digest(file, "sha256").digest())
-    return whole.hexdigest()
 
 
 def write_text_atomic(path: Path, text: str) -> Path:
@@ -52,8 +26,14 @@ def write_text_atomic(path: Path, text: str) -> Path:
     return write_bytes_atomic(path, text.encode("utf-8"))
 
 
-def write_bytes_atomic(path: Path, content: bytes) -> Path:
-    """Write bytes; otherwise as `write_text_atomic`."""
+def write_bytes_atomic(path: Path, content: bytes, *, sync: bool = True) -> Path:
+    """Write bytes; otherwise as `write_text_atomic`.
+
+    Args:
+        path: Where to.
+        content: The whole file.
+        sync: Wait until the disk has it; not needed for what can be computed again and carries its own checksum.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, as a rename is atomic only within a file system. Not from `tempfile`, whose
     # files only their owner may read.
@@ -61,24 +41,13 @@ def write_bytes_atomic(path: Path, content: bytes) -> Path:
     try:
         with temporary.open("wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     return path
-
-
-_CREDENTIALS = re.compile(r"://[^/@\s]+@")
-
-
-def without_credentials(uri: str) -> str:
-    """Return a URI with `user:password@` blotted out.
-
-    >>> without_credentials("https://me:secret@mirror.example/data")
-    'https://***@mirror.example/data'
-    """
-    return _CREDENTIALS.sub("://***@", uri)
 
 
 @contextlib.contextmanager
@@ -100,3 +69,43 @@ def writing_to(folder: Path, *, instead: str) -> Iterator[None]:
         raise RunError(
             what, f"{'Make room' if full else 'Check its permissions'}, or {instead}; then run again: it goes on."
         ) from error
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_digest(files: Iterable[Path]) -> str:
+    """Return the SHA-256 over the files' contents, whatever their names, in hexadecimal."""
+    whole = hashlib.sha256()
+    for path in files:
+        whole.update(bytes.fromhex(file_digest(path)))
+    return whole.hexdigest()
+
+
+def content_key(**parts: object) -> str:
+    """Return the content address of what plain values describe: SHA-256, in hexadecimal.
+
+    >>> content_key(audio="ab", view="final") == content_key(view="final", audio="ab")
+    True
+    """
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+_CREDENTIALS = re.compile(r"://[^/@\s]+@")
+
+
+def without_credentials(uri: str) -> str:
+    """Return a URI with `user:password@` blotted out.
+
+    >>> without_credentials("https://me:secret@mirror.example/data")
+    'https://***@mirror.example/data'
+    """
+    return _CREDENTIALS.sub("://***@", uri)

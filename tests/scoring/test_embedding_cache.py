@@ -62,11 +62,6 @@ def test_pruning_removes_what_was_not_used_for_longest(tmp_path):
     assert cache.size() == (0, 0)
 
 
-def test_keys_depend_on_every_part_and_not_on_their_order():
-    assert content_key(a=1, b="x") == content_key(b="x", a=1)
-    assert len({content_key(a=1), content_key(a=2), content_key(b=1), content_key(a=None), content_key(a="1")}) == 5
-
-
 @pytest.mark.slow
 def test_processes_that_fill_one_cache_at_once_do_no_harm(tmp_path):
     code = (

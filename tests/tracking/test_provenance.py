@@ -1,9 +1,6 @@
-import hashlib
 import subprocess
 
-import pytest
-
-from cmi_bench.tracking.metadata import file_digest, git_state, versions, without_credentials
+from cmi_bench.tracking.metadata import git_state, versions
 
 
 def git(folder, *arguments):
@@ -29,21 +26,3 @@ def test_versions_say_what_is_missing_too(monkeypatch):
     found = versions()
     assert found["no-such-package"] == "not installed"
     assert found["numpy"][0].isdigit()
-
-
-def test_file_digest_is_sha256(tmp_path):
-    (tmp_path / "file").write_bytes(b"abc")
-    assert file_digest(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()
-
-
-@pytest.mark.parametrize(
-    ("uri", "shown"),
-    [
-        ("http://ann:secret@host:5000/x", "http://***@host:5000/x"),
-        ("http://host:5000", "http://host:5000"),
-        ("sqlite:////tmp/mlflow.db", "sqlite:////tmp/mlflow.db"),
-        (None, None),
-    ],
-)
-def test_credentials_of_a_tracking_uri_are_not_written(uri, shown):
-    assert without_credentials(uri) == shown

@@ -30,7 +30,6 @@ Build the mini benchmark into a folder.
 The mark of a finished mini benchmark: which version, and what must be there.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -47,6 +46,7 @@ from cmi_bench.data.synthetic.labels import Part
 from cmi_bench.data.synthetic.mos_sets import build_music_eval, build_pam
 from cmi_bench.data.synthetic.pair_sets import build_cmi_pref, build_music_arena
 from cmi_bench.errors import UserError
+from cmi_bench.utils.files import file_digest
 
 STAMP_FILE = "mini_stamp.json"
 AUDIO_SUFFIXES = frozenset({".wav", ".mp3"})
@@ -67,7 +67,7 @@ class Stamp:
 
 def _describe(root: Path, rows_file: Path, version: str) -> Stamp:
     sizes = [path.stat().st_size for path in root.rglob("*") if path.suffix in AUDIO_SUFFIXES]
-    return Stamp(version, hashlib.sha256(rows_file.read_bytes()).hexdigest(), len(sizes), sum(sizes))
+    return Stamp(version, file_digest(rows_file), len(sizes), sum(sizes))
 
 
 def write_stamp(root: Path, rows_file: Path, version: str) -> None:

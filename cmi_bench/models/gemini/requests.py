@@ -28,6 +28,7 @@ from cmi_bench.audio.decode import decode
 from cmi_bench.errors import RunError
 from cmi_bench.models.base import Score
 from cmi_bench.models.gemini.settings import JudgeSettings
+from cmi_bench.utils.files import file_digest
 
 if TYPE_CHECKING:
     from google.genai import Client
@@ -103,8 +104,7 @@ def digest(audio: Audio) -> str:
         OSError: The file cannot be read.
     """
     if isinstance(audio, str):
-        with Path(audio).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(Path(audio))
     return hashlib.sha256(np.asarray(audio, dtype=np.float32).tobytes()).hexdigest()
 
 

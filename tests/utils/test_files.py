@@ -1,0 +1,83 @@
+import errno
+import hashlib
+
+import pytest
+
+from cmi_bench.errors import RunError
+from cmi_bench.utils.files import (
+    content_key,
+    file_digest,
+    files_digest,
+    without_credentials,
+    write_bytes_atomic,
+    write_text_atomic,
+    writing_to,
+)
+
+
+def test_a_file_is_written_as_it_is_with_its_folders(tmp_path):
+    path = write_text_atomic(tmp_path / "a" / "b.txt", "ä\r\nb\n")
+    assert path.read_bytes() == "ä\r\nb\n".encode()
+
+
+def test_an_existing_file_is_replaced_and_nothing_left_beside(tmp_path):
+    path = tmp_path / "b.txt"
+    path.write_text("old")
+    write_text_atomic(path, "new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
+    path = tmp_path / "b.txt"
+    path.write_text("old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text_atomic(path, "new \ud800")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_others_may_read_it_as_any_file(tmp_path):
+    plain = tmp_path / "plain.txt"
+    plain.write_text("x")
+    assert write_text_atomic(tmp_path / "b.txt", "x").stat().st_mode == plain.stat().st_mode
+
+
+def test_what_can_be_computed_again_need_not_wait_for_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.fsync", lambda _: pytest.fail("waits for the disk"))
+    assert write_bytes_atomic(tmp_path / "a/b", b"x", sync=False).read_bytes() == b"x"
+
+
+@pytest.mark.parametrize(
+    ("number", "what"), [(errno.ENOSPC, "The disk that holds .* is full"), (errno.EACCES, "Cannot write to")]
+)
+def test_a_refusal_to_write_is_explained(tmp_path, number, what):
+    with pytest.raises(RunError, match=what) as error, writing_to(tmp_path, instead="set cache.dir=..."):
+        raise OSError(number, "no")
+    assert "set cache.dir=...; then run again" in error.value.hint
+
+
+def test_digests_are_sha256_of_the_content_alone(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    (tmp_path / "other").write_bytes(b"abc")
+    digest = hashlib.sha256(b"abc")
+    assert file_digest(tmp_path / "file") == digest.hexdigest()
+    whole = hashlib.sha256(digest.digest() * 2).hexdigest()
+    assert files_digest([tmp_path / "file", tmp_path / "other"]) == whole
+
+
+def test_content_keys_differ_with_any_value_and_not_with_the_order():
+    assert content_key(a=1, b="x") == content_key(b="x", a=1)
+    assert len({content_key(a=1), content_key(a=2), content_key(b=1), content_key(a=None), content_key(a="1")}) == 5
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://ann:secret@host:5000/x", "http://***@host:5000/x"),
+        ("http://host:5000", "http://host:5000"),
+        ("sqlite:////tmp/mlflow.db", "sqlite:////tmp/mlflow.db"),
+    ],
+)
+def test_credentials_are_not_shown(uri, shown):
+    assert without_credentials(uri) == shown
