@@ -4,26 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
 from cmi_bench.api.songs import Song
 from cmi_bench.errors import UserError, did_you_mean
-
-
-class Judged(Protocol):
-    """Both scores of a song."""
-
-    @property
-    def alignment(self) -> float:
-        """NaN where there is none."""
-
-    @property
-    def musicality(self) -> float:
-        """NaN where there is none."""
-
-    @property
-    def error(self) -> str:
-        """Why there is neither; empty where there is."""
+from cmi_bench.types import Aspect, Score
 
 
 class By(StrEnum):
@@ -51,13 +35,13 @@ class Criterion:
         """What decides, for people."""
         return f"{self.weight:g} musicality + {1 - self.weight:g} alignment" if self.by is By.MEAN else self.by.value
 
-    def value(self, score: Judged) -> float:
+    def value(self, score: Score) -> float:
         """Return what a song is ranked by; NaN where the model has not judged it."""
         if self.by is By.MEAN:
             return self.weight * score.musicality + (1 - self.weight) * score.alignment
-        return score.musicality if self.by is By.MUSICALITY else score.alignment
+        return score.value(Aspect(self.by))
 
-    def check(self, scores: Sequence[Judged], model: str) -> None:
+    def check(self, scores: Sequence[Score], model: str) -> None:
         """Make sure that the model judges what is asked for.
 
         Raises:

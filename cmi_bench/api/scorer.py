@@ -16,7 +16,7 @@ from scipy.io import wavfile
 from torch import Tensor
 
 from cmi_bench.api.ranking import RankedSong, criterion, places
-from cmi_bench.api.songs import Audio, Song, SongScore, as_song, name_of, samples_of, seconds_of_array
+from cmi_bench.api.songs import Audio, Song, as_song, name_of, samples_of, seconds_of_array
 from cmi_bench.audio.decode import RESAMPLER_CONTEXT, decode, to_mono
 from cmi_bench.audio.readers import Samples, Start
 from cmi_bench.config import Config, OnError
@@ -25,9 +25,10 @@ from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.models.base import BenchmarkBatchInput, RemoteModel, RewardModel
 from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.local import PlainRunner
-from cmi_bench.scoring.requests import ClipScore, failed, mark_partial_nan
+from cmi_bench.scoring.requests import mark_partial_nan
 from cmi_bench.scoring.stages import LoadedRequests, WholeStage
 from cmi_bench.scoring.store import MemoryScoreWriter, RunStats, ScoreWriter
+from cmi_bench.types import Score
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ class SongScorer:
         lyrics: str = "",
         ref_audio: "Audio | None" = None,
         sample_rate: int | None = None,
-    ) -> SongScore:
+    ) -> Score:
         """Score one song.
 
         Args:
@@ -219,7 +220,7 @@ class SongScorer:
         ref_audio: "Audio | None" = None,
         sample_rate: int | None = None,
         on_error: str = "fail",
-    ) -> list[SongScore]:
+    ) -> list[Score]:
         """Score songs, in batches.
 
         Args:
@@ -301,11 +302,11 @@ class SongScorer:
         scores = self._score(numbered, _on_error(on_error))
         rule.check(scores, type(self.model).__name__)
         return [
-            RankedSong(place.rank, place.index, numbered[place.index].song, place.value, *scores[place.index][:2])
+            RankedSong(place.rank, place.index, numbered[place.index].song, place.value, *scores[place.index].columns)
             for place in places([rule.value(score) for score in scores], top_k)
         ]
 
-    def _score(self, songs: Sequence[NumberedSong], on_error: OnError) -> list[SongScore]:
+    def _score(self, songs: Sequence[NumberedSong], on_error: OnError) -> list[Score]:
         writer = MemoryScoreWriter()
         with TemporaryDirectory(prefix="cmi-bench-") as folder:
             stage = SongStage(
@@ -323,7 +324,7 @@ class SongScorer:
         found = mark_partial_nan({str(song.index): _clip_score(str(song.index), writer) for song in songs})
         if on_error is OnError.fail:
             _raise_first_failure(songs, found)
-        return [SongScore(*found[str(song.index)][1:]) for song in songs]
+        return [found[str(song.index)] for song in songs]
 
 
 def _on_error(name: str) -> OnError:
@@ -334,14 +335,13 @@ def _on_error(name: str) -> OnError:
         raise UserError(f"on_error={name!r} is none of {', '.join(names)}.", did_you_mean(name, names)) from None
 
 
-def _clip_score(key: str, writer: MemoryScoreWriter) -> ClipScore:
+def _clip_score(key: str, writer: MemoryScoreWriter) -> Score:
     if key in writer.reasons:
-        return failed(key, writer.reasons[key])
-    score = writer.scores[key]
-    return ClipScore(key, score.alignment, score.musicality)
+        return Score.failed(writer.reasons[key])
+    return writer.scores[key]
 
 
-def _raise_first_failure(songs: Sequence[NumberedSong], scores: Mapping[str, ClipScore]) -> None:
+def _raise_first_failure(songs: Sequence[NumberedSong], scores: Mapping[str, Score]) -> None:
     for song in songs:
         error = scores[str(song.index)].error
         if error:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from cmi_bench.audio.readers import AudioError, Samples
 from cmi_bench.errors import UserError, did_you_mean
+from cmi_bench.types import Score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +29,7 @@ Audio: TypeAlias = "str | PathLike[str] | Array | tuple[Array, int]"
 
 @dataclass(frozen=True, eq=False)
 class Song:
-    """A song, and the instruction it was made from."""
+    """A `Clip` in the form that callers have one: its audio may be an array, and needs no name."""
 
     audio: Audio
     text: str = ""
@@ -41,15 +42,8 @@ class Song:
     """Hz, of `audio` and `ref_audio` where they are arrays that come without."""
 
 
-class SongScore(NamedTuple):
-    """What a model says of a song, on its own scale; higher is better."""
-
-    alignment: float
-    """How well the song follows its instruction; NaN where the model does not judge that, or failed."""
-    musicality: float
-    """How good the song is as music; NaN where the model does not judge that, or failed."""
-    error: str = ""
-    """Why there is no score; empty where there is one."""
+SongScore = Score
+"""What a model says of a song: `alignment`, `musicality`, and `error`; see `cmi_bench.types.Score`."""
 
 
 def name_of(audio: Audio) -> str | None:

@@ -9,7 +9,7 @@ import typer
 import cmi_bench
 from cmi_bench.api.ranking import By, Criterion
 from cmi_bench.cli import options as opt
-from cmi_bench.cli.inputs import STDIN, Instruction, WantedSong, named_songs, read_text, requested_songs
+from cmi_bench.cli.inputs import STDIN, Instruction, RequestedSong, named_songs, read_text, requested_songs
 from cmi_bench.cli.score import Form, ModelOptions
 from cmi_bench.errors import UserError
 from cmi_bench.main import explain_errors
@@ -165,7 +165,7 @@ def _instruction(
     return Instruction(read_text(text, text_file, "--text"), read_text(lyrics, lyrics_file, "--lyrics"), ref)
 
 
-def _wanted(songs: list[Path] | None, requests: Path | None, instruction: Instruction) -> list[WantedSong]:
+def _wanted(songs: list[Path] | None, requests: Path | None, instruction: Instruction) -> list[RequestedSong]:
     if bool(songs) == (requests is not None):
         raise UserError("Give songs, or a file of --requests, one of them.", "cmi-bench score --help shows examples.")
     if requests is None:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from cmi_bench.data.manifest import AUDIO_SUFFIXES, audio_below
 from cmi_bench.data.rows import parse_object
 from cmi_bench.errors import UserError, did_you_mean
+from cmi_bench.types import Clip
 
 
 class Record(NamedTuple):
@@ -156,21 +157,25 @@ class Instruction(NamedTuple):
 
 
 @dataclass(frozen=True)
-class WantedSong:
-    """A song to score."""
+class RequestedSong:
+    """A clip to score, as the user asked for it."""
 
-    audio: Path
-    instruction: Instruction
+    clip: Clip
     name: str
     """How the user calls it."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """What stands in the file of requests, carried through to the results."""
 
+    @property
+    def instruction(self) -> Instruction:
+        """What it was made from: songs with the same instruction compete."""
+        return Instruction(self.clip.text, self.clip.lyrics, self.clip.ref_audio)
+
 
 AUDIO, TEXT, LYRICS, REF_AUDIO = "audio", "text", "lyrics", "ref_audio"
 
 
-def requested_songs(path: Path) -> list[WantedSong]:
+def requested_songs(path: Path) -> list[RequestedSong]:
     """Read JSON lines or CSV with the columns audio, text, lyrics, ref_audio; all but the first may be left out.
 
     Paths are relative to the file's folder. Other columns are carried through. Whether the audio is there is not
@@ -181,16 +186,22 @@ def requested_songs(path: Path) -> list[WantedSong]:
     """
     records = read_records(path)
     check_columns(records, path, AUDIO)
-    return [_song(record, path.parent) for record in records]
+    return [_song(number, record, path.parent) for number, record in enumerate(records, start=1)]
 
 
-def _song(record: Record, folder: Path) -> WantedSong:
+def _song(number: int, record: Record, folder: Path) -> RequestedSong:
     audio, reference = record.needed(AUDIO), record.text(REF_AUDIO)
-    instruction = Instruction(record.text(TEXT), record.text(LYRICS), folder / reference if reference else None)
-    return WantedSong(folder / audio, instruction, name=audio, fields=record.fields)
+    clip = Clip(
+        clip_id=f"{number}:a",
+        audio=folder / audio,
+        text=record.text(TEXT),
+        lyrics=record.text(LYRICS),
+        ref_audio=folder / reference if reference else None,
+    )
+    return RequestedSong(clip, name=audio, fields=record.fields)
 
 
-def named_songs(paths: Sequence[Path], instruction: Instruction) -> list[WantedSong]:
+def named_songs(paths: Sequence[Path], instruction: Instruction) -> list[RequestedSong]:
     """Return the songs in the order given; those of a folder, with all below it, in the order of their names.
 
     Raises:
@@ -199,7 +210,10 @@ def named_songs(paths: Sequence[Path], instruction: Instruction) -> list[WantedS
     files = [file for path in paths for file in _files(path)]
     if instruction.ref_audio is not None and not instruction.ref_audio.is_file():
         raise UserError(f"The reference {instruction.ref_audio} does not exist.", "Check the path given as --ref.")
-    return [WantedSong(file, instruction, name=str(file)) for file in files]
+    return [
+        RequestedSong(Clip(f"{number}:a", file, *instruction), name=str(file))
+        for number, file in enumerate(files, start=1)
+    ]
 
 
 def _files(path: Path) -> list[Path]:

@@ -5,19 +5,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from cmi_bench.api.ranking import Criterion
-from cmi_bench.cli.inputs import Instruction, Record, WantedSong, check_columns, read_records
+from cmi_bench.cli.inputs import Record, RequestedSong, check_columns, read_records
 from cmi_bench.cli.score import ModelOptions, exit_code, score_songs
 from cmi_bench.errors import UserError
+from cmi_bench.types import Clip, Score
 from cmi_bench.utils.files import write_text_atomic, writing_to
-
-if TYPE_CHECKING:
-    from cmi_bench.scoring.requests import ClipScore
-
 
 SAMPLE_ID, PROMPT, AUDIO_A, AUDIO_B, PREFERRED = "sample_id", "prompt", "audio_A", "audio_B", "preferred_candidate"
 URLS = ("http://", "https://")
@@ -26,8 +23,8 @@ URLS = ("http://", "https://")
 @dataclass(frozen=True)
 class _Pair:
     sample_id: str | int
-    first: WantedSong
-    second: WantedSong
+    first: RequestedSong
+    second: RequestedSong
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ def mirex(
 def _read_pairs(path: Path, root: Path) -> list[_Pair]:
     records = read_records(path)
     check_columns(records, path, SAMPLE_ID, AUDIO_A, AUDIO_B)
-    pairs = [_pair(record, root) for record in records]
+    pairs = [_pair(number, record, root) for number, record in enumerate(records)]
     seen: dict[str | int, str] = {}
     for pair, record in zip(pairs, records, strict=True):
         if pair.sample_id in seen:
@@ -84,19 +81,22 @@ def _read_pairs(path: Path, root: Path) -> list[_Pair]:
     return pairs
 
 
-def _pair(record: Record, root: Path) -> _Pair:
+def _pair(number: int, record: Record, root: Path) -> _Pair:
     sample_id = record.fields.get(SAMPLE_ID)
     if not isinstance(sample_id, str | int) or sample_id == "":
         raise UserError(f"{record.where}: sample_id is {sample_id!r}.", "It must be text or a whole number.")
-    instruction = Instruction(record.text(PROMPT))
-    return _Pair(sample_id, *(_candidate(record, name, root, instruction) for name in (AUDIO_A, AUDIO_B)))
+    return _Pair(
+        sample_id,
+        first=_candidate(f"{2 * number + 1}:a", record, AUDIO_A, root),
+        second=_candidate(f"{2 * number + 2}:a", record, AUDIO_B, root),
+    )
 
 
-def _candidate(record: Record, field: str, root: Path, instruction: Instruction) -> WantedSong:
+def _candidate(clip_id: str, record: Record, field: str, root: Path) -> RequestedSong:
     audio = record.needed(field)
     if audio.startswith(URLS):
         raise UserError(f"{record.where}: {field} is an address ({audio}).", "Download the audio and give paths.")
-    return WantedSong(root / audio, instruction, name=audio)
+    return RequestedSong(Clip(clip_id, root / audio, record.text(PROMPT)), name=audio)
 
 
 def _line(prediction: _Prediction, *, with_scores: bool) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def _line(prediction: _Prediction, *, with_scores: bool) -> dict[str, Any]:
 
 
 def _say_what_is_special(
-    predictions: Sequence[_Prediction], songs: Sequence[WantedSong], scores: Sequence["ClipScore"]
+    predictions: Sequence[_Prediction], songs: Sequence[RequestedSong], scores: Sequence[Score]
 ) -> None:
     """Tell of ties and failures on stderr: the file has no place for them."""
     for song, score in zip(songs, scores, strict=True):

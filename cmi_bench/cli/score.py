@@ -23,15 +23,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from cmi_bench.api.ranking import By, Criterion, Place, places
-from cmi_bench.cli.inputs import Instruction, WantedSong
+from cmi_bench.cli.inputs import Instruction, RequestedSong
 from cmi_bench.errors import UserError
 from cmi_bench.reporting.metrics import csv_text
 from cmi_bench.reporting.terminal import SongLine, songs_view, table_width
+from cmi_bench.types import Score
 from cmi_bench.utils.console import print_view
 
 if TYPE_CHECKING:
     from cmi_bench.config import Config
-    from cmi_bench.scoring.requests import ClipScore
 
 
 MIN_DIGITS = 2
@@ -109,11 +109,11 @@ class Scored(NamedTuple):
 
     model: str
     """Its name."""
-    scores: list["ClipScore"]
+    scores: list[Score]
     """One for each song, in their order."""
 
 
-def score_songs(songs: Sequence[WantedSong], options: ModelOptions) -> Scored:
+def score_songs(songs: Sequence[RequestedSong], options: ModelOptions) -> Scored:
     """Score songs; what cannot be scored says so by itself.
 
     Scores and embeddings are looked up and kept where the benchmark keeps them, so that the same command, stopped
@@ -128,13 +128,9 @@ def score_songs(songs: Sequence[WantedSong], options: ModelOptions) -> Scored:
     from cmi_bench.data.audio_index import FileIndex
     from cmi_bench.scoring.batching import BatchLimits
     from cmi_bench.scoring.local import PlainRunner
-    from cmi_bench.scoring.requests import Clip
     from cmi_bench.scoring.score import ScoreSettings, score_clips
 
-    clips = [
-        Clip(f"{number}:a", song.audio, song.instruction.text, song.instruction.lyrics, song.instruction.ref_audio)
-        for number, song in enumerate(songs, start=1)
-    ]
+    clips = [song.clip for song in songs]
     settings = ScoreSettings(
         max_dur=config.max_dur,
         score_kwargs=config.model.get("score_kwargs") or {},
@@ -217,7 +213,7 @@ def exit_code(errors: Sequence[str]) -> int:
     return NOTHING_SCORED if all(errors) else SOME_FAILED
 
 
-def score(songs: Sequence[WantedSong], options: ModelOptions, form: Form) -> int:
+def score(songs: Sequence[RequestedSong], options: ModelOptions, form: Form) -> int:
     """Score songs, print what they got, and return the exit code."""
     scored = score_songs(songs, options)
     if form is Form.TABLE:
@@ -231,7 +227,7 @@ def score(songs: Sequence[WantedSong], options: ModelOptions, form: Form) -> int
     return exit_code([one.error for one in scored.scores])
 
 
-def song_record(song: WantedSong, scored: "ClipScore") -> dict[str, Any]:
+def song_record(song: RequestedSong, scored: Score) -> dict[str, Any]:
     """Return a song's line for programs: what its request had, and its scores."""
     own = dict(song.fields) or {"audio": song.name}
     return own | {"musicality": scored.musicality, "alignment": scored.alignment, "error": scored.error}
@@ -252,7 +248,7 @@ class _Ranking:
 
 
 def rank(
-    songs: Sequence[WantedSong],
+    songs: Sequence[RequestedSong],
     options: ModelOptions,
     form: Form,
     *,
@@ -284,13 +280,13 @@ def rank(
         )
     if copy_to is not None:
         (only,) = rankings.values()
-        count = copy_best([songs[place.index].audio for place in only.best], copy_to)
+        count = copy_best([songs[place.index].clip.audio for place in only.best], copy_to)
         typer.echo(f"{count} {'song is' if count == 1 else 'songs are'} in {copy_to}", err=True)
     return exit_code([score.error for score in scores])
 
 
 def _rankings(
-    songs: Sequence[WantedSong], scores: Sequence["ClipScore"], rule: Criterion, top_k: int | None
+    songs: Sequence[RequestedSong], scores: Sequence[Score], rule: Criterion, top_k: int | None
 ) -> dict[Instruction, _Ranking]:
     """Rank songs among those with the same instruction: scores of different ones do not compare."""
     groups: dict[Instruction, list[int]] = {}
@@ -317,8 +313,8 @@ def _in_order(ranking: _Ranking) -> list[tuple[int, Place | None]]:
 
 def _print_tables(
     rankings: Mapping[Instruction, _Ranking],
-    songs: Sequence[WantedSong],
-    scores: Sequence["ClipScore"],
+    songs: Sequence[RequestedSong],
+    scores: Sequence[Score],
     rule: Criterion,
 ) -> None:
     """Print a table for each instruction; the only one needs no title."""

@@ -27,7 +27,6 @@ from cmi_bench.conformance.subject import (
     MAX_DUR,
     SHORT_SECONDS,
     FailedCheckError,
-    Probe,
     Scores,
     SkippedCheckError,
     Subject,
@@ -35,6 +34,7 @@ from cmi_bench.conformance.subject import (
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import AudioInput, EmbeddedInput, EmbeddingModel, RemoteModel, RewardModel, UnusedInput
 from cmi_bench.scoring.requests import checked_scores
+from cmi_bench.types import Clip
 
 LEAST = 2
 """Clips of a batch."""
@@ -73,7 +73,7 @@ def mixed_references(subject: Subject) -> str:
     return subject.compare(subject.ask(probes), subject.alone(probes), probes)
 
 
-def _several(probes: Sequence[Probe]) -> Sequence[Probe]:
+def _several(probes: Sequence[Clip]) -> Sequence[Clip]:
     if len(probes) < LEAST:
         raise SkippedCheckError("It scores too few of the clips by themselves.")
     return probes
@@ -165,7 +165,7 @@ def unchanged(subject: Subject) -> str:
     for probe, now, before in zip(probes, same, kept, strict=True):
         for name, value in before.to_dict().items():
             if not _is_same(now.to_dict()[name], value):
-                raise FailedCheckError(f"{name} of {probe.name} was changed in place; work on a copy.")
+                raise FailedCheckError(f"{name} of {probe.clip_id} was changed in place; work on a copy.")
     return f"{len(probes)} clips as they were."
 
 
@@ -263,23 +263,23 @@ def columns(subject: Subject) -> str:
     judged = []
     for name, column in zip(COLUMNS, scores.T, strict=True):
         if np.isinf(column).any():
-            raise FailedCheckError(f"{name} of {probes[int(np.argmax(np.isinf(column)))].name} is infinite.")
+            raise FailedCheckError(f"{name} of {probes[int(np.argmax(np.isinf(column)))].clip_id} is infinite.")
         missing = np.isnan(column)
         if missing.any() and not missing.all():
             raise FailedCheckError(
                 f"{name} is NaN for {missing.sum()} of {len(probes)} clips, such as"
-                f" {probes[int(np.argmax(missing))].name}: NaN means not judged, for all clips alike."
+                f" {probes[int(np.argmax(missing))].clip_id}: NaN means not judged, for all clips alike."
             )
         judged += [] if missing.all() else [name]
     return f"Judges {' and '.join(judged)}."
 
 
-def _scored(subject: Subject, probe: Probe) -> str:
+def _scored(subject: Subject, probe: Clip) -> str:
     """Return a clip's scores in words, checked against what the first clip has."""
     scores, judged = subject.alone([probe]), ~np.isnan(subject.alone(subject.probes.plain[:1]))
     for name, value, is_judged in zip(COLUMNS, scores[0], judged[0], strict=True):
         if is_judged and not np.isfinite(value):
-            raise FailedCheckError(f"{name} of {probe.name} is {value}.")
+            raise FailedCheckError(f"{name} of {probe.clip_id} is {value}.")
     return _in_words(scores)
 
 

@@ -143,10 +143,7 @@ def _not_asked(names: Iterable[str]) -> list[Finding]:
 def _ahead(probes: Probes, folder: Path) -> WorkAhead:
     clips = [
         ClipAhead(
-            audio=probe.audio,
-            text=probe.text,
-            lyrics=probe.lyrics,
-            ref_audio=probe.ref_audio,
+            probe,
             seconds=_seconds(probe.audio),
             ref_seconds=_seconds(probe.ref_audio) if probe.ref_audio else None,
         )

@@ -31,6 +31,7 @@ from cmi_bench.models.base import (
     UnusedInput,
 )
 from cmi_bench.scoring.requests import checked_scores
+from cmi_bench.types import Clip
 
 
 class Outcome(StrEnum):
@@ -130,33 +131,22 @@ PROBES_ID = 6
 """First id of the random streams; the mini benchmark and the ladder have 1 to 5."""
 
 
-class Probe(NamedTuple):
-    """A clip with its instruction."""
-
-    name: str
-    """As in messages; also the clip's id."""
-    audio: Path
-    text: str = ""
-    lyrics: str = ""
-    ref_audio: Path | None = None
-
-
 class Probes(NamedTuple):
-    """All clips that are asked about."""
+    """All clips that are asked about; a clip's id is its name in messages."""
 
-    plain: tuple[Probe, ...]
+    plain: tuple[Clip, ...]
     """Of different lengths and containers, without reference; the first has text, the last no instruction at all."""
-    referring: tuple[Probe, ...]
+    referring: tuple[Clip, ...]
     """With reference audio."""
-    silent: Probe
-    short: Probe
-    long: Probe
+    silent: Clip
+    short: Clip
+    long: Clip
     """Longer than `MAX_DUR`."""
-    long_changed: Probe
+    long_changed: Clip
     """The same up to `SHARED_SECONDS`; then loud noise where the other is silent."""
 
     @property
-    def for_services(self) -> tuple[Probe, ...]:
+    def for_services(self) -> tuple[Clip, ...]:
         """What is asked of a service, each once: not the changed clip, since equal audio may get another answer."""
         return (*self.plain, *self.referring, self.silent, self.short, self.long)
 
@@ -179,18 +169,18 @@ def make_probes(folder: Path, sr: int) -> Probes:
     long, changed = (_write(folder / f"{name}.wav", wave, sr) for name, wave in _long_pair(second, sr).items())
     return Probes(
         plain=(
-            Probe("a clip with text", instrumental, first.prompt),
-            Probe("a clip with text and lyrics", song, vocal.prompt, vocal.lyrics),
-            Probe("a clip without instruction", bare),
+            Clip("a clip with text", instrumental, first.prompt),
+            Clip("a clip with text and lyrics", song, vocal.prompt, vocal.lyrics),
+            Clip("a clip without instruction", bare),
         ),
         referring=(
-            Probe("a clip with text and reference", bare, second.prompt, "", reference),
-            Probe("a clip with text, lyrics and reference", song, vocal.prompt, vocal.lyrics, reference),
+            Clip("a clip with text and reference", bare, second.prompt, "", reference),
+            Clip("a clip with text, lyrics and reference", song, vocal.prompt, vocal.lyrics, reference),
         ),
-        silent=Probe("the silent clip", silence, first.prompt),
-        short=Probe("the short clip", short, first.prompt),
-        long=Probe("the long clip", long, second.prompt),
-        long_changed=Probe("the long clip", changed, second.prompt),
+        silent=Clip("the silent clip", silence, first.prompt),
+        short=Clip("the short clip", short, first.prompt),
+        long=Clip("the long clip", long, second.prompt),
+        long_changed=Clip("the long clip", changed, second.prompt),
     )
 
 
@@ -232,7 +222,7 @@ class Subject:
         self.probes = probes
         self.tolerance = tolerance
         self.score_kwargs = score_kwargs
-        self._alone: dict[Probe, Scores] = {}
+        self._alone: dict[Clip, Scores] = {}
 
     @property
     def form(self) -> AudioInput:
@@ -246,7 +236,7 @@ class Subject:
 
     def inputs(
         self,
-        probes: Sequence[Probe],
+        probes: Sequence[Clip],
         *,
         form: AudioInput | None = None,
         unused: frozenset[UnusedInput] | None = None,
@@ -269,7 +259,7 @@ class Subject:
                 text="" if "text" in left_out else probe.text,
                 lyrics="" if "lyrics" in left_out else probe.lyrics,
                 ref_audio=None if probe.ref_audio is None or "ref_audio" in left_out else audio(probe.ref_audio),
-                clip_id=probe.name,
+                clip_id=probe.clip_id,
             )
             for probe in probes
         ]
@@ -289,31 +279,31 @@ class Subject:
             raise FailedCheckError("; ".join(error.reasons.values())) from error
         return checked_scores(answer, count, type(self.model).__name__)
 
-    def ask(self, probes: Sequence[Probe], *, batch_size: int | None = None) -> Scores:
+    def ask(self, probes: Sequence[Clip], *, batch_size: int | None = None) -> Scores:
         """Return the scores [N, 2] of a batch; see `answer`."""
         return self.answer(self.inputs(probes), batch_size=batch_size)
 
-    def alone(self, probes: Sequence[Probe]) -> Scores:
+    def alone(self, probes: Sequence[Clip]) -> Scores:
         """Return the scores [N, 2] that clips have by themselves; each is asked for once."""
         for probe in probes:
             if probe not in self._alone:
                 self._alone[probe] = self.ask([probe])
         return np.concatenate([self._alone[probe] for probe in probes])
 
-    def compare(self, found: Scores, wanted: Scores, probes: Sequence[Probe]) -> str:
+    def compare(self, found: Scores, wanted: Scores, probes: Sequence[Clip]) -> str:
         """Return in words how far scores [N, 2] of clips are apart.
 
         Raises:
             FailedCheckError: Further than the tolerance.
         """
         spread = spread_of(np.concatenate(list(self._alone.values())))
-        return Comparison(self.tolerance, spread).check(found, wanted, [probe.name for probe in probes])
+        return Comparison(self.tolerance, spread).check(found, wanted, [probe.clip_id for probe in probes])
 
-    def answered(self, probes: Sequence[Probe]) -> list[Probe]:
+    def answered(self, probes: Sequence[Clip]) -> list[Clip]:
         """Return those that the model could score by themselves: what it fails on has a check of its own."""
         return [probe for probe in probes if probe in self._alone]
 
-    def repeated(self) -> list[Probe]:
+    def repeated(self) -> list[Clip]:
         """Return clips without reference for checks that ask again and again."""
         found = self.answered(self.probes.plain)
         return found[:REPEATED_BY_SERVICE] if isinstance(self.model, RemoteModel) else found

@@ -12,14 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from cmi_bench.data import fields
-
-
-class Aspect(StrEnum):
-    """The two things a reward model judges."""
-
-    MUSICALITY = "musicality"
-    ALIGNMENT = "alignment"
-
+from cmi_bench.types import Aspect
 
 SCORE_FIELD = {
     Aspect.MUSICALITY: fields.PREDICTED_MUSICALITY,

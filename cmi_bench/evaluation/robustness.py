@@ -5,23 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cmi_bench.data.datasets import Aspect
+from cmi_bench.data.synthetic.degradation_set import DegradedClip
 from cmi_bench.evaluation.metrics import Statistic, spearman, undefined
-
-
-class RobustnessScore(NamedTuple):
-    """One clip's score."""
-
-    kind: str
-    """What was done to it."""
-    step: str
-    """How much, in words."""
-    severity: int
-    """0 for the clean clips, then rising."""
-    piece: int
-    """Which piece of music it is."""
-    score: float
-    """NaN where the model failed."""
+from cmi_bench.types import Aspect, Score
 
 
 class StepChange(NamedTuple):
@@ -69,21 +55,21 @@ class RobustnessResult(NamedTuple):
     trends: Sequence[KindTrend]
 
 
-def measure_robustness(scores: Iterable[RobustnessScore], aspect: Aspect) -> RobustnessResult:
+def measure_robustness(scored: Iterable[tuple[DegradedClip, Score]], aspect: Aspect) -> RobustnessResult:
     """Compare each spoilt clip with its clean original.
 
     Args:
-        scores: Clean clips (severity 0) and spoilt ones, of one aspect.
-        aspect: Which.
+        scored: Clean clips (severity 0) and spoilt ones, with their scores.
+        aspect: Which of the two scores is looked at.
     """
     every: dict[_Step, dict[int, float]] = {}
-    for one in scores:
+    for clip, score in scored:
         # A step on which all pieces failed is still a line of the table.
-        scored = every.setdefault(_Step(one.kind, one.step, one.severity), {})
-        if np.isfinite(one.score):
-            scored[one.piece] = one.score
-    clean = {piece: score for step, scored in every.items() if step.severity == 0 for piece, score in scored.items()}
-    steps = {step: scored for step, scored in every.items() if step.severity > 0}
+        values = every.setdefault(_Step(clip.step.kind, clip.step.label, clip.step.severity), {})
+        if np.isfinite(score.value(aspect)):
+            values[clip.piece] = score.value(aspect)
+    clean = {piece: value for step, values in every.items() if step.severity == 0 for piece, value in values.items()}
+    steps = {step: values for step, values in every.items() if step.severity > 0}
     return RobustnessResult(
         aspect,
         tuple(clean.values()),

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_ch
 import numpy as np
 import numpy.typing as npt
 
+from cmi_bench.types import Clip
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -32,13 +34,6 @@ UnusedInput = Literal["text", "lyrics", "ref_audio"]
 
 ALIGNMENT_COLUMN = 0
 MUSICALITY_COLUMN = 1
-
-
-class Score(NamedTuple):
-    """One clip's aspect on the model's own scale; NaN where the model does not judge."""
-
-    alignment: float
-    musicality: float
 
 
 @dataclass(frozen=True)
@@ -196,12 +191,9 @@ class BenchmarkModelABC(ABC):
 
 
 class ClipAhead(NamedTuple):
-    """A clip that is about to be scored."""
+    """A clip that is about to be scored, and how long its audio is."""
 
-    audio: Path
-    text: str
-    lyrics: str
-    ref_audio: Path | None
+    clip: Clip
     seconds: float | None
     """Length of the clip's file; None where its header does not say."""
     ref_seconds: float | None

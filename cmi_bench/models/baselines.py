@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cmi_bench.data import fields
-from cmi_bench.data.datasets import Aspect, MosTask, Preference, Task, dataset_of_source, parse_mos, parse_preference
+from cmi_bench.data.datasets import MosTask, Preference, Task, dataset_of_source, parse_mos, parse_preference
 from cmi_bench.errors import UserError
-from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC, Score
+from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC
+from cmi_bench.types import Aspect, Score
 
 UNDECIDED = 0.5
 """An oracle's score of both clips of a tie, and of whatever nobody labelled."""
@@ -49,7 +50,7 @@ class _KnownAnswer(BenchmarkModelABC):
         **_kwargs: Any,
     ) -> npt.NDArray[np.float64]:
         """Score clips; see `RewardModel.score_batch`."""
-        return np.array([self._answer(item.clip_id) for item in inputs], dtype=np.float64).reshape(-1, 2)
+        return np.array([self._answer(item.clip_id).columns for item in inputs], dtype=np.float64).reshape(-1, 2)
 
     def _answer(self, clip_id: str) -> Score:
         raise NotImplementedError

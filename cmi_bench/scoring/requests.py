@@ -20,32 +20,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cmi_bench.data.datasets import Aspect
 from cmi_bench.data.rows import Row
 from cmi_bench.errors import RunError
 from cmi_bench.models.base import EmbeddingModel, UnusedInput
+from cmi_bench.types import Aspect, Clip, Score
 from cmi_bench.utils.files import content_key
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One side of one row: a piece of audio to judge, with its instruction."""
-
-    clip_id: str
-    """`<line of the row>:<a or b>`, unique in a run."""
-    audio: Path
-    text: str
-    lyrics: str
-    ref_audio: Path | None
-
-    @property
-    def audio_files(self) -> tuple[Path, ...]:
-        """The files that must be there to score this clip."""
-        return (self.audio,) if self.ref_audio is None else (self.audio, self.ref_audio)
-
-    def __str__(self) -> str:
-        line, side = self.clip_id.split(":")
-        return f"row {line}, clip {side.upper()} ({self.audio})"
 
 
 def clip_id(row: Row, side: str) -> str:
@@ -254,40 +233,23 @@ class EmbeddingKeys:
         return TextItem(content_key(text=text, encoder=self.text_identity), text)
 
 
-class ClipScore(NamedTuple):
-    """What a model said of one clip, or why it said nothing."""
-
-    clip_id: str
-    alignment: float
-    """NaN where the model does not judge alignment, or failed."""
-    musicality: float
-    """NaN where the model does not judge musicality, or failed."""
-    error: str = ""
-    """Why there is no score; empty where there is one."""
-
-
-def failed(clip_id: str, error: str) -> ClipScore:
-    """Record a clip that could not be scored."""
-    return ClipScore(clip_id, math.nan, math.nan, error)
-
-
-def judged_by(scores: Iterable[ClipScore]) -> frozenset[Aspect]:
+def judged_by(scores: Iterable[Score]) -> frozenset[Aspect]:
     """Return what the model judges: the columns in which it has given any clip a number."""
     valid = [score for score in scores if not score.error]
-    return frozenset(aspect for aspect in Aspect if any(not math.isnan(getattr(score, aspect)) for score in valid))
+    return frozenset(aspect for aspect in Aspect if any(not math.isnan(score.value(aspect)) for score in valid))
 
 
-def mark_partial_nan(scores: Mapping[str, ClipScore]) -> dict[str, ClipScore]:
+def mark_partial_nan(scores: Mapping[str, Score]) -> dict[str, Score]:
     """Turn a NaN in a column that the model does judge elsewhere into a failure of that clip."""
     judged = judged_by(scores.values())
     return {key: _nan_is_failure(score, judged) for key, score in scores.items()}
 
 
-def _nan_is_failure(score: ClipScore, judged: frozenset[Aspect]) -> ClipScore:
-    missing = [name for name in sorted(judged) if math.isnan(getattr(score, name))]
+def _nan_is_failure(score: Score, judged: frozenset[Aspect]) -> Score:
+    missing = [name for name in sorted(judged) if math.isnan(score.value(name))]
     if score.error or not missing:
         return score
-    return failed(score.clip_id, f"the model returned NaN for {' and '.join(missing)}, which it judges elsewhere")
+    return Score.failed(f"the model returned NaN for {' and '.join(missing)}, which it judges elsewhere")
 
 
 class ContractError(RunError):

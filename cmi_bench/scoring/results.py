@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cmi_bench.data import fields
-from cmi_bench.data.datasets import SCORE_FIELD, Aspect, Preference
+from cmi_bench.data.datasets import SCORE_FIELD, Preference
 from cmi_bench.data.rows import Row
-from cmi_bench.scoring.requests import ClipScore, clip_id
+from cmi_bench.scoring.requests import clip_id
+from cmi_bench.types import Aspect, Score
 
 PAIR_FIELDS = {
     fields.PREDICTED_PREFERENCE: Aspect.MUSICALITY,
@@ -18,7 +19,7 @@ PAIR_FIELDS = {
 """The predicted preferences of a pair, and the score that decides each."""
 
 
-def results_rows(rows: Sequence[Row], scores: Mapping[str, ClipScore]) -> list[dict[str, Any]]:
+def results_rows(rows: Sequence[Row], scores: Mapping[str, Score]) -> list[dict[str, Any]]:
     """Return the lines of `results.jsonl`, in the rows' order.
 
     Args:
@@ -28,7 +29,7 @@ def results_rows(rows: Sequence[Row], scores: Mapping[str, ClipScore]) -> list[d
     return [_results_row(row, scores) for row in rows]
 
 
-def _results_row(row: Row, scores: Mapping[str, ClipScore]) -> dict[str, Any]:
+def _results_row(row: Row, scores: Mapping[str, Score]) -> dict[str, Any]:
     a = scores[clip_id(row, "a")]
     b = scores[clip_id(row, "b")] if row.audio_b is not None else None
     result = {**row.raw, fields.BENCHMARK_DATASET: row.dataset.name}
@@ -44,7 +45,7 @@ def _results_row(row: Row, scores: Mapping[str, ClipScore]) -> dict[str, Any]:
     return result
 
 
-def preferred_side(a: ClipScore, b: ClipScore, aspect: Aspect) -> Preference | None:
+def preferred_side(a: Score, b: Score, aspect: Aspect) -> Preference | None:
     """Return the side with the higher score, None where a score is missing.
 
     An exact tie is written as B, as in the public files that other tools read; the `strict` protocol
@@ -56,8 +57,8 @@ def preferred_side(a: ClipScore, b: ClipScore, aspect: Aspect) -> Preference | N
     return Preference.A if score_a > score_b else Preference.B
 
 
-def _number(score: ClipScore, aspect: Aspect) -> float | None:
-    value: float = getattr(score, aspect)
+def _number(score: Score, aspect: Aspect) -> float | None:
+    value = score.value(aspect)
     return None if math.isnan(value) else value
 
 

@@ -20,14 +20,11 @@ from cmi_bench.scoring.batching import BatchLimits, Runner
 from cmi_bench.scoring.embedding_cache import EmbeddingCache, place_among_fillers
 from cmi_bench.scoring.requests import (
     AudioIndex,
-    Clip,
-    ClipScore,
     EmbeddingKeys,
     Question,
     Request,
     ScoringPlan,
     deduplicate,
-    failed,
     mark_partial_nan,
 )
 from cmi_bench.scoring.stages import EmbedAudioStage, EmbedTextStage, HeadStage, WholeStage
@@ -37,10 +34,10 @@ from cmi_bench.scoring.store import (
     RunStats,
     ScoreStore,
     ScoreWriter,
-    StoredScore,
     clear_stats,
     collect_stats,
 )
+from cmi_bench.types import Clip, Score
 from cmi_bench.utils.distributed import is_rank_zero, process_rank
 
 
@@ -99,10 +96,7 @@ def answer(
 def _ahead(missing: Sequence[Request], settings: ScoreSettings, writer: ScoreWriter, *, processes: int) -> WorkAhead:
     clips = [
         ClipAhead(
-            audio=request.clip.audio,
-            text=request.clip.text,
-            lyrics=request.clip.lyrics,
-            ref_audio=request.clip.ref_audio,
+            request.clip,
             seconds=request.audio.seconds,
             ref_seconds=request.ref_audio.seconds if request.ref_audio else None,
         )
@@ -151,7 +145,7 @@ def _cache_folder(settings: ScoreSettings, writer: ScoreWriter, stack: ExitStack
 class Scored(NamedTuple):
     """What a run came to."""
 
-    scores: dict[str, ClipScore]
+    scores: dict[str, Score]
     """By clip id; on rank 0 only."""
     stats: RunStats
     """What was done and how long it took, over all ranks; on rank 0 only."""
@@ -229,11 +223,11 @@ def _clear(folder: Path, failures: FailureLog, store: ScoreStore, *, resume: boo
 def _by_clip(
     clips: Sequence[Clip],
     asked: ScoringPlan,
-    stored: Mapping[str, StoredScore],
+    stored: Mapping[str, Score],
     failures: Mapping[str, str],
     *,
     stop_on_failure: bool,
-) -> dict[str, ClipScore]:
+) -> dict[str, Score]:
     """Give each clip its answer.
 
     Raises:
@@ -251,25 +245,30 @@ def _by_clip(
 
 
 def _answer_to(
-    clip: Clip, asked: ScoringPlan, stored: Mapping[str, StoredScore], failures: Mapping[str, str]
-) -> ClipScore | None:
+    clip: Clip, asked: ScoringPlan, stored: Mapping[str, Score], failures: Mapping[str, str]
+) -> Score | None:
     if clip.clip_id in asked.unreadable:
-        return failed(clip.clip_id, asked.unreadable[clip.clip_id])
+        return Score.failed(asked.unreadable[clip.clip_id])
     key = asked.key_of[clip.clip_id]
     if key in stored:
-        return ClipScore(clip.clip_id, stored[key].alignment, stored[key].musicality)
-    return failed(clip.clip_id, failures[key]) if key in failures else None
+        return stored[key]
+    return Score.failed(failures[key]) if key in failures else None
 
 
-def _raise_first_failure(clips: Sequence[Clip], scores: Mapping[str, ClipScore]) -> None:
+def _raise_first_failure(clips: Sequence[Clip], scores: Mapping[str, Score]) -> None:
     for clip in clips:
         score = scores.get(clip.clip_id)
         if score is not None and score.error:
             raise UserError(
-                f"{clip}: {score.error}",
+                f"{_describe_clip(clip)}: {score.error}",
                 "Fix the file or the model, or use on_error=record to mark such clips and go on. The scores made so"
                 " far are kept; run the same command again to go on from here.",
             )
+
+
+def _describe_clip(clip: Clip) -> str:
+    line, side = clip.clip_id.split(":")
+    return f"row {line}, clip {side.upper()} ({clip.audio})"
 
 
 def check_complete(scores: Iterable[str], planned: Iterable[str]) -> None:
@@ -287,7 +286,7 @@ def check_complete(scores: Iterable[str], planned: Iterable[str]) -> None:
         )
 
 
-def _summed(folder: Path, asked: ScoringPlan, missing: Sequence[Request], scores: Mapping[str, ClipScore]) -> RunStats:
+def _summed(folder: Path, asked: ScoringPlan, missing: Sequence[Request], scores: Mapping[str, Score]) -> RunStats:
     """Add up what all ranks did, in the words of `metadata.json`."""
     total = collect_stats(folder)
     counts, new = total.counts, {request.key for request in missing}

@@ -26,8 +26,9 @@ from cmi_bench.models.base import (
 )
 from cmi_bench.scoring.batching import bisect
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
-from cmi_bench.scoring.requests import AudioItem, Clip, EmbeddingKeys, Needs, Request, TextItem, checked_scores
-from cmi_bench.scoring.store import FailureLog, RunStats, ScoreWriter, StoredScore
+from cmi_bench.scoring.requests import AudioItem, EmbeddingKeys, Needs, Request, TextItem, checked_scores
+from cmi_bench.scoring.store import FailureLog, RunStats, ScoreWriter
+from cmi_bench.types import Clip, Score
 from cmi_bench.utils.files import writing_to
 
 
@@ -285,10 +286,7 @@ class HeadStage:
     def _score(self, part: Sequence[tuple[str, Needs]], found: dict[str, list[Tensor]]) -> int:
         inputs = [self._embedded(needs, found) for _, needs in part]
         rows = checked_scores(self.model.score_embedded(inputs), len(inputs), type(self.model).__name__).tolist()
-        return self.writer.keep(
-            StoredScore(key, alignment=row[ALIGNMENT_COLUMN], musicality=row[MUSICALITY_COLUMN])
-            for (key, _), row in zip(part, rows, strict=True)
-        )
+        return self.writer.keep({key: _score_of(row) for (key, _), row in zip(part, rows, strict=True)})
 
     def _embedded(self, needs: Needs, found: dict[str, list[Tensor]]) -> EmbeddedInput:
         return EmbeddedInput(
@@ -417,8 +415,11 @@ class WholeStage:
             answer, reasons = error.scores, error.reasons
         rows = checked_scores(answer, len(inputs), type(self.model).__name__).tolist()
         failed = sum(self.writer.fail(part[place][0], reason) for place, reason in reasons.items())
+        scores = {key: _score_of(row) for (key, _), row in zip(part, rows, strict=True)}
         return failed + self.writer.keep(
-            StoredScore(key, alignment=row[ALIGNMENT_COLUMN], musicality=row[MUSICALITY_COLUMN])
-            for place, ((key, _), row) in enumerate(zip(part, rows, strict=True))
-            if place not in reasons
+            {key: scores[key] for place, (key, _) in enumerate(part) if place not in reasons}
         )
+
+
+def _score_of(row: Sequence[float]) -> Score:
+    return Score(alignment=row[ALIGNMENT_COLUMN], musicality=row[MUSICALITY_COLUMN])

@@ -15,29 +15,16 @@ import math
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from cmi_bench.types import Aspect, Score
 from cmi_bench.utils.files import writing_to
 
 log = logging.getLogger(__name__)
-
-
-NAMES = ("alignment", "musicality")
-
-
-class StoredScore(NamedTuple):
-    """One aspect, by what was judged."""
-
-    key: str
-    """Content address of the request; see `requests.request_key`."""
-    alignment: float
-    """NaN where the model does not judge alignment."""
-    musicality: float
-    """NaN where the model does not judge musicality."""
 
 
 class ScoreStore:
@@ -51,13 +38,13 @@ class ScoreStore:
         self.folder = folder
         self._own = folder / f"{uuid.uuid4().hex}.jsonl"
 
-    def append(self, scores: Iterable[StoredScore]) -> None:
-        """Add scores and hand them to the operating system: they outlive this process.
+    def append(self, scores: Mapping[str, Score]) -> None:
+        """Add scores by key and hand them to the operating system: they outlive this process.
 
         Raises:
             OSError: No space, or the folder cannot be written.
         """
-        lines = "".join(json.dumps(_to_json(score)) + "\n" for score in scores)
+        lines = "".join(json.dumps(_to_json(key, score)) + "\n" for key, score in scores.items())
         if not lines:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -65,16 +52,17 @@ class ScoreStore:
         with self._own.open("ab", buffering=0) as file:
             file.write(lines.encode())
 
-    def read(self) -> dict[str, StoredScore]:
+    def read(self) -> dict[str, Score]:
         """Return all scores by key; of a key that was scored twice, the same one whoever reads."""
-        found: dict[str, StoredScore] = {}
+        found: dict[str, Score] = {}
         for path in sorted(self.folder.glob("*.jsonl")):
             for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-                score = _from_line(line)
-                if score is None:
+                try:
+                    key, score = _from_line(line)
+                except (ValueError, TypeError, KeyError):  # what is not whole is made anew, never believed
                     log.debug("%s, line %d is not whole; its clip is scored again", path, number)
                 else:
-                    found.setdefault(score.key, score)
+                    found.setdefault(key, score)
         return found
 
     def clear(self) -> None:
@@ -83,23 +71,16 @@ class ScoreStore:
             path.unlink(missing_ok=True)
 
 
-def _to_json(score: StoredScore) -> dict[str, Any]:
+def _to_json(key: str, score: Score) -> dict[str, Any]:
     """Write NaN as null: JSON has no NaN."""
-    return {
-        "key": score.key,
-        "alignment": None if math.isnan(score.alignment) else score.alignment,
-        "musicality": None if math.isnan(score.musicality) else score.musicality,
-    }
+    values = {aspect: score.value(aspect) for aspect in (Aspect.ALIGNMENT, Aspect.MUSICALITY)}
+    return {"key": key, **{str(name): None if math.isnan(value) else value for name, value in values.items()}}
 
 
-def _from_line(line: bytes) -> StoredScore | None:
-    """Return a line's score, None where the line is damaged: what is not whole is made anew, never believed."""
-    try:
-        value = json.loads(line)
-        alignment, musicality = (math.nan if value[name] is None else float(value[name]) for name in NAMES)
-        return StoredScore(str(value["key"]), alignment, musicality)
-    except (ValueError, TypeError, KeyError):
-        return None
+def _from_line(line: bytes) -> tuple[str, Score]:
+    record = json.loads(line)
+    values = {aspect: math.nan if record[aspect] is None else float(record[aspect]) for aspect in Aspect}
+    return str(record["key"]), Score(values[Aspect.ALIGNMENT], values[Aspect.MUSICALITY])
 
 
 FAILURE_FILES = "failures.rank*.jsonl"
@@ -142,25 +123,20 @@ class ScoreWriter:
         self.store = store
         self.failures = failures
 
-    def keep(self, scores: Iterable[StoredScore]) -> int:
-        """Store scores; an infinite one is a failure. Return how many failed.
+    def keep(self, scores: Mapping[str, Score]) -> int:
+        """Store scores by key; an infinite one is a failure. Return how many failed.
 
         Raises:
             RunError: The disk is full.
         """
-        finite, failed = [], 0
-        for score in scores:
-            if math.isinf(score.alignment) or math.isinf(score.musicality):
-                reason = (
-                    f"the model returned an infinite score (alignment {score.alignment}, musicality {score.musicality})"
-                )
-                failed += self.fail(score.key, reason)
-            else:
-                finite.append(score)
-        self._append(finite)
-        return failed
+        infinite = {key: score for key, score in scores.items() if any(map(math.isinf, score.columns))}
+        for key, score in infinite.items():
+            values = f"alignment {score.alignment}, musicality {score.musicality}"
+            self.fail(key, f"the model returned an infinite score ({values})")
+        self._append({key: score for key, score in scores.items() if key not in infinite})
+        return len(infinite)
 
-    def _append(self, scores: list[StoredScore]) -> None:
+    def _append(self, scores: Mapping[str, Score]) -> None:
         with writing_to(self.store.folder, instead="set cache.dir to another disk"):
             self.store.append(scores)
 
@@ -175,12 +151,12 @@ class MemoryScoreWriter(ScoreWriter):
     """Keeps what a stage comes to until it is asked."""
 
     def __init__(self) -> None:
-        self.scores: dict[str, StoredScore] = {}
+        self.scores: dict[str, Score] = {}
         self.reasons: dict[str, str] = {}
         """Why something could not be scored, by key."""
 
-    def _append(self, scores: list[StoredScore]) -> None:
-        self.scores |= {score.key: score for score in scores}
+    def _append(self, scores: Mapping[str, Score]) -> None:
+        self.scores |= scores
 
     def fail(self, key: str, reason: str) -> int:
         """Keep a failure; return 1, to be counted."""

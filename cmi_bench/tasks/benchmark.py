@@ -34,7 +34,7 @@ from cmi_bench.models.base import RewardModel
 from cmi_bench.models.registry import configured_model
 from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.embedding_cache import GIGABYTE, EmbeddingCache
-from cmi_bench.scoring.requests import Clip, clips_of
+from cmi_bench.scoring.requests import clips_of
 from cmi_bench.scoring.results import results_rows, to_jsonl
 from cmi_bench.scoring.score import Scored, ScoreSettings, score_clips
 from cmi_bench.scoring.trainer import Predictor
@@ -42,6 +42,7 @@ from cmi_bench.sweeps.jobs import sweep_place
 from cmi_bench.tasks.evaluate import evaluate_and_report
 from cmi_bench.tracking.metadata import resolved_config, run_metadata, write_metadata
 from cmi_bench.tracking.mlflow import MLflowCallback, TrackingSettings, describe_run, model_label
+from cmi_bench.types import Clip
 from cmi_bench.utils.console import FileCount, peak_memory
 from cmi_bench.utils.distributed import Devices, is_rank_zero, resolve_devices
 from cmi_bench.utils.files import file_digest, write_text_atomic

@@ -14,7 +14,6 @@ from omegaconf import OmegaConf
 from cmi_bench.config import Config
 from cmi_bench.conformance.run import as_json, as_table, check_model, check_sampling_rate, in_words, said
 from cmi_bench.conformance.subject import Finding, Outcome, failures
-from cmi_bench.data.datasets import Aspect
 from cmi_bench.data.synthetic.degradation_set import (
     LOWERS,
     MAX_PIECES,
@@ -25,15 +24,16 @@ from cmi_bench.data.synthetic.degradation_set import (
     write_degradations,
 )
 from cmi_bench.errors import UserError
-from cmi_bench.evaluation.robustness import RobustnessResult, RobustnessScore, measure_robustness
+from cmi_bench.evaluation.robustness import RobustnessResult, measure_robustness
 from cmi_bench.models.base import RewardModel
 from cmi_bench.models.registry import configured_model
 from cmi_bench.reporting.plots.base import write_png
 from cmi_bench.reporting.robustness import robustness_plot, sanity_csv, sanity_json, sanity_view
-from cmi_bench.scoring.requests import Clip, ClipScore, judged_by
+from cmi_bench.scoring.requests import judged_by
 from cmi_bench.tasks.benchmark import facts_afterwards, model_facts, recorded, run_devices, score_as_configured
 from cmi_bench.tracking.metadata import resolved_config, run_metadata, write_metadata
 from cmi_bench.tracking.mlflow import model_label
+from cmi_bench.types import Aspect, Score
 from cmi_bench.utils.console import print_view
 from cmi_bench.utils.distributed import Devices, is_rank_zero
 from cmi_bench.utils.files import write_text_atomic
@@ -58,13 +58,9 @@ def run_sanity(config: Config, folder: Path) -> None:
     model = _build_for_sanity(config, devices)
     metadata = run_metadata(config, model_facts(config, model, devices) | {"counts": {"clips": len(clips)}})
     with recorded(folder, metadata):
-        asked = [
-            Clip(f"{number}:a", clip.audio, clip.prompt, clip.lyrics, None)
-            for number, clip in enumerate(clips, start=1)
-        ]
-        scored = score_as_configured(asked, model, config, devices=devices, folder=folder)
+        scored = score_as_configured([one.clip for one in clips], model, config, devices=devices, folder=folder)
         if is_rank_zero():
-            results = _measure_sanity(clips, [scored.scores[clip.clip_id] for clip in asked])
+            results = _measure_sanity(clips, [scored.scores[one.clip.clip_id] for one in clips])
             _report_sanity(results, config, folder)
             metadata["counts"] |= scored.stats.counts
             metadata |= facts_afterwards(metadata, model)
@@ -95,20 +91,10 @@ def _build_for_sanity(config: Config, devices: Devices) -> RewardModel:
     return model
 
 
-def _measure_sanity(clips: Sequence[DegradedClip], scores: Sequence[ClipScore]) -> list[RobustnessResult]:
+def _measure_sanity(clips: Sequence[DegradedClip], scores: Sequence[Score]) -> list[RobustnessResult]:
     """Return a result for each thing that the model judges."""
     judged = judged_by(scores)
-    return [
-        measure_robustness(
-            (
-                RobustnessScore(clip.step.kind, clip.step.label, clip.step.severity, clip.piece, getattr(score, aspect))
-                for clip, score in zip(clips, scores, strict=True)
-            ),
-            aspect,
-        )
-        for aspect in Aspect
-        if aspect in judged
-    ]
+    return [measure_robustness(zip(clips, scores, strict=True), aspect) for aspect in Aspect if aspect in judged]
 
 
 def _report_sanity(results: Sequence[RobustnessResult], config: Config, folder: Path) -> None:

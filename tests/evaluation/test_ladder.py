@@ -2,16 +2,17 @@ import math
 
 import numpy as np
 import pytest
+from degraded_clips import degraded
 from scipy.stats import spearmanr
 
-from cmi_bench.data.datasets import Aspect
-from cmi_bench.evaluation.robustness import RobustnessScore, measure_robustness
+from cmi_bench.evaluation.robustness import measure_robustness
+from cmi_bench.types import Aspect
 
 
 def ladder(scores, kind="noise"):
     """`scores`: [pieces][severities], the first one clean."""
     return [
-        RobustnessScore("clean" if severity == 0 else kind, f"step {severity}", severity, piece, score)
+        degraded("clean" if severity == 0 else kind, f"step {severity}", severity, piece, score)
         for piece, along in enumerate(scores)
         for severity, score in enumerate(along)
     ]

@@ -3,10 +3,11 @@ import io
 import json
 
 import pytest
+from degraded_clips import degraded
 
-from cmi_bench.data.datasets import Aspect
-from cmi_bench.evaluation.robustness import RobustnessScore, measure_robustness
+from cmi_bench.evaluation.robustness import measure_robustness
 from cmi_bench.reporting.robustness import robustness_plot, sanity_csv, sanity_json, sanity_view
+from cmi_bench.types import Aspect
 from cmi_bench.utils.console import plain_text
 
 
@@ -15,7 +16,7 @@ def results():
     nan = float("nan")
     along = {"clean": [1.0, 2.0], "noise": [0.5, 1.0], "gone": [nan, nan], "silence": [0.0, nan]}
     scores = [
-        RobustnessScore(kind, f"{kind} step", int(kind != "clean"), piece, score)
+        degraded(kind, f"{kind} step", int(kind != "clean"), piece, score)
         for kind, of_pieces in along.items()
         for piece, score in enumerate(of_pieces)
     ]

@@ -77,9 +77,9 @@ def test_a_service_hears_what_is_coming_and_that_it_is_over(score, tmp_path):
     (work,) = model.prepared
     assert len(work.clips) == 14
     assert {round(clip.seconds, 3) for clip in work.clips} == {0.4}
-    assert sum(clip.ref_audio is not None for clip in work.clips) == 2
+    assert sum(one.clip.ref_audio is not None for one in work.clips) == 2
     assert work.folder == tmp_path / "cache/scores/service"
     assert (work.max_dur, work.processes, work.resume) == (10.0, 1, True)
     score(model)
-    assert [clip.audio.name for clip in model.prepared[1].clips] == ["0.wav"]  # what failed
+    assert [one.clip.audio.name for one in model.prepared[1].clips] == ["0.wav"]  # what failed
     assert model.finished == 2

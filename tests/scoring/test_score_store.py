@@ -4,22 +4,23 @@ import sys
 
 import pytest
 
-from cmi_bench.scoring.store import ScoreStore, StoredScore
+from cmi_bench.scoring.store import ScoreStore
+from cmi_bench.types import Score
 
-SCORES = [StoredScore("k1", 0.1, math.nan), StoredScore("k2", -1e-9, 3.0)]
+SCORES = {"k1": Score(0.1, math.nan), "k2": Score(-1e-9, 3.0)}
 
 
 def test_scores_come_back_as_they_were(tmp_path):
     ScoreStore(tmp_path / "s").append(SCORES)
     found = ScoreStore(tmp_path / "s").read()
     assert math.isnan(found["k1"].musicality)
-    assert found["k2"] == SCORES[1]
+    assert found["k2"] == SCORES["k2"]
 
 
 def test_an_empty_store_is_empty(tmp_path):
     store = ScoreStore(tmp_path / "nowhere")
     assert store.read() == {}
-    store.append([])
+    store.append({})
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -30,7 +31,7 @@ def test_a_line_cut_off_by_a_kill_is_passed_over(tmp_path, cut):
     path.write_bytes(path.read_bytes()[:-cut])
     assert set(ScoreStore(tmp_path).read()) == {"k1"}
     # Whoever goes on writes to a file of its own, so that the torn line stays the last of its file.
-    ScoreStore(tmp_path).append([SCORES[1]])
+    ScoreStore(tmp_path).append({"k2": SCORES["k2"]})
     assert set(ScoreStore(tmp_path).read()) == {"k1", "k2"}
 
 
@@ -52,8 +53,9 @@ def test_clear_forgets(tmp_path):
 def test_many_processes_may_write_at_once(tmp_path):
     code = (
         "import sys; from pathlib import Path; from cmi_bench.scoring.store import *\n"
+        "from cmi_bench.types import Score\n"
         "store = ScoreStore(Path(sys.argv[1]))\n"
-        "for i in range(200): store.append([StoredScore(f'{sys.argv[2]}-{i}', i, i)])"
+        "for i in range(200): store.append({f'{sys.argv[2]}-{i}': Score(i, i)})"
     )
     processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(n)]) for n in range(3)]
     assert [process.wait() for process in processes] == [0, 0, 0]

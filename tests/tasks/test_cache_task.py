@@ -5,8 +5,9 @@ import torch
 
 from cmi_bench.errors import UserError
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
-from cmi_bench.scoring.store import ScoreStore, StoredScore
+from cmi_bench.scoring.store import ScoreStore
 from cmi_bench.tasks.maintenance import run_cache
+from cmi_bench.types import Score
 from cmi_bench.utils.files import content_key
 
 
@@ -19,7 +20,7 @@ def filled(tmp_path):
     cache = EmbeddingCache(tmp_path / "embeddings")
     for i in range(3):
         cache.put(content_key(i=i), [torch.zeros(10)])
-    ScoreStore(tmp_path / "scores/abcdef").append([StoredScore("k", 0.0, 1.0)])
+    ScoreStore(tmp_path / "scores/abcdef").append({"k": Score(0.0, 1.0)})
     return tmp_path
 
 

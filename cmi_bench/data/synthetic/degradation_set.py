@@ -16,12 +16,12 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from cmi_bench.data.datasets import Aspect
 from cmi_bench.data.synthetic.clips import ClipPlan, make_clip
 from cmi_bench.data.synthetic.composition import Style, agreement, draw_style
 from cmi_bench.data.synthetic.degradation import CUTOFF_RANGE, MAX_DRIVE, SNR_RANGE, Damage, Fault, damage_wave
 from cmi_bench.data.synthetic.instruments import Wave, stream
 from cmi_bench.data.synthetic.labels import write_lyrics, write_prompt
+from cmi_bench.types import Aspect, Clip
 
 LADDER_ID = 5
 """First id of the ladder's random streams; the mini benchmark's datasets have 1 to 4."""
@@ -170,14 +170,12 @@ _SPOILING = 3
 
 
 class DegradedClip(NamedTuple):
-    """One clip to judge."""
+    """One clip to judge, and what was done to it."""
 
     step: Step
     piece: int
     """Number of the piece."""
-    audio: Path
-    prompt: str
-    lyrics: str
+    clip: Clip
 
 
 def plan_degradations(pieces: Sequence[Piece], steps: Sequence[Step], folder: Path) -> list[DegradedClip]:
@@ -188,7 +186,8 @@ def plan_degradations(pieces: Sequence[Piece], steps: Sequence[Step], folder: Pa
         steps: The clean one first.
         folder: Where the audio is or will be.
     """
-    return [_clip(piece, step, pieces, folder) for step in steps for piece in pieces]
+    places = ((step, piece) for step in steps for piece in pieces)
+    return [_clip(number, piece, step, pieces, folder) for number, (step, piece) in enumerate(places, start=1)]
 
 
 def write_degradations(pieces: Sequence[Piece], steps: Sequence[Step], folder: Path) -> None:
@@ -214,11 +213,12 @@ def write_degradations(pieces: Sequence[Piece], steps: Sequence[Step], folder: P
             soundfile.write(path, spoilt, SAMPLING_RATE, subtype="PCM_16")
 
 
-def _clip(piece: Piece, step: Step, pieces: Sequence[Piece], folder: Path) -> DegradedClip:
-    if not step.swaps_prompt:
-        return DegradedClip(step, piece.number, _path(piece, step, folder), piece.prompt, piece.lyrics)
-    asked = least_fitting(piece, [other for other in pieces if other != piece])
-    return DegradedClip(step, piece.number, _path(piece, CLEAN, folder), asked.prompt, asked.lyrics)
+def _clip(number: int, piece: Piece, step: Step, pieces: Sequence[Piece], folder: Path) -> DegradedClip:
+    asked, audio = piece, _path(piece, step, folder)
+    if step.swaps_prompt:
+        asked = least_fitting(piece, [other for other in pieces if other != piece])
+        audio = _path(piece, CLEAN, folder)
+    return DegradedClip(step, piece.number, Clip(f"{number}:a", audio, asked.prompt, asked.lyrics))
 
 
 def _path(piece: Piece, step: Step, folder: Path) -> Path:

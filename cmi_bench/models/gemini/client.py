@@ -23,7 +23,6 @@ from urllib.parse import urlsplit
 import httpx2
 
 from cmi_bench.errors import RunError, UserError
-from cmi_bench.models.base import Score
 from cmi_bench.models.gemini.cost import Budget, Price, Tokens, asked_tokens, used_tokens
 from cmi_bench.models.gemini.requests import (
     ClipError,
@@ -38,6 +37,7 @@ from cmi_bench.models.gemini.requests import (
     read_answer,
 )
 from cmi_bench.models.gemini.settings import CallSettings, JudgeSettings, Key
+from cmi_bench.types import Score
 
 if TYPE_CHECKING:
     from google.genai import Client

@@ -172,9 +172,9 @@ def estimate(
     thoughts = THINKING_TOKENS if settings.thinking_budget in (None, -1) else settings.thinking_budget
     usual = min((thoughts or 0) + ANSWER_TOKENS, max_output_tokens)
     total = Estimate(0, 0.0, 0.0, 0.0)
-    for clip in clips:
-        seconds = _heard(clip, max_dur)
-        characters = len(settings.prompt) + len(clip.text) + len(clip.lyrics)
+    for ahead in clips:
+        seconds = _heard(ahead, max_dur)
+        characters = len(settings.prompt) + len(ahead.clip.text) + len(ahead.clip.lyrics)
         expected, most = (
             asked_tokens(characters=characters, seconds=seconds, output=output).dollars(price)
             for output in (usual, max_output_tokens)
@@ -183,8 +183,8 @@ def estimate(
     return total
 
 
-def _heard(clip: ClipAhead, max_dur: float) -> float:
-    lengths = [clip.seconds] if clip.ref_audio is None else [clip.seconds, clip.ref_seconds]
+def _heard(ahead: ClipAhead, max_dur: float) -> float:
+    lengths = [ahead.seconds] if ahead.clip.ref_audio is None else [ahead.seconds, ahead.ref_seconds]
     return sum(max_dur if seconds is None else min(seconds, max_dur) for seconds in lengths)
 
 

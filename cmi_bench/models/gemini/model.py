@@ -25,8 +25,6 @@ from cmi_bench.models.base import (
     AudioInput,
     BenchmarkBatchInput,
     BenchmarkModelABC,
-    ClipAhead,
-    Score,
     SomeFailedError,
     WorkAhead,
 )
@@ -49,6 +47,7 @@ from cmi_bench.models.gemini.settings import (
     key_from_environment,
     prompt_text,
 )
+from cmi_bench.types import Clip, Score
 from cmi_bench.utils.files import content_key
 
 log = logging.getLogger(__name__)
@@ -218,7 +217,7 @@ class GeminiJudge(BenchmarkModelABC):
         judge = self._judge
         judge.answers.open(work.folder / "answers", asdict(self.settings), read=work.resume)
         judge.budget = Budget(self.max_spend)
-        ahead = [clip for clip in work.clips if not self._is_answered(clip, work.max_dur)]
+        ahead = [one for one in work.clips if not self._is_answered(one.clip, work.max_dur)]
         if ahead:
             longest = judge.calls.max_output_tokens
             cost = estimate(ahead, self.settings, judge.price, max_dur=work.max_dur, max_output_tokens=longest)
@@ -247,7 +246,7 @@ class GeminiJudge(BenchmarkModelABC):
         asking = {key: partial(self._score, key, clip, max_dur) for key, clip in zip(keys, inputs, strict=True)}
         found = ask_all(asking, self._judge.pace, in_flight=self._judge.calls.in_flight)
         nothing = Score(math.nan, math.nan)
-        scores = np.array([found.scores.get(key, nothing) for key in keys], dtype=np.float64).reshape(-1, 2)
+        scores = np.array([found.scores.get(key, nothing).columns for key in keys], dtype=np.float64).reshape(-1, 2)
         if found.reasons:
             raise SomeFailedError(scores, {i: found.reasons[key] for i, key in enumerate(keys) if key in found.reasons})
         return scores
@@ -260,7 +259,7 @@ class GeminiJudge(BenchmarkModelABC):
         reference = None if clip.ref_audio is None else record(clip.ref_audio, sr=self.sr, max_dur=max_dur)
         return self._judge.ask(Question(key, recorded, reference, clip.text, clip.lyrics))
 
-    def _is_answered(self, clip: ClipAhead, max_dur: float) -> bool:
+    def _is_answered(self, clip: Clip, max_dur: float) -> bool:
         if not len(self._judge.answers):  # nothing to look for: spare reading all files
             return False
         reference = None if clip.ref_audio is None else str(clip.ref_audio)

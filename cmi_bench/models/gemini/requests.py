@@ -26,8 +26,8 @@ from torch import Tensor
 
 from cmi_bench.audio.decode import decode
 from cmi_bench.errors import RunError
-from cmi_bench.models.base import Score
 from cmi_bench.models.gemini.settings import JudgeSettings
+from cmi_bench.types import Score
 from cmi_bench.utils.files import file_digest
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 import cmi_bench
 from cmi_bench.audio.decode import decode
-from cmi_bench.models.base import AudioInput, BenchmarkBatchInput, BenchmarkModelABC, Score
+from cmi_bench.models.base import AudioInput, BenchmarkBatchInput, BenchmarkModelABC
 from cmi_bench.models.signal.features import SAMPLING_RATE, TINY, Array, Properties, describe
 from cmi_bench.models.signal.prompt import (
     brightness,
@@ -32,6 +32,7 @@ from cmi_bench.models.signal.prompt import (
     sustaining,
     tempo_agreement,
 )
+from cmi_bench.types import Score
 from cmi_bench.utils.files import content_key
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class SignalBaseline(BenchmarkModelABC):
         **_kwargs: Any,
     ) -> npt.NDArray[np.float64]:
         """Score clips; see `RewardModel.score_batch`. Silence and clips of a few samples give finite scores."""
-        return np.array([self._score(item, max_dur) for item in inputs], dtype=np.float64).reshape(-1, 2)
+        return np.array([self._score(item, max_dur).columns for item in inputs], dtype=np.float64).reshape(-1, 2)
 
     def _score(self, item: BenchmarkBatchInput, max_dur: float) -> Score:
         clip = _listen(item.audio, max_dur)

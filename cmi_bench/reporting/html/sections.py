@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cmi_bench.data.datasets import DATASETS, Aspect, Dataset, MosTask, PairTask, Task
+from cmi_bench.data.datasets import DATASETS, Dataset, MosTask, PairTask, Task
 from cmi_bench.evaluation.calibration import (
     BradleyTerry,
     MarginBin,
@@ -52,6 +52,7 @@ from cmi_bench.reporting.plots.charts import (
     margin_plot,
     scatter_plot,
 )
+from cmi_bench.types import Aspect
 
 
 class Figure(NamedTuple):

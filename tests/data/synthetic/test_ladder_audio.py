@@ -27,7 +27,7 @@ def ladder(tmp_path_factory):
     pieces, steps = clean_pieces(2), degradation_steps()
     write_degradations(pieces, steps, folder)
     return {
-        (clip.step.kind, clip.step.severity, clip.piece): soundfile.read(clip.audio)[0]
+        (clip.step.kind, clip.step.severity, clip.piece): soundfile.read(clip.clip.audio)[0]
         for clip in plan_degradations(pieces, steps, folder)
     }
 
@@ -96,8 +96,8 @@ def test_swapped_prompts_are_other_pieces_and_misfit(tmp_path):
     clips = [clip for clip in plan_degradations(pieces, degradation_steps(), tmp_path) if clip.step.kind is Kind.PROMPT]
     for piece, clip in zip(pieces, clips, strict=True):
         asked = least_fitting(piece, [other for other in pieces if other != piece])
-        assert clip.prompt == asked.prompt != piece.prompt
-        assert clip.audio == tmp_path / f"clean/piece-{piece.number:02d}.wav"
+        assert clip.clip.text == asked.prompt != piece.prompt
+        assert clip.clip.audio == tmp_path / f"clean/piece-{piece.number:02d}.wav"
         assert agreement(asked.style, piece.style) <= 0.3
 
 

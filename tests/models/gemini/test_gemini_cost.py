@@ -14,12 +14,13 @@ from fake_gemini import Fault
 
 from cmi_bench.errors import RunError
 from cmi_bench.models.base import ClipAhead, SomeFailedError, WorkAhead
+from cmi_bench.types import Clip
 
 
 def ahead(clips, folder, *, seconds=0.5, processes=1, resume=True, max_dur=10.0):
     def one(clip):
         reference = clip.ref_audio and Path(clip.ref_audio)
-        return ClipAhead(Path(clip.audio), clip.text, clip.lyrics, reference, seconds, None)
+        return ClipAhead(Clip(clip.clip_id, Path(clip.audio), clip.text, clip.lyrics, reference), seconds, None)
 
     return WorkAhead([one(clip) for clip in clips], max_dur, folder, processes, resume)
 

@@ -1,0 +1,58 @@
+"""The unit of scoring and its result: a clip with its instruction, and the two numbers that a model gives it.
+
+Every package speaks of these types. What a package adds (a digest, a length, the file of requests a clip came from)
+it keeps beside a `Clip`; a `Score` is looked up by a clip's id or by a content address.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Aspect(StrEnum):
+    """The two things a reward model judges."""
+
+    MUSICALITY = "musicality"
+    ALIGNMENT = "alignment"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """An audio file to score, with the instruction it was made from."""
+
+    clip_id: str
+    """Unique among the clips that are scored together; of a row's clip `<line of the row>:<a or b>`."""
+    audio: Path
+    text: str = ""
+    """The prompt; may be empty."""
+    lyrics: str = ""
+    """The lyrics asked for; may be empty."""
+    ref_audio: Path | None = None
+    """Reference audio, where there was one."""
+
+
+class Score(NamedTuple):
+    """A clip's two scores on the model's own scale, higher is better; or the reason why there are none."""
+
+    alignment: float
+    """How well the clip follows its instruction; NaN where the model does not judge that, or failed."""
+    musicality: float
+    """How good the clip is as music; NaN where the model does not judge that, or failed."""
+    error: str = ""
+    """Why there is no score; empty where there is one."""
+
+    @classmethod
+    def failed(cls, error: str) -> "Score":
+        """Return the score of a clip that could not be scored."""
+        return cls(math.nan, math.nan, error)
+
+    def value(self, aspect: Aspect) -> float:
+        """Return one of the two scores; NaN where there is none."""
+        return self.musicality if aspect is Aspect.MUSICALITY else self.alignment
+
+    @property
+    def columns(self) -> tuple[float, float]:
+        """Both scores, in the order of the columns of `score_batch`: alignment, musicality."""
+        return self.alignment, self.musicality
