@@ -17,13 +17,21 @@ from huggingface_hub.file_download import repo_folder_name
 from cmi_bench.download.hub import HubRepo
 from cmi_bench.download.state import Content, Work
 from cmi_bench.errors import UserError
-from cmi_bench.models.hub import CONFIG, EITHER_WEIGHTS, WEIGHTS, download, is_hub_id, parse_hub_name, split_hub_name
+from cmi_bench.models.hub import (
+    CONFIG,
+    EITHER_WEIGHTS,
+    ENCODER_CONFIG,
+    PREPROCESSOR,
+    TOKENIZER,
+    WEIGHTS,
+    download,
+    is_hub_id,
+    parse_hub_name,
+    split_hub_name,
+)
 
 log = logging.getLogger(__name__)
 
-ENCODER_CONFIG = "config.json"
-PREPROCESSOR = "preprocessor_config.json"
-TOKENIZER = "tokenizer.json"
 ENCODERS = ("audio_module.", "text_module.")
 """CMI-RM's prefixes of tensors that MuQ-MuLan has as well."""
 

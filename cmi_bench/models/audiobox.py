@@ -20,11 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import cmi_bench
-from cmi_bench.download.model_files import ENCODER_CONFIG
 from cmi_bench.errors import UserError
 from cmi_bench.models.batching import arithmetic, to_device
 from cmi_bench.models.embedding import AudioRating
-from cmi_bench.models.hub import EITHER_WEIGHTS, find_model
+from cmi_bench.models.hub import EITHER_WEIGHTS, ENCODER_CONFIG, find_model
 from cmi_bench.models.muq.config import read_config
 from cmi_bench.models.weights import WHOLE, load_strictly, refuse
 from cmi_bench.utils.files import content_key

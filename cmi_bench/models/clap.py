@@ -24,11 +24,10 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import ClapFeatureExtractor, ClapModel
 from transformers.utils import logging as hf_logging
 
-from cmi_bench.download.model_files import ENCODER_CONFIG, PREPROCESSOR, TOKENIZER
 from cmi_bench.errors import UserError
 from cmi_bench.models.batching import arithmetic, batches_of, checked_precision, in_batches, to_device, warn_if_slow
 from cmi_bench.models.embedding import TextSimilarity
-from cmi_bench.models.hub import EITHER_WEIGHTS, ModelFolder, find_model
+from cmi_bench.models.hub import EITHER_WEIGHTS, ENCODER_CONFIG, PREPROCESSOR, TOKENIZER, ModelFolder, find_model
 from cmi_bench.models.muq.towers import TextTokenizer
 from cmi_bench.models.weights import WHOLE, refuse
 

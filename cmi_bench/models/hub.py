@@ -54,6 +54,8 @@ WEIGHTS = "model.safetensors"
 EITHER_WEIGHTS = (WEIGHTS, "pytorch_model.bin")
 """The names that weights on the hub have: MuQ-MuLan and some CLAPs were released under the second only."""
 CONFIG = "config.yaml"
+ENCODER_CONFIG, PREPROCESSOR, TOKENIZER = "config.json", "preprocessor_config.json", "tokenizer.json"
+"""As the `transformers` library names them."""
 NO_LOGIN, NO_ACCESS = 401, 403
 
 

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cmi_bench.download.model_files import ENCODER_CONFIG, TOKENIZER
 from cmi_bench.models.batching import (
     Precision,
     arithmetic,
@@ -28,7 +27,7 @@ from cmi_bench.models.batching import (
     warn_if_slow,
 )
 from cmi_bench.models.embedding import TextSimilarity
-from cmi_bench.models.hub import EITHER_WEIGHTS, find_folder, find_model
+from cmi_bench.models.hub import EITHER_WEIGHTS, ENCODER_CONFIG, TOKENIZER, find_folder, find_model
 from cmi_bench.models.kernels.optimize import prepare
 from cmi_bench.models.muq.config import MulanConfig, MuqConfig, read_config, read_mulan_config, read_muq_config
 from cmi_bench.models.muq.mel import MIN_SAMPLES, SAMPLE_RATE

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 import cmi_bench
-from cmi_bench.download.model_files import ENCODER_CONFIG
 from cmi_bench.errors import NotFetchedError, UserError
 from cmi_bench.models.batching import (
     arithmetic,
@@ -30,7 +29,7 @@ from cmi_bench.models.batching import (
     warn_if_slow,
 )
 from cmi_bench.models.embedding import AudioRating
-from cmi_bench.models.hub import EITHER_WEIGHTS, WEIGHTS, CheckpointFiles, find_checkpoint, find_model
+from cmi_bench.models.hub import EITHER_WEIGHTS, ENCODER_CONFIG, WEIGHTS, CheckpointFiles, find_checkpoint, find_model
 from cmi_bench.models.kernels.optimize import prepare
 from cmi_bench.models.muq.config import MuqConfig, read_config, read_muq_config
 from cmi_bench.models.muq.encoder import Muq

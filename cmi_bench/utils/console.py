@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from rich.console import Console, RenderableType
 from tqdm import tqdm
 
@@ -85,7 +84,8 @@ def peak_memory() -> dict[str, float]:
         "process_gb": _process_peak(),
         "worker_gb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * UNIT,
     }
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    torch = sys.modules.get("torch")  # a process that never loaded it has nothing on a device
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         peaks["device_gb"] = max(torch.cuda.max_memory_allocated(index) for index in range(torch.cuda.device_count()))
     return {name: round(size / 1e9, 3) for name, size in peaks.items()}
 

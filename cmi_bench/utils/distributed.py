@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import torch
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
@@ -62,6 +61,8 @@ def resolve_devices(accelerator: str, devices: int | list[int]) -> Devices:
     Raises:
         UserError: A device that is not there; says what was asked for and what there is.
     """
+    import torch  # not at the top: the configuration needs this module, and looking at it no torch
+
     if accelerator == "auto":
         accelerator = "gpu" if torch.cuda.is_available() else "cpu"
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
@@ -73,6 +74,8 @@ def resolve_devices(accelerator: str, devices: int | list[int]) -> Devices:
 
 
 def _gpu_indices(devices: int | list[int]) -> list[int]:
+    import torch
+
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     indices = devices if isinstance(devices, list) else list(range(there if devices == ALL else devices))
     if indices and all(index < there for index in indices):
@@ -83,6 +86,8 @@ def _gpu_indices(devices: int | list[int]) -> list[int]:
 
 
 def _present(there: int) -> str:
+    import torch
+
     if there:
         return ", ".join(f"cuda:{index} ({torch.cuda.get_device_name(index)})" for index in range(there))
     built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
