@@ -8,8 +8,9 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from cmi_bench.config import register
+from cmi_bench.hydra_setup import register
 from cmi_bench.main import explain_errors, run_task
+from cmi_bench.sweeps.checkpoints import register_sweep_resolvers
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -20,5 +21,6 @@ def run(cfg: DictConfig) -> None:
 
 if __name__ == "__main__":
     register(project=Path(__file__).resolve().parent)
+    register_sweep_resolvers()
     with explain_errors():
         run()

@@ -1,20 +1,16 @@
 """The configuration's form: every key, its type and its default, checked by Hydra when it composes.
 
-The YAML files in `conf/` choose values; an override that is not in here is refused.
+The YAML files in `conf/` choose values; an override that is not in here is refused. `Config` is the benchmark's own;
+a task with further keys has a class of its own below it, which its file in `conf/task/` names as schema.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
-from cmi_bench.utils.distributed import job_device
-
-MAX_CUDA_NAMES = 16
-"""`+device=cuda:0` to `cuda:15` are config names; more devices: `+device=cuda trainer.devices=[16]`."""
+from cmi_bench.errors import UserError
 
 Precision = Enum("Precision", {"32": "32", "bf16": "bf16"})
 # On the command line 32 is a number.
@@ -58,41 +54,6 @@ class DataConfig:
     """For task=prepare and task=doctor: the training rows and their audio as well."""
     expected_rows: dict[str, int] = field(default_factory=dict)
     """Rows of each dataset in the whole benchmark, for task=doctor."""
-
-
-@dataclass
-class SourcesConfig:
-    """Where task=prepare gets things; other addresses are mirrors, other names are copies."""
-
-    name: str = MISSING
-    hub: str = MISSING
-    """The Hugging Face hub."""
-    zenodo: str = MISSING
-    rows: str = MISSING
-    """Folder of all_test.jsonl and all_train.jsonl."""
-    pam: str = MISSING
-    """Zenodo's number of the record."""
-    music_eval: str = MISSING
-    """This and the following: repositories on the hub."""
-    music_arena: str = MISSING
-    cmi_pref: str = MISSING
-    cmi_pref_pseudo: str = MISSING
-    songeval: str = MISSING
-    """Folder of SongEval's config.yaml and ckpt/model.safetensors."""
-
-
-class DoctorFormat(Enum):
-    """How task=doctor says what it found."""
-
-    table = "table"
-    json = "json"
-
-
-@dataclass
-class DoctorConfig:
-    """For task=doctor."""
-
-    format: DoctorFormat = DoctorFormat.table
 
 
 @dataclass
@@ -154,7 +115,7 @@ class SweepConfig:
     """What the recipes of the `sweep` group go over."""
 
     name: str | None = None
-    dir: str | None = None
+    checkpoint_dir: str | None = None
     """For +sweep=checkpoints: the folder that holds them."""
     pattern: str = "*"
     """For +sweep=checkpoints: only names that match, such as step_*."""
@@ -166,39 +127,29 @@ class SweepConfig:
 
 @dataclass
 class Config:
-    """Everything that can be said on the command line."""
+    """The keys of a benchmark run, which every task has."""
 
-    task: str = "benchmark"
+    task: str = MISSING
+    """What is done: the name of a file in `conf/task/`."""
+    task_function: str = MISSING
+    """Where that is: the dotted name of a function of the configuration and the run's folder."""
     model: dict[str, Any] = MISSING
     data: DataConfig = MISSING
     subset: SubsetConfig = MISSING
-    sources: SourcesConfig = MISSING
-    doctor: DoctorConfig = field(default_factory=DoctorConfig)
     metrics: MetricsConfig = MISSING
     tracking: TrackingConfig = MISSING
     cache: CacheConfig = MISSING
+    # None, so that Hydra takes `+device=cpu` as well as `device=cpu`: a plus may set what has no value yet.
+    device: str | None = None
+    """cpu, cpu_ddp, cuda (all GPUs) or cuda:N; None takes a GPU if there is one. See `utils.distributed`."""
     trainer: dict[str, Any] = MISSING
     sweep: SweepConfig = field(default_factory=SweepConfig)
-    name: str | None = None
-    """For task=new_model: what `model=` will be."""
-    results: str | None = None
-    """For task=evaluate: the results.jsonl to evaluate."""
-    runs: list[str] = field(default_factory=list)
-    """For task=compare and task=leaderboard: run folders, results.jsonl files or MLflow run ids."""
-    run_folders: list[str] = field(default_factory=lambda: ["${project:outputs}", "${project:multirun_sweeps}"])
-    """For task=list: where past runs are looked for."""
-    intersect: bool = False
-    """Compare runs over different rows on those that all of them have."""
-    alpha: float = 0.05
-    """Level of significance, after Holm's correction."""
     max_dur: float = 120.0
     """Seconds of each clip that are looked at."""
     batch_size: int = 8
     """Clips that are scored or encoded together, at most."""
     batch_seconds: float = 240.0
     """Seconds of audio that are scored or encoded together, at most."""
-    prune_gb: float | None = None
-    """For task=cache: remove embeddings, the least recently used first, until no more than this is left."""
     resume: bool = True
     """Use the scores that an earlier run stored; false scores afresh."""
     precision: Precision = Precision["32"]
@@ -210,30 +161,145 @@ class Config:
     """At most this many rows of each dataset."""
     workers: int = 2
     """Decoding processes per device."""
+    intersect: bool = False
+    """Compare runs, or the jobs of a sweep, over different rows on those that all of them have."""
+    alpha: float = 0.05
+    """Level of significance in comparisons, after Holm's correction."""
+
+
+@dataclass
+class CacheTask(Config):
+    """task=cache."""
+
+    prune_gb: float | None = None
+    """Remove embeddings, the least recently used first, until no more than this is left, in 10^9 bytes."""
+
+
+@dataclass
+class EvaluateTask(Config):
+    """task=evaluate."""
+
+    results: str | None = None
+    """The results.jsonl to evaluate, or the folder of a run."""
+
+
+@dataclass
+class CompareTask(Config):
+    """task=compare and task=leaderboard."""
+
+    runs: list[str] = field(default_factory=list)
+    """Run folders, results.jsonl files or MLflow run ids."""
+
+
+@dataclass
+class ListTask(Config):
+    """task=list."""
+
+    run_folders: list[str] = field(default_factory=lambda: ["${project:outputs}", "${project:multirun_sweeps}"])
+    """Where past runs are looked for."""
+
+
+@dataclass
+class NewModelTask(Config):
+    """task=new_model."""
+
+    name: str | None = None
+    """What `model=` will be."""
+
+
+@dataclass
+class SourcesConfig:
+    """Where task=prepare gets things; other addresses are mirrors, other names are copies."""
+
+    name: str = MISSING
+    hub: str = MISSING
+    """The Hugging Face hub."""
+    zenodo: str = MISSING
+    rows: str = MISSING
+    """Folder of all_test.jsonl and all_train.jsonl."""
+    pam: str = MISSING
+    """Zenodo's number of the record."""
+    music_eval: str = MISSING
+    """This and the following: repositories on the hub."""
+    music_arena: str = MISSING
+    cmi_pref: str = MISSING
+    cmi_pref_pseudo: str = MISSING
+    songeval: str = MISSING
+    """Folder of SongEval's config.yaml and ckpt/model.safetensors."""
+
+
+@dataclass
+class PrepareTask(Config):
+    """task=prepare."""
+
+    sources: SourcesConfig = MISSING
     jobs: int = 8
-    """For task=prepare: files fetched at the same time."""
+    """Files fetched at the same time."""
 
 
-def register(project: Path) -> None:
-    """Tell Hydra the schema, the `cuda:N` devices, installed models and the resolvers; call before composing.
+class DoctorFormat(Enum):
+    """The form of the report of task=doctor."""
 
-    Args:
-        project: The project's folder: default outputs, data and the MLflow store are in it.
+    table = "table"
+    json = "json"
+
+
+@dataclass
+class DoctorConfig:
+    """The key `doctor` of task=doctor."""
+
+    format: DoctorFormat = DoctorFormat.table
+
+
+@dataclass
+class DoctorTask(Config):
+    """task=doctor."""
+
+    doctor: DoctorConfig = field(default_factory=DoctorConfig)
+
+
+TASK_SCHEMAS: dict[str, type[Config]] = {
+    "cache": CacheTask,
+    "compare": CompareTask,
+    "doctor": DoctorTask,
+    "evaluate": EvaluateTask,
+    "leaderboard": CompareTask,
+    "list": ListTask,
+    "new_model": NewModelTask,
+    "prepare": PrepareTask,
+}
+"""Tasks that have keys of their own."""
+
+
+def tasks_with_key(key: str) -> list[str]:
+    """Return the tasks that have a key at the root which the others have not.
+
+    >>> tasks_with_key("runs")
+    ['compare', 'leaderboard']
     """
-    from cmi_bench.models.registry import installed_models
-    from cmi_bench.sweeps.checkpoints import register_sweep_resolvers
+    shared = {one.name for one in fields(Config)}
+    return [
+        task
+        for task, schema in TASK_SCHEMAS.items()
+        if key in {one.name for one in fields(schema)} and key not in shared
+    ]
 
-    store = ConfigStore.instance()
-    store.store(name="schema", node=Config)
-    for index in range(MAX_CUDA_NAMES):
-        trainer = {"accelerator": "gpu", "devices": [index], "strategy": "auto"}
-        store.store(group="device", name=f"cuda:{index}", node={"trainer": trainer}, package="_global_")
-    shipped = {path.stem for path in (project / "conf" / "model").glob("*.yaml")}
-    for model in installed_models(taken=shipped):
-        store.store(group="model", name=model.name, node=model.config())
-    register_sweep_resolvers()
-    OmegaConf.register_new_resolver("job_device", job_device, replace=True)
-    OmegaConf.register_new_resolver("project", lambda path: str(project / path), replace=True)
-    OmegaConf.register_new_resolver(
-        "run_group", lambda task, model: model if task == "benchmark" else task, replace=True
-    )
+
+POSITIVE = ("max_dur", "batch_size", "batch_seconds", "limit", "jobs")
+
+
+def checked(cfg: DictConfig) -> Config:
+    """Return a composed configuration as typed objects: a `Config`, or the class of its task.
+
+    Raises:
+        UserError: A number that must be positive is not.
+        omegaconf.errors.OmegaConfBaseException: A mandatory value is missing, or an interpolation fails.
+    """
+    config = cast(Config, OmegaConf.to_object(cfg))
+    for key in POSITIVE:
+        value = getattr(config, key, None)
+        if value is not None and value <= 0:
+            raise UserError(f"{key}={value} is not positive.", f"Give {key} a value above 0.")
+    if config.workers < 0:
+        raise UserError(f"workers={config.workers} is negative.", "Use workers=0 to decode in the main process.")
+    return config

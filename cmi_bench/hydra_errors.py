@@ -1,11 +1,12 @@
-"""Say in one message what a user did wrong, with the nearest right name."""
+"""One message for a mistake in the configuration, with the nearest right name: the place that knows Hydra's prose."""
 
 import re
 
 from hydra.errors import HydraException
-from omegaconf import Container
+from omegaconf import Container, DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from cmi_bench.config import tasks_with_key
 from cmi_bench.errors import UserError, did_you_mean
 
 SEE_HELP = "`python run.py --help` shows groups, keys and examples."
@@ -16,13 +17,13 @@ _UNKNOWN_OPTION = re.compile(
     r".*?Available options in[^:]*'?:\n(?P<known>.*?)(?:\nConfig search|\Z)",
     re.DOTALL,
 )
-_WITHOUT_PLUS = re.compile(r"Could not override '(?P<group>device|sweep|launch)'")
+_WITHOUT_PLUS = re.compile(r"Could not override '(?P<group>sweep|launch)'")
 _WITH_PLUS = {
-    "device": "+device=cpu, +device=cuda, +device=cuda:0, ...",
     "sweep": "+sweep=checkpoints, +sweep=max_dur, ...",
     "launch": "+launch=joblib or +launch=slurm.",
 }
 _UNKNOWN_KEY = re.compile(r"Could not override '(?P<key>[^']+)'")
+_RENAMED = {"sweep.dir": "sweep.checkpoint_dir"}
 
 
 def explain(error: BaseException) -> str | None:
@@ -32,14 +33,12 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, MissingMandatoryValue):
         return str(UserError(f"The value of {error.full_key} is missing.", f"Give it as {error.full_key}=..."))
     if isinstance(error, HydraException | OmegaConfBaseException):
-        if (found := _said_within(error)) is not None:
-            return str(found)
-        return str(_configuration_error(error))
+        return str(_user_error_within(error) or _configuration_error(error))
     return None
 
 
-def _said_within(error: BaseException) -> UserError | None:
-    """Return what one of our resolvers said: Hydra and OmegaConf wrap it in errors of their own."""
+def _user_error_within(error: BaseException) -> UserError | None:
+    """Return the error that one of our resolvers raised: Hydra and OmegaConf wrap it in errors of their own."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, UserError):
         cause = cause.__cause__ or cause.__context__  # OmegaConf clears the first
@@ -54,14 +53,28 @@ def _configuration_error(error: Exception) -> UserError:
         return UserError(f"There is no {found['group']}={found['name']}.", did_you_mean(found["name"], known))
     if found := _WITHOUT_PLUS.search(text):
         return UserError(f"`{found['group']}` is chosen with a plus.", f"Write {_WITH_PLUS[found['group']]}")
-    if (found := _UNKNOWN_KEY.search(text)) and isinstance(cause, OmegaConfBaseException):
-        return UserError(f"There is no setting {found['key']!r}.", _nearest_keys(found["key"], cause))
+    if found := _UNKNOWN_KEY.search(text):
+        return _unknown_key(found["key"], cause.parent_node if isinstance(cause, OmegaConfBaseException) else None)
     if isinstance(cause, OmegaConfBaseException):
         return UserError(f"{text}: {str(cause).splitlines()[0]}", SEE_HELP)
     return UserError(text.splitlines()[0] if isinstance(error, OmegaConfBaseException) else text, SEE_HELP)
 
 
-def _nearest_keys(key: str, cause: OmegaConfBaseException) -> str:
-    parent = cause.parent_node
+def _unknown_key(key: str, parent: object) -> UserError:
+    """Return what to say of a key that is not there.
+
+    Args:
+        key: With its dots.
+        parent: The node that lacks a part of it; None where Hydra looked for a group.
+    """
+    root = key.partition(".")[0]
+    if key in _RENAMED:
+        return UserError(f"{key} is now called {_RENAMED[key]}.", f"Write {_RENAMED[key]}=...")
+    tasks = tasks_with_key(root)
+    if tasks and (parent is None or (isinstance(parent, DictConfig) and root not in parent)):
+        named = " and ".join(f"task={task}" for task in tasks)
+        own = f", not of task={parent.task}" if isinstance(parent, DictConfig) and "task" in parent else ""
+        return UserError(f"{root!r} is a key of {named}{own}.", f"Add task={tasks[0]}.")
     known = [str(name) for name in parent] if isinstance(parent, Container) else []
-    return did_you_mean(key.rpartition(".")[2], known) if known else SEE_HELP
+    hint = did_you_mean(key.rpartition(".")[2], known) if known else SEE_HELP
+    return UserError(f"There is no setting {key!r}.", hint)

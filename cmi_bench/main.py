@@ -1,7 +1,4 @@
-"""Which of a machine's devices a job of a sweep computes on.
-
-From a composed configuration to a finished task, with messages instead of tracebacks.
-"""
+"""From a composed configuration to a finished task, with messages instead of tracebacks."""
 
 import contextlib
 import gc
@@ -9,26 +6,21 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from importlib import import_module
+from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from hydra.utils import get_method
+from omegaconf import DictConfig
 
-from cmi_bench.config import Config
-from cmi_bench.errors import UserError, did_you_mean
+from cmi_bench.config import checked
 from cmi_bench.hydra_errors import explain
 from cmi_bench.sweeps.jobs import sweep_place
 from cmi_bench.sweeps.record import allow_children, fingerprint, recorded_job, was_finished
-from cmi_bench.tasks import TASKS
 from cmi_bench.utils.distributed import process_rank
 
 log = logging.getLogger(__name__)
-
-TaskFunction = Callable[[Config, Path], None]
 
 SHOW_TRACEBACK = "CMI_BENCH_TRACEBACK"
 """Environment variable that brings the tracebacks back, for those who develop."""
@@ -67,7 +59,7 @@ def run_task(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     if HydraConfig.get().mode == RunMode.RUN:
         with explain_errors():
-            _task(cfg.task)(checked(cfg), folder)
+            get_method(cfg.task_function)(checked(cfg), folder)
     else:
         with _say_errors():
             _run_job(cfg, folder)
@@ -86,7 +78,7 @@ def _run_job(cfg: DictConfig, folder: Path) -> None:
     gc.collect()
     allow_children()
     with recorded_job(folder, overrides, key):
-        _task(cfg.task)(checked(cfg), folder)
+        get_method(cfg.task_function)(checked(cfg), folder)
 
 
 @contextlib.contextmanager
@@ -109,31 +101,6 @@ def _let_go(error: BaseException) -> None:
     while link is not None:
         traceback.clear_frames(link.__traceback__)
         link = link.__cause__ or link.__context__
-
-
-def checked(cfg: DictConfig) -> Config:
-    """Return the configuration as typed objects.
-
-    Raises:
-        UserError: A number that must be positive is not.
-        omegaconf.errors.OmegaConfBaseException: A mandatory value is missing, or an interpolation fails.
-    """
-    config = cast(Config, OmegaConf.to_object(cfg))
-    for key in ("max_dur", "batch_size", "batch_seconds", "limit", "jobs"):
-        value = getattr(config, key)
-        if value is not None and value <= 0:
-            raise UserError(f"{key}={value} is not positive.", f"Give {key} a value above 0.")
-    if config.workers < 0:
-        raise UserError(f"workers={config.workers} is negative.", "Use workers=0 to decode in the main process.")
-    return config
-
-
-def _task(name: str) -> TaskFunction:
-    try:
-        module, _, function = TASKS[name].function.partition(":")
-    except KeyError:
-        raise UserError(f"There is no task {name!r}.", did_you_mean(name, TASKS)) from None
-    return cast(TaskFunction, getattr(import_module(module), function))
 
 
 def _say(message: str) -> None:

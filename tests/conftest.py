@@ -8,7 +8,6 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +16,12 @@ import soundfile
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from hydra.utils import get_method
 from omegaconf import open_dict
 
-from cmi_bench.config import register
+from cmi_bench.config import checked
 from cmi_bench.data.synthetic.build import ensure_mini
-from cmi_bench.main import checked
-from cmi_bench.tasks import TASKS
+from cmi_bench.hydra_setup import register
 
 PROJECT = Path(__file__).parents[1]
 SR = 16000
@@ -93,6 +92,6 @@ def run_here() -> Callable[..., None]:
         folder.mkdir(parents=True, exist_ok=True)
         with open_dict(cfg):
             del cfg["hydra"]
-        import_module(TASKS[cfg.task]).run(checked(cfg), folder)
+        get_method(cfg.task_function)(checked(cfg), folder)
 
     return run

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-TAKE = "from cmi_bench.main import _take_device; print(_take_device(2), flush=True); input()"
+TAKE = "from cmi_bench.utils.distributed import _take_device; print(_take_device(2), flush=True); input()"
 
 
 def start(folder):

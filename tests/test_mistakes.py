@@ -1,34 +1,39 @@
 """Mistakes at the keyboard: one message with the nearest right name, no traceback, exit code 1."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import run_command
 from hydra import compose, initialize_config_dir
 
-from cmi_bench.config import register
+from cmi_bench.config import checked
+from cmi_bench.hydra_setup import register
 
 PROJECT = Path(__file__).parents[1]
-
-
-def run(*words, cwd=PROJECT):
-    return subprocess.run(
-        [sys.executable, str(PROJECT / "run.py"), *words], cwd=cwd, capture_output=True, text=True, check=False
-    )
-
 
 MISTAKES = [
     (["model=cmi_rn"], "There is no model=cmi_rn.", "Did you mean cmi_rm"),
     (["subset=pan"], "There is no subset=pan.", "Did you mean pam"),
     (["+device=cudo"], "There is no device=cudo.", "Did you mean cuda"),
-    (["device=cpu"], "`device` is chosen with a plus.", "+device=cpu"),
+    (["device=cuda:x"], "There is no device=cuda:x.", "Did you mean cuda"),
+    (["sweep=max_dur"], "`sweep` is chosen with a plus.", "+sweep=max_dur"),
+    (["+sweep=checkpoints", "sweep.dir=x"], "sweep.dir is now called sweep.checkpoint_dir", "sweep.checkpoint_dir=..."),
     (["batchsize=3"], "There is no setting 'batchsize'.", "Did you mean batch_size"),
     (["model.checkpont=x"], "There is no setting 'model.checkpont'.", "Did you mean checkpoint"),
     (["max_dur=long"], "'long' of type 'str' could not be converted to Float", "--help"),
     (["precision=16"], "expected one of [32, bf16]", "--help"),
     (["max_dur=-1"], "max_dur=-1.0 is not positive", "above 0"),
-    (["task=benchmrk"], "There is no task 'benchmrk'.", "Did you mean benchmark"),
+    (["task=benchmrk"], "There is no task=benchmrk.", "Did you mean benchmark"),
+    (
+        ["runs=[a,b]"],
+        "'runs' is a key of task=compare and task=leaderboard, not of task=benchmark.",
+        "Add task=compare",
+    ),
+    (["doctor.format=json"], "'doctor' is a key of task=doctor, not of task=benchmark.", "Add task=doctor"),
+    (["sources=public"], "'sources' is a key of task=prepare.", "Add task=prepare"),
+    (["tsk=compare"], "There is no setting 'tsk'.", "Did you mean task"),
+    (["task=compare", "rnus=[a]"], "There is no setting 'rnus'.", "Did you mean runs"),
+    (["task=compare", "results=x"], "'results' is a key of task=evaluate, not of task=compare.", "Add task=evaluate"),
     (["task=evaluate"], "task=evaluate needs a results file", "results="),
     (["task=evaluate", "results=nowhere.jsonl"], "nowhere.jsonl does not exist", ""),
     (["model=custom"], "The value of model.class_path is missing.", "model.class_path="),
@@ -38,12 +43,11 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "says", "hint"), MISTAKES, ids=lambda value: value[0] if isinstance(value, list) else ""
 )
 def test_a_mistake_gets_one_message(words, says, hint, tmp_path):
-    done = run(*words, f"hydra.run.dir={tmp_path}")
+    done = run_command(*words, f"hydra.run.dir={tmp_path}")
     assert done.returncode == 1
     assert says in done.stderr
     assert hint in done.stderr
@@ -51,9 +55,8 @@ def test_a_mistake_gets_one_message(words, says, hint, tmp_path):
     assert done.stdout == ""
 
 
-@pytest.mark.slow
 def test_help_shows_groups_and_examples_that_compose():
-    done = run("--help")
+    done = run_command("--help")
     assert done.returncode == 0
     models = sorted(path.stem for path in (PROJECT / "conf" / "model").glob("*.yaml"))
     assert f"model: {', '.join(models)}" in done.stdout
@@ -72,9 +75,25 @@ def composed(*words):
         return compose("config", list(words))
 
 
-@pytest.mark.parametrize(("name", "devices"), [("cpu", 1), ("cuda", -1), ("cuda:1", [1]), ("cpu_ddp", 2)])
-def test_devices_compose_exactly_as_documented(name, devices):
-    assert composed(f"+device={name}", "model=signal").trainer.devices == devices
+@pytest.mark.parametrize("plus", ["", "+"])
+@pytest.mark.parametrize(
+    ("name", "trainer"),
+    [
+        ("cpu", ("cpu", 1, "auto")),
+        ("cpu_ddp", ("cpu", 2, "ddp")),
+        ("cuda", ("gpu", -1, "auto")),
+        ("cuda:1", ("gpu", [1], "auto")),
+        ("cuda:37", ("gpu", [37], "auto")),
+    ],
+)
+def test_a_device_is_chosen_with_and_without_a_plus(plus, name, trainer):
+    config = checked(composed(f"{plus}device={name}", "model=signal"))
+    assert tuple(config.trainer[key] for key in ("accelerator", "devices", "strategy")) == trainer
+
+
+def test_arguments_of_the_trainer_come_before_the_device():
+    config = checked(composed("device=cuda", "trainer.devices=[1]", "model=signal"))
+    assert (config.trainer["accelerator"], config.trainer["devices"]) == ("gpu", [1])
 
 
 @pytest.mark.parametrize("name", ["32", "bf16"])
@@ -89,4 +108,5 @@ def test_a_precision_is_chosen_by_its_name(name):
 )
 def test_every_shipped_choice_composes(path):
     group = path.parent.name
-    composed(f"{'+' if group in ('device', 'sweep') else ''}{group}={path.stem}")
+    task = ["task=prepare"] if group == "sources" else []
+    composed(*task, f"{'+' if group == 'sweep' else ''}{group}={path.stem}")

@@ -19,10 +19,10 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 import cmi_bench
 from cmi_bench.api.scorer import SongScorer
-from cmi_bench.config import Config, register
+from cmi_bench.config import Config, checked
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.hydra_errors import explain
-from cmi_bench.main import checked
+from cmi_bench.hydra_setup import register
 from cmi_bench.models.base import RewardModel
 from cmi_bench.models.registry import configured_model
 from cmi_bench.utils.distributed import resolve_devices

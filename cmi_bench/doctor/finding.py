@@ -104,7 +104,7 @@ def _count(number: int, thing: str) -> str:
     return f"{number or 'no'} {thing}{'s' * (number != 1)}"
 
 
-OWN_WORDS = ("task=", "doctor.", "hydra.", "+device=", "tracking")
+OWN_WORDS = ("task=", "doctor.", "hydra.", "+device=", "device=", "tracking")
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ from cmi_bench.data.datasets import DATASETS, MosTask
 from cmi_bench.evaluation.metrics import ACC, SRCC, group_metrics, summary_metrics
 from cmi_bench.evaluation.settings import MetricSettings
 from cmi_bench.models.registry import installed_models
-from cmi_bench.tasks import TASKS
 from cmi_bench.tracking.metadata import look_up, read_metadata
+from cmi_bench.utils.distributed import DEVICES
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Option(NamedTuple):
     """A value that a key can have."""
 
     key: str
-    """As it is written: "model=", "+device="."""
+    """As it is written: "model=", "+sweep="."""
     name: str
     description: str
 
@@ -187,21 +187,19 @@ def runs_table(runs: Sequence[PastRun], *, base: Path) -> Table:
     return table
 
 
-FIRST = ("model", "data", "subset", "metrics", "device")
+FIRST = ("task", "model", "data", "subset", "metrics")
 """Groups in this order; others follow."""
 NOT_SHOWN = frozenset({"hydra", "trainer"})
-NUMBERED = "cuda:"
-"""Device names that differ by their number only are shown as one."""
 
 
 def all_options() -> Iterator[Option]:
-    """Yield the tasks, then each group's options: those of the project, and of any `--config-dir`."""
-    for name, task in TASKS.items():
-        yield Option("task=", name, task.purpose)
+    """Yield each group's options, those of the project and of any `--config-dir`, then the devices."""
     groups = GlobalHydra.instance().config_loader().list_groups("")
     others = sorted(set(groups) - set(FIRST) - NOT_SHOWN)
     for group in (*(name for name in FIRST if name in groups), *others):
         yield from _group_options(group)
+    for name, description in DEVICES.items():
+        yield Option("device=", name, description)
 
 
 def _group_options(group: str) -> Iterator[Option]:
@@ -209,11 +207,7 @@ def _group_options(group: str) -> Iterator[Option]:
     key = f"{group}=" if group in HydraConfig.get().runtime.choices else f"+{group}="
     names = GlobalHydra.instance().config_loader().get_group_options(group)
     for name in names:
-        if not name.startswith(NUMBERED):
-            yield Option(key, name, _config_sentence(group, name))
-    numbers = [int(name.removeprefix(NUMBERED)) for name in names if name.startswith(NUMBERED)]
-    if numbers:
-        yield Option(key, f"{NUMBERED}0", f"One GPU by its number, up to {NUMBERED}{max(numbers)}.")
+        yield Option(key, name, _config_sentence(group, name))
 
 
 def _config_sentence(group: str, name: str) -> str:

@@ -15,14 +15,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cmi_bench.config import Config
+from cmi_bench.config import Config, checked
 from cmi_bench.data.rows import read_jsonl
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.comparison import compare_runs
 from cmi_bench.evaluation.pairing import Comparison, Run
 from cmi_bench.evaluation.settings import MetricSettings
 from cmi_bench.hydra_errors import explain
-from cmi_bench.main import checked
 from cmi_bench.reporting.comparison import write_comparison
 from cmi_bench.reporting.sweep import SweepJob, columns_of, has_steps, letters_of, sweep_view, write_sweep
 from cmi_bench.sweeps.jobs import (

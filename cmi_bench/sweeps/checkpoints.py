@@ -71,7 +71,7 @@ def find_checkpoints(folder: Path, pattern: str) -> list[Path]:
         UserError: There is no such folder, or none in it.
     """
     if not folder.is_dir():
-        raise UserError(f"sweep.dir={folder} is no folder.", "Name the folder that holds the checkpoints.")
+        raise UserError(f"sweep.checkpoint_dir={folder} is no folder.", "Name the folder that holds the checkpoints.")
     found = [path for path in folder.iterdir() if fnmatchcase(path.name, pattern) and _is_checkpoint(path)]
     if not found:
         matching = "" if pattern == "*" else f" whose name matches sweep.pattern={pattern}"
@@ -124,7 +124,8 @@ def sweep_values(values: Iterable[str]) -> str:
 def _checkpoints_in(folder: str | None, pattern: str) -> str:
     if folder is None:
         raise UserError(
-            "+sweep=checkpoints needs the folder of the checkpoints.", "Give it as sweep.dir=runs/checkpoints"
+            "+sweep=checkpoints needs the folder of the checkpoints.",
+            "Give it as sweep.checkpoint_dir=runs/ckpts",
         )
     return sweep_values(map(str, find_checkpoints(Path(folder).expanduser(), pattern)))
 

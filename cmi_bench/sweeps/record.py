@@ -85,7 +85,7 @@ def _write(record: JobRecord, folder: Path) -> None:
     write_text_atomic(folder / JOB_FILE, json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n")
 
 
-NO_MATTER = frozenset({"trainer", "workers", "jobs", "tracking", "cache", "sweep", "resume", "run_folders"})
+NO_MATTER = frozenset({"device", "trainer", "workers", "jobs", "tracking", "cache", "sweep", "resume", "run_folders"})
 """Parts of the configuration that change neither scores nor metrics."""
 
 

@@ -62,7 +62,7 @@ def run_devices(config: Config) -> Devices:
     if devices.count > 1 and HydraConfig.get().mode is RunMode.MULTIRUN and not started_outside:
         raise UserError(
             f"A sweep runs each job on one device; this one has {devices.count}.",
-            "Use +device=cuda:0 (or another one device), or start the processes with torchrun.",
+            "Use device=cuda:0 (or another single device), or start the processes with torchrun.",
         )
     return devices
 

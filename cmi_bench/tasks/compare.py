@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cmi_bench.config import Config
+from cmi_bench.config import CompareTask
 from cmi_bench.data.rows import read_jsonl
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.comparison import compare_runs
@@ -114,7 +114,7 @@ FETCHED = "fetched_runs"
 """Folder, in the task's own, of what came from MLflow."""
 
 
-def load_runs(config: Config, folder: Path) -> list[Run]:
+def load_runs(config: CompareTask, folder: Path) -> list[Run]:
     """Read the results of `config.runs`, each under a label of its own.
 
     Args:
@@ -130,7 +130,7 @@ def load_runs(config: Config, folder: Path) -> list[Run]:
     ]
 
 
-def checked_alpha(config: Config) -> float:
+def checked_alpha(config: CompareTask) -> float:
     """Return the level of significance.
 
     Raises:
@@ -141,12 +141,12 @@ def checked_alpha(config: Config) -> float:
     return config.alpha
 
 
-def _facts(given: str, config: Config, folder: Path) -> RunFacts:
+def _facts(given: str, config: CompareTask, folder: Path) -> RunFacts:
     results = _find_results(given, config, folder)
     return RunFacts(results, read_metadata(results.with_name(METADATA)) or {})
 
 
-def _find_results(given: str, config: Config, folder: Path) -> Path:
+def _find_results(given: str, config: CompareTask, folder: Path) -> Path:
     path = Path(given).expanduser()
     if path.is_dir():
         if not (path / RESULTS).is_file():
@@ -179,7 +179,7 @@ def _rows(results: Path) -> list[dict[str, object]]:
     return rows
 
 
-def run_compare(config: Config, folder: Path) -> None:
+def run_compare(config: CompareTask, folder: Path) -> None:
     """Compare `config.runs` on the same rows, into `folder`.
 
     Raises:
@@ -198,7 +198,7 @@ def run_compare(config: Config, folder: Path) -> None:
     print_view(f"Results: {folder}")
 
 
-def run_leaderboard(config: Config, folder: Path) -> None:
+def run_leaderboard(config: CompareTask, folder: Path) -> None:
     """Write the leaderboard with `config.runs`, none or more, into `folder`.
 
     Raises:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cmi_bench.config import Config
+from cmi_bench.config import Config, EvaluateTask
 from cmi_bench.data.audio_index import Durations, ManifestDurations, read_durations
 from cmi_bench.data.manifest import read_manifest
 from cmi_bench.data.rows import read_jsonl
@@ -105,7 +105,7 @@ def _durations(config: Config) -> Durations | None:
     return ManifestDurations(root, read_manifest(Path(config.data.manifest)))
 
 
-def run_evaluate(config: Config, folder: Path) -> None:
+def run_evaluate(config: EvaluateTask, folder: Path) -> None:
     """Evaluate `config.results`, a results file or a run's folder, into `folder`.
 
     Raises:

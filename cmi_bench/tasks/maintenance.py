@@ -23,7 +23,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 import cmi_bench
-from cmi_bench.config import Config
+from cmi_bench.config import CacheTask, ListTask, NewModelTask
 from cmi_bench.errors import UserError
 from cmi_bench.models.registry import DIGESTS
 from cmi_bench.reporting.listing import all_options, find_runs, options_table, runs_table, tasks_table
@@ -33,7 +33,7 @@ from cmi_bench.utils.console import plain_text, print_view
 from cmi_bench.utils.files import write_text_atomic
 
 
-def run_cache(config: Config, folder: Path) -> None:
+def run_cache(config: CacheTask, folder: Path) -> None:
     """Show the cache; with `prune_gb` set, first remove what was not used for longest, down to that size.
 
     Raises:
@@ -71,7 +71,7 @@ UNBOUNDED = 10_000
 """Columns: more than any table has."""
 
 
-def run_list(config: Config, folder: Path) -> None:
+def run_list(config: ListTask, folder: Path) -> None:
     """Print the tables on stdout; nothing is written to `folder`."""
     runs = find_runs(map(Path, config.run_folders))
     tables: list[RenderableType] = [options_table(all_options()), tasks_table()]
@@ -164,7 +164,7 @@ PROJECT = Path(cmi_bench.__file__).resolve().parents[1]
 """Where `run.py` is, and so this file."""
 
 
-def run_new_model(config: Config, folder: Path) -> None:
+def run_new_model(config: NewModelTask, folder: Path) -> None:
     """Write the files into the project, and say what comes next; nothing is written to `folder`.
 
     Raises:

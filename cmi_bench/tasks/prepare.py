@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 
-from cmi_bench.config import Config, DoctorFormat
+from cmi_bench.config import DoctorFormat, DoctorTask, PrepareTask
 from cmi_bench.data.datasets import dataset_by_slug
 from cmi_bench.data.synthetic.build import ensure_mini
 from cmi_bench.errors import UserError
@@ -31,7 +31,7 @@ ROUNDS = 3
 WIDTH_OF_A_PLAN = 140
 
 
-def run_prepare(config: Config, folder: Path) -> None:
+def run_prepare(config: PrepareTask, folder: Path) -> None:
     """Prepare rows, audio and checkpoint as `data`, `subset`, `limit` and `model` choose them.
 
     Raises:
@@ -66,7 +66,7 @@ def _fetch_what_is_missing(preparation: "Preparation") -> None:
     raise UserError(f"{names} cannot be made right: what comes is not what was promised.", "It was changed upstream.")
 
 
-def _order(config: Config, root: Path) -> "Order":
+def _order(config: PrepareTask, root: Path) -> "Order":
     from cmi_bench.download.prepare import Order
 
     return Order(
@@ -109,7 +109,7 @@ PROBLEMS = 1
 WIDTH_OF_A_LOG = 160
 
 
-def run_doctor(config: Config, folder: Path) -> None:
+def run_doctor(config: DoctorTask, folder: Path) -> None:
     """Print the findings on stdout: a table, or JSON with `doctor.format=json`.
 
     Raises:

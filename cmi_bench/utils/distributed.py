@@ -4,6 +4,7 @@ Which devices a run uses, checked against what the machine has.
 """
 
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +14,7 @@ from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from cmi_bench.errors import UserError
+from cmi_bench.errors import UserError, did_you_mean
 
 
 def process_rank() -> int:
@@ -81,7 +82,7 @@ def _gpu_indices(devices: int | list[int]) -> list[int]:
     if indices and all(index < there for index in indices):
         return indices
     wanted = "all CUDA devices" if devices == ALL else ", ".join(f"cuda:{index}" for index in indices)
-    advice = "Use one of those, or +device=cpu." if there else "Use +device=cpu, or check the driver with nvidia-smi."
+    advice = "Use one of those, or device=cpu." if there else "Use device=cpu, or check the driver with nvidia-smi."
     raise UserError(f"Asked for {wanted}; this machine has {_present(there)}.", advice)
 
 
@@ -92,6 +93,43 @@ def _present(there: int) -> str:
         return ", ".join(f"cuda:{index} ({torch.cuda.get_device_name(index)})" for index in range(there))
     built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
     return f"no CUDA device that torch {torch.__version__} ({built}) can use"
+
+
+DEVICES = {
+    "cpu": "One process on the CPU.",
+    "cpu_ddp": "Two processes on the CPU: what runs on several GPUs, tried without one.",
+    "cuda": "All GPUs of the machine, one process each.",
+    "cuda:0": "One GPU by its number.",
+}
+"""What `device=` may be, each with a sentence for lists."""
+
+
+def device_option(option: str, device: str | None) -> str | int | list[int]:
+    """Return an argument of Lightning's Trainer for a device by its name: the resolver `${device_option:}`.
+
+    >>> [device_option(option, "cuda:1") for option in ("accelerator", "devices", "strategy")]
+    ['gpu', [1], 'auto']
+
+    Args:
+        option: "accelerator", "devices" or "strategy".
+        device: One of `DEVICES`, or "cuda:" and any number; None for a GPU if there is one.
+
+    Raises:
+        UserError: There is no such device name.
+    """
+    named: dict[str | None, tuple[str, int | list[int], str]] = {
+        None: ("auto", 1, "auto"),
+        "cpu": ("cpu", 1, "auto"),
+        "cpu_ddp": ("cpu", 2, "ddp"),
+        "cuda": ("gpu", ALL, "auto"),
+    }
+    if device in named:
+        found = named[device]
+    elif number := re.fullmatch(r"cuda:(\d+)", str(device)):
+        found = ("gpu", [int(number[1])], "auto")
+    else:
+        raise UserError(f"There is no device={device}.", did_you_mean(str(device), DEVICES))
+    return found[("accelerator", "devices", "strategy").index(option)]
 
 
 _held: list[FileLock] = []

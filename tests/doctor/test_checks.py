@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from cmi_bench.config import register
+from cmi_bench.config import checked
 from cmi_bench.doctor import environment
 from cmi_bench.doctor.data import check_checkpoint
 from cmi_bench.doctor.environment import check_disk, check_environment, check_login, check_tracking
 from cmi_bench.doctor.finding import Finding, Remedies, Status, as_json, as_table, in_words, some_of, worst
 from cmi_bench.download import state
-from cmi_bench.main import checked
+from cmi_bench.hydra_setup import register
 
 PROJECT = Path(__file__).parents[2]
 PARITY = PROJECT / "tests/data/parity/cmi_rm"

@@ -13,12 +13,12 @@ import soundfile
 from hydra import compose, initialize_config_dir
 
 import cmi_bench.data.manifest as update
-from cmi_bench.config import register
+from cmi_bench.config import checked
 from cmi_bench.data.manifest import examine as examine_one
 from cmi_bench.data.manifest import read_manifest
 from cmi_bench.doctor import examine
 from cmi_bench.doctor.finding import Status
-from cmi_bench.main import checked
+from cmi_bench.hydra_setup import register
 
 PROJECT = Path(__file__).parents[2]
 DAMAGED = ["data=mini", "data.synthesise=false", "model=signal", "tracking=none"]

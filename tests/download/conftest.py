@@ -6,9 +6,9 @@ from hydra import compose, initialize_config_dir
 from messages import PROJECT, words
 from tiny_dataset import upstream
 
-from cmi_bench.config import register
+from cmi_bench.config import checked
 from cmi_bench.download import http
-from cmi_bench.main import checked
+from cmi_bench.hydra_setup import register
 from cmi_bench.tasks import prepare as prepare_task
 
 

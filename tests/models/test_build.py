@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-from cmi_bench.config import register
+from cmi_bench.config import checked
 from cmi_bench.errors import UserError
-from cmi_bench.main import checked
+from cmi_bench.hydra_setup import register
 from cmi_bench.models.registry import build_model
 
 MODULE = '''

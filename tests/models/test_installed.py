@@ -11,9 +11,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 
-from cmi_bench.config import register
+from cmi_bench.config import checked
 from cmi_bench.hydra_errors import explain
-from cmi_bench.main import checked
+from cmi_bench.hydra_setup import register
 from cmi_bench.models.registry import InstalledModel, build_model, installed_models
 
 PROJECT = Path(__file__).parents[2]

@@ -8,8 +8,9 @@ import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from cmi_bench.config import register
+from cmi_bench.hydra_setup import register
 from cmi_bench.main import run_task
+from cmi_bench.sweeps.checkpoints import register_sweep_resolvers
 
 PROJECT = Path(__file__).parents[2]
 
@@ -49,6 +50,7 @@ def multirun() -> Callable[..., None]:
 
     def run(*words: str) -> None:
         register(project=PROJECT)
+        register_sweep_resolvers()
         quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none"]
         with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
             hydra = GlobalHydra.instance().hydra

@@ -30,9 +30,9 @@ def words(tmp_path):
     weights.write_bytes(weights.read_bytes()[:5000])
     rows = write_parity_rows(tmp_path / "root")
     return [
-        "+sweep=checkpoints", f"sweep.dir={tmp_path}/ckpts", "sweep.pattern=step_*", f"data.root={tmp_path}/root",
-        f"data.jsonl={rows}", f"cache.dir={tmp_path}/cache", "metrics.resamples=100", "metrics.report=false",
-        "workers=0", "+device=cpu", f"hydra.sweep.dir={tmp_path}/sweep",
+        "+sweep=checkpoints", f"sweep.checkpoint_dir={tmp_path}/ckpts", "sweep.pattern=step_*",
+        f"data.root={tmp_path}/root", f"data.jsonl={rows}", f"cache.dir={tmp_path}/cache", "metrics.resamples=100",
+        "metrics.report=false", "workers=0", "+device=cpu", f"hydra.sweep.dir={tmp_path}/sweep",
     ]  # fmt: skip
 
 

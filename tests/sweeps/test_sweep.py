@@ -89,12 +89,14 @@ def test_checkpoints_of_a_folder_are_taken_by_step_whatever_their_names_hold(swe
     for name in ("step=1000.ckpt", "step=500, x's.ckpt", "best model.pt", "notes.txt"):
         (tmp_path / "ckpts").mkdir(exist_ok=True)
         (tmp_path / "ckpts" / name).touch()
-    sweep("+sweep=checkpoints", f"sweep.dir={tmp_path}/ckpts")
+    sweep("+sweep=checkpoints", f"sweep.checkpoint_dir={tmp_path}/ckpts")
     paths = dict.fromkeys(calls())
     assert [path.rpartition("/")[2] for path in paths] == ["step=500, x's.ckpt", "step=1000.ckpt", "best model.pt"]
     assert [row["step"] for row in table(tmp_path / "sweep").values()] == ["500", "1000", ""]
     calls().clear()
-    sweep("+sweep=checkpoints", f"sweep.dir={tmp_path}/ckpts", "sweep.pattern=*1000*", folder=tmp_path / "one")
+    sweep(
+        "+sweep=checkpoints", f"sweep.checkpoint_dir={tmp_path}/ckpts", "sweep.pattern=*1000*", folder=tmp_path / "one"
+    )
     assert list(table(tmp_path / "one")) == ["step=1000"]
 
 
@@ -102,8 +104,8 @@ def test_checkpoints_of_a_folder_are_taken_by_step_whatever_their_names_hold(swe
     ("words", "what"),
     [
         (["+sweep=checkpoints"], "+sweep=checkpoints needs the folder"),
-        (["+sweep=checkpoints", "sweep.dir=nowhere"], "sweep.dir=nowhere is no folder"),
-        (["+sweep=checkpoints", "sweep.dir=."], "There is no checkpoint in ."),
+        (["+sweep=checkpoints", "sweep.checkpoint_dir=nowhere"], "sweep.checkpoint_dir=nowhere is no folder"),
+        (["+sweep=checkpoints", "sweep.checkpoint_dir=."], "There is no checkpoint in ."),
         (["+sweep=revisions"], "+sweep=revisions needs a repository"),
     ],
 )

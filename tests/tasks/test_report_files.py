@@ -9,8 +9,8 @@ import pytest
 import soundfile
 from hydra import compose, initialize_config_dir
 
-from cmi_bench.config import register
-from cmi_bench.main import checked
+from cmi_bench.config import checked
+from cmi_bench.hydra_setup import register
 from cmi_bench.tasks.evaluate import evaluate_and_report
 from cmi_bench.tasks.evaluate import run_evaluate as evaluate_task
 

@@ -4,17 +4,16 @@ import csv
 import json
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 from full_size import full_size_rows
 from hydra import compose, initialize_config_dir
+from hydra.utils import get_method
 
-from cmi_bench.config import register
+from cmi_bench.config import checked
 from cmi_bench.errors import UserError
-from cmi_bench.main import checked
-from cmi_bench.tasks import TASKS
+from cmi_bench.hydra_setup import register
 
 PROJECT = Path(__file__).parents[2]
 FEW = "metrics.resamples=200"
@@ -32,7 +31,8 @@ def do(task, folder, *words):
     """Run a task in this process, which spares starting Python and importing MLflow again."""
     register(PROJECT)
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        import_module(TASKS[task]).run(checked(compose("config", overrides=[f"task={task}", *words])), folder)
+        cfg = compose("config", overrides=[f"task={task}", *words])
+    get_method(cfg.task_function)(checked(cfg), folder)
 
 
 def write_run(folder, rows, name=None):

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from cmi_bench.config import register
+from cmi_bench.config import checked
 from cmi_bench.errors import UserError
-from cmi_bench.main import checked
+from cmi_bench.hydra_setup import register
 
 PROJECT = Path(__file__).parents[2]
 WORDS = ("task=sanity", "+device=cpu", "tracking=none", "cache=off", "workers=0")

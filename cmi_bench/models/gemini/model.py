@@ -212,7 +212,7 @@ class GeminiJudge(BenchmarkModelABC):
         if work.processes > 1:
             raise RunError(
                 f"Gemini is asked from one process, which keeps to the limits; this run has {work.processes}.",
-                "Use +device=cpu. How many clips are asked about at the same time is model.calls.in_flight.",
+                "Use device=cpu. How many clips are asked about at the same time is model.calls.in_flight.",
             )
         judge = self._judge
         judge.answers.open(work.folder / "answers", asdict(self.settings), read=work.resume)
