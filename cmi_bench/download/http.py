@@ -13,20 +13,18 @@ import errno
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import httpx2
 from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]  # not in its __all__
-from tqdm import tqdm
 
 from cmi_bench import __version__
 from cmi_bench.errors import UserError
-from cmi_bench.utils.console import bar_settings
+from cmi_bench.utils.console import BYTES, ProgressBar
 from cmi_bench.utils.files import without_credentials
 
 log = logging.getLogger(__name__)
@@ -413,15 +411,10 @@ def fetch_all(client: httpx2.Client, items: Sequence[Download], *, jobs: int) ->
     """
     stop = threading.Event()
     with _bytes_bar(items) as bar, ThreadPoolExecutor(jobs) as pool:
-        lock = threading.Lock()
-
-        def arrived(count: int) -> None:
-            with lock:
-                bar.update(count)
 
         def one(item: Download) -> None:
             try:
-                fetch(client, item, arrived, stop)
+                fetch(client, item, bar.advance, stop)
             except FileError:
                 raise
             except BaseException:
@@ -455,13 +448,10 @@ def raise_first(failures: Mapping[Path, BaseException]) -> None:
         raise UserError(f"{len(problems)} files could not be had:\n{listed}{more}", problems[0].hint)
 
 
-@contextmanager
-def _bytes_bar(items: Sequence[Download]) -> Iterator["tqdm[None]"]:
-    with tqdm(
-        total=sum(item.size or 0 for item in items),
-        initial=sum(item.done for item in items),
-        unit="B",
-        unit_scale=True,
-        **bar_settings(f"fetching {len(items)} file{'s' * (len(items) != 1)}"),
-    ) as bar:
-        yield bar
+def _bytes_bar(items: Sequence[Download]) -> ProgressBar:
+    return ProgressBar(
+        f"fetching {len(items)} file{'s' * (len(items) != 1)}",
+        sum(item.size or 0 for item in items),
+        unit=BYTES,
+        done=sum(item.done for item in items),
+    )

@@ -1,6 +1,5 @@
 """Stages in this process and without Lightning, which takes longer to load than a few songs take to score."""
 
-import sys
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,10 +7,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from tqdm import tqdm
 
 from cmi_bench.scoring.batching import BatchLimits, plan_batches
-from cmi_bench.utils.console import bar_settings
+from cmi_bench.utils.console import ProgressBar
 
 if TYPE_CHECKING:
     from cmi_bench.scoring.trainer import Stage
@@ -42,18 +40,17 @@ class PlainRunner:
         """Do all of a stage's work; see `Runner.run`."""
         pending = stage.pending()
         plan = plan_batches(pending, limits or self.limits, length=stage.length, start=stage.start)
-        settings = bar_settings(stage.title) | {"total": len(pending), "disable": not self.show_progress or not pending}
-        if sys.stderr.isatty():  # a first batch can take a minute: who waits for it shall see that something is done
-            settings["delay"] = 0
+        # A first batch can take a minute: who waits for it shall see that something is done.
+        bar = ProgressBar(stage.title, len(pending) if self.show_progress else 0, unit="clip", patience=0)
         # As in Lightning's predict loop: a model written for it need not switch gradients off.
         with (
-            tqdm(unit="clip", **settings) as bar,
+            bar,
             closing(self._loaded(plan, stage.load)) as batches,
             torch.inference_mode(),
         ):
             for batch, loaded in zip(plan, batches, strict=True):
                 stage.work(loaded)
-                bar.update(len(batch))
+                bar.advance(len(batch))
 
     def wait(self, reason: str) -> None:
         """There is nobody to wait for."""

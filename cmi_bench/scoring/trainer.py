@@ -16,11 +16,10 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import hydra
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from cmi_bench.scoring.batching import BatchLimits, plan_batches
 from cmi_bench.scoring.store import STOPPED
-from cmi_bench.utils.console import bar_settings
+from cmi_bench.utils.console import ProgressBar
 from cmi_bench.utils.distributed import Devices
 
 Item = TypeVar("Item")
@@ -141,12 +140,8 @@ class StageProgress(Callback):
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show an empty bar."""
         assert isinstance(pl_module, StageModule)
-        self.bar = tqdm(
-            total=pl_module.total,
-            unit="clip",
-            disable=not trainer.is_global_zero or not pl_module.total,
-            **bar_settings(pl_module.stage.title) | {"delay": 0},  # a first batch can take a minute
-        )
+        total = pl_module.total if trainer.is_global_zero else 0
+        self.bar = ProgressBar(pl_module.stage.title, total, unit="clip", patience=0)  # a first batch can take a minute
 
     def on_predict_batch_end(
         self,
@@ -158,8 +153,7 @@ class StageProgress(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Advance by this batch on every rank: they run at about the same pace."""
-        assert self.bar.total is not None
-        self.bar.update(min(outputs.items * trainer.world_size, self.bar.total - self.bar.n))
+        self.bar.advance(outputs.items * trainer.world_size)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the finished bar on the screen."""

@@ -1,25 +1,33 @@
-"""Print on stdout: in colour on a terminal, as plain text elsewhere.
-
-Progress bars of work on files: how many, how much, how fast, how long still.
-
-How much memory a run took.
-"""
+"""Output for people: tables and text on stdout, progress bars on stderr, and how much memory a run took."""
 
 import io
 import resource
 import sys
-from collections.abc import Iterable
+import threading
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import TypeVar
 
 from rich.console import Console, RenderableType
-from tqdm import tqdm
+from rich.filesize import decimal
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 PLAIN_WIDTH = 80
+REDRAW_SECONDS_IN_A_LOG = 15.0
+"""Progress that does not go to a terminal (a batch job's log) is a line this seldom."""
+PATIENCE_SECONDS = 1.0
+"""What is over sooner than this needs no bar."""
+BYTES = "B"
+"""The unit whose amounts are shown as kB, MB, GB."""
+
+T = TypeVar("T")
 
 
 def print_view(view: RenderableType, *, width: int = PLAIN_WIDTH) -> None:
-    """Print a table or text.
+    """Print a table or text on stdout.
 
     A file or pipe gets it without colours and without spaces at the ends of lines, tables at most `width` wide.
     """
@@ -40,23 +48,118 @@ def plain_text(view: RenderableType, *, width: int = PLAIN_WIDTH) -> str:
     return "".join(line.rstrip() + "\n" for line in text.getvalue().splitlines())
 
 
-T = TypeVar("T")
+class ProgressBar:
+    """How much of a piece of work is done, how fast, and how long the rest will take; on stderr.
 
-REDRAW_SECONDS_IN_A_LOG = 15.0
-"""A bar that is not on a terminal (a batch job's log) is drawn this seldom."""
-PATIENCE_SECONDS = 1.0
-"""What is over sooner than this needs no bar."""
+    A bar on a terminal, a line now and then elsewhere. Several threads may advance it.
+    """
+
+    def __init__(
+        self, description: str, total: float, *, unit: str, done: float = 0, patience: float = PATIENCE_SECONDS
+    ) -> None:
+        """Begin to count; nothing is shown before `patience` seconds are over.
+
+        Args:
+            description: What is done, such as "scoring".
+            total: How much there is; nothing is ever shown for 0.
+            unit: What is counted: "clip", "file", or `BYTES`.
+            done: How much of it was done before.
+            patience: Seconds.
+        """
+        self.description = description
+        self.total = total
+        self.unit = unit
+        self.done = done
+        self._patience = patience
+        self._before = done
+        self._began = self._written = time.monotonic()
+        self._lock = threading.Lock()
+        self._shown: Progress | None = None
+        self._is_terminal = sys.stderr.isatty()
+        if self._is_terminal and not patience:
+            self._show()
+
+    def __enter__(self) -> "ProgressBar":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def advance(self, amount: float) -> None:
+        """Count `amount` more, never beyond the total."""
+        with self._lock:
+            if not self.total:
+                return
+            self.done = min(self.done + amount, self.total)
+            now = time.monotonic()
+            if not self._is_terminal:
+                if now - self._written >= REDRAW_SECONDS_IN_A_LOG:
+                    self._write_line(now)
+            elif self._shown is not None:
+                self._shown.update(self._shown.task_ids[0], completed=self.done)
+            elif now - self._began >= self._patience:
+                self._show()
+
+    def close(self) -> None:
+        """Leave the last state on the screen, or as the last line of a log; may be called twice."""
+        with self._lock:
+            now = time.monotonic()
+            if self._shown is not None:
+                self._shown.stop()
+                self._shown = None
+            elif not self._is_terminal and self.done > self._before and now - self._began >= self._patience:
+                self._write_line(now)
+                self._before = self.done
+
+    def _show(self) -> None:
+        if not self.total:
+            return
+        # Only stderr is redirected: stdout is for results, and may be a file.
+        self._shown = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            _AmountColumn(self.unit),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            redirect_stdout=False,
+        )
+        task = self._shown.add_task(self.description, total=self.total)
+        self._shown.update(task, completed=self.done)
+        self._shown.start()
+
+    def _write_line(self, now: float) -> None:
+        self._written = now
+        speed = (self.done - self._before) / (now - self._began) if now > self._began else None
+        left = f", {(self.total - self.done) / speed / 60:.1f} min left" if speed and self.done < self.total else ""
+        print(  # noqa: T201
+            f"{self.description}: {describe_amount(self.done, self.total, speed, unit=self.unit)}{left}",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
-def bar_settings(description: str) -> dict[str, Any]:
-    """Return what all bars have in common."""
-    return {
-        "desc": description,
-        "file": sys.stderr,
-        "mininterval": 0.1 if sys.stderr.isatty() else REDRAW_SECONDS_IN_A_LOG,
-        "delay": PATIENCE_SECONDS,
-        "dynamic_ncols": True,
-    }
+class _AmountColumn(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        return Text(describe_amount(task.completed, task.total or 0, task.speed, unit=self.unit))
+
+
+def describe_amount(done: float, total: float, speed: float | None, *, unit: str) -> str:
+    """Return progress in numbers.
+
+    >>> describe_amount(30, 120, 2.5, unit="clip")
+    '30/120 clips, 2.5 clips/s'
+    >>> describe_amount(30e6, 120e6, None, unit="B")
+    '30.0 MB/120.0 MB'
+    """
+    if unit == BYTES:
+        return f"{decimal(int(done))}/{decimal(int(total))}" + (f", {decimal(int(speed))}/s" if speed else "")
+    return f"{done:.0f}/{total:.0f} {unit}s" + (f", {speed:.1f} {unit}s/s" if speed else "")
 
 
 class FileCount:
@@ -65,9 +168,12 @@ class FileCount:
     def __init__(self, description: str) -> None:
         self.description = description
 
-    def __call__(self, items: Iterable[T], total: int) -> Iterable[T]:
+    def __call__(self, items: Iterable[T], total: int) -> Iterator[T]:
         """Pass items on, with a bar that shows how many of `total` there were."""
-        return tqdm(items, total=total, unit="file", **bar_settings(self.description))  # type: ignore[no-any-return]
+        with ProgressBar(self.description, total, unit="file") as bar:
+            for item in items:
+                yield item
+                bar.advance(1)
 
 
 UNIT = 1 if sys.platform == "darwin" else 1024

@@ -1,7 +1,4 @@
-"""Which of a run's processes this is, known before Lightning is loaded.
-
-Which devices a run uses, checked against what the machine has.
-"""
+"""Which of a run's processes this is, and which devices the run uses; known before torch or Lightning is loaded."""
 
 import os
 import re
@@ -37,7 +34,7 @@ ALL = -1
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices of a run, as Lightning and torch want them said."""
+    """The devices of a run, by the names that Lightning and torch give them."""
 
     accelerator: str
     """Lightning's name: "cpu", "gpu", ..."""
@@ -83,10 +80,10 @@ def _gpu_indices(devices: int | list[int]) -> list[int]:
         return indices
     wanted = "all CUDA devices" if devices == ALL else ", ".join(f"cuda:{index}" for index in indices)
     advice = "Use one of those, or device=cpu." if there else "Use device=cpu, or check the driver with nvidia-smi."
-    raise UserError(f"Asked for {wanted}; this machine has {_present(there)}.", advice)
+    raise UserError(f"Asked for {wanted}; this machine has {_describe_machine(there)}.", advice)
 
 
-def _present(there: int) -> str:
+def _describe_machine(there: int) -> str:
     import torch
 
     if there:

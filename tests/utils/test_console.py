@@ -1,0 +1,43 @@
+"""Progress on a terminal and in a log."""
+
+import pytest
+
+from cmi_bench.utils import console
+from cmi_bench.utils.console import FileCount, ProgressBar
+
+
+@pytest.fixture
+def log(monkeypatch):
+    """Every step is worth a line."""
+    monkeypatch.setattr(console, "REDRAW_SECONDS_IN_A_LOG", 0.0)
+
+
+def test_a_log_gets_lines_of_amount_and_rate(log, capsys):
+    with ProgressBar("scoring", 4, unit="clip", patience=0) as bar:
+        bar.advance(1)
+        bar.advance(9)
+    first, last = capsys.readouterr().err.splitlines()[:2]
+    assert first.startswith("scoring: 1/4 clips")
+    assert last.startswith("scoring: 4/4 clips")
+
+
+@pytest.mark.parametrize("total", [0, 3])
+def test_nothing_done_shows_nothing(total, capsys):
+    with ProgressBar("scoring", total, unit="clip", patience=0):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_soon_over_shows_nothing(capsys):
+    assert list(FileCount("looking")(iter("abc"), 3)) == ["a", "b", "c"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_gets_a_bar(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    with ProgressBar("scoring", 4, unit="clip", patience=0) as bar:
+        bar.advance(4)
+    shown = capsys.readouterr()
+    assert "4/4 clips" in shown.err
+    assert shown.out == ""
