@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from cmi_bench.hydra_setup import register
 from cmi_bench.main import explain_errors, run_task
-from cmi_bench.sweeps.checkpoints import register_sweep_resolvers
+from cmi_bench.sweeps.callback import completed_sweep
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -21,6 +21,5 @@ def run(cfg: DictConfig) -> None:
 
 if __name__ == "__main__":
     register(project=Path(__file__).resolve().parent)
-    register_sweep_resolvers()
-    with explain_errors():
+    with explain_errors(), completed_sweep():
         run()

@@ -1,6 +1,8 @@
 """One message for a mistake in the configuration, with the nearest right name: the place that knows Hydra's prose."""
 
+import os
 import re
+import traceback
 
 from hydra.errors import HydraException
 from omegaconf import Container, DictConfig
@@ -9,6 +11,8 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from cmi_bench.config import tasks_with_key
 from cmi_bench.errors import UserError, did_you_mean
 
+SHOW_TRACEBACK = "CMI_BENCH_TRACEBACK"
+"""Environment variable that brings the tracebacks back, for those who develop."""
 SEE_HELP = "`python run.py --help` shows groups, keys and examples."
 
 # Hydra says these things in prose only; the patterns are those of Hydra 1.3 and tested against the installed one.
@@ -35,6 +39,14 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, HydraException | OmegaConfBaseException):
         return str(_user_error_within(error) or _configuration_error(error))
     return None
+
+
+def error_message(error: BaseException) -> str:
+    """Return the message for any error: `explain`, or the traceback."""
+    message = explain(error)
+    if message is None or os.environ.get(SHOW_TRACEBACK):
+        return "".join(traceback.format_exception(error))
+    return message
 
 
 def _user_error_within(error: BaseException) -> UserError | None:

@@ -1,58 +1,24 @@
-"""The jobs of a sweep, known before any starts: `sweep.json` in the sweep's folder.
-
-What became of each job of a sweep, read from the jobs' folders.
-
-Where a job stands in its sweep, as the job itself finds out.
-"""
+"""The jobs of a sweep: how they are named before any starts, and what became of each."""
 
 import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.types import RunMode
 
 from cmi_bench.models.hub import checkpoint_name
 from cmi_bench.reporting.sweep import Column, SweepJob, Value, values_of
 from cmi_bench.sweeps.checkpoints import step_of
 from cmi_bench.sweeps.record import FINISHED, KILLED, RUNNING, read_record
-from cmi_bench.tracking.mlflow import SweepPlace
-from cmi_bench.utils.files import write_text_atomic
+from cmi_bench.tracking.sweep_plan import PlannedJob, SweepPlan
 
 log = logging.getLogger(__name__)
 
-PLAN_FILE = "sweep.json"
 CHECKPOINT = "model.checkpoint"
-
-
-@dataclass(frozen=True)
-class PlannedJob:
-    """One job of a sweep."""
-
-    number: int
-    """Its folder's name in the sweep's, from 0."""
-    overrides: tuple[str, ...]
-    """As Hydra gets them."""
-    label: str
-    """By what it differs from the others; no two jobs have the same."""
-    step: int | None
-    """The training step that its checkpoint's name tells."""
-
-
-@dataclass(frozen=True)
-class SweepPlan:
-    """A sweep's jobs and where they are recorded."""
-
-    name: str
-    swept: tuple[str, ...]
-    """Keys in which the jobs differ."""
-    jobs: tuple[PlannedJob, ...]
-    mlflow_run: str | None
-    """The parent run; None if nothing is recorded."""
+NOT_RUN = "not run"
+DIED = "Its process died, perhaps for want of memory."
 
 
 def swept_keys(overrides_of: Sequence[Sequence[str]], recipe_keys: Sequence[str]) -> list[str]:
@@ -76,21 +42,6 @@ def plan_jobs(overrides_of: Sequence[Sequence[str]], swept: Sequence[str]) -> li
         PlannedJob(number, tuple(overrides), label, _step(one))
         for number, (overrides, one, label) in enumerate(zip(overrides_of, values, labels, strict=True))
     ]
-
-
-def write_plan(plan: SweepPlan, folder: Path) -> None:
-    """Write the plan for the jobs, and for the same sweep started again."""
-    write_text_atomic(folder / PLAN_FILE, json.dumps(asdict(plan), indent=2, ensure_ascii=False) + "\n")
-
-
-def read_plan(folder: Path) -> SweepPlan | None:
-    """Return the plan of a sweep's folder; None if there is none, or none that can be read."""
-    try:
-        found = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
-        jobs = (PlannedJob(**job | {"overrides": tuple(job["overrides"])}) for job in found["jobs"])
-        return SweepPlan(str(found["name"]), tuple(found["swept"]), tuple(jobs), found["mlflow_run"])
-    except (OSError, ValueError, KeyError, TypeError):  # written by something else, or half of it
-        return None
 
 
 def _override_values(overrides: Sequence[str]) -> dict[str, str]:
@@ -121,14 +72,8 @@ def _label_part(key: str, value: str, parts: int) -> str:
     return value if key == "model" else f"{key.rpartition('.')[2]}={value}"
 
 
-DIED = "Its process died, perhaps for want of memory."
-
-
-NOT_RUN = "not run"
-
-
 def read_outcomes(plan: SweepPlan, folder: Path) -> list[SweepJob]:
-    """Return what became of a sweep's jobs, to be asked when none of them runs any more.
+    """Return what became of a sweep's jobs; to be called when none of them runs any more.
 
     Args:
         plan: The jobs.
@@ -162,15 +107,3 @@ def _metric_values(path: Path) -> Mapping[Column, Value]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         log.warning("%s cannot be read (%s): its job is listed without metrics.", path, error)
         return {}
-
-
-def sweep_place() -> SweepPlace | None:
-    """Return this process's place in a sweep; None outside of one."""
-    hydra = HydraConfig.get()
-    if hydra.mode is not RunMode.MULTIRUN:
-        return None
-    plan, number = read_plan(Path(hydra.sweep.dir)), int(hydra.job.num)
-    if plan is None or number >= len(plan.jobs):
-        return None
-    job = plan.jobs[number]
-    return SweepPlace(label=job.label, step=job.step, number=number, parent_run=plan.mlflow_run)

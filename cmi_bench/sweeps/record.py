@@ -1,28 +1,33 @@
-"""What a job of a sweep writes down of itself: `job.json` in its folder.
-
-What a job of a sweep is, so that one that was finished need not be run again.
-
-The process that a job of a sweep runs in.
-
-What MLflow is told of a sweep.
-"""
+"""One job of a sweep: run unless it was finished before, and recorded in `job.json` in its folder."""
 
 import contextlib
+import gc
 import json
+import logging
 import multiprocessing
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from cmi_bench.hydra_errors import explain
+from cmi_bench.hydra_errors import error_message, explain
+from cmi_bench.tracking.sweep_plan import sweep_place
+from cmi_bench.utils.console import print_error
 from cmi_bench.utils.distributed import is_rank_zero
 from cmi_bench.utils.files import content_key, write_text_atomic
 
+log = logging.getLogger(__name__)
+
+Task = Callable[[DictConfig, Path], None]
+"""Runs a task with a job's configuration in the job's folder."""
 JOB_FILE = "job.json"
+LOKY = "loky"
+"""What joblib's processes have as start method."""
 RUNNING, FINISHED, FAILED, KILLED = "running", "finished", "failed", "killed"
 
 
@@ -33,7 +38,7 @@ class JobRecord:
     overrides: tuple[str, ...]
     """What Hydra was told; another sweep may have used the folder before."""
     fingerprint: str
-    """What the job is; see `fingerprint.fingerprint`."""
+    """What the job is; see `fingerprint`."""
     status: str
     """"running", "finished", "failed" or "killed"; "running" stays behind when the process dies."""
     message: str = ""
@@ -117,10 +122,48 @@ def _states(path: Path) -> list[tuple[str, int, int]]:
     return [(name, state.st_size, state.st_mtime_ns) for name, state in states]
 
 
-def allow_children() -> None:
-    """Let this process start others, such as those that decode audio.
+def run_job(cfg: DictConfig, folder: Path, task: Task) -> None:
+    """Run a job of a sweep, unless it was finished when the sweep ran before.
 
-    joblib's processes are made to start none but joblib's own kind, which nobody else can start.
+    What it raises is printed and recorded, and goes no further, so that the other jobs are run.
+
+    Args:
+        cfg: The job's configuration.
+        folder: The job's folder.
+        task: What the job does.
     """
-    if multiprocessing.get_start_method() == "loky":
+    # A process of joblib's that dies ends the sweep and all its other processes; a child of it does not.
+    if not _is_joblib_process():
+        _run_here(cfg, folder, task)
+        return
+    child = multiprocessing.Process(target=_run_here, args=(cfg, folder, task))
+    child.start()
+    child.join()
+    if child.exitcode:
+        print_error(f"The process of job {folder.name} died (exit code {child.exitcode}).")
+
+
+@cache
+def _is_joblib_process() -> bool:
+    """Whether joblib started this process, which then may start others."""
+    is_joblib = multiprocessing.get_start_method() == LOKY
+    if is_joblib:  # made to start none but joblib's own kind, which nobody else can start
         multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
+    return is_joblib
+
+
+def _run_here(cfg: DictConfig, folder: Path, task: Task) -> None:
+    key, overrides = fingerprint(cfg), HydraConfig.get().overrides.task
+    place = sweep_place()
+    job = f"Job {place.number}, {place.label}" if place else f"Job {folder.name}"
+    if cfg.resume and was_finished(folder, overrides, key):
+        log.info("%s: finished before (resume=false runs it again)", job)
+        return
+    log.info("%s", job)
+    # Lightning's loops and the model refer to each other: without this, the models of earlier jobs stay in memory.
+    gc.collect()
+    try:
+        with recorded_job(folder, overrides, key):
+            task(cfg, folder)
+    except Exception as error:
+        print_error(error_message(error))

@@ -38,10 +38,10 @@ from cmi_bench.scoring.requests import clips_of
 from cmi_bench.scoring.results import results_rows, to_jsonl
 from cmi_bench.scoring.score import Scored, ScoreSettings, score_clips
 from cmi_bench.scoring.trainer import Predictor
-from cmi_bench.sweeps.jobs import sweep_place
 from cmi_bench.tasks.evaluate import evaluate_and_report
 from cmi_bench.tracking.metadata import resolved_config, run_metadata, write_metadata
 from cmi_bench.tracking.mlflow import MLflowCallback, TrackingSettings, describe_run, model_label
+from cmi_bench.tracking.sweep_plan import sweep_place
 from cmi_bench.types import Clip
 from cmi_bench.utils.console import FileCount, peak_memory
 from cmi_bench.utils.distributed import Devices, is_rank_zero, resolve_devices

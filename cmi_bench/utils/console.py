@@ -1,6 +1,7 @@
 """Output for people: tables and text on stdout, progress bars on stderr, and how much memory a run took."""
 
 import io
+import logging
 import resource
 import sys
 import threading
@@ -14,6 +15,10 @@ from rich.console import Console, RenderableType
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+from cmi_bench.utils.distributed import process_rank
+
+log = logging.getLogger(__name__)
 
 PLAIN_WIDTH = 80
 REDRAW_SECONDS_IN_A_LOG = 15.0
@@ -38,6 +43,14 @@ def print_view(view: RenderableType, *, width: int = PLAIN_WIDTH) -> None:
         console.print(view)
     else:
         console.print(plain_text(view, width=width), end="", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_error(message: str) -> None:
+    """Print an error on stderr, with the process's rank if there are several, and put it into the run's log."""
+    rank = process_rank()
+    text = f"[process {rank}] {message}" if rank else message
+    print(text, file=sys.stderr)  # noqa: T201
+    log.debug(text)  # the console shows what is above DEBUG
 
 
 def plain_text(view: RenderableType, *, width: int = PLAIN_WIDTH) -> str:

@@ -10,11 +10,13 @@ from hydra.core.global_hydra import GlobalHydra
 
 from cmi_bench.hydra_setup import register
 from cmi_bench.main import run_task
-from cmi_bench.sweeps.checkpoints import register_sweep_resolvers
+from cmi_bench.sweeps.callback import completed_sweep
 
 PROJECT = Path(__file__).parents[2]
 
 MODELS = '''
+import os
+import signal
 from pathlib import Path
 from weakref import WeakSet
 
@@ -22,7 +24,7 @@ import numpy as np
 
 
 class Sleeper:
-    """Gives noise; a file named after its `max_dur` makes it fail or stop."""
+    """Gives noise; a file named after its `max_dur` makes it fail, die or stop."""
 
     sr = 16000
     calls = []
@@ -38,6 +40,8 @@ class Sleeper:
         self.calls.append(self.checkpoint or max_dur)
         if Path(f"fails_{max_dur:g}").exists():
             raise RuntimeError("boom")
+        if Path(f"dies_{max_dur:g}").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
         if Path(f"stops_{max_dur:g}").exists():
             raise KeyboardInterrupt
         return np.random.default_rng(int(max_dur)).normal(size=(len(inputs), 2))
@@ -50,9 +54,8 @@ def multirun() -> Callable[..., None]:
 
     def run(*words: str) -> None:
         register(project=PROJECT)
-        register_sweep_resolvers()
         quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none"]
-        with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"), completed_sweep():
             hydra = GlobalHydra.instance().hydra
             hydra.multirun("config", run_task, [*quiet, *words], with_log_configuration=False)
 

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from cmi_bench.reporting.sweep import Column
-from cmi_bench.sweeps.jobs import PlannedJob, SweepPlan, read_outcomes, read_plan, write_plan
+from cmi_bench.sweeps.jobs import read_outcomes
 from cmi_bench.sweeps.record import read_record, recorded_job, was_finished
+from cmi_bench.tracking.sweep_plan import PlannedJob, SweepPlan, read_plan, write_plan
 
 PLAN = SweepPlan("a sweep", ("seed",), tuple(PlannedJob(n, (f"seed={n}",), f"seed={n}", None) for n in range(4)), None)
 

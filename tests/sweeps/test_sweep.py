@@ -4,8 +4,8 @@ import csv
 import json
 
 import pytest
-
-from cmi_bench.errors import UserError
+from command_line import run_command
+from omegaconf import OmegaConf
 
 
 def table(folder):
@@ -36,7 +36,7 @@ def test_every_sweep_ends_with_a_table_of_its_jobs(sweep, tmp_path, capsys):
 
 def test_models_of_earlier_jobs_do_not_stay_in_memory(sweep, tmp_path):
     (tmp_path / "fails_20").touch()
-    with pytest.raises(UserError):
+    with pytest.raises(SystemExit):
         sweep("max_dur=5,10,20,30,40")
     import sweep_models
 
@@ -45,9 +45,9 @@ def test_models_of_earlier_jobs_do_not_stay_in_memory(sweep, tmp_path):
 
 def test_a_job_that_fails_ends_none_of_the_others_and_is_named(sweep, tmp_path, capsys):
     (tmp_path / "fails_10").touch()
-    with pytest.raises(UserError, match=r"1 of 3 jobs did not finish: max_dur=10 \(failed\)") as error:
+    with pytest.raises(SystemExit, match=r"1 of 3 jobs did not finish: max_dur=10 \(failed\)") as error:
         sweep("max_dur=5,10,20")
-    assert f"hydra.sweep.dir={tmp_path}/sweep" in error.value.hint
+    assert f"hydra.sweep.dir={tmp_path}/sweep" in str(error.value)
     rows = table(tmp_path / "sweep")
     assert [row["status"] for row in rows.values()] == ["finished", "failed", "finished"]
     assert "RuntimeError: boom" in rows["max_dur=10"]["message"]
@@ -59,7 +59,7 @@ def test_a_job_that_fails_ends_none_of_the_others_and_is_named(sweep, tmp_path, 
 
 def test_started_again_it_goes_on_with_what_was_not_finished(sweep, tmp_path):
     (tmp_path / "fails_10").touch()
-    with pytest.raises(UserError):
+    with pytest.raises(SystemExit):
         sweep("max_dur=5,10")
     before = table(tmp_path / "sweep")
     (tmp_path / "fails_10").unlink()
@@ -106,16 +106,17 @@ def test_checkpoints_of_a_folder_are_taken_by_step_whatever_their_names_hold(swe
         (["+sweep=checkpoints"], "+sweep=checkpoints needs the folder"),
         (["+sweep=checkpoints", "sweep.checkpoint_dir=nowhere"], "sweep.checkpoint_dir=nowhere is no folder"),
         (["+sweep=checkpoints", "sweep.checkpoint_dir=."], "There is no checkpoint in ."),
+        (["max_dur=5,long"], "Error merging override max_dur=long"),
+        (["subset=pam,pan"], "There is no subset=pan."),
+        (["subset=glob(x*)"], "The sweep has no jobs"),
         (["+sweep=revisions"], "+sweep=revisions needs a repository"),
     ],
 )
-def test_mistakes_are_said_before_anything_runs(sweep, tmp_path, words, what):
-    from cmi_bench.hydra_errors import explain
-
-    with pytest.raises(Exception) as error:
+def test_mistakes_are_named_before_anything_runs(sweep, tmp_path, words, what):
+    with pytest.raises(SystemExit) as error:
         sweep(*words)
-    said, _, hint = explain(error.value).partition("\n  -> ")
-    assert said.startswith(what)
+    message, _, hint = str(error.value).partition("\n  -> ")
+    assert message.startswith(what)
     assert hint
     assert not (tmp_path / "sweep").exists()
 
@@ -130,3 +131,32 @@ def test_jobs_over_different_rows_are_shown_and_not_compared(sweep, tmp_path, ca
 def test_the_command_line_comes_before_the_recipe(sweep, tmp_path):
     sweep("+sweep=max_dur", "max_dur=7,8")
     assert list(table(tmp_path / "sweep")) == ["max_dur=7", "max_dur=8"]
+
+
+def test_hydra_writes_down_the_sweep_with_what_was_listed(sweep, tmp_path):
+    (tmp_path / "ckpts").mkdir()
+    (tmp_path / "ckpts/step_1.ckpt").touch()
+    sweep("+sweep=checkpoints", f"sweep.checkpoint_dir={tmp_path}/ckpts")
+    written = OmegaConf.load(tmp_path / "sweep/multirun.yaml")
+    assert written.hydra.sweeper.params["model.checkpoint"] == f"'{tmp_path}/ckpts/step_1.ckpt'"
+
+
+@pytest.mark.parametrize("words", [["--cfg", "job"], ["--help"], ["modl=x"], ["--cfg", "all"]])
+def test_nothing_is_listed_while_composing(words, monkeypatch):
+    def listed(*args):
+        raise AssertionError("The hub was asked.")
+
+    monkeypatch.setattr("cmi_bench.sweeps.checkpoints.hub_revisions", listed)
+    done = run_command("+sweep=revisions", "sweep.repo=No/Model", *words)
+    assert done.returncode == ("modl=x" in words)
+    assert "asked" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_process_of_joblib_that_dies_ends_no_other_job(sweep, tmp_path):
+    (tmp_path / "dies_10").touch()
+    with pytest.raises(SystemExit, match=r"1 of 4 jobs did not finish: max_dur=10 \(killed\)"):
+        sweep("max_dur=5,10,20,30", "+launch=joblib")
+    rows = table(tmp_path / "sweep")
+    assert [row["status"] for row in rows.values()] == ["finished", "killed", "finished", "finished"]
+    assert "Its process died" in rows["max_dur=10"]["message"]

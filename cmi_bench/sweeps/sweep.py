@@ -1,0 +1,226 @@
+"""A sweep from its plan to its table: the jobs, how they compare, and what MLflow is told of them."""
+
+import copy
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from cmi_bench.config import Config, checked
+from cmi_bench.data.rows import read_jsonl
+from cmi_bench.errors import UserError
+from cmi_bench.evaluation.comparison import compare_runs
+from cmi_bench.evaluation.pairing import Comparison, Run
+from cmi_bench.evaluation.settings import MetricSettings
+from cmi_bench.reporting.comparison import write_comparison
+from cmi_bench.reporting.sweep import SweepJob, columns_of, has_steps, letters_of, sweep_view, write_sweep
+from cmi_bench.sweeps.jobs import NOT_RUN, plan_jobs, read_outcomes, swept_keys
+from cmi_bench.sweeps.record import FAILED, FINISHED
+from cmi_bench.tasks.evaluate import metric_settings
+from cmi_bench.tracking.mlflow import RunDescription, TrackingSettings, dataset_name, job_name, model_label
+from cmi_bench.tracking.mlflow_store import ChildEnd, MLflowSweep, SeriesPoint
+from cmi_bench.tracking.sweep_plan import PLAN_FILE, SweepPlan, read_plan, write_plan
+from cmi_bench.utils.console import print_view
+
+log = logging.getLogger(__name__)
+
+TABLE_WIDTH = 120
+"""Columns, where stdout is no terminal."""
+
+
+@dataclass
+class Sweep:
+    """A sweep that was started."""
+
+    plan: SweepPlan
+    folder: Path
+    config: Config
+    """What its jobs have in common."""
+    parent: MLflowSweep
+    jobs: list[SweepJob] = field(default_factory=list)
+    """What became of the jobs; empty until `finish`."""
+
+    def finish(self, status: str) -> None:
+        """Write the sweep's files, print its table, then tell MLflow.
+
+        Args:
+            status: MLflow's word for how the sweep ended, unless a job did not finish: that makes it "FAILED".
+        """
+        try:
+            self.jobs = read_outcomes(self.plan, self.folder)
+            comparison = compare_jobs(self.jobs, self.config, metric_settings(self.config))
+            letters = letters_of(comparison) if comparison else None
+            files = [self.folder / PLAN_FILE, *write_sweep(self.plan.name, self.jobs, letters, self.folder)]
+            if comparison is not None:
+                files += write_comparison(comparison, self.folder)
+            print_view(sweep_view(self.jobs, letters), width=TABLE_WIDTH)
+            print_view(f"Results: {self.folder}")
+            tell_mlflow(self.parent, self.jobs, self.folder / "sweep.md", files)
+        finally:
+            self.parent.close("FAILED" if status == "FINISHED" and not self.is_finished else status)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all jobs finished."""
+        return bool(self.jobs) and all(job.status == FINISHED for job in self.jobs)
+
+    @property
+    def how_to_go_on(self) -> str:
+        """The command that runs what is left."""
+        return f"The same command with hydra.sweep.dir={self.folder} goes on: finished jobs are not run again."
+
+    def require_finished(self) -> None:
+        """Check that all jobs finished.
+
+        Raises:
+            UserError: Some failed, were killed or were not run.
+        """
+        bad = [job for job in self.jobs if job.status != FINISHED]
+        if bad:
+            named = ", ".join(f"{job.label} ({job.status})" for job in bad)
+            raise UserError(f"{len(bad)} of {len(self.jobs)} jobs did not finish: {named}.", self.how_to_go_on)
+
+
+def start_sweep(config: DictConfig) -> Sweep:
+    """Plan a sweep, and open its MLflow run; started again in the same folder it goes on, with the same MLflow run.
+
+    Args:
+        config: The sweep's configuration, Hydra's part in it; `hydra.sweeper.params` are resolved in place, so that a
+            folder or the hub is listed once.
+
+    Raises:
+        UserError: The recipe has nothing to go over.
+        hydra.errors.HydraException: A job cannot be composed.
+    """
+    params = OmegaConf.to_container(config.hydra.sweeper.params or OmegaConf.create(), resolve=True)
+    assert isinstance(params, dict)
+    config.hydra.sweeper.params = params
+    recipe = [f"{key!s}={value}" for key, value in params.items()]
+    overrides_of = job_overrides([*recipe, *config.hydra.overrides.task])
+    if not overrides_of:
+        raise UserError("The sweep has no jobs.", "One of its keys has no values.")
+    for overrides in overrides_of:  # before anything is written
+        GlobalHydra.instance().config_loader().load_sweep_config(config, overrides)
+    folder, common = Path(config.hydra.sweep.dir), sweep_config(config)
+    swept = swept_keys(overrides_of, [str(key) for key in params])
+    earlier = read_plan(folder)
+    kind = common.sweep.name or ", ".join(swept)
+    name = earlier.name if earlier else f"{kind} sweep {datetime.now():%Y-%m-%d %H:%M}"
+    parent = parent_run(name, common, swept)
+    parent.start(earlier.mlflow_run if earlier else None)
+    plan = SweepPlan(name, tuple(swept), tuple(plan_jobs(overrides_of, swept)), parent.run_id or None)
+    write_plan(plan, folder)
+    log.info("%s: %d jobs into %s", name, len(plan.jobs), folder)
+    return Sweep(plan, folder, common, parent)
+
+
+def job_overrides(words: Sequence[str]) -> list[list[str]]:
+    """Return the overrides of each job, as Hydra's basic sweeper makes them: of a key's words the last counts.
+
+    >>> job_overrides(["max_dur=10,30", "seed=1"])
+    [['max_dur=10', 'seed=1'], ['max_dur=30', 'seed=1']]
+
+    Args:
+        words: Those of the recipe, then those of the command line.
+    """
+    loader = GlobalHydra.instance().config_loader() if GlobalHydra.instance().is_initialized() else None
+    values: dict[str, list[str]] = {}
+    for one in OverridesParser.create(config_loader=loader).parse_overrides(list(words)):
+        key = one.get_key_element()
+        texts = one.sweep_string_iterator() if one.is_sweep_override() else [one.get_value_element_as_str()]
+        values[key] = [f"{key}={text}" for text in texts]
+    return [list(job) for job in itertools.product(*values.values())]
+
+
+def sweep_config(config: DictConfig) -> Config:
+    """Return what jobs of a sweep have in common as typed objects; what a job alone can know is left out."""
+    cfg = copy.deepcopy(config)
+    with open_dict(cfg):
+        del cfg["hydra"]
+        model = OmegaConf.to_container(cfg.model, resolve=True)
+        assert isinstance(model, dict)
+        cfg.model = {key: value for key, value in model.items() if value != "???"}
+        cfg.trainer = {}
+    return checked(cfg)
+
+
+def compare_jobs(jobs: Sequence[SweepJob], config: Config, settings: MetricSettings) -> Comparison | None:
+    """Compare the jobs that have results; None where there is nothing to compare, or no way to.
+
+    Args:
+        jobs: Their labels become the runs'.
+        config: The sweep's, for `alpha` and `intersect`.
+        settings: The evaluation's.
+    """
+    paths = {job.label: job.folder / "results.jsonl" for job in jobs if job.values}
+    if len(paths) < 2 or settings.resamples == 0:
+        return None
+    runs = [Run(label, [line.value for line in read_jsonl(path)], str(path)) for label, path in paths.items()]
+    try:
+        return compare_runs(runs, settings, alpha=config.alpha, intersect=config.intersect)
+    except UserError as error:  # jobs over different rows, as in a sweep over `subset`
+        log.warning("The jobs are not compared. %s", error)
+        return None
+
+
+RECORDED_TASK = "benchmark"
+"""The task whose runs MLflow knows."""
+STATUS = {FINISHED: "FINISHED", FAILED: "FAILED"}
+
+
+def parent_run(name: str, config: Config, swept: Sequence[str]) -> MLflowSweep:
+    """Return the run above the jobs'; it records nothing if the jobs do not.
+
+    Args:
+        name: The sweep's.
+        config: The sweep's configuration.
+        swept: Keys in which the jobs differ.
+    """
+    tracking, groups = config.tracking, {key.partition(".")[0] for key in swept}
+    same = {}  # what all jobs have in common
+    if "model" not in swept:
+        same["model"] = model_label(config.model)
+    if not groups & {"data", "subset"}:
+        same["dataset"] = dataset_name(config)
+    uri = tracking.uri if config.task == RECORDED_TASK else None
+    settings = TrackingSettings(uri, tracking.experiment, tracking.artifacts)
+    return MLflowSweep(settings, RunDescription(name, same, same | {"sweep": ", ".join(swept)}))
+
+
+def tell_mlflow(run: MLflowSweep, jobs: Sequence[SweepJob], table: Path, files: Sequence[Path]) -> None:
+    """Complete the parent run: every job has its run, the metrics by step, the table, the files."""
+    run.end_children([_end(job, run) for job in jobs if job.status != NOT_RUN])
+    finished = sum(job.status == FINISHED for job in jobs)
+    run.log_metrics({"jobs": len(jobs), "jobs_finished": finished, "jobs_failed": len(jobs) - finished})
+    run.log_series(list(_series(jobs)))
+    # The page has the heading already.
+    run.describe(table.read_text(encoding="utf-8").partition("\n\n")[2], files)
+
+
+def _end(job: SweepJob, run: MLflowSweep) -> ChildEnd:
+    same = run.description.params
+    return ChildEnd(
+        number=job.number,
+        name=job_name(same["model"], job.label) if "model" in same else job.label,
+        status=STATUS.get(job.status, "KILLED"),
+        message=job.message,
+        params={**same, "step": str(job.step)} if job.step is not None else same,
+        tags=same,
+        metrics={column.name: value.value for column, value in job.values.items()},
+    )
+
+
+def _series(jobs: Sequence[SweepJob]) -> Iterator[SeriesPoint]:
+    by_step = has_steps(jobs)
+    for column in columns_of(jobs, main=True):
+        for job in jobs:
+            if column in job.values:
+                name = f"{'by_step' if by_step else 'by_job'}/{column.name}"
+                step = job.step if by_step and job.step is not None else job.number
+                yield SeriesPoint(name, step, job.values[column].value, job.ended or 0.0)

@@ -1,0 +1,74 @@
+"""The plan of a sweep, `sweep.json` in its folder: which jobs there are, and the MLflow run above theirs.
+
+It is written before the first job starts, so that each job knows its place in the sweep.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from cmi_bench.utils.files import write_text_atomic
+
+if TYPE_CHECKING:
+    from cmi_bench.tracking.mlflow import SweepPlace
+
+PLAN_FILE = "sweep.json"
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """One job of a sweep."""
+
+    number: int
+    """Name of its folder in the sweep's, from 0."""
+    overrides: tuple[str, ...]
+    """As Hydra gets them."""
+    label: str
+    """What distinguishes it from the other jobs; no two jobs have the same."""
+    step: int | None
+    """Training step in the name of its checkpoint."""
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """The jobs of a sweep and where they are recorded."""
+
+    name: str
+    swept: tuple[str, ...]
+    """Keys in which the jobs differ."""
+    jobs: tuple[PlannedJob, ...]
+    mlflow_run: str | None
+    """The parent run; None if nothing is recorded."""
+
+
+def write_plan(plan: SweepPlan, folder: Path) -> None:
+    """Write the plan for the jobs, and for the same sweep started again."""
+    write_text_atomic(folder / PLAN_FILE, json.dumps(asdict(plan), indent=2, ensure_ascii=False) + "\n")
+
+
+def read_plan(folder: Path) -> SweepPlan | None:
+    """Return the plan in a sweep's folder; None if there is none, or none that can be read."""
+    try:
+        found = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
+        jobs = (PlannedJob(**job | {"overrides": tuple(job["overrides"])}) for job in found["jobs"])
+        return SweepPlan(str(found["name"]), tuple(found["swept"]), tuple(jobs), found["mlflow_run"])
+    except (OSError, ValueError, KeyError, TypeError):  # written by something else, or half of it
+        return None
+
+
+def sweep_place() -> "SweepPlace | None":
+    """Return the place of this process's job in its sweep; None outside of a sweep."""
+    hydra = HydraConfig.get()
+    if hydra.mode is not RunMode.MULTIRUN:
+        return None
+    plan, number = read_plan(Path(hydra.sweep.dir)), int(hydra.job.num)
+    if plan is None or number >= len(plan.jobs):
+        return None
+    from cmi_bench.tracking.mlflow import SweepPlace  # loads Lightning
+
+    job = plan.jobs[number]
+    return SweepPlace(label=job.label, step=job.step, number=number, parent_run=plan.mlflow_run)
