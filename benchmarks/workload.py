@@ -22,8 +22,9 @@ from tokenizers.processors import TemplateProcessing
 from benchmarks.audio import SR, music
 from cmi_bench.data import fields
 from cmi_bench.models.cmi_rm.checkpoint import checkpoint_name, is_encoder
+from cmi_bench.models.cmi_rm.config import read_reward_config
 from cmi_bench.models.cmi_rm.network import Network
-from cmi_bench.models.muq.config import read_mulan_config, read_muq_config, read_reward_config
+from cmi_bench.models.muq.config import read_mulan_config, read_muq_config
 
 DIM = 768
 TRANSFORMER = {"dim": DIM, "tf_depth": 8, "heads": 8, "dim_head": 64, "ff_mult": 4}

@@ -22,9 +22,9 @@ from torch.nn import functional as F
 import cmi_bench
 from cmi_bench.errors import UserError
 from cmi_bench.models.batching import arithmetic, to_device
+from cmi_bench.models.config_files import read_mapping
 from cmi_bench.models.embedding import AudioRating
 from cmi_bench.models.hub import EITHER_WEIGHTS, ENCODER_CONFIG, find_model
-from cmi_bench.models.muq.config import read_config
 from cmi_bench.models.weights import WHOLE, load_strictly, refuse
 from cmi_bench.utils.files import content_key
 
@@ -59,7 +59,7 @@ def load_audiobox(checkpoint: str) -> LoadedAudiobox:
         return _from_pt(path)
     found = find_model(checkpoint, [ENCODER_CONFIG], weights=EITHER_WEIGHTS)
     config = found.folder / ENCODER_CONFIG
-    values = read_config(config).values
+    values = read_mapping(config)
     network = _build(values, config)
     load_strictly(network, found.weights)
     return _loaded(network, values, (found.weights, config))

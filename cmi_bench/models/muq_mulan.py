@@ -26,10 +26,11 @@ from cmi_bench.models.batching import (
     to_device,
     warn_if_slow,
 )
+from cmi_bench.models.config_files import Size, read_config_file
 from cmi_bench.models.embedding import TextSimilarity
 from cmi_bench.models.hub import EITHER_WEIGHTS, ENCODER_CONFIG, TOKENIZER, find_folder, find_model
 from cmi_bench.models.kernels.optimize import prepare
-from cmi_bench.models.muq.config import MulanConfig, MuqConfig, read_config, read_mulan_config, read_muq_config
+from cmi_bench.models.muq.config import MulanConfig, MulanSection, MuqConfig, read_muq_config
 from cmi_bench.models.muq.mel import MIN_SAMPLES, SAMPLE_RATE
 from cmi_bench.models.muq.towers import AudioTower, TextTokenizer, TextTower
 from cmi_bench.models.weights import load_strictly
@@ -52,6 +53,21 @@ NOT_USED = (
     "mulan.text.model.pooler.*",
 )
 """Tensors of the training that comparing has no use for."""
+
+
+class SimilaritySection(MulanSection):
+    """The section `mulan`, with what only a comparison needs."""
+
+    clip_secs: float
+    """Seconds of a window that has one latent."""
+    dim_latent: Size
+    """Width of the space that music and text share."""
+
+
+class SimilarityConfig(MulanConfig):
+    """MuQ-MuLan's `config.json` for comparing music and text."""
+
+    mulan: SimilaritySection
 
 
 class MulanNetwork(nn.Module):
@@ -169,18 +185,18 @@ class MuQMuLan(TextSimilarity):
         self.precision = checked_precision(precision)
         found = find_model(checkpoint, [ENCODER_CONFIG], weights=EITHER_WEIGHTS)
         file = found.folder / ENCODER_CONFIG
-        mulan, sizes = read_mulan_config(file), read_config(file).section("mulan")
-        muq = find_folder(mulan.muq_name, [ENCODER_CONFIG], named_in=file) / ENCODER_CONFIG
-        xlmr = find_folder(mulan.xlmr_name, [ENCODER_CONFIG, TOKENIZER], named_in=file)
-        self.window = int(sizes.get("clip_secs", float) * self.sr)
+        mulan = read_config_file(file, SimilarityConfig)
+        muq = find_folder(mulan.audio_model.name, [ENCODER_CONFIG], named_in=file) / ENCODER_CONFIG
+        xlmr = find_folder(mulan.text_model.name, [ENCODER_CONFIG, TOKENIZER], named_in=file)
+        self.window = int(mulan.mulan.clip_secs * self.sr)
         self.chunk_seconds = self.window / self.sr
         self.files = (found.weights, file, muq, xlmr / ENCODER_CONFIG, xlmr / TOKENIZER)
-        self.tokenizer = TextTokenizer(xlmr / TOKENIZER, mulan.max_seq_len)
+        self.tokenizer = TextTokenizer(xlmr / TOKENIZER, mulan.text_transformer.max_seq_len)
         self.network = load_network(
             mulan,
             read_muq_config(muq),
             xlmr_config=xlmr / ENCODER_CONFIG,
-            dim_latent=sizes.size("dim_latent"),
+            dim_latent=mulan.mulan.dim_latent,
             weights=found.weights,
         )
         self.to(device)

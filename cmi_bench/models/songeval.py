@@ -9,13 +9,13 @@ SongEval's reward model behind the benchmark's contract.
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import Annotated, ClassVar, cast
 
 import torch
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 import cmi_bench
@@ -28,10 +28,11 @@ from cmi_bench.models.batching import (
     to_device,
     warn_if_slow,
 )
+from cmi_bench.models.config_files import ConfigSection, Size, key_error, read_config_file
 from cmi_bench.models.embedding import AudioRating
 from cmi_bench.models.hub import EITHER_WEIGHTS, ENCODER_CONFIG, WEIGHTS, CheckpointFiles, find_checkpoint, find_model
 from cmi_bench.models.kernels.optimize import prepare
-from cmi_bench.models.muq.config import MuqConfig, read_config, read_muq_config
+from cmi_bench.models.muq.config import MuqConfig, read_muq_config
 from cmi_bench.models.muq.encoder import Muq
 from cmi_bench.models.muq.mel import MIN_SAMPLES, SAMPLE_RATE
 from cmi_bench.models.weights import load_strictly
@@ -83,30 +84,38 @@ HEADS = 8
 """Fixed in SongEval's code."""
 
 
-@dataclass(frozen=True)
-class HeadConfig:
+class HeadConfig(ConfigSection):
     """Sizes of the head: `generator` in SongEval's `config.yaml`."""
 
-    dim: int
+    num_classes: int
+    dim: Annotated[Size, Field(alias="in_features")]
     """Width of the frames."""
-    hidden: int
+    hidden: Annotated[Size, Field(alias="ffd_hidden_size")]
     """Width inside the feed-forward."""
-    attention_layers: int
+    attention_layers: Annotated[int, Field(alias="attn_layer_num")]
+
+    @field_validator("num_classes")
+    @classmethod
+    def _check_num_classes(cls, count: int) -> int:
+        if count != len(RATINGS):
+            raise key_error(f"is {count}; expected {len(RATINGS)}.")
+        return count
+
+    @field_validator("dim")
+    @classmethod
+    def _check_dim(cls, dim: int) -> int:
+        if dim % HEADS:
+            raise key_error(f"is {dim}, which {HEADS} attention heads do not divide.")
+        return dim
+
+
+class _SongEvalFile(ConfigSection):
+    generator: HeadConfig
 
 
 def read_head_config(file: Path) -> HeadConfig:
-    """Read SongEval's `config.yaml`.
-
-    Raises:
-        UserError: The file, or a key in it, is missing or not understood; the message names it.
-    """
-    generator = read_config(file).section("generator")
-    if generator.size("num_classes") != len(RATINGS):
-        raise generator.error("num_classes", f"is {generator.values['num_classes']}; expected {len(RATINGS)}.")
-    dim = generator.size("in_features")
-    if dim % HEADS:
-        raise generator.error("in_features", f"is {dim}, which {HEADS} attention heads do not divide.")
-    return HeadConfig(dim, generator.size("ffd_hidden_size"), generator.get("attn_layer_num", int))
+    """Read SongEval's `config.yaml`; a missing or wrong key is a `UserError` that names it."""
+    return read_config_file(file, _SongEvalFile).generator
 
 
 class SongEvalHead(nn.Module):

@@ -18,9 +18,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from cmi_bench.errors import UserError
+from cmi_bench.models.cmi_rm.config import RewardConfig, read_reward_config
 from cmi_bench.models.cmi_rm.network import Network
 from cmi_bench.models.hub import CheckpointFiles, find_folder, find_weights
-from cmi_bench.models.muq.config import read_mulan_config, read_muq_config, read_reward_config
+from cmi_bench.models.muq.config import MulanConfig, read_mulan_config, read_muq_config
 from cmi_bench.models.muq.towers import TextTokenizer
 from cmi_bench.models.weights import known_digest, read_tensors, refuse
 from cmi_bench.utils.files import content_key, files_digest
@@ -166,20 +168,22 @@ def load_cmi_rm(checkpoint: CheckpointFiles) -> Loaded:
         UserError: A file, key or tensor is missing or wrong; the message names it.
     """
     reward = read_reward_config(checkpoint.config)
-    mulan = read_mulan_config(_folder(reward.mulan_name, reward.file) / ENCODER_CONFIG)
-    muq_file = _folder(mulan.muq_name, mulan.file) / ENCODER_CONFIG
-    xlmr = _folder(mulan.xlmr_name, mulan.file, TOKENIZER)
+    mulan_file = _folder(reward.mulan_name, checkpoint.config) / ENCODER_CONFIG
+    mulan = read_mulan_config(mulan_file)
+    _check_widths(checkpoint.config, reward, mulan_file, mulan)
+    muq_file = _folder(mulan.audio_model.name, mulan_file) / ENCODER_CONFIG
+    xlmr = _folder(mulan.text_model.name, mulan_file, TOKENIZER)
     # No memory is set aside for the weights: they are mapped from their files.
     with torch.device("meta"):
         network = Network(reward, mulan, read_muq_config(muq_file), xlmr / ENCODER_CONFIG)
     origins = load_weights(
         network,
         checkpoint.weights,
-        find_base=lambda: find_weights(reward.mulan_name, named_in=reward.file),
+        find_base=lambda: find_weights(reward.mulan_name, named_in=checkpoint.config),
     )
     return Loaded(
         network=network.eval(),
-        tokenizer=TextTokenizer(xlmr / TOKENIZER, mulan.max_seq_len),
+        tokenizer=TextTokenizer(xlmr / TOKENIZER, mulan.text_transformer.max_seq_len),
         sr=reward.sr,
         states={name: network.get_submodule(module).state_dict() for name, module in PARTS.items()},
         weights={
@@ -187,11 +191,20 @@ def load_cmi_rm(checkpoint: CheckpointFiles) -> Loaded:
             for name, module in PARTS.items()
         },
         files={
-            "audio": (mulan.file, muq_file),
-            "text": (mulan.file, xlmr / ENCODER_CONFIG, xlmr / TOKENIZER),
-            "scorer": (reward.file,),
+            "audio": (mulan_file, muq_file),
+            "text": (mulan_file, xlmr / ENCODER_CONFIG, xlmr / TOKENIZER),
+            "scorer": (checkpoint.config,),
         },
     )
+
+
+def _check_widths(reward_file: Path, reward: RewardConfig, mulan_file: Path, mulan: MulanConfig) -> None:
+    for name, tower in (("audio", mulan.audio_transformer), ("text", mulan.text_transformer)):
+        if tower.dim != reward.dim:
+            raise UserError(
+                f"{mulan_file}: {name}_transformer.dim is {tower.dim}, but {reward_file}: model.dim is {reward.dim}.",
+                "Use the MuQ-MuLan that the checkpoint was trained on.",
+            )
 
 
 def _folder(name: str, named_in: Path, *files: str) -> Path:

@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cmi_bench.errors import UserError
 from cmi_bench.models.base import EmbeddedInput
 from cmi_bench.models.batching import Padded, Precision, batches_of, in_batches, join, pad
+from cmi_bench.models.cmi_rm.config import DownsampleConfig, RewardConfig
 from cmi_bench.models.kernels.optimize import keep_freed_memory, prepare
-from cmi_bench.models.muq.config import DownsampleConfig, MulanConfig, MuqConfig, RewardConfig, TransformerConfig
+from cmi_bench.models.muq.config import MulanConfig, MuqConfig
 from cmi_bench.models.muq.towers import AudioTower, TextTower
 from cmi_bench.models.muq.transformer import DecoderLayer, Transformer
 
@@ -150,12 +150,12 @@ def build_downsampler(dim: int, config: DownsampleConfig) -> nn.Module:
             return nn.Identity()
         case "mean":
             return Mean(config.factor)
-        case "mean_mlp":
+        case "mean+mlp":
             return MeanMlp(dim, config)
         case "conv":
             return Conv(dim, config)
-        case "two_conv" | "two_glu_conv":
-            return TwoConv(dim, config, gated=config.kind == "two_glu_conv")
+        case "conv*2" | "gluconv*2+pw":
+            return TwoConv(dim, config, gated=config.kind == "gluconv*2+pw")
     raise ValueError(f"Unknown kind of downsampler {config.kind!r}")
 
 
@@ -256,26 +256,11 @@ class Network(nn.Module):
     """The three parts; each is called for itself, so that encodings can be shared and kept."""
 
     def __init__(self, reward: RewardConfig, mulan: MulanConfig, muq: MuqConfig, xlmr_config: Path) -> None:
-        """Build the network; `xlmr_config` is XLM-RoBERTa's `config.json`.
-
-        Raises:
-            UserError: Sizes in two of the files do not fit each other.
-        """
+        """Build the network; `xlmr_config` is XLM-RoBERTa's `config.json`."""
         super().__init__()
-        _check_width(reward, mulan, "audio_transformer", mulan.audio_transformer)
-        _check_width(reward, mulan, "text_transformer", mulan.text_transformer)
         self.audio_tower = AudioTower(mulan, muq)
         self.text_tower = TextTower(mulan, xlmr_config)
         self.scorer = Scorer(reward)
-
-
-def _check_width(reward: RewardConfig, mulan: MulanConfig, name: str, tower: TransformerConfig) -> None:
-    dim = reward.prompt_transformer.dim
-    if tower.dim != dim:
-        raise UserError(
-            f"{mulan.file}: {name}.dim is {tower.dim}, but {reward.file}: model.dim is {dim}.",
-            "Use the MuQ-MuLan that the checkpoint was trained on.",
-        )
 
 
 def windows_on(device: torch.device, clips: Sequence[EmbeddedInput]) -> list[Embedded]:

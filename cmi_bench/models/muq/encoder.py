@@ -218,17 +218,18 @@ class Muq(nn.Module):
 
     def __init__(self, config: MuqConfig) -> None:
         super().__init__()
-        self.mel = LogMel(hop_length=config.hop_length, n_mels=config.n_mels, mean=config.mel_mean, std=config.mel_std)
+        stat, conformer = config.stat, config.conformer
+        self.mel = LogMel(hop_length=config.hop_length, n_mels=config.n_mels, mean=stat.mean, std=stat.std)
         self.conv = ConvFrontend(
             n_mels=config.n_mels, channels=config.conv_dim, dim=config.encoder_dim, time_strides=config.time_strides
         )
         self.conformer = Conformer(
             dim=config.encoder_dim,
             depth=config.encoder_depth,
-            heads=config.heads,
-            ffn_dim=config.ffn_dim,
-            conv_kernel=config.conv_kernel,
-            layer_norm_eps=config.layer_norm_eps,
+            heads=conformer.heads,
+            ffn_dim=conformer.ffn_dim,
+            conv_kernel=conformer.conv_kernel,
+            layer_norm_eps=conformer.layer_norm_eps,
         )
 
     def forward(self, waveform: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class AudioTower(nn.Module):
     def __init__(self, mulan: MulanConfig, muq: MuqConfig) -> None:
         super().__init__()
         self.muq = Muq(muq)
-        self.proj = nn.Linear(mulan.muq_dim, mulan.audio_transformer.dim)
+        self.proj = nn.Linear(mulan.audio_model.dim, mulan.audio_transformer.dim)
         self.transformer = Transformer(mulan.audio_transformer)
 
     def forward(self, chunks: Tensor) -> Tensor:
@@ -49,12 +49,12 @@ class TextTower(nn.Module):
     def __init__(self, mulan: MulanConfig, xlmr_config: Path) -> None:
         """Build the tower; `xlmr_config` is XLM-RoBERTa's `config.json`."""
         super().__init__()
-        dim = mulan.text_transformer.dim
+        dim, width = mulan.text_transformer.dim, mulan.text_model.dim
         xlmr = XLMRobertaConfig.from_json_file(xlmr_config)
         self.pad_id: int = xlmr.pad_token_id
         self.model = XLMRobertaModel(xlmr, add_pooling_layer=False)
         _make_position_constants(self.model, xlmr.max_position_embeddings)
-        self.proj = nn.Linear(mulan.xlmr_dim, dim) if mulan.xlmr_dim not in (None, dim) else nn.Identity()
+        self.proj = nn.Linear(width, dim) if width not in (None, dim) else nn.Identity()
         self.transformer = Transformer(mulan.text_transformer)
 
     def forward(self, tokens: Sequence[Sequence[int]]) -> list[Tensor]:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from cmi_bench.models.cmi_rm.config import DownsampleConfig
 from cmi_bench.models.cmi_rm.network import build_downsampler, two_strides
-from cmi_bench.models.muq.config import DownsampleConfig
 
 DIM = 6
 
@@ -54,7 +54,7 @@ def test_two_strides(factor, strides):
 @pytest.mark.parametrize("length", [8, 9, 11, 23])
 def test_mean(length):
     x = torch.randn(length, DIM)
-    found = build_downsampler(DIM, DownsampleConfig("mean", 4))(x)
+    found = build_downsampler(DIM, DownsampleConfig(kind="mean", factor=4))(x)
     wanted = torch.stack([x[start : start + 4].mean(dim=0) for start in range(0, length - 3, 4)])
     torch.testing.assert_close(found, wanted)
 
@@ -62,8 +62,8 @@ def test_mean(length):
 @pytest.mark.parametrize("factor", [1, 3])
 def test_mlp_before_or_after_the_mean(factor):
     x = torch.randn(10, DIM)
-    after = build_downsampler(DIM, DownsampleConfig("mean_mlp", factor, mlp_ratio=1.5))
-    before = build_downsampler(DIM, DownsampleConfig("mean_mlp", factor, mlp_ratio=1.5, pre_mlp=True))
+    after = build_downsampler(DIM, DownsampleConfig(kind="mean+mlp", factor=factor, mlp_ratio=1.5))
+    before = build_downsampler(DIM, DownsampleConfig(kind="mean+mlp", factor=factor, mlp_ratio=1.5, pre_mlp=True))
     before.load_state_dict(after.state_dict())
     assert after.mlp[0].weight.shape == (9, DIM)
 
@@ -79,7 +79,7 @@ def test_mlp_before_or_after_the_mean(factor):
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_conv_stages_share_their_weights(stage):
-    module = build_downsampler(DIM, DownsampleConfig("conv", 2, stage=stage))
+    module = build_downsampler(DIM, DownsampleConfig(kind="conv", factor=2, stage=stage))
     x = wanted = torch.randn(29, DIM)
     for _ in range(stage):
         wanted = conv_by_hand(module.blocks[0], wanted, 2)
@@ -89,10 +89,10 @@ def test_conv_stages_share_their_weights(stage):
 
 
 @pytest.mark.parametrize("factor", [4, 5, 6, 8, 9])
-@pytest.mark.parametrize("kind", ["two_conv", "two_glu_conv"])
+@pytest.mark.parametrize("kind", ["conv*2", "gluconv*2+pw"])
 def test_two_convolutions(kind, factor):
-    gated = kind == "two_glu_conv"
-    module = build_downsampler(DIM, DownsampleConfig(kind, factor))
+    gated = kind == "gluconv*2+pw"
+    module = build_downsampler(DIM, DownsampleConfig(kind=kind, factor=factor))
     x = torch.randn(47, DIM)
     first, second = two_strides(factor)
     wanted = conv_by_hand(module.block1, x, first, gated=gated)
@@ -102,19 +102,19 @@ def test_two_convolutions(kind, factor):
     torch.testing.assert_close(module(x), wanted, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["mean", "mean_mlp", "conv", "two_conv", "two_glu_conv"])
+@pytest.mark.parametrize("kind", ["mean", "mean+mlp", "conv", "conv*2", "gluconv*2+pw"])
 def test_too_short_a_sequence_becomes_empty(kind):
-    assert build_downsampler(DIM, DownsampleConfig(kind, 4))(torch.randn(3, DIM)).shape == (0, DIM)
+    assert build_downsampler(DIM, DownsampleConfig(kind=kind, factor=4))(torch.randn(3, DIM)).shape == (0, DIM)
 
 
-@pytest.mark.parametrize("kind", ["none", "mean", "conv", "two_conv", "two_glu_conv"])
+@pytest.mark.parametrize("kind", ["none", "mean", "conv", "conv*2", "gluconv*2+pw"])
 def test_factor_one_changes_nothing(kind):
     x = torch.randn(7, DIM)
-    torch.testing.assert_close(build_downsampler(DIM, DownsampleConfig(kind, 1))(x), x)
+    torch.testing.assert_close(build_downsampler(DIM, DownsampleConfig(kind=kind, factor=1))(x), x)
 
 
 def test_without_norm_and_with_another_kernel():
-    module = build_downsampler(DIM, DownsampleConfig("conv", 2, kernel_size=3, use_layernorm=False))
+    module = build_downsampler(DIM, DownsampleConfig(kind="conv", factor=2, kernel_size=3, use_layernorm=False))
     x = torch.randn(6, DIM)
     wanted = F.silu(F.conv1d(x.T[None], module.blocks[0].dw.weight, stride=2, padding=1, groups=DIM)[0].T)
     torch.testing.assert_close(module(x), wanted)

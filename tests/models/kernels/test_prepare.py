@@ -12,7 +12,7 @@ from cmi_bench.models.kernels import conformer, linear, winograd
 from cmi_bench.models.kernels.conformer import fold
 from cmi_bench.models.kernels.linear import fastest
 from cmi_bench.models.kernels.optimize import prepare
-from cmi_bench.models.muq.config import MulanConfig, MuqConfig, TransformerConfig
+from cmi_bench.models.muq.config import MulanConfig, MuqConfig
 from cmi_bench.models.muq.encoder import (
     ConvFrontend,
     ConvolutionModule,
@@ -103,9 +103,35 @@ def test_attention():
 @pytest.fixture(scope="module")
 def tower():
     """A tower of sizes that are worth measuring."""
-    transformer = TransformerConfig(dim=256, depth=2, heads=4, dim_head=32, ff_mult=4)
-    mulan = MulanConfig(None, "", 256, "", None, transformer, transformer, 512)  # type: ignore[arg-type]
-    muq = MuqConfig(240, 32, 6.5, 18.0, (2, 2), 64, 256, 2, 4, 512, 31, 1e-5)
+    transformer = {"dim": 256, "tf_depth": 2, "heads": 4, "dim_head": 32, "ff_mult": 4}
+    mulan = MulanConfig.model_validate(
+        {
+            "mulan": {"sr": 24_000},
+            "audio_model": {"name": "muq", "model_dim": 256},
+            "text_model": {"name": "xlm-roberta"},
+            "audio_transformer": transformer,
+            "text_transformer": transformer | {"max_seq_len": 512},
+        }
+    )
+    muq = MuqConfig.model_validate(
+        {
+            "label_rate": 25,
+            "hop_length": 240,
+            "n_mels": 32,
+            "stat": {"melspec_2048_mean": 6.5, "melspec_2048_std": 18.0},
+            "conv_dim": 64,
+            "encoder_dim": 256,
+            "encoder_depth": 2,
+            "w2v2_config": {
+                "num_attention_heads": 4,
+                "intermediate_size": 512,
+                "conv_depthwise_kernel_size": 31,
+                "layer_norm_eps": 1e-5,
+                "position_embeddings_type": "rotary",
+                "hidden_act": "swish",
+            },
+        }
+    )
     torch.manual_seed(1)
     tower = randomise(AudioTower(mulan, muq))
     tower.muq.conformer.embed_positions.inv_freq.copy_(10_000.0 ** -(torch.arange(32) / 32))

@@ -7,17 +7,10 @@ import torch
 import yaml
 
 from cmi_bench.errors import UserError
+from cmi_bench.models.cmi_rm.config import NO_DOWNSAMPLING, DownsampleConfig, read_reward_config
 from cmi_bench.models.cmi_rm.model import CmiRM
-from cmi_bench.models.muq.config import (
-    DownsampleConfig,
-    Downsampling,
-    read_config,
-    read_mulan_config,
-    read_muq_config,
-    read_reward_config,
-)
-
-NONE = DownsampleConfig()
+from cmi_bench.models.config_files import read_mapping
+from cmi_bench.models.muq.config import read_mulan_config, read_muq_config
 
 
 @pytest.fixture
@@ -36,32 +29,40 @@ def edited(bundle, tmp_path):
 
 
 def downsampling(edited, **section):
-    return read_reward_config(
+    found = read_reward_config(
         edited("sa_mean/config.yaml", lambda v: v["model"].update(downsample=section))
     ).downsampling
+    return found.eval, found.ref, found.text
 
 
 def test_read(bundle):
     reward = read_reward_config(bundle / "sa_conv" / "config.yaml")
     assert reward.mulan_name == "muq-mulan"
     assert (reward.prompt_transformer.depth, reward.joint_transformer.depth) == (1, 2)
-    assert reward.downsampling.eval == DownsampleConfig("two_conv", 9)
-    assert reward.downsampling.ref == DownsampleConfig("conv", 3)
+    assert reward.downsampling.eval == DownsampleConfig(kind="conv*2", factor=9)
+    assert reward.downsampling.ref == DownsampleConfig(kind="conv", factor=3)
     mulan = read_mulan_config(bundle / "muq-mulan" / "config.json")
-    assert (mulan.muq_name, mulan.xlmr_name, mulan.xlmr_dim, mulan.max_seq_len) == ("muq", "xlm-roberta", None, 1024)
+    assert (mulan.audio_model.name, mulan.text_model.name, mulan.text_model.dim) == ("muq", "xlm-roberta", None)
+    assert mulan.text_transformer.max_seq_len == 1024
     muq = read_muq_config(bundle / "muq" / "config.json")
-    assert (muq.time_strides, muq.layer_norm_eps) == ((2, 2), 1e-5)
+    assert (muq.time_strides, muq.conformer.layer_norm_eps) == ((2, 2), 1e-5)
 
 
 def test_downsampling_defaults(edited):
-    mean = DownsampleConfig("mean", 4)
+    none, mean = NO_DOWNSAMPLING, DownsampleConfig(kind="mean", factor=4)
     configs = {"p": {"kind": "Mean", "factor": 4}}
-    assert downsampling(edited, eval="p", configs=configs) == Downsampling(mean, mean, NONE)
-    assert downsampling(edited, eval="p", ref="none", text="p", configs=configs) == Downsampling(mean, NONE, mean)
-    assert downsampling(edited, eval="p", ref=None, text=None, configs=configs) == Downsampling(mean, mean, NONE)
-    assert downsampling(edited, ref="p", configs=configs) == Downsampling(NONE, mean, NONE)
+    assert downsampling(edited, eval="p", configs=configs) == (mean, mean, none)
+    assert downsampling(edited, eval="p", ref="none", text="p", configs=configs) == (mean, none, mean)
+    assert downsampling(edited, eval="p", ref=None, text=None, configs=configs) == (mean, mean, none)
+    assert downsampling(edited, ref="p", configs=configs) == (none, mean, none)
     without = edited("sa_mean/config.yaml", lambda v: v["model"].pop("downsample"))
-    assert read_reward_config(without).downsampling == Downsampling(NONE, NONE, NONE)
+    found = read_reward_config(without).downsampling
+    assert found.eval == found.ref == found.text == none
+
+
+def test_entries_that_no_sequence_uses_may_hold_anything(edited):
+    found = downsampling(edited, eval="p", configs={"p": {"kind": "mean"}, "q": {"kind": "newer", "size": 3}})
+    assert found[0] == DownsampleConfig(kind="mean")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_wrong_downsampling(edited, section, what):
         (lambda m: m.update(dim=0), r"model.dim is 0; expected at least 1"),
         (lambda m: m.update(attention_mode="XA"), r"model.attention_mode is 'XA'.*Known: CA, SA"),
         (lambda m: m.update(mode="text"), r"model.mode is 'text'.*text_only"),
-        (lambda m: m.update(sr=16000), r"model.sr is 16000; MuQ hears 24000"),
+        (lambda m: m.update(sr=16000), r"model.sr is 16000; MuQ takes 24000 Hz"),
         (lambda m: m.update(output_dim=1), r"model.output_dim is 1; expected 2"),
         (lambda m: m.update(downsample=[1]), r"model.downsample is \[1\]; expected a mapping"),
     ],
@@ -117,7 +118,7 @@ def test_wrong_muq_config(edited, change, what):
 
 
 def test_wrong_mulan_config(edited):
-    with pytest.raises(UserError, match=r"config.json: mulan.sr is not 24000"):
+    with pytest.raises(UserError, match=r"config.json: mulan.sr is 16000; MuQ takes 24000 Hz"):
         read_mulan_config(edited("muq-mulan/config.json", lambda v: v["mulan"].update(sr=16000)))
 
 
@@ -129,7 +130,7 @@ def test_unreadable(tmp_path, text, what):
     if text is not None:
         file.write_text(text)
     with pytest.raises(UserError, match=f"{what}.*config.yaml|config.yaml.*{what}"):
-        read_config(file)
+        read_mapping(file)
 
 
 def test_widths_must_fit(bundle_copy):
