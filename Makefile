@@ -6,9 +6,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Written last: the environment is whole only when this file is newer than what it was made from.
 READY := $(VENV)/.ready
+PARALLEL := --numprocesses 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help env run test test-fast lint format bench bench-audio ui clean
+.PHONY: help env run test test-slow test-all lint format bench bench-audio ui clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -24,11 +25,13 @@ $(READY): pyproject.toml constraints.txt
 run: $(READY) ## Run the embedded benchmark with the signal baseline (nothing is downloaded but the environment)
 	$(BIN)/python run.py model=signal data=mini +device=cpu
 
-test: lint ## Lint, type-check and run all tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+test: lint ## Lint, type-check and run the tests that are not slow (less than 5 minutes on 2 cores)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
-test-fast: $(READY) ## Run the tests that take no subprocess, server or second process
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow"
+test-slow: $(READY) ## Run the slow tests: subprocesses, several processes, a browser, full sizes
+	$(BIN)/python -m pytest $(PARALLEL) -m slow
+
+test-all: test test-slow ## Run everything
 
 lint: $(READY) ## Check style, types, and that imports run down only
 	$(BIN)/ruff format --check --quiet .
