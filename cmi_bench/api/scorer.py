@@ -1,7 +1,4 @@
-"""A reward model for use outside of the benchmark.
-
-Songs, from files or from memory, in the form in which a model wants them.
-"""
+"""A reward model for use outside of the benchmark: songs from files or from memory, scored in this process."""
 
 import math
 import time
@@ -23,11 +20,11 @@ from cmi_bench.config import Config, OnError
 from cmi_bench.data.audio_index import seconds_of
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.models.base import BenchmarkBatchInput, RemoteModel, RewardModel
-from cmi_bench.scoring.batching import BatchLimits
-from cmi_bench.scoring.local import PlainRunner
-from cmi_bench.scoring.requests import mark_partial_nan
-from cmi_bench.scoring.stages import LoadedRequests, WholeStage
-from cmi_bench.scoring.store import MemoryScoreWriter, RunStats, ScoreWriter
+from cmi_bench.scoring.batching import BatchLimits, Outcome
+from cmi_bench.scoring.local import LocalRunner
+from cmi_bench.scoring.model_call import ModelCall, mark_partial_nan
+from cmi_bench.scoring.stages import LoadedInputs, WholeStage
+from cmi_bench.scoring.store import MemoryScoreWriter, RunStats
 from cmi_bench.types import Score
 
 
@@ -48,16 +45,14 @@ class NumberedSong:
 class SongLoader:
     """Loads songs for a model."""
 
-    model: RewardModel
-    max_dur: float
-    """Seconds of each that are heard."""
+    call: ModelCall
     folder: Path
     """For files, where a model takes nothing else."""
 
-    def __call__(self, items: Sequence[NumberedSong]) -> LoadedRequests:
+    def __call__(self, items: Sequence[NumberedSong]) -> LoadedInputs:
         """Decode, convert, or hand over the paths."""
         start = time.perf_counter()
-        loaded = LoadedRequests([], {}, 0.0)
+        loaded = LoadedInputs([], {}, 0.0)
         for item in items:
             try:
                 loaded.inputs.append((str(item.index), self._input(item)))
@@ -67,7 +62,7 @@ class SongLoader:
         return loaded
 
     def _input(self, item: NumberedSong) -> BenchmarkBatchInput:
-        song, unused = item.song, frozenset(getattr(self.model, "unused_inputs", ()))
+        song, unused = item.song, self.call.unused_inputs
         reference = None if "ref_audio" in unused else song.ref_audio
         return BenchmarkBatchInput(
             audio=self._audio(song.audio, song.sample_rate, item.name),
@@ -80,15 +75,17 @@ class SongLoader:
         )
 
     def _audio(self, audio: Audio, sample_rate: int | None, name: str) -> str | Tensor:
-        takes_paths = getattr(self.model, "audio_input", "path") == "path"
+        takes_paths = getattr(self.call.model, "audio_input", "path") == "path"
         path = name_of(audio)
         if path is not None:
-            return path if takes_paths else decode(path, int(self.model.sr), self.max_dur)
+            return path if takes_paths else decode(path, int(self.call.model.sr), self.call.max_dur)
         samples = samples_of(audio, sample_rate, name=name)  # type: ignore[arg-type]
         if takes_paths:
             return self._written(samples)
-        needed = Start(self.max_dur, RESAMPLER_CONTEXT).samples(samples.sr)
-        return to_mono(samples._replace(values=samples.values[:needed]), int(self.model.sr), self.max_dur, name=name)
+        needed = Start(self.call.max_dur, RESAMPLER_CONTEXT).samples(samples.sr)
+        return to_mono(
+            samples._replace(values=samples.values[:needed]), int(self.call.model.sr), self.call.max_dur, name=name
+        )
 
     def _written(self, samples: Samples) -> str:
         path = self.folder / f"{uuid.uuid4().hex}.wav"
@@ -103,26 +100,17 @@ class SongStage:
     title = "scoring"
     start = 0.0
 
-    def __init__(
-        self,
-        songs: Sequence[NumberedSong],
-        model: RewardModel,
-        *,
-        max_dur: float,
-        score_kwargs: Mapping[str, Any],
-        writer: ScoreWriter,
-        folder: Path,
-    ) -> None:
+    def __init__(self, songs: Sequence[NumberedSong], call: ModelCall, folder: Path) -> None:
         self.songs = songs
-        self.load = SongLoader(model, max_dur, folder)
-        self._whole = WholeStage([], model, max_dur=max_dur, score_kwargs=score_kwargs, writer=writer, stats=RunStats())
+        self.load = SongLoader(call, folder)
+        self._whole = WholeStage([], call, RunStats())
 
     def pending(self) -> list[NumberedSong]:
         """Return the songs."""
         return list(self.songs)
 
     def length(self, item: NumberedSong) -> float:
-        """Return the seconds of audio that have to be heard, as far as known."""
+        """Return the seconds of audio that are decoded, as far as known."""
         song = item.song
         audio = [song.audio] if song.ref_audio is None else [song.audio, song.ref_audio]
         return sum(self._seconds(one, song.sample_rate) for one in audio)
@@ -130,10 +118,10 @@ class SongStage:
     def _seconds(self, audio: Audio, sample_rate: int | None) -> float:
         path = name_of(audio)
         known = seconds_of_array(audio, sample_rate) if path is None else seconds_of(Path(path))  # type: ignore[arg-type]
-        return self.load.max_dur if known is None else min(known, self.load.max_dur)
+        return self.load.call.seconds_of(known)
 
-    def work(self, loaded: LoadedRequests) -> int:
-        """Score, and keep what comes back."""
+    def work(self, loaded: LoadedInputs) -> Outcome:
+        """Score."""
         return self._whole.work(loaded)
 
 
@@ -149,7 +137,7 @@ class SongScorer:
 
     Audio is a path, an array or tensor with its sampling rate, or a tuple (array, sampling rate). Arrays are
     [samples], [channels, samples] or [samples, channels] with at most 8 channels; the channels are averaged, and what
-    is beyond `max_dur` seconds is not heard. Floating-point samples have full scale 1, integers that of their type.
+    is beyond `max_dur` seconds is not looked at. Floating-point samples have full scale 1, integers that of their type.
     """
 
     def __init__(
@@ -166,16 +154,20 @@ class SongScorer:
 
         Args:
             model: An object with `sr` and `score_batch`; see `cmi_bench.models.base.RewardModel`.
-            max_dur: Seconds of each song that are heard, from its start.
+            max_dur: Seconds of each song that are looked at, from its start.
             score_kwargs: Passed on to `score_batch`.
             batch_size: Songs that are scored together, at most.
             batch_seconds: Seconds of audio that are scored together, at most.
             workers: Threads that decode ahead of the model.
         """
         self.model = model
-        self.max_dur = max_dur
-        self.score_kwargs = dict(score_kwargs or {})
-        self._runner = PlainRunner(BatchLimits(batch_size, batch_seconds), workers=workers, show_progress=False)
+        self._call = ModelCall(model, max_dur, dict(score_kwargs or {}))
+        self._runner = LocalRunner(BatchLimits(batch_size, batch_seconds), workers=workers, show_progress=False)
+
+    @property
+    def max_dur(self) -> float:
+        """Seconds of each song that are looked at, from its start."""
+        return self._call.max_dur
 
     def score(
         self,
@@ -309,19 +301,14 @@ class SongScorer:
     def _score(self, songs: Sequence[NumberedSong], on_error: OnError) -> list[Score]:
         writer = MemoryScoreWriter()
         with TemporaryDirectory(prefix="cmi-bench-") as folder:
-            stage = SongStage(
-                songs,
-                self.model,
-                max_dur=self.max_dur,
-                score_kwargs=self.score_kwargs,
-                writer=writer,
-                folder=Path(folder),
-            )
+            stage = SongStage(songs, self._call, Path(folder))
             # One that asks a service waits rather than to compute here: seconds of audio are no bound.
             model = self.model
             limits = BatchLimits(model.clips_at_once, math.inf) if isinstance(model, RemoteModel) else None
-            self._runner.run(stage, limits=limits)
-        found = mark_partial_nan({str(song.index): _clip_score(str(song.index), writer) for song in songs})
+            self._runner.run(stage, writer, limits=limits)
+        collected = writer.collected
+        failed = {key: Score.failed(reason) for key, reason in collected.failures.items()}
+        found = mark_partial_nan(collected.scores | failed)
         if on_error is OnError.fail:
             _raise_first_failure(songs, found)
         return [found[str(song.index)] for song in songs]
@@ -333,12 +320,6 @@ def _on_error(name: str) -> OnError:
     except ValueError:
         names = [one.value for one in OnError]
         raise UserError(f"on_error={name!r} is none of {', '.join(names)}.", did_you_mean(name, names)) from None
-
-
-def _clip_score(key: str, writer: MemoryScoreWriter) -> Score:
-    if key in writer.reasons:
-        return Score.failed(writer.reasons[key])
-    return writer.scores[key]
 
 
 def _raise_first_failure(songs: Sequence[NumberedSong], scores: Mapping[str, Score]) -> None:

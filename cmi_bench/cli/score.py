@@ -127,22 +127,15 @@ def score_songs(songs: Sequence[RequestedSong], options: ModelOptions) -> Scored
     from cmi_bench.api.load import build_listener
     from cmi_bench.data.audio_index import FileIndex
     from cmi_bench.scoring.batching import BatchLimits
-    from cmi_bench.scoring.local import PlainRunner
-    from cmi_bench.scoring.score import ScoreSettings, score_clips
+    from cmi_bench.scoring.local import LocalRunner
+    from cmi_bench.scoring.score import score_clips
 
     clips = [song.clip for song in songs]
-    settings = ScoreSettings(
-        max_dur=config.max_dur,
-        score_kwargs=config.model.get("score_kwargs") or {},
-        cache_dir=Path(config.cache.dir) if config.cache.dir else None,
-        resume=config.resume,
-        stop_on_failure=False,
-    )
     limits = BatchLimits(config.batch_size, config.batch_seconds)
-    runner = PlainRunner(limits, workers=config.workers, show_progress=True)
+    runner = LocalRunner(limits, workers=config.workers, show_progress=True)
     model = build_listener(config, options.device)
     with TemporaryDirectory(prefix="cmi-bench-") as folder:
-        found = score_clips(clips, model, runner, settings=settings, index=FileIndex(), folder=Path(folder)).scores
+        found = score_clips(clips, model, runner, config=config, index=FileIndex(), folder=Path(folder)).scores
     _prune(config)
     return Scored(str(config.model["name"]), [found[clip.clip_id] for clip in clips])
 
@@ -156,6 +149,7 @@ def _config(options: ModelOptions) -> "Config":
         values={
             "max_dur": options.max_dur,
             "precision": options.precision,
+            "on_error": "record",
             "cache.dir": str(options.cache_dir.absolute()) if options.cache_dir else None,
         },
         overrides=[*(["cache=off"] if options.no_cache else []), *options.settings],

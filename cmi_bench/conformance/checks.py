@@ -33,7 +33,7 @@ from cmi_bench.conformance.subject import (
 )
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import AudioInput, EmbeddedInput, EmbeddingModel, RemoteModel, RewardModel, UnusedInput
-from cmi_bench.scoring.requests import checked_scores
+from cmi_bench.scoring.model_call import checked_scores
 from cmi_bench.types import Clip
 
 LEAST = 2

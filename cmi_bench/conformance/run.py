@@ -35,7 +35,7 @@ from cmi_bench.conformance.subject import (
 )
 from cmi_bench.errors import RunError, UserError
 from cmi_bench.models.base import ClipAhead, RemoteModel, RewardModel, WorkAhead
-from cmi_bench.scoring.requests import ContractError
+from cmi_bench.scoring.model_call import ContractError
 
 Check = Callable[[Subject], str]
 """Returns what it saw; raises what is wrong."""

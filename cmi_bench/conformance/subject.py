@@ -30,7 +30,7 @@ from cmi_bench.models.base import (
     SomeFailedError,
     UnusedInput,
 )
-from cmi_bench.scoring.requests import checked_scores
+from cmi_bench.scoring.model_call import checked_scores
 from cmi_bench.types import Clip
 
 

@@ -13,17 +13,36 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import soundfile
 
 from cmi_bench.data import fields
 from cmi_bench.data.manifest import Manifest
 from cmi_bench.errors import UserError
-from cmi_bench.scoring.requests import FileFacts
 from cmi_bench.utils.files import file_digest
 
 logger = logging.getLogger(__name__)
+
+
+class FileFacts(NamedTuple):
+    """What a plan must know of an audio file."""
+
+    digest: str
+    """SHA-256 of its bytes."""
+    seconds: float | None
+    """Length; None where the header does not say."""
+
+
+class AudioIndex(Protocol):
+    """Knows audio files."""
+
+    def facts(self, path: Path) -> FileFacts:
+        """Return a file's facts.
+
+        Raises:
+            OSError: The file is missing or cannot be read.
+        """
 
 
 class Durations(Protocol):

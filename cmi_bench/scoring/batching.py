@@ -1,20 +1,17 @@
-"""The plan of a pass: which items are worked on together, decided before anything is decoded.
+"""How work is cut into batches, what a stage of work is, and what runs one; nothing here imports torch or Lightning.
 
-Work on items together; where that fails, find out which item is to blame.
-
-What drives stages: Lightning's predict loop in a run, a plain loop for a few songs.
+Batches are planned before anything is decoded (`plan_batches`). A batch that fails is bisected until the item to blame
+is found (`bisect`). A `Stage` says what there is to do and does it, a `Runner` drives it: Lightning's predict loop in a
+run of the benchmark, a plain loop for a few songs. What a batch comes to, an `Outcome`, goes to an `OutcomeWriter`.
 """
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 from cmi_bench.errors import RunError, UserError
-
-if TYPE_CHECKING:
-    from cmi_bench.scoring.trainer import Stage
-
+from cmi_bench.types import Score
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +25,7 @@ class BatchLimits:
     items: int
     """Clips or texts."""
     seconds: float
-    """Audio that is heard."""
+    """Audio that is decoded."""
 
 
 def plan_batches(
@@ -111,6 +108,57 @@ def _reason(error: Exception) -> str:
     return error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 
+@dataclass
+class Outcome:
+    """What a batch came to."""
+
+    scores: dict[str, Score] = field(default_factory=dict)
+    """By the key of the request; NaN for what the model does not judge."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Why something could not be scored or encoded, by its key."""
+
+    def add(self, other: "Outcome") -> None:
+        """Take over what another batch, or a part of this one, came to."""
+        self.scores |= other.scores
+        self.failures |= other.failures
+
+
+class OutcomeWriter(Protocol):
+    """Takes what batches come to, as they are done."""
+
+    def write(self, outcome: Outcome) -> None:
+        """Keep a batch's scores and failures."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether an item has failed, in any process, and the run is to stop at that."""
+
+
+LoadedT = TypeVar("LoadedT")
+
+
+class Stage(Protocol[Item, LoadedT]):
+    """One kind of work: what there is to do, how it is loaded, and what is done with it."""
+
+    title: str
+    """For the progress bar."""
+    start: float
+    """Where in the plan to begin, from 0 to 1; what is before comes at the end."""
+
+    @property
+    def load(self) -> Callable[[Sequence[Item]], LoadedT]:
+        """What decodes or reads a batch; goes to the data loader's workers, so without the model."""
+
+    def pending(self) -> list[Item]:
+        """Return what is to be done; asked on rank 0 only."""
+
+    def length(self, item: Item) -> float:
+        """Return an item's length in seconds of audio; asked on rank 0 only."""
+
+    def work(self, loaded: LoadedT) -> Outcome:
+        """Do the work on a batch."""
+
+
 class Runner(Protocol):
     """Does the work of stages, one after the other."""
 
@@ -118,11 +166,12 @@ class Runner(Protocol):
     def processes(self) -> int:
         """How many share the work."""
 
-    def run(self, stage: "Stage[Any, Any]", *, limits: BatchLimits | None = None) -> None:
+    def run(self, stage: Stage[Any, Any], writer: OutcomeWriter, *, limits: BatchLimits | None = None) -> None:
         """Do all of a stage's work; returns in all processes when it is done in all.
 
         Args:
             stage: The work.
+            writer: Takes what each batch came to.
             limits: How large this stage's batches may get, where that is not the runner's to say.
         """
 

@@ -1,27 +1,35 @@
-"""Embeddings on disk, by what was embedded and by which encoder.
+"""Embeddings on disk, by what was embedded and by which encoder; and a model that looks there before it encodes.
 
-Processes that fill one cache at the same time share the work: each begins elsewhere, and passes over what is there.
-
-Jobs of a sweep that are side by side want the same embeddings. Nobody waits for another, and none depends on another
-going on; at most the batch that two are at in the same moment is encoded twice.
+`EmbeddingCache` is the folder. `CachedModel` wraps an embedding model, has its methods, and encodes nothing twice.
+Processes that fill one cache at the same time share the work: each begins elsewhere (`claim_start`) and passes over
+what is there. Nobody waits for another; at most the batch that two are at in the same moment is encoded twice.
 """
 
 import contextlib
 import hashlib
 import logging
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from cmi_bench.utils.files import write_bytes_atomic
+from cmi_bench.audio.decode import decode
+from cmi_bench.data.audio_index import FileFacts
+from cmi_bench.models.base import EmbeddedInput, EmbeddingModel
+from cmi_bench.scoring.requests import Request
+from cmi_bench.scoring.store import RunStats
+from cmi_bench.utils.files import content_key, write_bytes_atomic, writing_to
 
 log = logging.getLogger(__name__)
 
@@ -131,11 +139,169 @@ def _checked(content: bytes) -> Mapping[str, Tensor] | None:
     return {name: torch.as_tensor(tensor) for name, tensor in tensors.items()}
 
 
+@dataclass(frozen=True)
+class AudioItem:
+    """One piece of audio to embed."""
+
+    key: str
+    path: Path
+    seconds: float
+    """How much of it is decoded, as far as known."""
+    chunks: int
+    """Pieces that it is encoded in."""
+    is_reference: bool
+    """Whether it is decoded as a reference is; with most models that makes no difference."""
+
+
+@dataclass(frozen=True)
+class TextItem:
+    """One text to embed."""
+
+    key: str
+    text: str
+
+
+@dataclass(frozen=True)
+class EmbeddingInputs:
+    """The audio and the texts whose embeddings a request is scored from."""
+
+    audio: AudioItem
+    ref_audio: AudioItem | None
+    text: TextItem
+    lyrics: TextItem
+
+    @property
+    def audio_items(self) -> tuple[AudioItem, ...]:
+        """The clip, and its reference if there is one."""
+        return (self.audio,) if self.ref_audio is None else (self.audio, self.ref_audio)
+
+    @property
+    def keys(self) -> list[str]:
+        """The addresses of all that is needed, each once."""
+        texts = (self.text.key, self.lyrics.key)
+        return list(dict.fromkeys((*(item.key for item in self.audio_items), *texts)))
+
+
+class EmbeddingAddresses:
+    """The addresses of a model's embeddings; without the model itself, so that it may go to other processes."""
+
+    def __init__(self, model: EmbeddingModel, max_dur: float) -> None:
+        self.views = {flag: model.audio_view(max_dur, is_reference=flag) for flag in (False, True)}
+        """How clips (False) and references (True) are decoded."""
+        self._max_dur = max_dur
+        self._audio_identity = model.audio_identity
+        self._text_identity = model.text_identity
+
+    def inputs_of(self, request: Request) -> EmbeddingInputs:
+        """Return what a request is scored from, with the addresses of the embeddings."""
+        clip, reference = request.clip, None
+        if clip.ref_audio is not None and request.ref_audio is not None:
+            reference = self._audio_item(clip.ref_audio, request.ref_audio, is_reference=True)
+        return EmbeddingInputs(
+            audio=self._audio_item(clip.audio, request.audio, is_reference=False),
+            ref_audio=reference,
+            text=self._text_item(clip.text),
+            lyrics=self._text_item(clip.lyrics),
+        )
+
+    def _audio_item(self, path: Path, facts: FileFacts, *, is_reference: bool) -> AudioItem:
+        view = self.views[is_reference]
+        key = content_key(audio=facts.digest, view=view.name, encoder=self._audio_identity)
+        limit = math.inf if view.seconds is None else view.seconds
+        seconds = min(self._max_dur if facts.seconds is None else facts.seconds, limit)
+        chunks = 1 if view.chunk_seconds is None else max(math.ceil(seconds / view.chunk_seconds), 1)
+        return AudioItem(key, path, seconds, chunks, is_reference)
+
+    def _text_item(self, text: str) -> TextItem:
+        return TextItem(content_key(text=text, encoder=self._text_identity), text)
+
+
+class CachedModel:
+    """An embedding model that looks up before it encodes, and stores what it encodes.
+
+    Its methods are those of `EmbeddingModel`, but audio is named by its file (`AudioItem`): of a file whose embedding
+    is stored, nothing is decoded.
+    """
+
+    def __init__(self, model: EmbeddingModel, max_dur: float, cache: EmbeddingCache, stats: RunStats) -> None:
+        """Wrap a model.
+
+        Args:
+            model: The model, on this process's device.
+            max_dur: Seconds of a clip that are looked at.
+            cache: Where embeddings are looked up and stored.
+            stats: Counts what is encoded.
+        """
+        self.cache = cache
+        self.sr = int(model.sr)
+        self.name = type(model).__name__
+        self.addresses = EmbeddingAddresses(model, max_dur)
+        self.views = self.addresses.views
+        """How clips (False) and references (True) are decoded."""
+        self._model = model
+        self._max_dur = max_dur
+        self._stats = stats
+
+    def embed_audio(
+        self, items: Sequence[AudioItem], waveforms: Mapping[str, Tensor] | None = None
+    ) -> list[list[Tensor]]:
+        """Return of each file its windows' frames [time, dim]: from the cache, or encoded and stored.
+
+        Args:
+            items: The files.
+            waveforms: Those that are decoded already, by key; the others are decoded where that is needed.
+
+        Raises:
+            AudioError: A file cannot be decoded.
+            RunError: The disk is full.
+        """
+        decoded = waveforms or {}
+        found = {item.key: tensors for item in items if (tensors := self.cache.get(item.key)) is not None}
+        for is_reference in (False, True):
+            lacking = [item for item in items if item.is_reference is is_reference and item.key not in found]
+            if not lacking:
+                continue
+            audio = [
+                decoded[item.key]
+                if item.key in decoded
+                else decode(item.path, self.sr, self.views[is_reference].seconds)
+                for item in lacking
+            ]
+            embedded = self._model.embed_audio(audio, self._max_dur, is_reference=is_reference)
+            found |= self._stored({item.key: tensors for item, tensors in zip(lacking, embedded, strict=True)})
+            self._stats.counts["chunks_encoded"] += sum(item.chunks for item in lacking)
+        return [found[item.key] for item in items]
+
+    def embed_texts(self, items: Sequence[TextItem]) -> list[Tensor]:
+        """Return of each text its tokens [tokens, dim]: from the cache, or encoded and stored.
+
+        Raises:
+            RunError: The disk is full.
+        """
+        found = {item.key: tensors for item in items if (tensors := self.cache.get(item.key)) is not None}
+        lacking = [item for item in items if item.key not in found]
+        if lacking:
+            embedded = self._model.embed_texts([item.text for item in lacking])
+            found |= self._stored({item.key: [tokens] for item, tokens in zip(lacking, embedded, strict=True)})
+            self._stats.counts["texts_encoded"] += len(lacking)
+        return [found[item.key][0] for item in items]
+
+    def _stored(self, entries: Mapping[str, Sequence[Tensor]]) -> dict[str, list[Tensor]]:
+        with writing_to(self.cache.folder, instead="set cache.dir to another disk"):
+            for key, tensors in entries.items():
+                self.cache.put(key, tensors)
+        return {key: list(tensors) for key, tensors in entries.items()}
+
+    def score_embedded(self, clips: Sequence[EmbeddedInput]) -> npt.NDArray[np.floating[Any]]:
+        """Score embedded clips: array [N, 2], as from `EmbeddingModel.score_embedded`."""
+        return self._model.score_embedded(clips)
+
+
 MAX_FILLERS = 64
 
 
 @contextmanager
-def place_among_fillers(folder: Path) -> Iterator[float]:
+def claim_start(folder: Path) -> Iterator[float]:
     """Yield where in its plan this process begins: at 0 if it is alone, else 1/2, 1/4, 3/4, 1/8, ...
 
     Args:

@@ -4,22 +4,18 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
-from cmi_bench.scoring.batching import BatchLimits, plan_batches
+from cmi_bench.scoring.batching import BatchLimits, OutcomeWriter, Stage, plan_batches
 from cmi_bench.utils.console import ProgressBar
-
-if TYPE_CHECKING:
-    from cmi_bench.scoring.trainer import Stage
-
 
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
 
 
-class PlainRunner:
+class LocalRunner:
     """Plans, loads and works as Lightning's predict loop does with a stage; threads decode ahead of the model."""
 
     processes = 1
@@ -36,7 +32,7 @@ class PlainRunner:
         self.workers = workers
         self.show_progress = show_progress
 
-    def run(self, stage: "Stage[Any, Any]", *, limits: BatchLimits | None = None) -> None:
+    def run(self, stage: Stage[Any, Any], writer: OutcomeWriter, *, limits: BatchLimits | None = None) -> None:
         """Do all of a stage's work; see `Runner.run`."""
         pending = stage.pending()
         plan = plan_batches(pending, limits or self.limits, length=stage.length, start=stage.start)
@@ -49,8 +45,10 @@ class PlainRunner:
             torch.inference_mode(),
         ):
             for batch, loaded in zip(plan, batches, strict=True):
-                stage.work(loaded)
+                writer.write(stage.work(loaded))
                 bar.advance(len(batch))
+                if writer.stopped:
+                    break
 
     def wait(self, reason: str) -> None:
         """There is nobody to wait for."""

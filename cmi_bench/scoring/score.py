@@ -1,145 +1,25 @@
-"""Score the clips of a run: what is known is looked up, the rest is embedded and scored, each thing once.
-
-Answer requests with the stages that a model's kind needs.
-
-How clips are scored, whatever the model.
-"""
+"""Score the clips of a run: what is known is looked up, the rest is embedded and scored, each thing once."""
 
 import math
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from cmi_bench.config import Config, OnError
+from cmi_bench.data.audio_index import AudioIndex
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import ClipAhead, EmbeddingModel, RemoteModel, RewardModel, WorkAhead
 from cmi_bench.scoring.batching import BatchLimits, Runner
-from cmi_bench.scoring.embedding_cache import EmbeddingCache, place_among_fillers
-from cmi_bench.scoring.requests import (
-    AudioIndex,
-    EmbeddingKeys,
-    Question,
-    Request,
-    ScoringPlan,
-    deduplicate,
-    mark_partial_nan,
-)
+from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache, claim_start
+from cmi_bench.scoring.model_call import ModelCall, mark_partial_nan
+from cmi_bench.scoring.requests import Request, ScoringPlan, deduplicate
 from cmi_bench.scoring.stages import EmbedAudioStage, EmbedTextStage, HeadStage, WholeStage
-from cmi_bench.scoring.store import (
-    STOPPED,
-    FailureLog,
-    RunStats,
-    ScoreStore,
-    ScoreWriter,
-    clear_stats,
-    collect_stats,
-)
+from cmi_bench.scoring.store import FailureLog, RunStats, ScoreStore, ScoreWriter, clear_stats, collect_stats
 from cmi_bench.types import Clip, Score
 from cmi_bench.utils.distributed import is_rank_zero, process_rank
-
-
-@dataclass(frozen=True)
-class ScoreSettings:
-    """What a run decides about scoring."""
-
-    max_dur: float
-    """Seconds of a clip that are looked at, from its start."""
-    score_kwargs: Mapping[str, Any]
-    """Passed on to the model's `score_batch`."""
-    cache_dir: Path | None
-    """Where embeddings and scores are kept from run to run; None keeps them for this run only."""
-    resume: bool
-    """Whether scores that are stored already are used."""
-    stop_on_failure: bool
-    """A clip that cannot be scored ends the run; otherwise it is recorded and passed over."""
-
-
-def answer(
-    missing: Sequence[Request],
-    model: RewardModel,
-    runner: Runner,
-    *,
-    settings: ScoreSettings,
-    writer: ScoreWriter,
-    stats: RunStats,
-) -> None:
-    """Answer requests, by the stages that the model's kind needs; returns on all ranks when all are done.
-
-    Args:
-        missing: The requests, on rank 0; the other ranks are told by it.
-        model: On this process's device.
-        runner: Runs the stages.
-        settings: How to score.
-        writer: Takes scores and failures.
-        stats: Takes counts and times.
-    """
-    if isinstance(model, EmbeddingModel) and not settings.score_kwargs:
-        _answer_from_embeddings(missing, model, runner, settings=settings, writer=writer, stats=stats)
-        return
-    stage = WholeStage(
-        missing, model, max_dur=settings.max_dur, score_kwargs=settings.score_kwargs, writer=writer, stats=stats
-    )
-    if not isinstance(model, RemoteModel):
-        runner.run(stage)
-        return
-    model.prepare(_ahead(missing, settings, writer, processes=runner.processes))
-    try:
-        # It waits rather than to compute here: neither memory nor seconds of audio are a bound.
-        runner.run(stage, limits=BatchLimits(model.clips_at_once, math.inf))
-    finally:
-        model.finish()
-
-
-def _ahead(missing: Sequence[Request], settings: ScoreSettings, writer: ScoreWriter, *, processes: int) -> WorkAhead:
-    clips = [
-        ClipAhead(
-            request.clip,
-            seconds=request.audio.seconds,
-            ref_seconds=request.ref_audio.seconds if request.ref_audio else None,
-        )
-        for request in missing
-    ]
-    return WorkAhead(clips, settings.max_dur, writer.store.folder, processes, settings.resume)
-
-
-def _answer_from_embeddings(
-    missing: Sequence[Request],
-    model: EmbeddingModel,
-    runner: Runner,
-    *,
-    settings: ScoreSettings,
-    writer: ScoreWriter,
-    stats: RunStats,
-) -> None:
-    with ExitStack() as stack:
-        cache = EmbeddingCache(_cache_folder(settings, writer, stack))
-        keys = EmbeddingKeys(model, settings.max_dur)
-        needs = [keys.needs(request) for request in missing]
-        audio = {item.key: item for need in needs for item in need.audio_items}
-        texts = {item.key: item for need in needs for item in (need.text, need.lyrics)}
-        failures = writer.failures
-        stats.counts["chunks_needed"] = sum(item.chunks for item in audio.values())
-        stage = EmbedAudioStage(
-            list(audio.values()), model, cache, max_dur=settings.max_dur, failures=failures, stats=stats
-        )
-        if settings.cache_dir is not None and is_rank_zero():
-            stage.start = stack.enter_context(place_among_fillers(cache.folder))
-        runner.run(stage)
-        runner.run(EmbedTextStage(list(texts.values()), model, cache, failures=failures, stats=stats))
-        runner.run(HeadStage(missing, model, keys, cache=cache, writer=writer, stats=stats))
-
-
-def _cache_folder(settings: ScoreSettings, writer: ScoreWriter, stack: ExitStack) -> Path:
-    if settings.cache_dir is not None:
-        return settings.cache_dir / "embeddings"
-    # Ranks pass embeddings to each other through files in any case; without a cache they go with the run.
-    folder = writer.failures.folder / "embeddings"
-    if is_rank_zero():
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 class Scored(NamedTuple):
@@ -156,7 +36,7 @@ def score_clips(
     model: RewardModel,
     runner: Runner,
     *,
-    settings: ScoreSettings,
+    config: Config,
     index: AudioIndex,
     folder: Path,
 ) -> Scored:
@@ -170,50 +50,100 @@ def score_clips(
         clips: What to score.
         model: The model, on this process's device.
         runner: Runs the stages.
-        settings: How to score.
+        config: `max_dur`, `model.score_kwargs`, `cache.dir`, `resume` and `on_error` count here.
         index: Knows the audio files.
         folder: The run's folder.
 
     Raises:
-        UserError: A clip could not be scored and `stop_on_failure` is set; the disk is full.
+        UserError: A clip could not be scored and `on_error=fail`; the disk is full.
         KeyboardInterrupt: The user stopped the run.
     """
-    identity = getattr(model, "identity", None)
-    store = ScoreStore(_store_folder(identity, settings, folder))
+    call = ModelCall(model, config.max_dur, config.model.get("score_kwargs") or {})
+    stop_on_failure = config.on_error is OnError.fail
+    store = ScoreStore(_store_folder(call.identity, config, folder))
     failures, stats = FailureLog(folder, process_rank()), RunStats()
-    asked, missing = ScoringPlan([], {}, {}), list[Request]()
+    plan, missing = ScoringPlan([], {}, {}), list[Request]()
     if is_rank_zero():
-        _clear(folder, failures, store, resume=settings.resume)
-        question = Question(
-            identity or "",
-            settings.max_dur,
-            settings.score_kwargs,
-            by_row=identity is None,
-            unused_inputs=frozenset(getattr(model, "unused_inputs", ())),
-        )
-        asked = deduplicate(clips, question, index)
+        _clear(folder, failures, store, resume=config.resume)
+        plan = deduplicate(clips, call, index)
         known = store.read()
-        missing = [request for request in asked.requests if request.key not in known]
+        missing = [request for request in plan.requests if request.key not in known]
     # A single process that has nothing to do is done; of several, the others wait for rank 0's word.
     if missing or runner.processes > 1:
-        answer(missing, model, runner, settings=settings, writer=ScoreWriter(store, failures), stats=stats)
+        writer = ScoreWriter(store, failures, stop_on_failure=stop_on_failure)
+        if isinstance(model, EmbeddingModel) and not call.score_kwargs:
+            _score_embedded(missing, model, runner, config=config, writer=writer, stats=stats)
+        else:
+            _score_whole(missing, call, runner, config=config, writer=writer, stats=stats)
     stats.write(folder, process_rank())
     runner.wait("all scores are stored")
     if not is_rank_zero():
         return Scored({}, stats)
-    scores = _by_clip(clips, asked, store.read(), failures.read(), stop_on_failure=settings.stop_on_failure)
-    return Scored(scores, _summed(folder, asked, missing, scores))
+    scores = _by_clip(clips, plan, store.read(), failures.read(), stop_on_failure=stop_on_failure)
+    return Scored(scores, _summed(folder, plan, missing, scores))
 
 
-def _store_folder(identity: str | None, settings: ScoreSettings, folder: Path) -> Path:
-    if identity is None or settings.cache_dir is None:
+def _score_whole(
+    missing: Sequence[Request], call: ModelCall, runner: Runner, *, config: Config, writer: ScoreWriter, stats: RunStats
+) -> None:
+    """Score requests with `score_batch`; returns on all ranks when all are done."""
+    stage, model = WholeStage(missing, call, stats), call.model
+    if not isinstance(model, RemoteModel):
+        runner.run(stage, writer)
+        return
+    ahead = [
+        ClipAhead(one.clip, one.audio.seconds, one.ref_audio.seconds if one.ref_audio else None) for one in missing
+    ]
+    model.prepare(WorkAhead(ahead, call.max_dur, writer.store.folder, runner.processes, config.resume))
+    try:
+        # It waits rather than to compute here: neither memory nor seconds of audio are a bound.
+        runner.run(stage, writer, limits=BatchLimits(model.clips_at_once, math.inf))
+    finally:
+        model.finish()
+
+
+def _score_embedded(
+    missing: Sequence[Request],
+    model: EmbeddingModel,
+    runner: Runner,
+    *,
+    config: Config,
+    writer: ScoreWriter,
+    stats: RunStats,
+) -> None:
+    """Embed what requests need, then score them; returns on all ranks when all are done."""
+    with ExitStack() as stack:
+        cached = CachedModel(model, config.max_dur, EmbeddingCache(_cache_folder(config, writer, stack)), stats)
+        inputs = [cached.addresses.inputs_of(request) for request in missing]
+        audio = {item.key: item for one in inputs for item in one.audio_items}
+        texts = {item.key: item for one in inputs for item in (one.text, one.lyrics)}
+        stats.counts["chunks_needed"] = sum(item.chunks for item in audio.values())
+        start = 0.0
+        if config.cache.dir and is_rank_zero():
+            start = stack.enter_context(claim_start(cached.cache.folder))
+        runner.run(EmbedAudioStage(list(audio.values()), cached, stats, start=start), writer)
+        runner.run(EmbedTextStage(list(texts.values()), cached, stats), writer)
+        runner.run(HeadStage(missing, cached, stats, failed=writer.failures.read), writer)
+
+
+def _cache_folder(config: Config, writer: ScoreWriter, stack: ExitStack) -> Path:
+    if config.cache.dir:
+        return Path(config.cache.dir) / "embeddings"
+    # Ranks pass embeddings to each other through files in any case; without a cache they go with the run.
+    folder = writer.failures.folder / "embeddings"
+    if is_rank_zero():
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _store_folder(identity: str | None, config: Config, folder: Path) -> Path:
+    if identity is None or not config.cache.dir:
         return folder / "scores"
-    return settings.cache_dir / "scores" / identity
+    return Path(config.cache.dir) / "scores" / identity
 
 
 def _clear(folder: Path, failures: FailureLog, store: ScoreStore, *, resume: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / STOPPED).unlink(missing_ok=True)
     failures.clear()
     clear_stats(folder)
     if not resume:
@@ -222,7 +152,7 @@ def _clear(folder: Path, failures: FailureLog, store: ScoreStore, *, resume: boo
 
 def _by_clip(
     clips: Sequence[Clip],
-    asked: ScoringPlan,
+    plan: ScoringPlan,
     stored: Mapping[str, Score],
     failures: Mapping[str, str],
     *,
@@ -233,7 +163,7 @@ def _by_clip(
     Raises:
         UserError: A clip has none; under `stop_on_failure`, with the reason of the first one that failed.
     """
-    scores = {clip.clip_id: _answer_to(clip, asked, stored, failures) for clip in clips}
+    scores = {clip.clip_id: _answer_to(clip, plan, stored, failures) for clip in clips}
     found = {key: score for key, score in scores.items() if score is not None}
     if stop_on_failure:
         _raise_first_failure(clips, found)
@@ -244,12 +174,10 @@ def _by_clip(
     return marked
 
 
-def _answer_to(
-    clip: Clip, asked: ScoringPlan, stored: Mapping[str, Score], failures: Mapping[str, str]
-) -> Score | None:
-    if clip.clip_id in asked.unreadable:
-        return Score.failed(asked.unreadable[clip.clip_id])
-    key = asked.key_of[clip.clip_id]
+def _answer_to(clip: Clip, plan: ScoringPlan, stored: Mapping[str, Score], failures: Mapping[str, str]) -> Score | None:
+    if clip.clip_id in plan.unreadable:
+        return Score.failed(plan.unreadable[clip.clip_id])
+    key = plan.key_of[clip.clip_id]
     if key in stored:
         return stored[key]
     return Score.failed(failures[key]) if key in failures else None
@@ -286,21 +214,21 @@ def check_complete(scores: Iterable[str], planned: Iterable[str]) -> None:
         )
 
 
-def _summed(folder: Path, asked: ScoringPlan, missing: Sequence[Request], scores: Mapping[str, Score]) -> RunStats:
+def _summed(folder: Path, plan: ScoringPlan, missing: Sequence[Request], scores: Mapping[str, Score]) -> RunStats:
     """Add up what all ranks did, in the words of `metadata.json`."""
     total = collect_stats(folder)
     counts, new = total.counts, {request.key for request in missing}
-    audio = [facts.digest for request in asked.requests for facts in (request.audio, request.ref_audio) if facts]
+    audio = [facts.digest for request in plan.requests for facts in (request.audio, request.ref_audio) if facts]
     n_failed = sum(bool(score.error) for score in scores.values())
     total.counts = Counter(
         clips=len(scores),
-        unique_clips=len(asked.requests),
+        unique_clips=len(plan.requests),
         unique_audio=len(set(audio)),
         chunks_encoded=counts["chunks_encoded"],
         chunks_from_cache=max(counts["chunks_needed"] - counts["chunks_encoded"], 0),
         texts_encoded=counts["texts_encoded"],
         scored=len(scores) - n_failed,
-        from_store=sum(key not in new for key in asked.key_of.values()),
+        from_store=sum(key not in new for key in plan.key_of.values()),
         failed=n_failed,
     )
     return total

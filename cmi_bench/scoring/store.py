@@ -1,12 +1,7 @@
-"""Scores kept by content as they are made, so that a run that was killed goes on where it stopped.
+"""What a run keeps on disk as it is made: scores by content, failures, and counts of each process.
 
-Where a stage keeps scores and failures as they are made.
-
-Scores and failures kept in memory, for those who want no files.
-
-What could not be scored or encoded in this run, and why: one file per process.
-
-What each process did, and how long it took, added up for `metadata.json`.
+A run that was killed goes on where it stopped, as each score is on disk when its batch is done (`ScoreStore`). Failures
+(`FailureLog`) and counts (`RunStats`) are the run's own, a file per process, added up when all are done.
 """
 
 import json
@@ -21,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cmi_bench.scoring.batching import Outcome
 from cmi_bench.types import Aspect, Score
 from cmi_bench.utils.files import writing_to
 
@@ -97,11 +93,13 @@ class FailureLog:
     def __init__(self, folder: Path, rank: int) -> None:
         self.folder = folder
         self._own = folder / f"failures.rank{rank}.jsonl"
+        self._stopped = folder / STOPPED
 
-    def append(self, key: str, error: str) -> None:
-        """Record one failure."""
+    def append(self, failures: Mapping[str, str]) -> None:
+        """Record failures: key to reason."""
+        lines = [json.dumps({"key": key, "error": error}, ensure_ascii=False) + "\n" for key, error in failures.items()]
         with self._own.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, "error": error}, ensure_ascii=False) + "\n")
+            file.writelines(lines)
 
     def read(self) -> dict[str, str]:
         """Return all processes' failures so far: key to reason."""
@@ -110,58 +108,69 @@ class FailureLog:
         )
         return {value["key"]: value["error"] for value in map(json.loads, lines)}
 
+    def stop(self) -> None:
+        """Tell all processes to stop."""
+        self._stopped.touch()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a process has told all to stop."""
+        return self._stopped.exists()
+
     def clear(self) -> None:
         """Remove the failures of an earlier run in the same folder."""
+        self._stopped.unlink(missing_ok=True)
         for path in self.folder.glob(FAILURE_FILES):
             path.unlink()
 
 
 class ScoreWriter:
-    """Writes each score to the store and each failure to the run's log, at once."""
+    """Writes scores to the store and failures to the run's log, as batches are done."""
 
-    def __init__(self, store: ScoreStore, failures: FailureLog) -> None:
+    def __init__(self, store: ScoreStore, failures: FailureLog, *, stop_on_failure: bool) -> None:
+        """Take the files.
+
+        Args:
+            store: For scores.
+            failures: For failures.
+            stop_on_failure: Whether a failure stops the run, in all processes.
+        """
         self.store = store
         self.failures = failures
+        self.stop_on_failure = stop_on_failure
 
-    def keep(self, scores: Mapping[str, Score]) -> int:
-        """Store scores by key; an infinite one is a failure. Return how many failed.
+    def write(self, outcome: Outcome) -> None:
+        """Store a batch's scores, and log its failures.
 
         Raises:
             RunError: The disk is full.
         """
-        infinite = {key: score for key, score in scores.items() if any(map(math.isinf, score.columns))}
-        for key, score in infinite.items():
-            values = f"alignment {score.alignment}, musicality {score.musicality}"
-            self.fail(key, f"the model returned an infinite score ({values})")
-        self._append({key: score for key, score in scores.items() if key not in infinite})
-        return len(infinite)
-
-    def _append(self, scores: Mapping[str, Score]) -> None:
         with writing_to(self.store.folder, instead="set cache.dir to another disk"):
-            self.store.append(scores)
-
-    def fail(self, key: str, reason: str) -> int:
-        """Log a failure; return 1, to be counted."""
+            self.store.append(outcome.scores)
+        if not outcome.failures:
+            return
         with writing_to(self.failures.folder, instead="set hydra.run.dir to another disk"):
-            self.failures.append(key, reason)
-        return 1
+            self.failures.append(outcome.failures)
+            if self.stop_on_failure:
+                self.failures.stop()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether an item has failed, in any process, and the run is to stop at that."""
+        return self.stop_on_failure and self.failures.stopped
 
 
-class MemoryScoreWriter(ScoreWriter):
-    """Keeps what a stage comes to until it is asked."""
+class MemoryScoreWriter:
+    """Keeps all scores and failures in memory, for those who want no files."""
+
+    stopped = False
 
     def __init__(self) -> None:
-        self.scores: dict[str, Score] = {}
-        self.reasons: dict[str, str] = {}
-        """Why something could not be scored, by key."""
+        self.collected = Outcome()
 
-    def _append(self, scores: Mapping[str, Score]) -> None:
-        self.scores |= scores
-
-    def fail(self, key: str, reason: str) -> int:
-        """Keep a failure; return 1, to be counted."""
-        self.reasons[key] = reason
-        return 1
+    def write(self, outcome: Outcome) -> None:
+        """Keep a batch's scores and failures."""
+        self.collected.add(outcome)
 
 
 STATS_FILES = "stats.rank*.json"

@@ -1,58 +1,24 @@
-"""A pass over items with Lightning's predict loop: planned on rank 0, loaded in workers, worked on in every rank.
+"""Stages in Lightning's predict loop: batches planned on rank 0, loaded in workers, worked on in every rank.
 
-Lightning's predict loop over a run's stages.
-
-`on_error=fail`: stop all processes at the first item that failed, keeping what is done.
-
-The progress bar of a stage: clips done, clips per second, time left.
+The only module of the package that needs Lightning to score.
 """
 
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import hydra
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
 from torch.utils.data import DataLoader, Dataset
 
-from cmi_bench.scoring.batching import BatchLimits, plan_batches
-from cmi_bench.scoring.store import STOPPED
+from cmi_bench.scoring.batching import BatchLimits, Outcome, OutcomeWriter, Stage, plan_batches
 from cmi_bench.utils.console import ProgressBar
 from cmi_bench.utils.distributed import Devices
 
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
-
-
-class StepOutcome(NamedTuple):
-    """What a batch came to, for the progress bar and for `on_error=fail`."""
-
-    items: int
-    failed: int
-
-
-class Stage(Protocol[Item, Loaded]):
-    """One kind of work: what there is to do, how it is loaded, and what is done with it."""
-
-    title: str
-    """For the progress bar."""
-    start: float
-    """Where in the plan to begin, from 0 to 1; what is before comes at the end."""
-
-    @property
-    def load(self) -> Callable[[Sequence[Item]], Loaded]:
-        """What decodes or reads a batch; goes to the data loader's workers, so without the model."""
-
-    def pending(self) -> list[Item]:
-        """Return what is to be done; asked on rank 0 only."""
-
-    def length(self, item: Item) -> float:
-        """Return an item's length in seconds of audio; asked on rank 0 only."""
-
-    def work(self, loaded: Loaded) -> int:
-        """Do the work and keep its results; return how many items failed."""
 
 
 class _Batches(Dataset[tuple[int, Loaded]], Generic[Item, Loaded]):
@@ -93,44 +59,47 @@ class StageModule(LightningModule, Generic[Item, Loaded]):
         pending, ranks = self.stage.pending(), self.trainer.world_size
         return plan_batches(pending, self.limits, length=self.stage.length, start=self.stage.start, at_least=ranks)
 
-    def predict_step(self, batch: tuple[int, Loaded], batch_idx: int) -> StepOutcome:
-        """Work on one batch; its results are kept when this returns."""
-        items, loaded = batch
-        return StepOutcome(items, self.stage.work(loaded))
+    def predict_step(self, batch: tuple[int, Loaded], batch_idx: int) -> Outcome:
+        """Work on one batch; `PredictionWriter` keeps what it came to."""
+        _, loaded = batch
+        return self.stage.work(loaded)
 
     def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
         """Leave the batch where it is: what goes to the device, and when, is the model's business."""
         return batch
 
 
-class StopOnFailure(Callback):
-    """Ends the predict loop of every rank once any item of any rank has failed.
+class PredictionWriter(BasePredictionWriter):
+    """Keeps what each batch came to, and ends the loop of every rank once the writer says so.
 
     The loop ends in good order rather than by an exception: a rank that dies would make Lightning
     kill the others, and with them the message that says which clip it was.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.marker = folder / STOPPED
+    writer: OutcomeWriter
+    """Set for each stage."""
 
-    def on_predict_batch_end(
+    def __init__(self) -> None:
+        super().__init__("batch")
+
+    def write_on_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: StepOutcome,
+        prediction: Outcome,
+        batch_indices: Sequence[int] | None,
         batch: Any,
         batch_idx: int,
-        dataloader_idx: int = 0,
+        dataloader_idx: int,
     ) -> None:
-        """Tell all ranks when something failed."""
-        if outputs.failed:
-            self.marker.touch()
+        """Keep a batch's scores and failures."""
+        self.writer.write(prediction)
 
     def on_predict_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Leave the loop: Lightning's predict loop ends on StopIteration from any of its hooks."""
-        if self.marker.exists():
+        if self.writer.stopped:
             raise StopIteration
 
 
@@ -147,13 +116,14 @@ class StageProgress(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: StepOutcome,
+        outputs: Outcome,
         batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Advance by this batch on every rank: they run at about the same pace."""
-        self.bar.advance(outputs.items * trainer.world_size)
+        items, _ = batch
+        self.bar.advance(items * trainer.world_size)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the finished bar on the screen."""
@@ -167,12 +137,13 @@ class StageProgress(Callback):
 
 NOISE = (
     ".*does not have many workers.*",  # more decoders than `workers` are not wanted: the model takes the time
+    ".*Couldn't infer the batch indices.*",  # each item of the loader is a batch, with its keys inside
     ".*LeafSpec.*is deprecated.*",  # between Lightning and torch
 )
 """Lightning's warnings that say nothing to a user of the benchmark."""
 
 
-class Predictor:
+class LightningRunner:
     """Runs stages one after the other, on all devices of the run."""
 
     def __init__(
@@ -182,8 +153,6 @@ class Predictor:
         *,
         limits: BatchLimits,
         workers: int,
-        folder: Path,
-        stop_on_failure: bool,
         callbacks: Sequence[Callback] = (),
     ) -> None:
         """Build Lightning's Trainer.
@@ -193,18 +162,16 @@ class Predictor:
             devices: Where.
             limits: How large batches may get.
             workers: Decoding processes per device.
-            folder: The run's folder.
-            stop_on_failure: An item that fails ends the stage on all ranks.
             callbacks: Further Lightning callbacks (tracking).
         """
         self.limits = limits
         self.workers = workers
-        watch = [StopOnFailure(folder)] if stop_on_failure else []
+        self._predictions = PredictionWriter()
         chosen = {"accelerator": devices.accelerator, "devices": devices.selected}
-        for name in ("lightning.pytorch", "lightning.fabric"):  # what devices are used is said in the metadata
+        for name in ("lightning.pytorch", "lightning.fabric"):  # the metadata has the devices
             logging.getLogger(name).setLevel(logging.WARNING)
         self.trainer: Trainer = hydra.utils.instantiate(
-            dict(settings) | chosen | {"callbacks": [*watch, StageProgress(), *callbacks]}
+            dict(settings) | chosen | {"callbacks": [self._predictions, StageProgress(), *callbacks]}
         )
 
     @property
@@ -212,16 +179,18 @@ class Predictor:
         """How many share the work, one a device."""
         return self.trainer.world_size
 
-    def run(self, stage: Stage[Any, Any], *, limits: BatchLimits | None = None) -> None:
+    def run(self, stage: Stage[Any, Any], writer: OutcomeWriter, *, limits: BatchLimits | None = None) -> None:
         """Do all of a stage's work; returns on all ranks when it is done on all.
 
         Args:
             stage: The work.
+            writer: Takes what each batch came to.
             limits: How large this stage's batches may get, where that is not the run's to say.
 
         Raises:
             KeyboardInterrupt: The user stopped the run.
         """
+        self._predictions.writer = writer
         module = StageModule(stage, limits or self.limits, workers=self.workers)
         try:
             with warnings.catch_warnings():

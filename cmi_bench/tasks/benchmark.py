@@ -36,8 +36,8 @@ from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.embedding_cache import GIGABYTE, EmbeddingCache
 from cmi_bench.scoring.requests import clips_of
 from cmi_bench.scoring.results import results_rows, to_jsonl
-from cmi_bench.scoring.score import Scored, ScoreSettings, score_clips
-from cmi_bench.scoring.trainer import Predictor
+from cmi_bench.scoring.score import Scored, score_clips
+from cmi_bench.scoring.trainer import LightningRunner
 from cmi_bench.tasks.evaluate import evaluate_and_report
 from cmi_bench.tracking.metadata import resolved_config, run_metadata, write_metadata
 from cmi_bench.tracking.mlflow import MLflowCallback, TrackingSettings, describe_run, model_label
@@ -76,7 +76,7 @@ def score_as_configured(
     folder: Path,
     callbacks: Sequence[Callback] = (),
 ) -> Scored:
-    """Score clips; see `inference.score.score_clips`.
+    """Score clips; see `scoring.score.score_clips`.
 
     Args:
         clips: What to score.
@@ -86,25 +86,15 @@ def score_as_configured(
         folder: The run's folder.
         callbacks: Further Lightning callbacks (tracking).
     """
-    stop_on_failure = config.on_error is OnError.fail
-    predictor = Predictor(
+    runner = LightningRunner(
         config.trainer,
         devices,
         limits=BatchLimits(config.batch_size, config.batch_seconds),
         workers=config.workers,
-        folder=folder,
-        stop_on_failure=stop_on_failure,
         callbacks=callbacks,
     )
-    settings = ScoreSettings(
-        max_dur=config.max_dur,
-        score_kwargs=config.model.get("score_kwargs") or {},
-        cache_dir=Path(config.cache.dir) if config.cache.dir else None,
-        resume=config.resume,
-        stop_on_failure=stop_on_failure,
-    )
     index = ManifestIndex(Path(config.data.root), read_manifest(Path(config.data.manifest)))
-    return score_clips(clips, model, predictor, settings=settings, index=index, folder=folder)
+    return score_clips(clips, model, runner, config=config, index=index, folder=folder)
 
 
 @contextlib.contextmanager

@@ -179,7 +179,8 @@ class MLflowCallback(MLflowRun, Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self.done += outputs.items * trainer.world_size
+        items, _ = batch
+        self.done += items * trainer.world_size
         if time.monotonic() - self.last_sent > PROGRESS_SECONDS:
             self.log_metrics({"items_done": self.done})
             self.last_sent, self.sent = time.monotonic(), True

@@ -8,7 +8,7 @@ import pytest
 import cmi_bench
 from cmi_bench.api import load
 
-WITH_EXAMPLES = ("api.evaluate", "api.load", "api.ranking", "api.scorer", "cli.output")
+WITH_EXAMPLES = ("api.evaluate", "api.load", "api.ranking", "api.scorer", "cli.score")
 
 
 @pytest.mark.parametrize("module", WITH_EXAMPLES)

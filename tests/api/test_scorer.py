@@ -15,6 +15,7 @@ from cmi_bench.audio.readers import Samples
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkBatchInput, SomeFailedError
 from cmi_bench.models.signal.model import SignalBaseline
+from cmi_bench.scoring.model_call import ModelCall
 
 SR = 16000
 
@@ -197,7 +198,7 @@ def test_nothing_is_left_behind(scorer, files, tmp_path, monkeypatch):
 
 def test_equal_songs_reach_a_model_that_takes_paths_as_equal_files(tmp_path, monkeypatch):
     samples = Samples(np.linspace(-1.5, 1.5, 200, dtype=np.float32).reshape(100, 2), 16000, "")
-    loader = SongLoader(model=None, max_dur=1.0, folder=tmp_path)
+    loader = SongLoader(ModelCall(None, 1.0), folder=tmp_path)
     first = Path(loader._written(samples)).read_bytes()
     time.sleep(1.1)  # such a file would tell seconds
     second = loader._written(samples)

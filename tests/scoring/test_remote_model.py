@@ -2,23 +2,12 @@
 
 import numpy as np
 import pytest
+import scoring_run
 
-from cmi_bench.data.audio_index import FileIndex
 from cmi_bench.data.rows import load_rows
 from cmi_bench.models.base import SomeFailedError
 from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.requests import clips_of
-from cmi_bench.scoring.score import ScoreSettings, score_clips
-from cmi_bench.scoring.trainer import Predictor
-from cmi_bench.utils.distributed import Devices
-
-TRAINER = {
-    "_target_": "lightning.pytorch.Trainer",
-    "logger": False,
-    "enable_checkpointing": False,
-    "enable_model_summary": False,
-    "enable_progress_bar": False,
-}
 
 
 class Service:
@@ -49,15 +38,11 @@ class Service:
 
 @pytest.fixture
 def score(tiny, tmp_path):
-    def run(model, *, resume=True):
-        predictor = Predictor(
-            TRAINER, Devices("cpu", 1, "cpu"), limits=BatchLimits(2, 0.5), workers=0, folder=tmp_path / "run",
-            stop_on_failure=False,
-        )  # fmt: skip
+    def run(model):
         clips = clips_of(load_rows(tiny / "all_test.jsonl").rows, tiny)
-        settings = ScoreSettings(10.0, {}, tmp_path / "cache", resume=resume, stop_on_failure=False)
-        return score_clips(
-            clips, model, predictor, settings=settings, index=FileIndex(), folder=tmp_path / "run"
+        limits = BatchLimits(2, 0.5)
+        return scoring_run.score(
+            clips, model, tmp_path / "run", cache=tmp_path / "cache", max_dur=10.0, limits=limits, stop=False
         ).scores
 
     return run

@@ -1,11 +1,15 @@
-"""What makes two clips the same question."""
+"""What makes two clips the same request."""
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from cmi_bench.scoring.requests import Clip, FileFacts, Question, deduplicate
+from cmi_bench.data.audio_index import FileFacts
+from cmi_bench.scoring.model_call import ModelCall
+from cmi_bench.scoring.requests import deduplicate
+from cmi_bench.types import Clip
 
 
 class Names:
@@ -20,8 +24,8 @@ OTHERS = {"text": "rock", "lyrics": "lo", "ref_audio": None}
 
 
 def asked(other, unused):
-    question = Question("model", 30.0, {}, by_row=False, unused_inputs=frozenset(unused))
-    return deduplicate([FIRST, other], question, Names())
+    model = SimpleNamespace(identity="model", unused_inputs=frozenset(unused))
+    return deduplicate([FIRST, other], ModelCall(model, 30.0), Names())
 
 
 @pytest.mark.parametrize("kind", OTHERS)
@@ -40,5 +44,5 @@ def test_a_model_is_not_given_what_it_does_not_use():
     assert all_of_it.clip == FIRST
 
 
-def test_other_audio_is_another_question():
+def test_other_audio_is_another_request():
     assert len(asked(replace(FIRST, clip_id="1:a", audio=Path("y.wav")), OTHERS).requests) == 2

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scoring_run import score
 
-from cmi_bench.data.audio_index import FileIndex
 from cmi_bench.data.rows import load_rows
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import AudioView
@@ -16,17 +16,6 @@ from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
 from cmi_bench.scoring.requests import clips_of
 from cmi_bench.scoring.results import results_rows
-from cmi_bench.scoring.score import ScoreSettings, score_clips
-from cmi_bench.scoring.trainer import Predictor
-from cmi_bench.utils.distributed import Devices
-
-TRAINER = {
-    "_target_": "lightning.pytorch.Trainer",
-    "logger": False,
-    "enable_checkpointing": False,
-    "enable_model_summary": False,
-    "enable_progress_bar": False,
-}
 
 
 class Crossings:
@@ -100,19 +89,10 @@ class Run:
 
     def score(self, model, *, batch_size=3, workers=0, stop=True, resume=True, folder=None, cache=True, max_dur=0.3):
         folder = folder or self.folder
-        predictor = Predictor(
-            TRAINER, Devices("cpu", 1, "cpu"), limits=BatchLimits(batch_size, 60.0), workers=workers,
-            folder=folder, stop_on_failure=stop,
+        return score(
+            clips_of(self.rows, self.root), model, folder, cache=self.cache if cache else None, max_dur=max_dur,
+            limits=BatchLimits(batch_size, 60.0), workers=workers, stop=stop, resume=resume,
         )  # fmt: skip
-        settings = ScoreSettings(
-            max_dur=max_dur,
-            score_kwargs={},
-            cache_dir=self.cache if cache else None,
-            resume=resume,
-            stop_on_failure=stop,
-        )
-        clips = clips_of(self.rows, self.root)
-        return score_clips(clips, model, predictor, settings=settings, index=FileIndex(), folder=folder)
 
     def results(self, scored):
         return results_rows(self.rows, scored.scores)

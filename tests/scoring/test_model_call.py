@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cmi_bench.scoring.requests import ContractError, checked_scores
+from cmi_bench.scoring.model_call import ContractError, checked_scores
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,10 @@ import torch
 
 from cmi_bench.models.base import AudioView
 from cmi_bench.scoring.batching import BatchLimits
-from cmi_bench.scoring.embedding_cache import EmbeddingCache, place_among_fillers, spread
-from cmi_bench.scoring.local import PlainRunner
-from cmi_bench.scoring.requests import AudioItem, TextItem
+from cmi_bench.scoring.embedding_cache import AudioItem, CachedModel, EmbeddingCache, TextItem, claim_start, spread
+from cmi_bench.scoring.local import LocalRunner
 from cmi_bench.scoring.stages import EmbedAudioStage, EmbedTextStage
-from cmi_bench.scoring.store import FailureLog, RunStats
+from cmi_bench.scoring.store import MemoryScoreWriter, RunStats
 
 SR = 8000
 
@@ -23,6 +22,7 @@ class Encoder:
     """Embeds as it is told when; writes down how much."""
 
     sr = SR
+    audio_identity = text_identity = "encoder"
 
     def __init__(self, before=lambda: None):
         self.before = before
@@ -54,20 +54,19 @@ def items(tmp_path):
 
 def stage(items, model, tmp_path, start=0.0):
     cache = EmbeddingCache(tmp_path / "cache")
-    made = EmbedAudioStage(items, model, cache, max_dur=1.0, failures=FailureLog(tmp_path, 0), stats=RunStats())
-    made.start = start
-    return made
+    stats = RunStats()
+    return EmbedAudioStage(items, CachedModel(model, 1.0, cache, stats), stats, start=start)
 
 
 def run(made):
-    PlainRunner(BatchLimits(1, 100), workers=0, show_progress=False).run(made)
+    LocalRunner(BatchLimits(1, 100), workers=0, show_progress=False).run(made, MemoryScoreWriter())
 
 
 def test_places_are_spread_and_free_again(tmp_path):
-    with place_among_fillers(tmp_path) as first:
-        with place_among_fillers(tmp_path) as second, place_among_fillers(tmp_path) as third:
+    with claim_start(tmp_path) as first:
+        with claim_start(tmp_path) as second, claim_start(tmp_path) as third:
             assert [first, second, third] == [0.0, 0.5, 0.25]
-        with place_among_fillers(tmp_path) as again:
+        with claim_start(tmp_path) as again:
             assert again == 0.5
     assert len({spread(number) for number in range(64)}) == 64
 
@@ -89,7 +88,7 @@ def test_what_another_one_encoded_meanwhile_is_passed_over(items, tmp_path):
         thread.join(30)
 
     assert all(encoder.embedded in (8, 9) for encoder in encoders)
-    assert all(item.key in stages[0].cache for item in items)
+    assert all(item.key in stages[0].model.cache for item in items)
     assert [made.stats.counts["chunks_encoded"] for made in stages] == [encoder.embedded for encoder in encoders]
 
 
@@ -97,18 +96,18 @@ def test_what_appears_between_loading_and_encoding_is_not_encoded_again(items, t
     encoder = Encoder()
     made = stage(items, encoder, tmp_path)
     loaded = made.load(items[:2])
-    made.cache.put(items[0].key, [torch.zeros(1)])
+    made.model.cache.put(items[0].key, [torch.zeros(1)])
 
-    assert made.work(loaded) == 0
+    assert not made.work(loaded).failures
     assert encoder.embedded == 1
-    assert made.cache.get(items[0].key)[0].tolist() == [0.0]
+    assert made.model.cache.get(items[0].key)[0].tolist() == [0.0]
     assert not made.load(items[:2]).waveforms
 
 
 def test_texts_too(tmp_path):
     encoder, cache = Encoder(), EmbeddingCache(tmp_path / "cache")
     texts = [TextItem("aa", "one"), TextItem("bb", "two")]
-    made = EmbedTextStage(texts, encoder, cache, failures=FailureLog(tmp_path, 0), stats=RunStats())
+    made = EmbedTextStage(texts, CachedModel(encoder, 1.0, cache, RunStats()), RunStats())
     assert made.pending() == texts
     cache.put("aa", [torch.zeros(1)])
     made.work(texts)

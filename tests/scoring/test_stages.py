@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from cmi_bench.data.audio_index import FileFacts
 from cmi_bench.models.base import AudioView
 from cmi_bench.scoring.batching import BatchLimits, plan_batches
-from cmi_bench.scoring.embedding_cache import EmbeddingCache
-from cmi_bench.scoring.requests import Clip, EmbeddingKeys, FileFacts, Request
+from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache
+from cmi_bench.scoring.requests import Request
 from cmi_bench.scoring.stages import HeadStage
-from cmi_bench.scoring.store import FailureLog, RunStats, ScoreStore, ScoreWriter
+from cmi_bench.scoring.store import RunStats
+from cmi_bench.types import Clip
 
 
 class Model:
@@ -22,17 +24,15 @@ class Model:
 
 def request(name, seconds, prompt, reference=None):
     clip = Clip(f"{name}:a", Path(name), prompt, "la", Path(reference) if reference else None)
-    return Request(name, clip, FileFacts(name, seconds), FileFacts(reference, 5.0) if reference else None)
+    length = seconds + 5.0 * (reference is not None)
+    return Request(name, clip, FileFacts(name, seconds), FileFacts(reference, 5.0) if reference else None, length)
 
 
 @pytest.fixture
 def plan(tmp_path):
     def make(requests, items):
-        writer = ScoreWriter(ScoreStore(tmp_path), FailureLog(tmp_path, 0))
-        cache = EmbeddingCache(tmp_path)
-        stage = HeadStage(
-            requests, Model(), EmbeddingKeys(Model(), 120.0), cache=cache, writer=writer, stats=RunStats()
-        )  # fmt: skip
+        cached = CachedModel(Model(), 120.0, EmbeddingCache(tmp_path), RunStats())
+        stage = HeadStage(requests, cached, RunStats(), failed=dict)
         batches = plan_batches(stage.pending(), BatchLimits(items, 1e9), length=stage.length)
         return [{item.key for item in batch} for batch in batches]
 

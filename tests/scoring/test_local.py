@@ -6,8 +6,9 @@ import time
 import pytest
 import torch
 
-from cmi_bench.scoring.batching import BatchLimits
-from cmi_bench.scoring.local import PlainRunner
+from cmi_bench.scoring.batching import BatchLimits, Outcome
+from cmi_bench.scoring.local import LocalRunner
+from cmi_bench.scoring.store import MemoryScoreWriter
 
 BROKEN, TOO_MUCH = 500, 600
 
@@ -44,13 +45,13 @@ class Numbers:
         time.sleep(0.005)
         self.ahead = max(self.ahead, len(self.loaded) - len(self.worked))
         self.worked.append(loaded)
-        return 0
+        return Outcome()
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_all_items_once_the_longest_first(workers):
     stage = Numbers(range(20))
-    PlainRunner(BatchLimits(2, 100.0), workers=workers, show_progress=False).run(stage)
+    LocalRunner(BatchLimits(2, 100.0), workers=workers, show_progress=False).run(stage, MemoryScoreWriter())
     assert stage.worked == [[number, number - 1] for number in range(19, 0, -2)]
     assert stage.ahead <= workers + 1
     assert (threading.main_thread() in stage.threads) == (workers == 0)
@@ -58,7 +59,9 @@ def test_all_items_once_the_longest_first(workers):
 
 def test_a_stage_may_have_limits_of_its_own():
     stage = Numbers(range(5))
-    PlainRunner(BatchLimits(1, 1.0), workers=0, show_progress=False).run(stage, limits=BatchLimits(9, 100.0))
+    LocalRunner(BatchLimits(1, 1.0), workers=0, show_progress=False).run(
+        stage, MemoryScoreWriter(), limits=BatchLimits(9, 100.0)
+    )
     assert stage.worked == [[4, 3, 2, 1, 0]]
 
 
@@ -67,11 +70,19 @@ def test_an_error_comes_out_and_no_thread_stays(number, says):
     before = threading.active_count()
     stage = Numbers([1000, number, 5, 4, 3, 2, 1])
     with pytest.raises(RuntimeError, match=says):
-        PlainRunner(BatchLimits(1, 10.0), workers=2, show_progress=False).run(stage)
+        LocalRunner(BatchLimits(1, 10.0), workers=2, show_progress=False).run(stage, MemoryScoreWriter())
     assert stage.worked == [[1000]]
     assert threading.active_count() == before
 
 
 def test_nothing_to_do(capsys):
-    PlainRunner(BatchLimits(1, 1.0), workers=2, show_progress=True).run(Numbers([]))
+    LocalRunner(BatchLimits(1, 1.0), workers=2, show_progress=True).run(Numbers([]), MemoryScoreWriter())
     assert capsys.readouterr().err == ""
+
+
+def test_a_writer_may_stop_the_run():
+    writer = MemoryScoreWriter()
+    writer.stopped = True
+    stage = Numbers(range(5))
+    LocalRunner(BatchLimits(1, 100.0), workers=0, show_progress=False).run(stage, writer)
+    assert stage.worked == [[4]]

@@ -1,0 +1,138 @@
+"""Ask a model for scores and read its answer: an array [N, 2] of numbers, where NaN is "not judged" or a failure."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cmi_bench.errors import RunError
+from cmi_bench.models.base import (
+    ALIGNMENT_COLUMN,
+    MUSICALITY_COLUMN,
+    BenchmarkBatchInput,
+    RewardModel,
+    SomeFailedError,
+    UnusedInput,
+)
+from cmi_bench.scoring.batching import Outcome
+from cmi_bench.types import Aspect, Score
+
+
+@dataclass(frozen=True)
+class ModelCall:
+    """A model, and what it is told with each call."""
+
+    model: RewardModel
+    max_dur: float
+    """Seconds of a clip that are looked at, from its start."""
+    score_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Passed on to the model's `score_batch`."""
+
+    @property
+    def name(self) -> str:
+        """The model's class, for messages."""
+        return type(self.model).__name__
+
+    @property
+    def identity(self) -> str | None:
+        """What settles a score besides the clip and what the model is told; None where the model does not say."""
+        return getattr(self.model, "identity", None)
+
+    @property
+    def unused_inputs(self) -> frozenset[UnusedInput]:
+        """What of a clip the model does not look at: it is not given that."""
+        return frozenset(getattr(self.model, "unused_inputs", ()))
+
+    def seconds_of(self, length: float | None) -> float:
+        """Return how much of a file is looked at.
+
+        Args:
+            length: Of the file, in seconds; None where it is not known.
+        """
+        return self.max_dur if length is None else min(length, self.max_dur)
+
+    def score(self, inputs: Mapping[str, BenchmarkBatchInput]) -> Outcome:
+        """Return what `score_batch` says of clips, by their keys.
+
+        Raises:
+            ContractError: The answer cannot be read.
+            Exception: Whatever the model raises.
+        """
+        reasons: Mapping[int, str] = {}
+        try:
+            answer = self.model.score_batch(list(inputs.values()), len(inputs), self.max_dur, **self.score_kwargs)
+        except SomeFailedError as error:
+            answer, reasons = error.scores, error.reasons
+        return read_answer(list(inputs), answer, self.name, failed=reasons)
+
+
+class ContractError(RunError):
+    """A model that answers in a form the benchmark cannot read."""
+
+
+def read_answer(keys: Sequence[str], answer: Any, model: str, *, failed: Mapping[int, str] | None = None) -> Outcome:
+    """Return a model's answer as scores by key; an infinite score is a failure.
+
+    Args:
+        keys: Of what was asked about, in order.
+        answer: As `score_batch` or `score_embedded` returns it.
+        model: For messages.
+        failed: Why there is no score, by place in the batch, where the model says so.
+
+    Raises:
+        ContractError: See `checked_scores`.
+    """
+    reasons = failed or {}
+    outcome = Outcome()
+    for place, (key, row) in enumerate(zip(keys, checked_scores(answer, len(keys), model).tolist(), strict=True)):
+        score = Score(alignment=row[ALIGNMENT_COLUMN], musicality=row[MUSICALITY_COLUMN])
+        if place in reasons:
+            outcome.failures[key] = reasons[place]
+        elif any(map(math.isinf, score.columns)):
+            values = f"alignment {score.alignment}, musicality {score.musicality}"
+            outcome.failures[key] = f"the model returned an infinite score ({values})"
+        else:
+            outcome.scores[key] = score
+    return outcome
+
+
+def checked_scores(answer: Any, count: int, model: str) -> npt.NDArray[np.float64]:
+    """Return a model's answer as float64 [count, 2].
+
+    Raises:
+        ContractError: Another shape, another count, or not numbers; the message shows both.
+    """
+    array = np.asarray(answer)
+    if array.shape != (count, 2):
+        raise ContractError(
+            f"{model}.score_batch returned shape {list(array.shape)} for {count} clips; expected [{count}, 2].",
+            "Return one row per input: column 0 alignment, column 1 musicality (NaN for what is not judged).",
+        )
+    if not np.issubdtype(array.dtype, np.floating) and not np.issubdtype(array.dtype, np.integer):
+        raise ContractError(
+            f"{model}.score_batch returned dtype {array.dtype}; expected floating-point numbers.",
+            "Convert the scores, e.g. np.asarray(scores, dtype=np.float32).",
+        )
+    return array.astype(np.float64)
+
+
+def judged_by(scores: Iterable[Score]) -> frozenset[Aspect]:
+    """Return what the model judges: the columns in which it has given any clip a number."""
+    valid = [score for score in scores if not score.error]
+    return frozenset(aspect for aspect in Aspect if any(not math.isnan(score.value(aspect)) for score in valid))
+
+
+def mark_partial_nan(scores: Mapping[str, Score]) -> dict[str, Score]:
+    """Turn a NaN in a column that the model does judge elsewhere into a failure of that clip."""
+    judged = judged_by(scores.values())
+    return {key: _nan_is_failure(score, judged) for key, score in scores.items()}
+
+
+def _nan_is_failure(score: Score, judged: frozenset[Aspect]) -> Score:
+    missing = [name for name in sorted(judged) if math.isnan(score.value(name))]
+    if score.error or not missing:
+        return score
+    return Score.failed(f"the model returned NaN for {' and '.join(missing)}, which it judges elsewhere")

@@ -1,0 +1,33 @@
+"""A run of scoring: tiny rows through Lightning's real predict loop, as a configuration says."""
+
+from pathlib import Path
+
+from cmi_bench.config import CacheConfig, Config, OnError
+from cmi_bench.data.audio_index import FileIndex
+from cmi_bench.scoring.score import score_clips
+from cmi_bench.scoring.trainer import LightningRunner
+from cmi_bench.utils.distributed import Devices
+
+TRAINER = {
+    "_target_": "lightning.pytorch.Trainer",
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_model_summary": False,
+    "enable_progress_bar": False,
+}
+
+
+def score(
+    clips, model, folder: Path, *, cache: Path | None, max_dur=0.3, limits, workers=0,
+    stop=True, resume=True,
+):  # fmt: skip
+    """Score clips in this process."""
+    config = Config(
+        model={},
+        cache=CacheConfig(dir=str(cache) if cache else None),
+        max_dur=max_dur,
+        resume=resume,
+        on_error=OnError.fail if stop else OnError.record,
+    )
+    runner = LightningRunner(TRAINER, Devices("cpu", 1, "cpu"), limits=limits, workers=workers)
+    return score_clips(clips, model, runner, config=config, index=FileIndex(), folder=folder)
