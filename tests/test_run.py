@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import run_command
 
 from cmi_bench.errors import UserError
 
@@ -68,9 +69,8 @@ def run(mini, folder, *words, env=None):
 
 
 def sweep(mini, folder, *words):
-    python, script, *rest = command(mini, folder / "unused", *words)
-    line = [python, script, "-m", *rest, f"hydra.sweep.dir={folder}"]
-    return subprocess.run(line, capture_output=True, text=True, check=False)
+    line = ["-m", *command(mini, folder / "unused", *words)[2:], f"hydra.sweep.dir={folder}"]
+    return run_command(*line)
 
 
 def results(folder):
@@ -158,11 +158,12 @@ def test_more_processes_than_batches(mini, tmp_path):
     assert len(results(tmp_path)) == 2
 
 
-def test_a_gpu_that_is_not_there_is_named(mini, tmp_path):
-    done = run(mini, tmp_path, "model=signal", "+device=cuda:1", env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
+def test_a_gpu_that_is_not_there_is_named(mini, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    done = run_command(*command(mini, tmp_path, "model=signal", "device=cuda:1")[2:])
     assert done.returncode == 1
     assert "Asked for cuda:1; this machine has no CUDA device" in done.stderr
-    assert "+device=cpu" in done.stderr
+    assert "device=cpu" in done.stderr
     assert "Traceback" not in done.stderr
 
 

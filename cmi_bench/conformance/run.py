@@ -1,9 +1,4 @@
-"""Whether a reward model keeps to the contract: the same score for the same clip, whatever else happens.
-
-Check a model: all checks, whatever some of them find.
-
-The findings for people, and for programs.
-"""
+"""All checks of a model, whatever some of them find, and the report: as table, sentence and JSON."""
 
 import json
 from collections import Counter

@@ -1,10 +1,6 @@
-"""What a check found.
+"""The model under check, asked as the benchmark asks it, with the clips it is asked about.
 
-Whether scores that must be equal are, and how far they are apart.
-
-The clips that a model is asked about: few and short, so that a large network on a CPU can be checked too.
-
-The model under check, asked as the benchmark asks it.
+The clips are few and short, so that a large network on a CPU can be checked too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,6 +1,7 @@
-"""`task=doctor`: would a run work, and what to do if not. Each check is a function that returns findings.
+"""`task=doctor`: whether a run would work, and what to do if not.
 
-All checks, in the order in which a run would meet what they look at.
+`examine` makes all checks, in the order in which a run would need what they look at. Each check is a function that
+yields findings.
 """
 
 from collections.abc import Iterator, Sequence

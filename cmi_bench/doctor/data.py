@@ -1,9 +1,4 @@
-"""Whether the audio is there and is what it should be.
-
-Whether the rows are those of the benchmark, and can be used.
-
-Whether the model can be built.
-"""
+"""Checks of what a run reads: rows, audio and the model's checkpoint."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,11 +1,4 @@
-"""Whether there is room, and nothing half done.
-
-Whether the program, its libraries and the devices are there.
-
-Whether the hub would let the user in.
-
-Whether runs can be recorded.
-"""
+"""Checks of what a run stands on: packages, devices, decoders, disk, login and tracking store."""
 
 import os
 import platform

@@ -1,9 +1,4 @@
-"""What a check found.
-
-The findings for people, and for programs.
-
-The commands that fix things, with the words that the doctor was called with.
-"""
+"""Findings of the doctor: what was found, how bad it is, the command that fixes it; as table, sentence and JSON."""
 
 import json
 import shlex

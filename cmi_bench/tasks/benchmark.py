@@ -1,12 +1,6 @@
 """`task=benchmark`: score the rows with the model, evaluate, report, record.
 
-Score clips with a model as the configuration says: what tasks with a model have in common.
-
-What a task with a model writes down of itself.
-
-The rows of a run, with everything checked that can be checked before a model is loaded.
-
-What is recorded of the audio of a run. Nothing here imports torch.
+Other tasks with a model share its parts: devices, scoring as configured, and the metadata of a run.
 """
 
 import contextlib

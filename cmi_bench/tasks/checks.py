@@ -1,6 +1,7 @@
-"""`task=sanity model=NAME`: how a model answers to silence, noise, damage and the wrong prompt.
+"""`task=sanity` and `task=conformance`: a model on clips made for it, without the benchmark's data.
 
-`task=conformance model=NAME`: whether a model keeps to the contract, and if not, what differs by how much.
+Sanity measures robustness: how scores change with silence, noise, damage and a wrong prompt. Conformance checks the
+contract of a model.
 """
 
 import logging

@@ -1,10 +1,7 @@
-"""`task=compare runs=[A,B,...]`: which differences between runs are real, without a model and without torch.
+"""`task=compare` and `task=leaderboard`: runs beside each other, and beside the paper's figures.
 
-`task=leaderboard runs=[A,B,...]`: own runs beside the figures that the paper reports.
-
-The runs that a task is given: folders, results files or MLflow run ids.
-
-Names by which runs are told apart in tables: the model's, and what else it takes.
+A run is a folder, a results file or an MLflow run id; its label is as short as it can be for all to differ. Neither
+task needs a model or torch.
 """
 
 import re

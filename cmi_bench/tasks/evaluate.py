@@ -1,6 +1,6 @@
 """`task=evaluate results=FILE`: the metrics of an existing results file, without a model and without torch.
 
-What a scored benchmark comes to: evaluate, write the files, print the table. Nothing here imports torch.
+Every task that has results evaluates and reports them with `evaluate_and_report`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
-"""`task=prepare`: bring what `python run.py` with the same other words needs, onto this machine. No torch here.
+"""`task=prepare` and `task=doctor`: get what a run with the same other words needs, or tell what it lacks.
 
-`task=doctor`: say whether a run with the same other words would work, and what to do if not.
+Neither loads torch before it has to.
 """
 
 import contextlib

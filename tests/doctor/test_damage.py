@@ -3,13 +3,12 @@
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from command_line import run_command
 from hydra import compose, initialize_config_dir
 
 import cmi_bench.data.manifest as update
@@ -207,28 +206,26 @@ def test_a_file_that_is_broken_upstream_is_said_to_be(root):
     assert "on_error=record" in broken.fix
 
 
-@pytest.mark.slow
 def test_the_task_says_it_all_and_fails(root):
     for name in ("silence", "an MP3 cut off", "a source nobody knows", "a row twice", "a line that is no JSON"):
         DAMAGES[name][0](root)
-    command = [sys.executable, str(PROJECT / "run.py"), "task=doctor", *DAMAGED, f"data.root={root}"]
+    command = ["task=doctor", *DAMAGED, f"data.root={root}"]
     command += [f"data.jsonl={root}/all_test.jsonl", f"hydra.run.dir={root.parent}/run"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_command(*command)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     for word in ("problem", "warning", "what to do", "task=prepare", "A run would not do"):
         assert word in done.stdout
-    as_json = subprocess.run([*command, "doctor.format=json"], capture_output=True, text=True, check=False)
+    as_json = run_command(*command, "doctor.format=json")
     assert as_json.returncode == 1
     report = json.loads(as_json.stdout)
     assert report["status"] == "problem"
     assert {"silence", "length", "lines", "duplicates", "sources"} <= {one["subject"] for one in report["findings"]}
 
 
-@pytest.mark.slow
 def test_the_task_ends_well_where_all_is_well(whole, tmp_path):
-    command = [sys.executable, str(PROJECT / "run.py"), "task=doctor", *DAMAGED, f"data.root={whole}"]
+    command = ["task=doctor", *DAMAGED, f"data.root={whole}"]
     command += [f"data.jsonl={whole}/all_test.jsonl", f"hydra.run.dir={tmp_path}/run"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_command(*command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "A run would work" in done.stdout

@@ -6,7 +6,7 @@ import torch
 from cmi_bench.errors import UserError
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
 from cmi_bench.scoring.store import ScoreStore
-from cmi_bench.tasks.maintenance import run_cache
+from cmi_bench.tasks.cache import run_cache
 from cmi_bench.types import Score
 from cmi_bench.utils.files import content_key
 

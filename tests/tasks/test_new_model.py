@@ -12,7 +12,7 @@ import yaml
 
 import cmi_bench.models
 from cmi_bench.errors import UserError
-from cmi_bench.tasks.maintenance import write_new_model
+from cmi_bench.tasks.new_model import write_new_model
 
 PROJECT = Path(__file__).parents[2]
 

@@ -2,11 +2,10 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import run_command
 from full_size import full_size_rows
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_method
@@ -19,12 +18,6 @@ PROJECT = Path(__file__).parents[2]
 FEW = "metrics.resamples=200"
 
 pytestmark = pytest.mark.slow
-
-
-def run(*words):
-    return subprocess.run(
-        [sys.executable, str(PROJECT / "run.py"), *words], capture_output=True, text=True, check=False
-    )
 
 
 def do(task, folder, *words):
@@ -63,7 +56,9 @@ def read(path):
 
 
 def test_two_runs_are_compared(runs, tmp_path):
-    done = run("task=compare", f"runs=[{runs}/weak,{runs}/strong/results.jsonl]", FEW, f"hydra.run.dir={tmp_path}")
+    done = run_command(
+        "task=compare", f"runs=[{runs}/weak,{runs}/strong/results.jsonl]", FEW, f"hydra.run.dir={tmp_path}"
+    )
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
     assert f"Results: {tmp_path}" in done.stdout
@@ -110,7 +105,7 @@ def test_mistakes_are_explained(runs, tmp_path, task, words, says, hint):
 
 @pytest.mark.parametrize("words", [["task=compare"], ["task=leaderboard", "runs=[{runs}/unfinished]"]])
 def test_a_mistake_gets_one_message(runs, tmp_path, words):
-    done = run(*(word.format(runs=runs) for word in words), f"hydra.run.dir={tmp_path}")
+    done = run_command(*(word.format(runs=runs) for word in words), f"hydra.run.dir={tmp_path}")
     assert done.returncode == 1
     assert "->" in done.stderr
     assert "Traceback" not in done.stderr
@@ -118,7 +113,7 @@ def test_a_mistake_gets_one_message(runs, tmp_path, words):
 
 
 def test_the_leaderboard_without_runs_and_with(runs, tmp_path, capsys):
-    done = run("task=leaderboard", f"hydra.run.dir={tmp_path}/none")
+    done = run_command("task=leaderboard", f"hydra.run.dir={tmp_path}/none")
     assert done.returncode == 0, done.stderr
     assert "SongEval-RM" in done.stdout
     files = {path.name for path in (tmp_path / "none").glob("leaderboard.*")}

@@ -2,11 +2,10 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import run_command
 from hydra import compose, initialize_config_dir
 
 from cmi_bench.config import checked
@@ -40,8 +39,7 @@ def trends(folder, aspect):
 
 def test_the_signal_baseline_hears_damage_and_reads_the_prompt(tmp_path):
     folder = tmp_path / "run"
-    command = [sys.executable, str(PROJECT / "run.py"), *WORDS, "model=signal", "limit=3", f"hydra.run.dir={folder}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = run_command(*WORDS, "model=signal", "limit=3", f"hydra.run.dir={folder}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     musicality = trends(folder, "musicality")
     assert all(musicality[kind] < -0.8 for kind in ("silence", "noise", "added noise", "clipping", "lowpass"))

@@ -1,101 +1,19 @@
-"""`task=cache`: what is kept from run to run, and how to get rid of it.
-
-`task=list`: what can be chosen and measured, and the runs of before. Nothing here imports torch.
-
-`task=new_model name=my_model`: write an adapter of your own, its configuration and its test.
-
-The beginnings of a model of one's own: adapter, configuration and test.
-
-Write a new model's files from their templates.
-"""
+"""`task=new_model name=my_model`: an adapter of your own, its configuration and its test, from templates."""
 
 import keyword
 import re
-import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from string import Template
 from typing import NamedTuple
 
 from hydra.core.global_hydra import GlobalHydra
-from rich.console import Console, RenderableType
-from rich.measure import Measurement
-from rich.table import Table
 
 import cmi_bench
-from cmi_bench.config import CacheTask, ListTask, NewModelTask
+from cmi_bench.config import NewModelTask
 from cmi_bench.errors import UserError
-from cmi_bench.models.registry import DIGESTS
-from cmi_bench.reporting.listing import all_options, find_runs, options_table, runs_table, tasks_table
-from cmi_bench.scoring.embedding_cache import GIGABYTE, EmbeddingCache
-from cmi_bench.scoring.store import ScoreStore
-from cmi_bench.utils.console import plain_text, print_view
+from cmi_bench.utils.console import print_view
 from cmi_bench.utils.files import write_text_atomic
-
-
-def run_cache(config: CacheTask, folder: Path) -> None:
-    """Show the cache; with `prune_gb` set, first remove what was not used for longest, down to that size.
-
-    Raises:
-        UserError: There is no cache to show.
-    """
-    if config.cache.dir is None:
-        raise UserError("cache=off keeps nothing.", "Leave out cache=off, or name the folder: cache.dir=...")
-    place = Path(config.cache.dir)
-    cache = EmbeddingCache(place / "embeddings")
-    console = Console()
-    if config.prune_gb is not None:
-        removed = cache.prune(config.prune_gb)
-        console.print(f"Removed {removed.entries} embeddings ({removed.bytes / GIGABYTE:.2f} GB).", highlight=False)
-    console.print(_table(place, cache))
-
-
-def _table(place: Path, cache: EmbeddingCache) -> Table:
-    size = cache.size()
-    stores = [ScoreStore(folder) for folder in sorted((place / "scores").glob("*"))]
-    table = Table("what", "entries", "size", title=f"Cache in {place}", title_justify="left")
-    table.add_row("embeddings", str(size.entries), f"{size.bytes / GIGABYTE:.2f} GB")
-    digests = len(list((place / DIGESTS).glob("*")))
-    table.add_row("digests of weights", str(digests), f"{_bytes(place / DIGESTS) / 1e6:.2f} MB")
-    for store in stores:
-        count = len(store.read())
-        table.add_row(f"scores of model {store.folder.name[:12]}", str(count), f"{_bytes(store.folder) / 1e6:.2f} MB")
-    return table
-
-
-def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*"))
-
-
-UNBOUNDED = 10_000
-"""Columns: more than any table has."""
-
-
-def run_list(config: ListTask, folder: Path) -> None:
-    """Print the tables on stdout; nothing is written to `folder`."""
-    runs = find_runs(map(Path, config.run_folders))
-    tables: list[RenderableType] = [options_table(all_options()), tasks_table()]
-    if runs:
-        tables.append(runs_table(runs, base=Path.cwd()))
-    else:
-        tables.append(f"No past runs under {' or '.join(config.run_folders)}.")
-    _print(tables)
-
-
-def _print(tables: Iterable[RenderableType]) -> None:
-    """Print tables; into a file or a pipe at their full width, since nobody can make that wider."""
-    console = Console()
-    for table in tables:
-        if console.is_terminal:
-            console.print(table)
-        else:
-            sys.stdout.write(_at_full_width(table))
-
-
-def _at_full_width(table: RenderableType) -> str:
-    unbounded = Console(width=UNBOUNDED)
-    return plain_text(table, width=Measurement.get(unbounded, unbounded.options, table).maximum)
-
 
 TEMPLATES = Path(__file__).parent / "templates"
 PACKAGE = "cmi_bench.models"
