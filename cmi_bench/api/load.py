@@ -1,9 +1,4 @@
-"""The benchmark's own configuration, for those who do not come by way of `run.py`.
-
-A device by its name.
-
-`load_model`: a reward model by its name.
-"""
+"""`load_model`: a reward model by its name, and the benchmark's configuration for those who do not use `run.py`."""
 
 import os
 import re
@@ -150,7 +145,7 @@ def load_model(
         checkpoint: A file, a folder or a hub id; None for the published one.
         device: "cpu", "cuda", "cuda:1", or "auto": a GPU if there is one.
         precision: "32" or "bf16".
-        max_dur: Seconds of each song that are heard, from its start.
+        max_dur: Seconds of each song that are used, from its start.
         options: Other keys of the model's file in `conf/model/`, such as `class_path` for "custom".
 
     Raises:
@@ -166,11 +161,11 @@ def load_model(
         name, options | given, values={"precision": precision, "max_dur": max_dur}, overrides=["cache=off"]
     )
     return SongScorer(
-        build_listener(config, device), max_dur=config.max_dur, score_kwargs=config.model.get("score_kwargs")
+        build_judge(config, device), max_dur=config.max_dur, score_kwargs=config.model.get("score_kwargs")
     )
 
 
-def build_listener(config: Config, device: str) -> RewardModel:
+def build_judge(config: Config, device: str) -> RewardModel:
     """Build the model that a configuration names, for audio without labels.
 
     Args:
@@ -184,6 +179,6 @@ def build_listener(config: Config, device: str) -> RewardModel:
     if hasattr(model, "bind_rows"):
         raise UserError(
             f"The model {config.model['name']} answers from the labels of the benchmark's rows.",
-            "Choose one that listens, such as cmi_rm or signal.",
+            "Choose one that judges audio, such as cmi_rm or signal.",
         )
     return model

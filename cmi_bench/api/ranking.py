@@ -1,4 +1,4 @@
-"""Best of N: songs in the order of a score."""
+"""Best of N: songs in the order of a score, or of a weighted mean of both."""
 
 import math
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Criterion:
             raise UserError(f"weight={self.weight:g} is not between 0 and 1.", "It is musicality's share of the mean.")
 
     @property
-    def in_words(self) -> str:
+    def description(self) -> str:
         """What decides, for people."""
         return f"{self.weight:g} musicality + {1 - self.weight:g} alignment" if self.by is By.MEAN else self.by.value
 

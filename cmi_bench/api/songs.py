@@ -1,7 +1,4 @@
-"""What is scored, and what comes back.
-
-Arrays, in the many forms that audio has in memory, as samples.
-"""
+"""Songs as callers have them: files, or arrays in the many forms that audio has in memory, made into samples."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace

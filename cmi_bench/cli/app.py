@@ -113,7 +113,7 @@ def rank(
     `cmi-bench rank takes/ --text "slow piano" --top-k 3 --copy-to best/`
     """
     with explain_errors(KEPT):
-        from cmi_bench.cli.score import rank as run
+        from cmi_bench.cli.rank import rank as run
 
         chosen = ModelOptions(model, checkpoint, device, max_dur, precision, cache_dir, no_cache, setting or ())
         wanted = _wanted(songs, requests, _instruction(text, text_file, lyrics, lyrics_file, ref))

@@ -1,12 +1,6 @@
-"""Read records from JSON lines, a JSON list or CSV, with errors that name file and line.
+"""What a command is to score: songs named on the command line or in a file of requests, with their instructions.
 
-A file of requests: songs with their instructions.
-
-The songs that are named on the command line: files, and folders of files.
-
-Prompt and lyrics: said on the command line, in a file, or on stdin.
-
-What a command is to score: songs, each with its instruction.
+Every error names the file and the line.
 """
 
 import csv
@@ -126,21 +120,21 @@ def _csv(text: str, path: Path) -> Iterator[Record]:
 STDIN = Path("-")
 
 
-def read_text(said: str | None, file: Path | None, option: str) -> str:
-    """Return what was said, or what a file holds; "" where there is neither.
+def read_text(given: str | None, file: Path | None, option: str) -> str:
+    """Return a prompt or lyrics: given as text, or in a file; "" where there is neither.
 
     Args:
-        said: The text itself, taken as it is.
+        given: The text itself, taken as it is.
         file: UTF-8; "-" is stdin. White space at the end is cut off.
         option: What the user calls the text, such as "--text".
 
     Raises:
         UserError: Both are given, or the file cannot be read.
     """
-    if said is not None and file is not None:
+    if given is not None and file is not None:
         raise UserError(f"Both {option} and {option}-file are given.", "Give one of them.")
     if file is None:
-        return said or ""
+        return given or ""
     try:
         text = sys.stdin.read() if file == STDIN else file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""The options of the commands, each said once."""
+"""The options of the commands, each declared once."""
 
 from pathlib import Path
 from typing import Annotated
@@ -49,7 +49,7 @@ MaxDur = Annotated[
     float | None,
     typer.Option(
         metavar="SECONDS",
-        help="How much of each song is heard.",
+        help="How much of each song is used, from its start.",
         show_default="the benchmark's, 120",
         rich_help_panel=MODEL,
     ),

@@ -188,7 +188,8 @@ class EmbeddingAddresses:
     def __init__(self, model: EmbeddingModel, max_dur: float) -> None:
         self.views = {flag: model.audio_view(max_dur, is_reference=flag) for flag in (False, True)}
         """How clips (False) and references (True) are decoded."""
-        self._max_dur = max_dur
+        self._if_unknown = max_dur
+        """Seconds of a file whose length is not known."""
         self._audio_identity = model.audio_identity
         self._text_identity = model.text_identity
 
@@ -208,7 +209,7 @@ class EmbeddingAddresses:
         view = self.views[is_reference]
         key = content_key(audio=facts.digest, view=view.name, encoder=self._audio_identity)
         limit = math.inf if view.seconds is None else view.seconds
-        seconds = min(self._max_dur if facts.seconds is None else facts.seconds, limit)
+        seconds = min(self._if_unknown if facts.seconds is None else facts.seconds, limit)
         chunks = 1 if view.chunk_seconds is None else max(math.ceil(seconds / view.chunk_seconds), 1)
         return AudioItem(key, path, seconds, chunks, is_reference)
 

@@ -1,4 +1,4 @@
-"""The results file: each row's own fields, what the model said of it, and which side it prefers."""
+"""The results file: each row's own fields, the model's scores, and which side they prefer."""
 
 import json
 import math
