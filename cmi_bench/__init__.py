@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from cmi_bench.api.ranking import RankedSong
     from cmi_bench.api.scorer import SongScorer
     from cmi_bench.api.songs import Song, SongScore
+    from cmi_bench.config import MetricSettings
     from cmi_bench.evaluation.evaluate import Evaluation
-    from cmi_bench.evaluation.settings import MetricSettings
 
 
 __version__ = "0.1.0"
@@ -32,7 +32,7 @@ __all__ = [
 
 _HOME = {
     "Evaluation": "cmi_bench.evaluation.evaluate",
-    "MetricSettings": "cmi_bench.evaluation.settings",
+    "MetricSettings": "cmi_bench.config",
     "RankedSong": "cmi_bench.api.ranking",
     "Song": "cmi_bench.api.songs",
     "SongScore": "cmi_bench.api.songs",

@@ -4,13 +4,17 @@ The YAML files in `conf/` choose values; an override that is not in here is refu
 a task with further keys has a class of its own below it, which its file in `conf/task/` names as schema.
 """
 
+import itertools
+import math
 from dataclasses import dataclass, field, fields
-from enum import Enum
-from typing import Any, cast
+from enum import Enum, StrEnum
+from typing import Any, TypeVar, cast
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from cmi_bench.errors import UserError
+from cmi_bench.errors import UserError, did_you_mean
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 Precision = Enum("Precision", {"32": "32", "bf16": "bf16"})
 # On the command line 32 is a number.
@@ -24,14 +28,14 @@ class OnError(Enum):
     record = "record"
 
 
-class Protocol(Enum):
+class ProtocolName(StrEnum):
     """How ties and failures count; see README, "What a table means"."""
 
     strict = "strict"
     paper = "paper"
 
 
-class Cluster(Enum):
+class Clustering(StrEnum):
     """What the bootstrap draws: all rows of a prompt together, or rows one by one."""
 
     prompt = "prompt"
@@ -52,8 +56,6 @@ class DataConfig:
     """Digests, lengths and forms of the audio files."""
     with_training: bool = False
     """For task=prepare and task=doctor: the training rows and their audio as well."""
-    expected_rows: dict[str, int] = field(default_factory=dict)
-    """Rows of each dataset in the whole benchmark, for task=doctor."""
 
 
 @dataclass
@@ -65,26 +67,73 @@ class SubsetConfig:
 
 
 @dataclass
-class MetricsConfig:
-    """Granularity and protocol of the evaluation."""
+class MetricSettings:
+    """Protocol, metrics, groups and intervals of an evaluation: the group `metrics` of the configuration.
 
-    name: str = MISSING
-    protocol: Protocol = Protocol.strict
-    by_month: bool = MISSING
-    by_condition: bool = MISSING
-    by_reference: bool = MISSING
-    by_lyrics: bool = MISSING
-    by_confidence: bool = MISSING
-    by_duration: bool = MISSING
-    duration_bins: list[float] = field(default_factory=lambda: [10.0, 30.0, 60.0, 120.0, 500.0])
+    Raises:
+        UserError: An unknown protocol or clustering, duration bins that do not rise, a negative number of
+            resamples, or a confidence that is not between 0 and 1.
+    """
+
+    name: str = "default"
+    """Which configuration of the group this is."""
+    protocol: ProtocolName = ProtocolName.strict
+    """How ties, failures and missing labels count: "strict", or "paper" with the public script."""
+    split: str = "test"
+    """Rows of other splits are passed over."""
+    include_lcc: bool = True
+    include_k_tau: bool = True
+    by_month: bool = True
+    """MusicArena by month of collection."""
+    by_condition: bool = True
+    """CMI-Pref by what the instruction consists of."""
+    by_reference: bool = True
+    """CMI-Pref with and without reference audio."""
+    by_lyrics: bool = True
+    """CMI-Pref without lyrics ("instru") and with them ("vocal")."""
+    by_confidence: bool = True
+    """CMI-Pref by the annotator's confidence: below, at and above 3."""
+    by_duration: bool = False
+    """Everything by clip length; needs durations."""
+    duration_bins: tuple[float, ...] = (10.0, 30.0, 60.0, 120.0, 500.0)
+    """Edges in seconds; each bin holds its lower edge, the last one also its upper."""
     durations: str | None = None
-    """JSON file of seconds by audio path; without it the audio files are asked."""
+    """For the tasks: JSON file of seconds by audio path; without it the audio files are asked."""
     report: bool = True
-    """Write report.html, and its plots as PNG."""
+    """For the tasks: write report.html, and its plots as PNG."""
     resamples: int = 10_000
     """Bootstrap resamples behind each interval; 0 leaves intervals out."""
     confidence: float = 0.95
-    cluster: Cluster = Cluster.prompt
+    """Of the intervals."""
+    cluster: Clustering = Clustering.prompt
+    """What is resampled: all rows of a "prompt" together, or each row by itself ("none")."""
+    seed: int = 0
+    """Of the resampling."""
+
+    def __post_init__(self) -> None:
+        self.protocol = _choice(ProtocolName, self.protocol, "metrics.protocol", "a protocol")
+        self.cluster = _choice(Clustering, self.cluster, "metrics.cluster", "a clustering")
+        if self.resamples < 0:
+            raise UserError(f"metrics.resamples={self.resamples} is negative.", "Use 0 for no intervals.")
+        if not 0 < self.confidence < 1:
+            raise UserError(
+                f"metrics.confidence={self.confidence} is not between 0 and 1.", "Use 0.95 for 95 % intervals."
+            )
+        # Configuration files hand over a list; equality wants the tuple.
+        self.duration_bins = tuple(float(edge) for edge in self.duration_bins)
+        rising = all(low < high for low, high in itertools.pairwise(self.duration_bins))
+        if len(self.duration_bins) < 2 or not rising or not all(map(math.isfinite, self.duration_bins)):
+            raise UserError(
+                f"metrics.duration_bins={list(self.duration_bins)} are not bins.",
+                "Give two or more rising numbers of seconds.",
+            )
+
+
+def _choice(choices: type[Choice], value: str, key: str, what: str) -> Choice:
+    try:
+        return choices(value)
+    except ValueError:
+        raise UserError(f"{key}={value!r} is not {what}.", did_you_mean(str(value), choices)) from None
 
 
 @dataclass
@@ -136,7 +185,7 @@ class Config:
     model: dict[str, Any] = MISSING
     data: DataConfig = MISSING
     subset: SubsetConfig = MISSING
-    metrics: MetricsConfig = MISSING
+    metrics: MetricSettings = field(default_factory=MetricSettings)
     tracking: TrackingConfig = MISSING
     cache: CacheConfig = MISSING
     # None, so that Hydra takes `+device=cpu` as well as `device=cpu`: a plus may set what has no value yet.

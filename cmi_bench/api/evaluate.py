@@ -5,12 +5,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.data.audio_index import Durations
 from cmi_bench.data.rows import read_jsonl
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation import evaluate as evaluation
 from cmi_bench.evaluation.evaluate import Evaluation
-from cmi_bench.evaluation.settings import MetricSettings
 
 
 def evaluate(

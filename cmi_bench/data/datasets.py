@@ -1,24 +1,38 @@
-"""The four human-labelled datasets: which rows are theirs, what is judged, and where the labels are.
+"""The datasets of the benchmark. One declaration says all that the rest of the package asks about a dataset.
 
-What a generation instruction consists of: text, and perhaps lyrics and reference audio.
-
-What people said: preferences between two clips, and mean opinion scores.
+Rows, tables, leaderboard, `task=prepare`, `task=doctor` and the mini benchmark go over `all_datasets()`. Another
+dataset is added by `register_dataset(Dataset(...))`, from any module that is imported before the evaluation.
 """
 
+import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.data import fields
+from cmi_bench.data.labels import is_missing
+from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.types import Aspect
 
-SCORE_FIELD = {
-    Aspect.MUSICALITY: fields.PREDICTED_MUSICALITY,
-    Aspect.ALIGNMENT: fields.PREDICTED_ALIGNMENT,
-}
-"""Where a results row keeps clip A's score (clip B's: with `fields.SIDE_B` appended)."""
+Raw = Mapping[str, Any]
+"""A row as it stands in a file: its own fields, and in results those that a run added."""
+
+
+class LeaderboardGroup(NamedTuple):
+    """A group of a task's rows that has a column of its own in the leaderboard."""
+
+    key: str
+    """In the column's key in the files of reported figures: "T" of "CMIPref_T_percent"."""
+    name: str
+    """The column's heading."""
+    group_key: str
+    group_value: str
+    rows: int
+    """How many rows of the whole benchmark are in the group: the reported figures are over all of them."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +44,8 @@ class MosTask:
     aspect: Aspect
     """Which of the model's two scores is compared."""
     label_field: str
+    leaderboard_groups: tuple[LeaderboardGroup, ...] = ()
+    """The leaderboard's columns; empty for one over all rows."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +61,53 @@ class PairTask:
     """Where a results row keeps the side that the scores prefer."""
     confidence_field: str | None = None
     """The annotator's confidence, 1 to 5 in half steps, as text."""
+    leaderboard_groups: tuple[LeaderboardGroup, ...] = ()
+    """The leaderboard's columns; empty for one over all rows."""
 
 
 Task = MosTask | PairTask
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """A way to group a dataset's rows in the detail table, the same for all its tasks."""
+
+    key: str
+    """The table's `group_key`."""
+    switch: str
+    """The setting of `MetricSettings` that makes these groups, such as "by_condition"."""
+    label: Callable[[Raw], str | None]
+    """The group of a row: the table's `group_value`; None for a row in no group."""
+    values: tuple[str, ...] = ()
+    """All groups in the table's order, with rows or without; empty for those that rows have, in alphabetical order."""
+
+
+@dataclass(frozen=True)
+class TaskGrouping:
+    """A way to group a dataset's rows by task, where each group is also split in two or more categories."""
+
+    key: str
+    switch: str
+    label: Callable[[Raw, Task], str | None]
+    """The group of a row as a task sees it; None for a row in no group."""
+    category: Callable[[Raw], str]
+    """The category of a row: the table's `ref_category`."""
+    categories: tuple[str, ...]
+    """In the table's order; `ALL_CATEGORIES`, for the whole group, follows them."""
+
+
+ALL_CATEGORIES = "all"
+
+
+class MiniPart(NamedTuple):
+    """A dataset's part of the mini benchmark."""
+
+    build: str
+    """The function without arguments that returns it as a `data.synthetic.labels.Part`: "package.module:function"."""
+    rows: int
+    """Rows of split "test" in it."""
+    position: int
+    """Its place in the rows' file."""
 
 
 @dataclass(frozen=True)
@@ -55,158 +115,184 @@ class Dataset:
     """One of the benchmark's test sets."""
 
     name: str
-    """As in results and tables."""
+    """As in results and tables. Letters, digits, `_`, `.`, `-` and spaces, as it is part of names in MLflow."""
     slug: str
-    """As in `subset=` and in metric names on the command line."""
+    """As in `subset=` and in file names."""
     tasks: tuple[Task, ...]
     """In the tables' order."""
     owns_source: Callable[[str], bool]
     """Whether a row with this `source` belongs to the dataset."""
+    owns_path: Callable[[str], bool] = lambda path: False
+    """Whether a results row of unknown source belongs to it, as one of its clips has this path."""
+    groupings: tuple[Grouping | TaskGrouping, ...] = ()
+    """In the detail table's order."""
+    heading: str = ""
+    """Over its columns in the leaderboard; empty for `name`."""
+    has_human_ceiling: bool = False
+    """Whether the paper reports how well people agree with each other on its columns."""
+    rows: int | None = None
+    """Rows of split "test" in the whole benchmark; None where that is not known."""
+    mini: MiniPart | None = None
+    audio_source: str = ""
+    """The function of `cmi_bench.download` that says where its audio comes from, as "package.module:function" (see
+    `download.sources`); empty for a dataset whose audio is there already."""
 
     @property
     def is_paired(self) -> bool:
         """Whether a row compares two clips."""
         return any(isinstance(task, PairTask) for task in self.tasks)
 
+    @property
+    def table_heading(self) -> str:
+        """Heading in the leaderboard."""
+        return self.heading or self.name
 
-PAM = Dataset(
-    name="PAM",
-    slug="pam",
-    tasks=(
-        MosTask("musicality", Aspect.MUSICALITY, fields.MUSICALITY_MOS),
-        MosTask("alignment", Aspect.ALIGNMENT, fields.ALIGNMENT_MOS),
-    ),
-    owns_source=lambda source: "PAM" in source,
-)
-MUSIC_EVAL = Dataset(
-    name="MusicEval",
-    slug="musiceval",
-    tasks=(MosTask("musicality", Aspect.MUSICALITY, fields.MUSICALITY_MOS),),
-    owns_source=lambda source: source in {"MusicEval", "SongEval"},
-)
-MUSIC_ARENA = Dataset(
-    name="MusicArena",
-    slug="music_arena",
-    # The arena asked which song is better as a whole, which is closest to musicality: only that score decides.
-    tasks=(PairTask("preference", Aspect.MUSICALITY, fields.PREFERENCE, fields.PREDICTED_PREFERENCE),),
-    owns_source=lambda source: "Music Arena" in source,
-)
-CMI_PREF = Dataset(
-    name="CMI-Pref",
-    slug="cmi_pref",
-    tasks=(
-        PairTask(
-            "alignment",
-            Aspect.ALIGNMENT,
-            fields.PREFERENCE_ALIGNMENT,
-            fields.PREDICTED_PREFERENCE_ALIGNMENT,
-            fields.CONFIDENCE_ALIGNMENT,
-        ),
-        PairTask(
-            "musicality",
-            Aspect.MUSICALITY,
-            fields.PREFERENCE_MUSICALITY,
-            fields.PREDICTED_PREFERENCE_MUSICALITY,
-            fields.CONFIDENCE_MUSICALITY,
-        ),
-    ),
-    owns_source=lambda source: source == "cmi-arena-annotation",
-)
-
-DATASETS = (PAM, MUSIC_EVAL, MUSIC_ARENA, CMI_PREF)
-"""In the order of the summary table."""
+    def expected_rows(self, data: str) -> int | None:
+        """Return how many rows of split "test" a configuration of the `data` group has, None where nobody knows."""
+        if data == MINI:
+            return self.mini.rows if self.mini is not None else None
+        return self.rows if data == BENCHMARK else None
 
 
-def dataset_of_source(source: str) -> Dataset | None:
-    """Return the dataset a row's `source` belongs to, None if to none of them."""
-    return next((dataset for dataset in DATASETS if dataset.owns_source(source)), None)
+BENCHMARK, MINI = "benchmark", "mini"
+"""Names of the `data` group's configurations whose rows are known."""
+
+_NAME = re.compile(r"[\w.\- ]+", re.ASCII)
+_datasets: dict[str, Dataset] = {}
+"""By slug, in the tables' order."""
+
+
+def register_dataset(dataset: Dataset) -> Dataset:
+    """Add a dataset to the benchmark, behind those that are there.
+
+    Raises:
+        ValueError: Its name or slug is taken or cannot be a name, it has no task, or a grouping's switch is no
+            setting of `MetricSettings`.
+    """
+    if any(dataset.name == other.name or dataset.slug == other.slug for other in _datasets.values()):
+        raise ValueError(f"There is a dataset {dataset.name!r} or {dataset.slug!r} already.")
+    for name in (dataset.name, dataset.slug, *(task.name for task in dataset.tasks)):
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} cannot be a name: use letters, digits, '_', '.', '-' and spaces.")
+    if not dataset.tasks:
+        raise ValueError(f"{dataset.name} has no task.")
+    settings = {field.name for field in dataclasses.fields(MetricSettings)}
+    for grouping in dataset.groupings:
+        if grouping.switch not in settings:
+            raise ValueError(f"{grouping.switch!r} is no setting. {did_you_mean(grouping.switch, settings)}")
+    _datasets[dataset.slug] = dataset
+    return dataset
+
+
+def all_datasets() -> tuple[Dataset, ...]:
+    """Return the datasets in the tables' order."""
+    return tuple(_datasets.values())
 
 
 def dataset_by_slug(slug: str) -> Dataset:
     """Return the dataset named in `subset=`.
 
     Raises:
-        KeyError: No dataset has that slug.
+        UserError: No dataset has that slug.
     """
-    return {dataset.slug: dataset for dataset in DATASETS}[slug]
-
-
-MOS_RANGE = (1.0, 5.0)
-
-
-class LabelError(ValueError):
-    """A label that is there but not understood."""
-
-
-class Preference(StrEnum):
-    """Which clip of a pair was preferred; the values are the public files' spelling."""
-
-    A = "model_a"
-    B = "model_b"
-    BOTH = "both"
-
-
-_SPELLINGS = {
-    "a": Preference.A,
-    "model_a": Preference.A,
-    "b": Preference.B,
-    "model_b": Preference.B,
-    "both": Preference.BOTH,
-    "neither": Preference.BOTH,
-    "tie": Preference.BOTH,
-    "both_bad": Preference.BOTH,
-}
-
-
-def is_missing(value: Any) -> bool:
-    """Tell whether a field says nothing: absent, null, NaN, or blank text."""
-    return value is None or (isinstance(value, float) and math.isnan(value)) or not str(value).strip()
-
-
-def parse_preference(value: Any) -> Preference | None:
-    """Read a preference label in any spelling of the public files.
-
-    Returns:
-        The preference, or None where there is no label.
-
-    Raises:
-        LabelError: The value is none of the known spellings.
-    """
-    if is_missing(value):
-        return None
     try:
-        return _SPELLINGS[str(value).strip().lower()]
+        return _datasets[slug]
     except KeyError:
-        raise LabelError(f"{value!r} is not a preference (known: {', '.join(_SPELLINGS)}, in any case)") from None
+        raise UserError(f"There is no dataset {slug!r} (subset.datasets).", did_you_mean(slug, _datasets)) from None
 
 
-def parse_mos(value: Any) -> float | None:
-    """Read a mean opinion score.
+def dataset_by_name(name: str) -> Dataset | None:
+    """Return the dataset of that name in results and tables, None if none has it."""
+    return next((dataset for dataset in _datasets.values() if dataset.name == name), None)
 
-    Returns:
-        The score, or None where there is no label.
 
-    Raises:
-        LabelError: Not a number, or outside 1 to 5.
-    """
-    if is_missing(value):
-        return None
-    try:
-        score = float(value)
-    except (TypeError, ValueError):
-        raise LabelError(f"{value!r} is not a number") from None
-    low, high = MOS_RANGE
-    if not low <= score <= high:
-        raise LabelError(f"{value!r} is not a mean opinion score (expected {low:g} to {high:g})")
-    return score
+def dataset_of_source(source: str) -> Dataset | None:
+    """Return the dataset that a row's `source` belongs to, None if to none of them."""
+    return next((dataset for dataset in _datasets.values() if dataset.owns_source(source)), None)
 
+
+def dataset_of_row(raw: Raw) -> Dataset | None:
+    """Return the dataset of a results row: by its source, else its audio paths, else `benchmark_dataset`."""
+    if (dataset := dataset_of_source(str(raw.get(fields.SOURCE, "")))) is not None:
+        return dataset
+    paths = [str(raw.get(field) or "").strip() for field in (fields.AUDIO_A, fields.AUDIO_B)]
+    by_path = (dataset for dataset in _datasets.values() if any(dataset.owns_path(path) for path in paths))
+    return next(by_path, None) or dataset_by_name(str(raw.get(fields.BENCHMARK_DATASET, "")).strip())
+
+
+PAM = register_dataset(
+    Dataset(
+        name="PAM",
+        slug="pam",
+        tasks=(
+            MosTask("musicality", Aspect.MUSICALITY, fields.MUSICALITY_MOS),
+            MosTask("alignment", Aspect.ALIGNMENT, fields.ALIGNMENT_MOS),
+        ),
+        owns_source=lambda source: "PAM" in source,
+        rows=500,
+        mini=MiniPart("cmi_bench.data.synthetic.mos_sets:build_pam", rows=30, position=2),
+        audio_source="cmi_bench.download.sources:pam_source",
+    )
+)
+
+MUSIC_EVAL = register_dataset(
+    Dataset(
+        name="MusicEval",
+        slug="musiceval",
+        tasks=(MosTask("musicality", Aspect.MUSICALITY, fields.MUSICALITY_MOS),),
+        owns_source=lambda source: source in {"MusicEval", "SongEval"},
+        rows=413,
+        mini=MiniPart("cmi_bench.data.synthetic.mos_sets:build_music_eval", rows=25, position=3),
+        audio_source="cmi_bench.download.sources:music_eval_source",
+    )
+)
+
+MONTHS_FOLDER = ("MusicArena_data", "audio_files")
+UNKNOWN_MONTH = "unknown"
+
+
+def _month_in(path: str) -> str | None:
+    parts = PurePosixPath(path).parts
+    if MONTHS_FOLDER[0] in parts:
+        # The month is the folder two below; what follows it must be a file's name.
+        position = parts.index(MONTHS_FOLDER[0]) + len(MONTHS_FOLDER)
+        if position + 1 < len(parts):
+            return parts[position]
+    return None
+
+
+def month_of(raw: Raw) -> str:
+    """Return the month a MusicArena row was collected in, e.g. "01-2025JULAUG"; "unknown" if no path says it."""
+    months = (_month_in(str(raw.get(field) or "").strip()) for field in (fields.AUDIO_A, fields.AUDIO_B))
+    return next((month for month in months if month is not None), UNKNOWN_MONTH)
+
+
+MUSIC_ARENA = register_dataset(
+    Dataset(
+        name="MusicArena",
+        slug="music_arena",
+        # The arena asked which song is better as a whole, which is closest to musicality: only that score decides.
+        tasks=(PairTask("preference", Aspect.MUSICALITY, fields.PREFERENCE, fields.PREDICTED_PREFERENCE),),
+        owns_source=lambda source: "Music Arena" in source,
+        owns_path=lambda path: _month_in(path) is not None,
+        groupings=(Grouping("month", "by_month", month_of),),
+        heading="Music Arena",
+        rows=1340,
+        mini=MiniPart("cmi_bench.data.synthetic.pair_sets:build_music_arena", rows=29, position=4),
+        audio_source="cmi_bench.download.sources:music_arena_source",
+    )
+)
 
 CONDITIONS = ("text", "text+lyrics", "text+ref", "text+lyrics+ref")
 """The four of CMI-Pref, as the public tables spell them."""
+NO_REF, REF = "no_ref", "ref"
+INSTRUMENTAL, VOCAL = "instru", "vocal"
+MIDDLE_CONFIDENCE = 3.0
+"""Of the scale from 1 to 5."""
 
 
-def condition_of(raw: Mapping[str, Any]) -> str:
-    """Return the condition of a row as it stands in a file.
+def condition_of(raw: Raw) -> str:
+    """Return what the instruction of a row consists of.
 
     Args:
         raw: The row's own fields; `lyrics` and `ref-audio-path` count where they are not empty.
@@ -230,3 +316,78 @@ def has_lyrics(condition: str) -> bool | None:
 def has_reference(condition: str) -> bool | None:
     """Tell whether reference audio is part of a condition; None for a condition that is none of the four."""
     return "ref" in condition.split("+") if condition in CONDITIONS else None
+
+
+def confidence_level(value: Any) -> str | None:
+    """Return "<3", "=3" or ">3"; None where the annotator gave no number."""
+    try:
+        confidence = float(value)
+    except (TypeError, ValueError):
+        return None
+    if math.isnan(confidence):
+        return None
+    sign = "<" if confidence < MIDDLE_CONFIDENCE else ">" if confidence > MIDDLE_CONFIDENCE else "="
+    return f"{sign}{MIDDLE_CONFIDENCE:g}"
+
+
+def _reference_group(raw: Raw) -> str | None:
+    return {True: REF, False: NO_REF, None: None}[has_reference(condition_of(raw))]
+
+
+def _lyrics_group(raw: Raw) -> str | None:
+    return {True: VOCAL, False: INSTRUMENTAL, None: None}[has_lyrics(condition_of(raw))]
+
+
+def _confidence_group(raw: Raw, task: Task) -> str | None:
+    if not isinstance(task, PairTask) or task.confidence_field is None:
+        return None
+    return confidence_level(raw.get(task.confidence_field))
+
+
+CMI_PREF = register_dataset(
+    Dataset(
+        name="CMI-Pref",
+        slug="cmi_pref",
+        tasks=(
+            PairTask(
+                "alignment",
+                Aspect.ALIGNMENT,
+                fields.PREFERENCE_ALIGNMENT,
+                fields.PREDICTED_PREFERENCE_ALIGNMENT,
+                fields.CONFIDENCE_ALIGNMENT,
+                leaderboard_groups=(
+                    LeaderboardGroup("T", "T", "modality", "text", rows=125),
+                    LeaderboardGroup("L", "L", "modality", "text+lyrics", rows=125),
+                    LeaderboardGroup("A", "A", "modality", "text+ref", rows=125),
+                    LeaderboardGroup("C", "C", "modality", "text+lyrics+ref", rows=125),
+                    LeaderboardGroup("without_audio", "w/o audio", "ref_subset", NO_REF, rows=250),
+                    LeaderboardGroup("with_audio", "w/ audio", "ref_subset", REF, rows=250),
+                ),
+            ),
+            PairTask(
+                "musicality",
+                Aspect.MUSICALITY,
+                fields.PREFERENCE_MUSICALITY,
+                fields.PREDICTED_PREFERENCE_MUSICALITY,
+                fields.CONFIDENCE_MUSICALITY,
+            ),
+        ),
+        owns_source=lambda source: source == "cmi-arena-annotation",
+        groupings=(
+            Grouping("modality", "by_condition", condition_of),
+            TaskGrouping(
+                "confidence",
+                "by_confidence",
+                _confidence_group,
+                category=lambda raw: _reference_group(raw) or NO_REF,
+                categories=(NO_REF, REF),
+            ),
+            Grouping("ref_subset", "by_reference", _reference_group, values=(NO_REF, REF)),
+            Grouping("modality_type", "by_lyrics", _lyrics_group, values=(INSTRUMENTAL, VOCAL)),
+        ),
+        has_human_ceiling=True,
+        rows=500,
+        mini=MiniPart("cmi_bench.data.synthetic.pair_sets:build_cmi_pref", rows=36, position=1),
+        audio_source="cmi_bench.download.sources:cmi_pref_source",
+    )
+)

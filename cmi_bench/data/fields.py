@@ -4,6 +4,8 @@ The names are those of the public CMI-RewardBench files; other tools read them, 
 are in the files whatever the code calls the same thing.
 """
 
+from cmi_bench.types import Aspect
+
 SOURCE = "source"
 SPLIT = "split"
 AUDIO_A = "audio-path"
@@ -29,6 +31,8 @@ PREDICTED_MUSICALITY = "predicted_musicality"
 PREDICTED_ALIGNMENT = "predicted_text-music alignment"
 SIDE_B = "_b"
 """Suffix of the predicted scores of a pair's second clip."""
+SCORE_FIELD = {Aspect.MUSICALITY: PREDICTED_MUSICALITY, Aspect.ALIGNMENT: PREDICTED_ALIGNMENT}
+"""Where a results row keeps clip A's score (clip B's: with `SIDE_B` appended)."""
 PREDICTED_PREFERENCE = "predicted_preference"
 PREDICTED_PREFERENCE_MUSICALITY = "predicted_preference-musicality"
 PREDICTED_PREFERENCE_ALIGNMENT = "predicted_preference-alignment"

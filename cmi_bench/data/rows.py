@@ -13,17 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cmi_bench.data import fields
-from cmi_bench.data.datasets import (
-    DATASETS,
-    Dataset,
-    LabelError,
-    MosTask,
-    condition_of,
-    dataset_of_source,
-    is_missing,
-    parse_mos,
-    parse_preference,
-)
+from cmi_bench.data.datasets import Dataset, MosTask, all_datasets, condition_of, dataset_of_source
+from cmi_bench.data.labels import LabelError, is_missing, parse_mos, parse_preference
 from cmi_bench.errors import UserError
 
 
@@ -114,7 +105,7 @@ def load_rows(
     path: Path,
     *,
     split: str = "test",
-    datasets: Collection[Dataset] = DATASETS,
+    datasets: Collection[Dataset] | None = None,
     limit: int | None = None,
 ) -> RowSet:
     """Read and validate the rows of one split.
@@ -122,7 +113,7 @@ def load_rows(
     Args:
         path: JSON-lines file in the format of the public `all_test.jsonl`.
         split: Rows of other splits are passed over unread.
-        datasets: Rows of other datasets are passed over.
+        datasets: Rows of other datasets are passed over; None for all datasets.
         limit: At most this many rows of each dataset, from the file's start; None for all.
 
     Returns:
@@ -132,6 +123,7 @@ def load_rows(
         UserError: A line that is not JSON, a missing field or a label that is not understood, with
             file, line and field; or no row at all.
     """
+    datasets = all_datasets() if datasets is None else datasets
     rows: list[Row] = []
     unknown: Counter[str] = Counter()
     taken: Counter[str] = Counter()

@@ -55,7 +55,8 @@ def _check_data(config: Config, root: Path, remedies: Remedies) -> Iterator[Find
     except UserError as error:
         yield Finding("rows", "file", Status.PROBLEM, error.what, remedies.rows(file))
         return
-    yield from check_rows(examined, datasets, config.data.expected_rows, fix=remedies.rows(file))
+    expected = {dataset.slug: dataset.expected_rows(config.data.name) for dataset in datasets}
+    yield from check_rows(examined, datasets, expected, fix=remedies.rows(file))
     rows = _limited(examined.rows, datasets, config.limit)
     paths = list(dict.fromkeys(path for row in rows for path in row.audio_files if is_inside(path)))
     manifest = update_manifest(

@@ -18,14 +18,16 @@ import shutil
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import soundfile
 
 from cmi_bench.config import SourcesConfig
 from cmi_bench.data import fields
+from cmi_bench.data.datasets import all_datasets
 from cmi_bench.data.manifest import Manifest
 from cmi_bench.data.rows import read_jsonl
 from cmi_bench.download.http import (
@@ -381,25 +383,40 @@ def _listed(record: Any) -> Mapping[str, Any]:
 
 
 def benchmark_sources(config: SourcesConfig, root: Path, client: httpx2.Client) -> tuple[Source, ...]:
-    """Return the sources of the four test sets, in the order of the tables."""
-    return (
-        Pam(root=root, client=client, zenodo=config.zenodo, record=config.pam),
-        MusicEval(root=root, repo=HubRepo(config.music_eval, "dataset", config.hub)),
-        HubFiles(
-            name="Music Arena",
-            slug="music_arena",
-            folder="MusicArena_data",
-            repo=HubRepo(config.music_arena, "dataset", config.hub),
-            root=root,
-        ),
-        HubFiles(
-            name="CMI-Pref",
-            slug="cmi_pref",
-            folder="cmi-pref",
-            repo=HubRepo(config.cmi_pref, "dataset", config.hub),
-            root=root,
-        ),
-    )
+    """Return the sources of the test sets, in the order of the tables."""
+    makers = [_maker(dataset.audio_source) for dataset in all_datasets() if dataset.audio_source]
+    return tuple(make(config, root, client) for make in makers)
+
+
+SourceMaker = Callable[[SourcesConfig, Path, httpx2.Client], Source]
+"""From the addresses, the data root and an HTTP client to a source: what `Dataset.audio_source` names."""
+
+
+def _maker(place: str) -> SourceMaker:
+    module, _, function = place.partition(":")
+    return cast(SourceMaker, getattr(import_module(module), function))
+
+
+def pam_source(config: SourcesConfig, root: Path, client: httpx2.Client) -> Source:
+    """Return where PAM's audio comes from."""
+    return Pam(root=root, client=client, zenodo=config.zenodo, record=config.pam)
+
+
+def music_eval_source(config: SourcesConfig, root: Path, client: httpx2.Client) -> Source:
+    """Return where MusicEval's audio comes from."""
+    return MusicEval(root=root, repo=HubRepo(config.music_eval, "dataset", config.hub))
+
+
+def music_arena_source(config: SourcesConfig, root: Path, client: httpx2.Client) -> Source:
+    """Return where MusicArena's audio comes from."""
+    repo = HubRepo(config.music_arena, "dataset", config.hub)
+    return HubFiles(name="Music Arena", slug="music_arena", folder="MusicArena_data", repo=repo, root=root)
+
+
+def cmi_pref_source(config: SourcesConfig, root: Path, client: httpx2.Client) -> Source:
+    """Return where CMI-Pref's audio comes from."""
+    repo = HubRepo(config.cmi_pref, "dataset", config.hub)
+    return HubFiles(name="CMI-Pref", slug="cmi_pref", folder="cmi-pref", repo=repo, root=root)
 
 
 def training_sources(config: SourcesConfig, root: Path) -> Sequence[Source]:

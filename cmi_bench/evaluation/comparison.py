@@ -21,12 +21,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cmi_bench.data.datasets import Dataset, PairTask
+from cmi_bench.config import MetricSettings
+from cmi_bench.data.datasets import Dataset
 from cmi_bench.evaluation.bootstrap import Floats, sign_test
 from cmi_bench.evaluation.evaluate import place_of
 from cmi_bench.evaluation.groups import Group
 from cmi_bench.evaluation.intervals import DIGITS, exact_bounds, percentile_interval, resample_clusters
-from cmi_bench.evaluation.metrics import Metric, Statistic, credit, summary_metrics
+from cmi_bench.evaluation.metrics import Metric, Shown, Statistic, metrics_of
 from cmi_bench.evaluation.pairing import (
     Comparison,
     Contest,
@@ -40,7 +41,6 @@ from cmi_bench.evaluation.pairing import (
 )
 from cmi_bench.evaluation.protocols import PROTOCOLS
 from cmi_bench.evaluation.samples import ResultRow, Samples, dense, in_words, read_samples
-from cmi_bench.evaluation.settings import MetricSettings
 
 
 def letter_groups(names: Sequence[str], differing: Collection[frozenset[str]]) -> dict[str, str]:
@@ -113,6 +113,7 @@ MCNEMAR, SIGN_TEST, BOOTSTRAP = "exact McNemar", "sign test", "paired bootstrap"
 class Field:
     """What is known of all runs by one metric."""
 
+    metric: Metric
     samples: Mapping[str, Samples]
     """By run, the rows that are compared."""
     statistics: Mapping[str, Statistic]
@@ -140,7 +141,7 @@ class Field:
         value, reason = self.statistics[run]
         if value is None:
             return Standing(run=run, value=None, interval=None, note=reason)
-        exact = exact_bounds(self.samples[run], self.confidence)
+        exact = exact_bounds(self.samples[run], self.metric, self.confidence)
         interval = percentile_interval(self.resampled.get(run), self.cluster, self.confidence, exact=exact)
         return Standing(run=run, value=value, interval=interval)
 
@@ -149,7 +150,7 @@ class Field:
         resampled = np.round(self.resampled[first] - self.resampled[second], DIGITS) if self.resampled else None
         interval = percentile_interval(resampled, self.cluster, self.confidence)
         p_bootstrap = None if resampled is None or interval.low is None else bootstrap_p(resampled)
-        counts = credit_counts(self.samples[first], self.samples[second])
+        counts = credit_counts(self.metric, self.samples[first], self.samples[second])
         return Difference(
             first=first,
             second=second,
@@ -172,21 +173,21 @@ class CreditCounts(NamedTuple):
     """What a test on these counts is called."""
 
 
-def credit_counts(first: Samples, second: Samples) -> CreditCounts | None:
-    """Count the pairs on which one run gets more credit than the other; None for single clips.
+def credit_counts(metric: Metric, first: Samples, second: Samples) -> CreditCounts | None:
+    """Count the rows on which one run gets more credit than the other; None for a metric that is no mean of credits.
 
     Half a credit more is more: without half credits the test on these counts is McNemar's.
     """
-    if not isinstance(first.task, PairTask):
+    if metric.credit is None:
         return None
-    ours, theirs = credit(first.label, first.prediction), credit(second.label, second.prediction)
+    ours, theirs = metric.credit(first.label, first.prediction), metric.credit(second.label, second.prediction)
     halved = bool((ours == 0.5).any() or (theirs == 0.5).any())
     return CreditCounts(int((ours > theirs).sum()), int((ours < theirs).sum()), SIGN_TEST if halved else MCNEMAR)
 
 
 def hold_contests(
     samples_of: Mapping[str, Samples],
-    metrics: Mapping[str, Metric],
+    metrics: Sequence[Metric],
     settings: MetricSettings,
     *,
     group: Group | None = None,
@@ -227,30 +228,32 @@ def hold_contests(
 
 
 def _fields(
-    common: Mapping[str, Samples], metrics: Mapping[str, Metric], settings: MetricSettings, place: tuple[str, ...]
+    common: Mapping[str, Samples], metrics: Sequence[Metric], settings: MetricSettings, place: tuple[str, ...]
 ) -> dict[str, Field]:
     """All runs and metrics over the same resamples: that is what pairs them."""
     cluster = dense(next(iter(common.values())).cluster, settings.cluster)
     statistics = {
-        (run, name): metric.value(samples.label, samples.prediction)
+        (run, metric.name): metric.value(samples.label, samples.prediction)
         for run, samples in common.items()
-        for name, metric in metrics.items()
+        for metric in metrics
     }
     weighted = {
-        (run, name): metrics[name].weighted(common[run].label, common[run].prediction, cluster)
-        for (run, name), statistic in statistics.items()
-        if statistic.value is not None
+        (run, metric.name): metric.weighted_over(samples.label, samples.prediction, cluster)
+        for run, samples in common.items()
+        for metric in metrics
+        if statistics[run, metric.name].value is not None
     }
     resampled = resample_clusters(weighted, cluster, settings, place)
     return {
-        name: Field(
+        metric.name: Field(
+            metric=metric,
             samples=common,
-            statistics={run: statistics[run, name] for run in common},
-            resampled={run: resampled[run, name] for run in common if (run, name) in resampled},
+            statistics={run: statistics[run, metric.name] for run in common},
+            resampled={run: resampled[run, metric.name] for run in common if (run, metric.name) in resampled},
             cluster=cluster,
             confidence=settings.confidence,
         )
-        for name in metrics
+        for metric in metrics
     }
 
 
@@ -286,7 +289,7 @@ def compare_runs(runs: Sequence[Run], settings: MetricSettings, *, alpha: float,
     for dataset, rows_of in paired.rows_of.items():
         for samples_of in paired_samples(dataset, rows_of, settings, origins):
             task = next(iter(samples_of.values())).task
-            contests += hold_contests(samples_of, summary_metrics(task, settings), settings)
+            contests += hold_contests(samples_of, metrics_of(task, Shown.SUMMARY, settings), settings)
             disagreements += greatest_disagreements(samples_of, rows_of, count=SHOWN_DISAGREEMENTS)
     corrected = correct_families(contests, alpha)
     return Comparison(

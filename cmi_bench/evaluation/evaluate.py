@@ -1,9 +1,4 @@
-"""The evaluation: from scored rows to the tables.
-
-From samples to the numbers of a table's line.
-
-The lines of the result tables, and the evaluation they make up.
-"""
+"""The evaluation: from scored rows to the lines of the summary and of the detail table."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,14 +6,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.data.audio_index import Durations, row_seconds
 from cmi_bench.data.datasets import Dataset, PairTask, Task
 from cmi_bench.evaluation.groups import Group, duration_bin, duration_groups, task_groups
 from cmi_bench.evaluation.intervals import Interval, metric_intervals
-from cmi_bench.evaluation.metrics import Metric, Statistic, group_metrics, summary_metrics
+from cmi_bench.evaluation.metrics import Metric, Shown, Statistic, metrics_of
 from cmi_bench.evaluation.protocols import PROTOCOLS
 from cmi_bench.evaluation.samples import Samples, Selection, in_words, read_samples, select_rows
-from cmi_bench.evaluation.settings import MetricSettings
 
 
 class Status(StrEnum):
@@ -40,7 +35,7 @@ class Measurement:
     n: int
     """Rows the metrics are computed from; pairs whose prediction failed are among them under `strict`."""
     metrics: Mapping[str, float | None]
-    """By name (SRCC, LCC, K-Tau, ACC): those that the task has; None where undefined or not applicable."""
+    """By name (such as SRCC): those that the task has; None where undefined or not applicable."""
     intervals: Mapping[str, Interval]
     """By name, for those metrics that have a value; empty where intervals are switched off."""
     n_failed: int
@@ -86,7 +81,8 @@ class Evaluation:
 
 def summary_record(samples: Samples, settings: MetricSettings) -> SummaryRecord:
     """Measure all rows of a task."""
-    return SummaryRecord(**_measure(samples, summary_metrics(samples.task, settings), settings, place_of(samples)))
+    metrics = metrics_of(samples.task, Shown.SUMMARY, settings)
+    return SummaryRecord(**_measure(samples, metrics, settings, place_of(samples)))
 
 
 def detail_record(samples: Samples, group: Group, settings: MetricSettings) -> DetailRecord:
@@ -97,11 +93,12 @@ def detail_record(samples: Samples, group: Group, settings: MetricSettings) -> D
         group: The rows chosen.
         settings: How intervals are made.
     """
+    metrics = metrics_of(samples.task, Shown.DETAIL, settings)
     return DetailRecord(
         group_key=group.key,
         group_value=group.value,
         ref_category=group.ref_category,
-        **_measure(samples.take(group.members), group_metrics(samples.task), settings, place_of(samples, group)),
+        **_measure(samples.take(group.members), metrics, settings, place_of(samples, group)),
     )
 
 
@@ -112,12 +109,12 @@ def place_of(samples: Samples, group: Group | None = None) -> tuple[str, ...]:
 
 
 def _measure(
-    samples: Samples, metrics: Mapping[str, Metric], settings: MetricSettings, place: tuple[str, ...]
+    samples: Samples, metrics: Sequence[Metric], settings: MetricSettings, place: tuple[str, ...]
 ) -> dict[str, Any]:
     """Return the fields of a `Measurement`."""
     evaluated = samples.take(samples.is_evaluated)
-    statistics = {name: metric.value(evaluated.label, evaluated.prediction) for name, metric in metrics.items()}
-    defined = {name: metric for name, metric in metrics.items() if statistics[name].value is not None}
+    statistics = {metric.name: metric.value(evaluated.label, evaluated.prediction) for metric in metrics}
+    defined = [metric for metric in metrics if statistics[metric.name].value is not None]
     is_pair = isinstance(samples.task, PairTask)
     return {
         "dataset": samples.dataset.name,
@@ -130,7 +127,7 @@ def _measure(
         "n_tied_prediction": int((evaluated.prediction == 0).sum()) if is_pair else None,
         "n_tied_label": int((evaluated.label == 0).sum()) if is_pair else None,
         "status": _status(samples, statistics),
-        "protocol": samples.protocol.name,
+        "protocol": samples.protocol.name.value,
         "note": _note(samples, statistics),
     }
 

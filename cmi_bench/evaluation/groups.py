@@ -1,29 +1,14 @@
 """The groups of the detail table: which rows of a dataset belong together."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cmi_bench.data.datasets import (
-    CMI_PREF,
-    MUSIC_ARENA,
-    Dataset,
-    PairTask,
-    Task,
-    condition_of,
-    has_lyrics,
-    has_reference,
-)
-from cmi_bench.evaluation.samples import ResultRow, month_of
-from cmi_bench.evaluation.settings import MetricSettings
-
-MIDDLE_CONFIDENCE = 3.0
-"""Of the scale from 1 to 5."""
-NO_REF, REF, ALL = "no_ref", "ref", "all"
-INSTRUMENTAL, VOCAL = "instru", "vocal"
+from cmi_bench.config import MetricSettings
+from cmi_bench.data.datasets import ALL_CATEGORIES, Dataset, Grouping, Task, TaskGrouping
+from cmi_bench.evaluation.samples import ResultRow
 
 Rows = Sequence[ResultRow]
 
@@ -45,9 +30,46 @@ GroupOfTask = tuple[Task, Group]
 
 def task_groups(dataset: Dataset, rows: Rows, settings: MetricSettings) -> Iterator[GroupOfTask]:
     """Yield a dataset's groups with the task each is for, in the public table's order; not the durations."""
-    for is_wanted, make in GROUPINGS.get(dataset.slug, ()):
-        if is_wanted(settings):
-            yield from make(dataset.tasks, rows)
+    for grouping in dataset.groupings:
+        if getattr(settings, grouping.switch):
+            if isinstance(grouping, Grouping):
+                yield from _groups(grouping, dataset.tasks, rows)
+            else:
+                yield from _groups_by_task(grouping, dataset.tasks, rows)
+
+
+def _groups(grouping: Grouping, tasks: Sequence[Task], rows: Rows) -> Iterator[GroupOfTask]:
+    labels = [grouping.label(row.raw) for row in rows]
+    return ((task, group) for group in groups_by_label(grouping.key, labels, grouping.values) for task in tasks)
+
+
+def _groups_by_task(grouping: TaskGrouping, tasks: Sequence[Task], rows: Rows) -> Iterator[GroupOfTask]:
+    categories = np.array([grouping.category(row.raw) for row in rows], dtype=object)
+    for task in tasks:
+        groups = groups_by_label(grouping.key, [grouping.label(row.raw, task) for row in rows])
+        for group in groups:
+            for category in grouping.categories:
+                members = group.members & (categories == category)
+                if members.any():
+                    yield task, group._replace(members=members, ref_category=category)
+        for group in groups:
+            yield task, group._replace(ref_category=ALL_CATEGORIES)
+
+
+def groups_by_label(key: str, labels: Sequence[str | None], values: Sequence[str] = ()) -> list[Group]:
+    """Return the groups of rows with the same label.
+
+    Args:
+        key: The table's `group_key`.
+        labels: [N] the label of each row; None for a row in no group.
+        values: The labels in the table's order, with rows or without; empty for those there are, in alphabetical order.
+    """
+    array = np.array(labels, dtype=object)
+    names = values or sorted({label for label in labels if label is not None})
+    return [Group(key, name, np.asarray(array == name, dtype=np.bool_)) for name in names]
+
+
+DURATION_KEY = "duration_bin"
 
 
 def duration_bin(seconds: float | None, edges: Sequence[float]) -> str | None:
@@ -65,77 +87,4 @@ def duration_groups(labels: Sequence[str | None]) -> dict[str, Group]:
     Args:
         labels: [N] from `duration_bin`.
     """
-    return {group.value: group for group in _by_value("duration_bin", labels)}
-
-
-def confidence_level(value: Any) -> str | None:
-    """Return "<3", "=3" or ">3"; None where the annotator gave no number."""
-    try:
-        confidence = float(value)
-    except (TypeError, ValueError):
-        return None
-    if math.isnan(confidence):
-        return None
-    sign = "<" if confidence < MIDDLE_CONFIDENCE else ">" if confidence > MIDDLE_CONFIDENCE else "="
-    return f"{sign}{MIDDLE_CONFIDENCE:g}"
-
-
-def _by_value(
-    key: str, values: Sequence[str | None], *, shown: Sequence[str] = (), ref_category: str | None = None
-) -> list[Group]:
-    """One group for each value, in alphabetical order, or for each of `shown`, there or not."""
-    array = np.array(values, dtype=object)
-    names = shown or sorted({value for value in values if value is not None})
-    return [Group(key, name, np.asarray(array == name, dtype=np.bool_), ref_category) for name in names]
-
-
-def _for_each_task(tasks: Sequence[Task], groups: Sequence[Group]) -> Iterator[GroupOfTask]:
-    return ((task, group) for group in groups for task in tasks)
-
-
-def _by_month(tasks: Sequence[Task], rows: Rows) -> Iterator[GroupOfTask]:
-    return _for_each_task(tasks, _by_value("month", [month_of(row.raw) for row in rows]))
-
-
-def _by_condition(tasks: Sequence[Task], rows: Rows) -> Iterator[GroupOfTask]:
-    return _for_each_task(tasks, _by_value("modality", [condition_of(row.raw) for row in rows]))
-
-
-def _by_reference(tasks: Sequence[Task], rows: Rows) -> Iterator[GroupOfTask]:
-    names = {True: REF, False: NO_REF, None: None}
-    values = [names[has_reference(condition_of(row.raw))] for row in rows]
-    return _for_each_task(tasks, _by_value("ref_subset", values, shown=(NO_REF, REF)))
-
-
-def _by_lyrics(tasks: Sequence[Task], rows: Rows) -> Iterator[GroupOfTask]:
-    names = {True: VOCAL, False: INSTRUMENTAL, None: None}
-    values = [names[has_lyrics(condition_of(row.raw))] for row in rows]
-    return _for_each_task(tasks, _by_value("modality_type", values, shown=(INSTRUMENTAL, VOCAL)))
-
-
-def _by_confidence(tasks: Sequence[Task], rows: Rows) -> Iterator[GroupOfTask]:
-    with_ref = np.array([bool(has_reference(condition_of(row.raw))) for row in rows], dtype=np.bool_)
-    for task in tasks:
-        if isinstance(task, PairTask) and task.confidence_field is not None:
-            levels = [confidence_level(row.raw.get(task.confidence_field)) for row in rows]
-            groups = _by_value("confidence", levels, ref_category=ALL)
-            for group in groups:
-                for category, chosen in ((NO_REF, ~with_ref), (REF, with_ref)):
-                    if (group.members & chosen).any():
-                        yield task, group._replace(members=group.members & chosen, ref_category=category)
-            for group in groups:
-                yield task, group
-
-
-Grouping = tuple[Callable[[MetricSettings], bool], Callable[[Sequence[Task], Rows], Iterator[GroupOfTask]]]
-"""Whether it is switched on, and the groups it makes."""
-
-GROUPINGS: Mapping[str, Sequence[Grouping]] = {
-    MUSIC_ARENA.slug: ((lambda settings: settings.by_month, _by_month),),
-    CMI_PREF.slug: (
-        (lambda settings: settings.by_condition, _by_condition),
-        (lambda settings: settings.by_confidence, _by_confidence),
-        (lambda settings: settings.by_reference, _by_reference),
-        (lambda settings: settings.by_lyrics, _by_lyrics),
-    ),
-}
+    return {group.value: group for group in groups_by_label(DURATION_KEY, labels)}

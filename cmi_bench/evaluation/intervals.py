@@ -1,16 +1,15 @@
 """Confidence intervals of a table's numbers: percentile bootstrap over clusters, and the exact one beside it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cmi_bench.data.datasets import PairTask
+from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.bootstrap import Bounds, Floats, Key, WeightedMetric, clopper_pearson, resample, stream
-from cmi_bench.evaluation.metrics import Metric, credit
+from cmi_bench.evaluation.metrics import Metric
 from cmi_bench.evaluation.samples import Samples, dense
-from cmi_bench.evaluation.settings import MetricSettings
 
 MIN_VALID = 0.9
 """Share of the resamples in which a metric must be defined for their percentiles to mean anything."""
@@ -40,7 +39,7 @@ class Interval:
 
 
 def metric_intervals(
-    samples: Samples, metrics: Mapping[str, Metric], settings: MetricSettings, place: tuple[str, ...]
+    samples: Samples, metrics: Sequence[Metric], settings: MetricSettings, place: tuple[str, ...]
 ) -> dict[str, Interval]:
     """Return the interval of each metric, all from the same resamples.
 
@@ -51,10 +50,17 @@ def metric_intervals(
         place: Names the random stream: dataset, task and group.
     """
     cluster = dense(samples.cluster, settings.cluster)
-    weighted = {name: metric.weighted(samples.label, samples.prediction, cluster) for name, metric in metrics.items()}
+    weighted = {metric.name: metric.weighted_over(samples.label, samples.prediction, cluster) for metric in metrics}
     values = resample_clusters(weighted, cluster, settings, place)
-    exact = exact_bounds(samples, settings.confidence)
-    return {name: percentile_interval(values.get(name), cluster, settings.confidence, exact=exact) for name in metrics}
+    return {
+        metric.name: percentile_interval(
+            values.get(metric.name),
+            cluster,
+            settings.confidence,
+            exact=exact_bounds(samples, metric, settings.confidence),
+        )
+        for metric in metrics
+    }
 
 
 def resample_clusters(
@@ -103,11 +109,11 @@ def percentile_interval(
     return Interval(low, high, "", n_clusters, n_degenerate, exact)
 
 
-def exact_bounds(samples: Samples, confidence: float) -> Bounds | None:
-    """Return the Clopper-Pearson interval of an accuracy; None for correlations and where credits are halved."""
-    if not isinstance(samples.task, PairTask) or samples.label.size == 0:
+def exact_bounds(samples: Samples, metric: Metric, confidence: float) -> Bounds | None:
+    """Return the Clopper-Pearson interval of a mean of credits; None for other metrics and where credits are halved."""
+    if metric.credit is None or samples.label.size == 0:
         return None
-    gained = credit(samples.label, samples.prediction)
+    gained = metric.credit(samples.label, samples.prediction)
     if (gained == 0.5).any():
         return None
     return clopper_pearson(int(gained.sum()), gained.size, confidence=confidence)

@@ -1,32 +1,37 @@
-"""Agreement of predicted with human preferences: the credit of a row, and ACC.
+"""The metrics: agreement of predictions with people's labels, each registered under its name in the tables.
 
-A side is a number, so that rows make an array: 1 for clip A, -1 for clip B, 0 for both, NaN for none.
-
-Correlation of predictions with mean opinion scores: SRCC, LCC and K-Tau.
-
-A number computed from samples, or the reason why there is none.
-
-The metrics of a task, by the name they have in the tables.
-
-The metrics over weighted rows: what a metric comes to where each row counts as often as a resample drew it.
-
-Each function prepares matrices once and returns a function from cluster weights [C, B] to [B] values,
-equal to the plain metric of the rows written out as often as their weight says. Counts, ranks and their
-products are integers below 2**53, so these are exact; only LCC rounds.
+SRCC, LCC and K-Tau correlate predictions with mean opinion scores; ACC is the mean credit of answers to
+preferences, where a side is a number: 1 for clip A, -1 for clip B, 0 for both, NaN for none. Tables, plots, MLflow
+and sweeps go over `all_metrics()`; another metric is added by `register_metric(Metric(...))`.
 """
 
 import math
+import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Flag, auto
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from cmi_bench.data.datasets import MosTask, Preference, Task
+from cmi_bench.config import MetricSettings
+from cmi_bench.data.datasets import MosTask, PairTask, Task
+from cmi_bench.data.labels import Preference
+from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.evaluation.bootstrap import Floats, WeightedMetric
-from cmi_bench.evaluation.settings import MetricSettings
+from cmi_bench.evaluation.weighted import (
+    Clusters,
+    weighted_by_repetition,
+    weighted_kendall,
+    weighted_mean,
+    weighted_pearson,
+    weighted_spearman,
+)
+
+# `scipy` loads its `stats` when that is first used (1 s), so importing this module stays quick.
 
 
 class Statistic(NamedTuple):
@@ -41,6 +46,144 @@ class Statistic(NamedTuple):
 def undefined(reason: str) -> Statistic:
     """Return a statistic without a value."""
     return Statistic(None, reason)
+
+
+class Shown(Flag):
+    """The tables that have a column for a metric."""
+
+    SUMMARY = auto()
+    """Summary table, intervals, report, MLflow, sweeps: a line for each dataset and task."""
+    DETAIL = auto()
+    """Detail table and plots of groups."""
+    LEADERBOARD = auto()
+    """Leaderboard and LaTeX lines, beside the paper's figures."""
+    HEADLINE = auto()
+    """Where one number has to stand for a task; one metric of each kind of task."""
+
+
+EVERYWHERE = Shown.SUMMARY | Shown.DETAIL | Shown.LEADERBOARD | Shown.HEADLINE
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of one kind of task."""
+
+    name: str
+    """As in the tables, where it names the column."""
+    task_type: type[MosTask] | type[PairTask]
+    """The kind of task it is a metric of."""
+    value: Callable[[Floats, Floats], Statistic]
+    """From labels [n] and predictions [n] to a number; higher is better."""
+    weighted: Callable[[Floats, Floats, Clusters], WeightedMetric] | None = None
+    """From labels [n], predictions [n] and clusters [n] to the same number of weighted clusters, for the bootstrap;
+    None computes `value` of each resample written out, which is slow but needs no second formula."""
+    credit: Callable[[Floats, Floats], Floats] | None = None
+    """From labels [n] and predictions [n] to the credits of the rows, in {0, 0.5, 1}, where the metric is their mean:
+    then it gets exact intervals and tests."""
+    chance: float = 0.0
+    """What a model that knows nothing gets."""
+    shown: Shown = Shown.SUMMARY | Shown.LEADERBOARD
+    is_percent: bool = False
+    """Whether LaTeX and leaderboard show it in percent."""
+    switch: str = ""
+    """The setting of `MetricSettings` that leaves it out of the summary when false; empty for none."""
+    paper_position: float = math.inf
+    """Its place among the columns of the paper's tables; those without one follow."""
+
+    def weighted_over(self, label: Floats, prediction: Floats, cluster: Clusters) -> WeightedMetric:
+        """Return the metric as a function of cluster weights."""
+        if self.weighted is not None:
+            return self.weighted(label, prediction, cluster)
+        return weighted_by_repetition(lambda x, y: self.value(x, y).value, label, prediction, cluster)
+
+
+_NAME = re.compile(r"[\w.\- ]+", re.ASCII)
+_metrics: dict[str, Metric] = {}
+"""By name, in the tables' order."""
+
+
+def register_metric(metric: Metric) -> Metric:
+    """Add a metric to the tables, behind those that are there.
+
+    Raises:
+        ValueError: Its name is taken or cannot be a name, or its switch is no setting of `MetricSettings`.
+    """
+    if metric.name in _metrics:
+        raise ValueError(f"There is a metric {metric.name!r} already.")
+    if not _NAME.fullmatch(metric.name):
+        raise ValueError(f"{metric.name!r} cannot be a name: use letters, digits, '_', '.', '-' and spaces.")
+    if metric.switch and not hasattr(MetricSettings, metric.switch):
+        raise ValueError(f"{metric.switch!r} is no setting of MetricSettings.")
+    _metrics[metric.name] = metric
+    return metric
+
+
+def all_metrics(shown: Shown = Shown.SUMMARY) -> tuple[Metric, ...]:
+    """Return the metrics that have a column in some table, in the tables' order."""
+    return tuple(metric for metric in _metrics.values() if shown in metric.shown)
+
+
+def metric_by_name(name: str) -> Metric:
+    """Return a metric.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    try:
+        return _metrics[name]
+    except KeyError:
+        raise UserError(f"There is no metric {name!r}.", did_you_mean(name, _metrics)) from None
+
+
+def metrics_of(task: Task, shown: Shown = Shown.SUMMARY, settings: MetricSettings | None = None) -> tuple[Metric, ...]:
+    """Return the metrics of a task that some table shows, in the tables' order.
+
+    Args:
+        task: The task.
+        shown: Which table.
+        settings: Leaves metrics out whose switch is off; None leaves none out.
+    """
+    return tuple(
+        metric
+        for metric in all_metrics(shown)
+        if isinstance(task, metric.task_type)
+        and (settings is None or not metric.switch or getattr(settings, metric.switch))
+    )
+
+
+def headline_metric(task: Task) -> Metric:
+    """Return the metric that stands for a task where one number has to do."""
+    return metrics_of(task, Shown.HEADLINE)[0]
+
+
+def leaderboard_metrics(task: Task) -> tuple[Metric, ...]:
+    """Return the metrics of a task in the leaderboard and in LaTeX, in the order of the paper's columns."""
+    return tuple(sorted(metrics_of(task, Shown.LEADERBOARD), key=lambda metric: metric.paper_position))
+
+
+class MetricKey(NamedTuple):
+    """The name of one number of the summary; as text, e.g. "PAM/musicality/SRCC", its name in MLflow."""
+
+    dataset: str
+    task: str
+    metric: str
+
+    def __str__(self) -> str:
+        return "/".join(self)
+
+
+CI_LOW, CI_HIGH = "_ci_low", "_ci_high"
+EXACT_LOW, EXACT_HIGH = "_exact_low", "_exact_high"
+
+
+def metric_columns(metric: str) -> tuple[str, str, str]:
+    """Return the names of a metric's columns: its value, and the two ends of its interval."""
+    return metric, metric + CI_LOW, metric + CI_HIGH
+
+
+def exact_columns(metric: str) -> tuple[str, str]:
+    """Return the names of the columns of a metric's exact interval."""
+    return metric + EXACT_LOW, metric + EXACT_HIGH
 
 
 SIDE = {Preference.A: 1.0, Preference.BOTH: 0.0, Preference.B: -1.0}
@@ -82,7 +225,9 @@ def accuracy(label: NDArray[np.float64], prediction: NDArray[np.float64]) -> Sta
     return Statistic(float(credit(label, prediction).mean())) if label.size else undefined("no row")
 
 
-# `scipy` loads its `stats` when that is first used (1 s), so importing this module stays quick.
+def weighted_accuracy(label: Floats, prediction: Floats, cluster: Clusters) -> WeightedMetric:
+    """Return ACC as a function of weights; `label` and `prediction` as for `accuracy`."""
+    return weighted_mean(credit(label, prediction), cluster)
 
 
 def spearman(label: NDArray[np.float64], prediction: NDArray[np.float64]) -> Statistic:
@@ -99,7 +244,7 @@ def spearman(label: NDArray[np.float64], prediction: NDArray[np.float64]) -> Sta
     >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([0.1, 0.2, 9.0])).value
     1.0
     """
-    return _correlate(label, prediction, lambda x, y: scipy.stats.spearmanr(x, y).statistic)
+    return correlate(label, prediction, lambda x, y: scipy.stats.spearmanr(x, y).statistic)
 
 
 def pearson(label: NDArray[np.float64], prediction: NDArray[np.float64]) -> Statistic:
@@ -114,7 +259,7 @@ def pearson(label: NDArray[np.float64], prediction: NDArray[np.float64]) -> Stat
     """
     if not (np.isfinite(label).all() and np.isfinite(prediction).all()):
         return undefined("an infinite score")
-    return _correlate(label, prediction, lambda x, y: scipy.stats.pearsonr(x, y).statistic)
+    return correlate(label, prediction, lambda x, y: scipy.stats.pearsonr(x, y).statistic)
 
 
 def kendall(label: NDArray[np.float64], prediction: NDArray[np.float64]) -> Statistic:
@@ -127,14 +272,21 @@ def kendall(label: NDArray[np.float64], prediction: NDArray[np.float64]) -> Stat
     Returns:
         In [-1, 1]; undefined for fewer than two rows or a constant input.
     """
-    return _correlate(label, prediction, lambda x, y: scipy.stats.kendalltau(x, y).statistic)
+    return correlate(label, prediction, lambda x, y: scipy.stats.kendalltau(x, y).statistic)
 
 
-def _correlate(
+def correlate(
     label: NDArray[np.float64],
     prediction: NDArray[np.float64],
     statistic: Callable[[NDArray[np.float64], NDArray[np.float64]], Any],
 ) -> Statistic:
+    """Return a correlation, undefined for fewer than two rows, a constant input, or where it comes out as NaN.
+
+    Args:
+        label: [n] mean opinion scores.
+        prediction: [n] scores of the same rows.
+        statistic: The correlation of two arrays [n] that are not constant.
+    """
     if label.size < 2:
         return undefined("no row" if label.size == 0 else "one row only")
     for name, values in (("label", label), ("prediction", prediction)):
@@ -147,166 +299,21 @@ def _correlate(
     return undefined("nearly constant or overflowing values") if math.isnan(value) else Statistic(value)
 
 
-Clusters = NDArray[np.intp]
-"""[n] the cluster of each row, from 0 to C-1."""
+SRCC, LCC, K_TAU, ACC = "SRCC", "LCC", "K-Tau", "ACC"
 
-SMALL_VARIANCE = 1e-6
-"""Of values scaled to within 1 of their median: far above what rounding makes."""
-
-
-def weighted_accuracy(label: Floats, prediction: Floats, cluster: Clusters) -> WeightedMetric:
-    """Return ACC as a function of weights; `label` and `prediction` as for `agreement.accuracy`."""
-    credits_and_sizes = _sum_rows(np.stack([credit(label, prediction), np.ones(label.size)], axis=1), cluster)
-
-    def metric(weights: Floats) -> Floats:
-        gained, size = credits_and_sizes.T @ weights
-        return np.asarray(gained / size)
-
-    return metric
-
-
-def weighted_spearman(label: Floats, prediction: Floats, cluster: Clusters) -> WeightedMetric:
-    """Return SRCC as a function of weights; the arguments are [n] values without NaN."""
-    levels_x, levels_y = Levels.of(label, cluster), Levels.of(prediction, cluster)
-
-    def metric(weights: Floats) -> Floats:
-        weights_x, weights_y = levels_x.weights(weights), levels_y.weights(weights)
-        ranks_x, ranks_y = _centred_ranks(weights_x), _centred_ranks(weights_y)
-        covariance = _dot(weights[cluster] * ranks_x[levels_x.level], ranks_y[levels_y.level])
-        return _ratio(covariance, _dot(weights_x * ranks_x, ranks_x), _dot(weights_y * ranks_y, ranks_y))
-
-    return metric
-
-
-def weighted_pearson(label: Floats, prediction: Floats, cluster: Clusters) -> WeightedMetric:
-    """Return LCC as a function of weights; the arguments are [n] finite values."""
-    x, y = _centred(label), _centred(prediction)
-    moments = _sum_rows(np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1), cluster)
-    levels_x, levels_y = Levels.of(label, cluster), Levels.of(prediction, cluster)
-
-    def metric(weights: Floats) -> Floats:
-        size, sum_x, sum_y, sum_xx, sum_yy, sum_xy = moments.T @ weights
-        variance_x, variance_y = size * sum_xx - sum_x**2, size * sum_yy - sum_y**2
-        for variance, levels in ((variance_x, levels_x), (variance_y, levels_y)):
-            # Rounding leaves a constant resample a tiny variance: where it is small, count the values.
-            small = np.flatnonzero(variance < SMALL_VARIANCE * size**2)
-            n_levels = (levels.weights(weights[:, small]) > 0).sum(axis=0)
-            variance[small[n_levels == 1]] = 0.0
-        return _ratio(size * sum_xy - sum_x * sum_y, variance_x, variance_y)
-
-    return metric
-
-
-def weighted_kendall(label: Floats, prediction: Floats, cluster: Clusters) -> WeightedMetric:
-    """Return K-Tau (tau-b) as a function of weights; the arguments are [n] values without NaN."""
-    # Twice the concordant minus the discordant pairs is a quadratic form of the weights.
-    signs = _sum_rows(_sum_rows(_signs(label) * _signs(prediction), cluster).T, cluster)
-    levels_x, levels_y = Levels.of(label, cluster), Levels.of(prediction, cluster)
-
-    def metric(weights: Floats) -> Floats:
-        weights_x, weights_y = levels_x.weights(weights), levels_y.weights(weights)
-        pairs = weights_x.sum(axis=0) ** 2
-        untied_x, untied_y = pairs - _dot(weights_x, weights_x), pairs - _dot(weights_y, weights_y)
-        return _ratio(_dot(signs @ weights, weights), untied_x, untied_y)
-
-    return metric
-
-
-class Levels(NamedTuple):
-    """The L different values among n rows, in rising order."""
-
-    level: NDArray[np.intp]
-    """[n] which of them a row has."""
-    cluster: Clusters
-    """[n] the rows' clusters, the rows in the order of their values."""
-    starts: NDArray[np.intp]
-    """[L] where each level starts in that order."""
-
-    @classmethod
-    def of(cls, values: Floats, cluster: Clusters) -> "Levels":
-        """Find the levels of values [n]."""
-        level = np.unique(values, return_inverse=True)[1]
-        order = np.argsort(level, kind="stable")
-        return cls(level, cluster[order], np.flatnonzero(np.diff(level[order], prepend=-1)))
-
-    def weights(self, weights: Floats) -> Floats:
-        """Return how often each level occurs [L, B] under cluster weights [C, B]."""
-        summed: Floats = np.add.reduceat(weights[self.cluster], self.starts, axis=0)
-        return summed
-
-
-def _centred_ranks(level_weights: Floats) -> Floats:
-    """Return twice the mean rank of each level [L, B], less its mean over the rows, which is their number + 1."""
-    through = np.cumsum(level_weights, axis=0)
-    ranks: Floats = 2 * through - level_weights - through[-1]
-    return ranks
-
-
-def _sum_rows(values: Floats, cluster: Clusters) -> Floats:
-    """Add up the rows [n, k] of each cluster to [C, k]."""
-    summed = np.zeros((int(cluster.max()) + 1, values.shape[1]))
-    np.add.at(summed, cluster, values)
-    return summed
-
-
-def _signs(values: Floats) -> Floats:
-    """[n, n]: the sign of value j minus value i; comparisons, as infinities have no difference."""
-    return (values[:, None] > values).astype(np.float64) - (values[:, None] < values)
-
-
-def _centred(values: Floats) -> Floats:
-    """Shift and scale, which no correlation sees, so that sums of squares lose and overflow nothing."""
-    # The median, not the mean: one outlier must not take the digits of the resamples that lack it.
-    shifted = values / 2 - np.median(values / 2)
-    return np.asarray(shifted / max(float(np.abs(shifted).max()), np.finfo(np.float64).tiny))
-
-
-def _dot(x: Floats, y: Floats) -> Floats:
-    """Return the scalar product of each column [n, B] with its counterpart."""
-    product: Floats = np.einsum("nb,nb->b", x, y)
-    return product
-
-
-def _ratio(numerator: Floats, square_x: Floats, square_y: Floats) -> Floats:
-    """Return numerator / sqrt(square_x * square_y) within [-1, 1], NaN where one of them is not positive."""
-    defined = (square_x > 0) & (square_y > 0)
-    # Each root by itself: the product of the squares may not fit.
-    denominator = np.sqrt(square_x, where=defined, out=np.ones_like(square_x))
-    denominator *= np.sqrt(square_y, where=defined, out=np.ones_like(square_y))
-    return np.where(defined, np.clip(numerator / denominator, -1.0, 1.0), np.nan)
-
-
-SRCC = "SRCC"
-LCC = "LCC"
-K_TAU = "K-Tau"
-ACC = "ACC"
-
-
-class Metric(NamedTuple):
-    """A metric: its value over rows, and over resamples of them."""
-
-    value: Callable[[NDArray[np.float64], NDArray[np.float64]], Statistic]
-    """From labels [n] and predictions [n] to a number."""
-    weighted: Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.intp]], WeightedMetric]
-    """From labels [n], predictions [n] and clusters [n] to the same number of weighted clusters."""
-
-
-CORRELATIONS: Mapping[str, Metric] = {
-    SRCC: Metric(spearman, weighted_spearman),
-    LCC: Metric(pearson, weighted_pearson),
-    K_TAU: Metric(kendall, weighted_kendall),
-}
-AGREEMENTS: Mapping[str, Metric] = {ACC: Metric(accuracy, weighted_accuracy)}
-
-
-def summary_metrics(task: Task, settings: MetricSettings) -> Mapping[str, Metric]:
-    """Return the metrics of a task's line in the summary, in the columns' order."""
-    if not isinstance(task, MosTask):
-        return AGREEMENTS
-    left_out = {LCC: not settings.include_lcc, K_TAU: not settings.include_k_tau}
-    return {name: metric for name, metric in CORRELATIONS.items() if not left_out.get(name, False)}
-
-
-def group_metrics(task: Task) -> Mapping[str, Metric]:
-    """Return the one metric of a task's line in the detail table, as in the public files."""
-    return {SRCC: CORRELATIONS[SRCC]} if isinstance(task, MosTask) else AGREEMENTS
+register_metric(Metric(SRCC, MosTask, spearman, weighted_spearman, shown=EVERYWHERE, paper_position=1))
+register_metric(Metric(LCC, MosTask, pearson, weighted_pearson, switch="include_lcc", paper_position=0))
+register_metric(Metric(K_TAU, MosTask, kendall, weighted_kendall, switch="include_k_tau", paper_position=2))
+register_metric(
+    Metric(
+        ACC,
+        PairTask,
+        accuracy,
+        weighted_accuracy,
+        credit=credit,
+        chance=0.5,
+        shown=EVERYWHERE,
+        is_percent=True,
+        paper_position=0,
+    )
+)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.data.datasets import Dataset, PairTask
 from cmi_bench.data.fields import is_own
 from cmi_bench.errors import UserError
@@ -22,7 +23,6 @@ from cmi_bench.evaluation.bootstrap import Floats
 from cmi_bench.evaluation.intervals import Interval
 from cmi_bench.evaluation.protocols import number, score_fields
 from cmi_bench.evaluation.samples import ResultRow, Samples, in_words, select_rows
-from cmi_bench.evaluation.settings import MetricSettings
 
 Key = tuple[str, str, int]
 """Dataset, content, and the how-manieth row with it: identical rows are told apart by their order."""

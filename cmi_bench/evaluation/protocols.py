@@ -10,22 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cmi_bench.config import ProtocolName
 from cmi_bench.data import fields
-from cmi_bench.data.datasets import (
-    SCORE_FIELD,
-    LabelError,
-    MosTask,
-    PairTask,
-    Task,
-    is_missing,
-    parse_mos,
-    parse_preference,
-)
+from cmi_bench.data.datasets import MosTask, PairTask, Raw, Task
+from cmi_bench.data.labels import LabelError, is_missing, parse_mos, parse_preference
 from cmi_bench.evaluation.metrics import SIDE, preferred_side
-from cmi_bench.evaluation.settings import PAPER, STRICT
-
-Raw = Mapping[str, Any]
-"""A results row: its own fields and the predicted ones."""
 
 TRUE_SPELLINGS = frozenset({"true", "1", "1.0"})
 """How JSON, and tables that went through other tools, say yes."""
@@ -35,7 +24,7 @@ TRUE_SPELLINGS = frozenset({"true", "1", "1.0"})
 class Protocol:
     """How a results row is read, and whether failures count."""
 
-    name: str
+    name: ProtocolName
     label: Callable[[Raw, Task], float]
     """The row's label for a task; NaN without one. May raise `LabelError`."""
     prediction: Callable[[Raw, Task], float]
@@ -68,11 +57,11 @@ def _side_as_it_stands(value: Any) -> float:
 
 def score_fields(task: Task) -> tuple[str, str]:
     """Return where a results row keeps the scores that decide a task: of clip A, and of clip B."""
-    field = SCORE_FIELD[task.aspect]
+    field = fields.SCORE_FIELD[task.aspect]
     return field, field + fields.SIDE_B
 
 
-def _honest_label(raw: Raw, task: Task) -> float:
+def _strict_label(raw: Raw, task: Task) -> float:
     value = raw.get(task.label_field)
     if isinstance(task, PairTask):
         return _side(value)
@@ -80,7 +69,7 @@ def _honest_label(raw: Raw, task: Task) -> float:
     return math.nan if score is None else score
 
 
-def _honest_prediction(raw: Raw, task: Task) -> float:
+def _strict_prediction(raw: Raw, task: Task) -> float:
     if not all(_validity(raw)):
         return math.nan
     field_a, field_b = score_fields(task)
@@ -93,28 +82,31 @@ def _honest_prediction(raw: Raw, task: Task) -> float:
     return preferred_side(score_a, score_b) if math.isfinite(score_a) and math.isfinite(score_b) else math.nan
 
 
-def _honest_columns(task: Task) -> tuple[str, ...]:
+def _strict_columns(task: Task) -> tuple[str, ...]:
     fields_of_scores = score_fields(task)
     return (*fields_of_scores, task.predicted_field) if isinstance(task, PairTask) else fields_of_scores[:1]
 
 
-def _compatible_label(raw: Raw, task: Task) -> float:
+def _paper_label(raw: Raw, task: Task) -> float:
     value = raw.get(task.label_field)
     return _side_as_it_stands(value) if isinstance(task, PairTask) else number(value)
 
 
-def _compatible_prediction(raw: Raw, task: Task) -> float:
-    value = raw.get(_compatible_columns(task)[0])
+def _paper_prediction(raw: Raw, task: Task) -> float:
+    value = raw.get(_paper_columns(task)[0])
     return _side_as_it_stands(value) if isinstance(task, PairTask) else number(value)
 
 
-def _compatible_columns(task: Task) -> tuple[str, ...]:
-    return (task.predicted_field,) if isinstance(task, PairTask) else (SCORE_FIELD[task.aspect],)
+def _paper_columns(task: Task) -> tuple[str, ...]:
+    return (task.predicted_field,) if isinstance(task, PairTask) else (fields.SCORE_FIELD[task.aspect],)
 
 
-PROTOCOLS: Mapping[str, Protocol] = {
-    STRICT: Protocol(STRICT, _honest_label, _honest_prediction, _honest_columns, scores_failures=True),
-    PAPER: Protocol(PAPER, _compatible_label, _compatible_prediction, _compatible_columns, scores_failures=False),
+PROTOCOLS: Mapping[ProtocolName, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(ProtocolName.strict, _strict_label, _strict_prediction, _strict_columns, scores_failures=True),
+        Protocol(ProtocolName.paper, _paper_label, _paper_prediction, _paper_columns, scores_failures=False),
+    )
 }
 
 

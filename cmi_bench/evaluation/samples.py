@@ -10,29 +10,17 @@ Which rows belong together: rows of one prompt are no independent observations.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cmi_bench.config import Clustering
 from cmi_bench.data import fields
-from cmi_bench.data.datasets import (
-    DATASETS,
-    MUSIC_ARENA,
-    Dataset,
-    LabelError,
-    PairTask,
-    Task,
-    dataset_of_source,
-    is_missing,
-)
+from cmi_bench.data.datasets import Dataset, PairTask, Task, all_datasets, dataset_of_row
+from cmi_bench.data.labels import LabelError, is_missing
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.protocols import Protocol, is_silent, is_unjudged, number, score_fields
-from cmi_bench.evaluation.settings import NONE
-
-MONTHS_FOLDER = ("MusicArena_data", "audio_files")
-UNKNOWN_MONTH = "unknown"
 
 
 class ResultRow(NamedTuple):
@@ -60,7 +48,7 @@ def select_rows(rows: Sequence[Mapping[str, Any]], split: str) -> Selection:
         split: The split wanted.
     """
     has_splits = any(fields.SPLIT in raw for raw in rows)
-    found: dict[Dataset, list[ResultRow]] = {dataset: [] for dataset in DATASETS}
+    found: dict[Dataset, list[ResultRow]] = {dataset: [] for dataset in all_datasets()}
     other_splits: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
     for line, raw in enumerate(rows, start=1):
@@ -81,28 +69,6 @@ def select_rows(rows: Sequence[Mapping[str, Any]], split: str) -> Selection:
 def in_words(count: int) -> str:
     """Return "1 row", "2 rows"."""
     return f"{count} row" + "s" * (count != 1)
-
-
-def dataset_of_row(raw: Mapping[str, Any]) -> Dataset | None:
-    """Return the dataset of a results row: by its source, else its audio path, else `benchmark_dataset`."""
-    if (dataset := dataset_of_source(str(raw.get(fields.SOURCE, "")))) is not None:
-        return dataset
-    if month_of(raw) != UNKNOWN_MONTH:
-        return MUSIC_ARENA
-    given = str(raw.get(fields.BENCHMARK_DATASET, "")).strip()
-    return next((dataset for dataset in DATASETS if dataset.name == given), None)
-
-
-def month_of(raw: Mapping[str, Any]) -> str:
-    """Return the month a MusicArena row was collected in, e.g. "01-2025JULAUG"; "unknown" if no path says it."""
-    for field in (fields.AUDIO_A, fields.AUDIO_B):
-        parts = PurePosixPath(str(raw.get(field) or "").strip()).parts
-        if MONTHS_FOLDER[0] in parts:
-            # The month is the folder two below; what follows it must be a file's name.
-            position = parts.index(MONTHS_FOLDER[0]) + len(MONTHS_FOLDER)
-            if position + 1 < len(parts):
-                return parts[position]
-    return UNKNOWN_MONTH
 
 
 def prompt_clusters(rows: Sequence[ResultRow]) -> NDArray[np.intp]:
@@ -132,7 +98,7 @@ def dense(cluster: NDArray[np.intp], clustering: str) -> NDArray[np.intp]:
     Returns:
         [n] from 0 to C-1, each of them there.
     """
-    if clustering == NONE:
+    if clustering == Clustering.none:
         return np.arange(cluster.size)
     return np.unique(cluster, return_inverse=True)[1].astype(np.intp)
 

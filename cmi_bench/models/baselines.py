@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cmi_bench.data import fields
-from cmi_bench.data.datasets import MosTask, Preference, Task, dataset_of_source, parse_mos, parse_preference
+from cmi_bench.data.datasets import MosTask, Task, dataset_of_source
+from cmi_bench.data.labels import Preference, parse_mos, parse_preference
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC
 from cmi_bench.types import Aspect, Score

@@ -26,11 +26,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cmi_bench.config import Clustering
 from cmi_bench.data import fields
-from cmi_bench.data.datasets import DATASETS, PairTask
+from cmi_bench.data.datasets import PairTask, all_datasets
 from cmi_bench.evaluation.comparison import is_significant
 from cmi_bench.evaluation.pairing import Comparison, Contest, Difference, Disagreement
-from cmi_bench.evaluation.settings import PROMPT
 from cmi_bench.reporting.format import bounds_text, escape, interval_text, p_text, percent_name, signed, table
 from cmi_bench.reporting.metrics import csv_text
 from cmi_bench.utils.files import write_text_atomic
@@ -168,14 +168,14 @@ SIDES = {1.0: "A", 0.0: "both", -1.0: "B"}
 
 def contest_title(contest: Contest, comparison: Comparison) -> str:
     """Return e.g. "CMI-Pref alignment: ACC over 500 rows of 350 prompts"."""
-    prompts = f" of {contest.n_clusters} prompts" if comparison.settings.cluster == PROMPT else ""
+    prompts = f" of {contest.n_clusters} prompts" if comparison.settings.cluster == Clustering.prompt else ""
     return f"{contest.dataset} {contest.task}: {contest.metric} over {contest.n} rows{prompts}"
 
 
 def how_it_was_done(comparison: Comparison) -> list[str]:
     """Say what the columns mean and how the tests were made."""
     settings = comparison.settings
-    drawn = "prompts" if settings.cluster == PROMPT else "rows"
+    drawn = "prompts" if settings.cluster == Clustering.prompt else "rows"
     level = percent_name(settings.confidence)
     return [
         f"Runs that share a letter do not differ significantly (alpha = {comparison.alpha:g}).",
@@ -193,7 +193,7 @@ def label_text(row: Disagreement) -> str:
 
 def is_paired(row: Disagreement) -> bool:
     """Whether a row compares two clips."""
-    tasks = {(dataset.name, task.name): task for dataset in DATASETS for task in dataset.tasks}
+    tasks = {(dataset.name, task.name): task for dataset in all_datasets() for task in dataset.tasks}
     return isinstance(tasks[row.dataset, row.task], PairTask)
 
 

@@ -25,9 +25,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from cmi_bench.data.datasets import DATASETS, MosTask
-from cmi_bench.evaluation.metrics import ACC, SRCC, group_metrics, summary_metrics
-from cmi_bench.evaluation.settings import MetricSettings
+from cmi_bench.data.datasets import all_datasets
+from cmi_bench.evaluation.metrics import Shown, all_metrics, headline_metric, metrics_of
 from cmi_bench.models.registry import installed_models
 from cmi_bench.tracking.metadata import look_up, read_metadata
 from cmi_bench.utils.distributed import DEVICES
@@ -63,23 +62,20 @@ def tasks_table() -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="What is measured", title_justify="left")
     for name in ("dataset", "subset=", "task", "label", "metrics", "in groups"):
         table.add_column(name, no_wrap=True)
-    settings = MetricSettings()
-    for dataset in DATASETS:
+    for dataset in all_datasets():
         for task in dataset.tasks:
             table.add_row(
                 dataset.name,
                 dataset.slug,
                 task.name,
                 "preferred clip" if dataset.is_paired else "mean opinion score",
-                ", ".join(summary_metrics(task, settings)),
-                ", ".join(group_metrics(task)),
+                ", ".join(metric.name for metric in metrics_of(task)),
+                ", ".join(metric.name for metric in metrics_of(task, Shown.DETAIL)),
             )
     return table
 
 
 METADATA_FILE, METRICS_FILE = "metadata.json", "metrics.json"
-MAIN_METRICS = (SRCC, ACC)
-"""What stands for a task in one cell; a task has one of them."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +141,7 @@ def _metrics(path: Path) -> Iterator[tuple[tuple[str, str], float]]:
         log.warning("%s cannot be read (%s): its run is listed without metrics.", path, error)
         return
     for line in summary:
-        value = next((line[metric] for metric in MAIN_METRICS if line.get(metric) is not None), None)
+        value = next((line[one.name] for one in all_metrics(Shown.HEADLINE) if line.get(one.name) is not None), None)
         if value is not None:
             yield (line["dataset"], line["task"]), float(value)
 
@@ -161,7 +157,7 @@ def runs_table(runs: Sequence[PastRun], *, base: Path) -> Table:
         runs: In the order wanted.
         base: Folders below it are written relative to it.
     """
-    tasks = [(dataset, task) for dataset in DATASETS for task in dataset.tasks]
+    tasks = [(dataset, task) for dataset in all_datasets() for task in dataset.tasks]
     shown = [
         (dataset, task) for dataset, task in tasks if any((dataset.name, task.name) in run.metrics for run in runs)
     ]
@@ -169,7 +165,7 @@ def runs_table(runs: Sequence[PastRun], *, base: Path) -> Table:
     for name in ("started (UTC)", "status", "model", "data"):
         table.add_column(name, no_wrap=True)
     for dataset, task in shown:
-        metric = SRCC if isinstance(task, MosTask) else ACC
+        metric = headline_metric(task).name
         table.add_column(f"{dataset.name}\n{task.name}\n{metric}", justify="right", no_wrap=True)
     table.add_column("failed", justify="right", no_wrap=True)
     table.add_column("folder", overflow="fold")

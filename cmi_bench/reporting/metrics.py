@@ -22,11 +22,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.data.datasets import CMI_PREF, MUSIC_ARENA, MUSIC_EVAL, PAM
 from cmi_bench.evaluation.evaluate import DetailRecord, Evaluation, Measurement, SummaryRecord
 from cmi_bench.evaluation.intervals import Interval
 from cmi_bench.evaluation.metrics import ACC, K_TAU, LCC, SRCC
-from cmi_bench.evaluation.settings import MetricSettings
 from cmi_bench.utils.files import write_text_atomic
 
 Cell = str | int | float | None

@@ -12,9 +12,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cmi_bench.config import Clustering, ProtocolName
 from cmi_bench.evaluation.evaluate import Evaluation, Status, SummaryRecord
 from cmi_bench.evaluation.metrics import ACC, K_TAU, LCC, SRCC
-from cmi_bench.evaluation.settings import PAPER, PROMPT
 from cmi_bench.reporting.format import bounds_text, interval_text, percent_name
 from cmi_bench.utils.console import PLAIN_WIDTH, plain_text
 
@@ -87,7 +87,7 @@ def _notes(evaluation: Evaluation) -> list[str]:
     # The default goes without saying; the other protocol's numbers must not be taken for its.
     protocol = (
         ["Protocol paper: ties count as B; rows without label or prediction are dropped."]
-        if evaluation.settings.protocol == PAPER
+        if evaluation.settings.protocol == ProtocolName.paper
         else []
     )
     return [*own, *evaluation.notes, *protocol, *_interval_note(evaluation)]
@@ -97,7 +97,7 @@ def _interval_note(evaluation: Evaluation) -> list[str]:
     settings = evaluation.settings
     if not any(record.intervals for record in evaluation.summary):
         return []
-    drawn = "prompts" if settings.cluster == PROMPT else "rows"
+    drawn = "prompts" if settings.cluster == Clustering.prompt else "rows"
     return [f"Intervals: bootstrap over {drawn}, {settings.resamples} resamples, seed {settings.seed}."]
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cmi_bench.data import fields
-from cmi_bench.data.datasets import SCORE_FIELD, Preference
+from cmi_bench.data.fields import SCORE_FIELD
+from cmi_bench.data.labels import Preference
 from cmi_bench.data.rows import Row
 from cmi_bench.scoring.requests import clip_id
 from cmi_bench.types import Aspect, Score

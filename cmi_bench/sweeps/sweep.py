@@ -12,17 +12,15 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cmi_bench.config import Config, checked
+from cmi_bench.config import Config, MetricSettings, checked
 from cmi_bench.data.rows import read_jsonl
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.comparison import compare_runs
 from cmi_bench.evaluation.pairing import Comparison, Run
-from cmi_bench.evaluation.settings import MetricSettings
 from cmi_bench.reporting.comparison import write_comparison
 from cmi_bench.reporting.sweep import SweepJob, columns_of, has_steps, letters_of, sweep_view, write_sweep
 from cmi_bench.sweeps.jobs import NOT_RUN, plan_jobs, read_outcomes, swept_keys
 from cmi_bench.sweeps.record import FAILED, FINISHED
-from cmi_bench.tasks.evaluate import metric_settings
 from cmi_bench.tracking.mlflow import RunDescription, TrackingSettings, dataset_name, job_name, model_label
 from cmi_bench.tracking.mlflow_store import ChildEnd, MLflowSweep, SeriesPoint
 from cmi_bench.tracking.sweep_plan import PLAN_FILE, SweepPlan, read_plan, write_plan
@@ -54,7 +52,7 @@ class Sweep:
         """
         try:
             self.jobs = read_outcomes(self.plan, self.folder)
-            comparison = compare_jobs(self.jobs, self.config, metric_settings(self.config))
+            comparison = compare_jobs(self.jobs, self.config, self.config.metrics)
             letters = letters_of(comparison) if comparison else None
             files = [self.folder / PLAN_FILE, *write_sweep(self.plan.name, self.jobs, letters, self.folder)]
             if comparison is not None:

@@ -18,7 +18,6 @@ from cmi_bench.evaluation.pairing import Run
 from cmi_bench.reporting.comparison import comparison_view, write_comparison
 from cmi_bench.reporting.leaderboard.build import build_leaderboard
 from cmi_bench.reporting.leaderboard.render import leaderboard_view, write_leaderboard
-from cmi_bench.tasks.evaluate import metric_settings
 from cmi_bench.tracking.metadata import read_metadata
 from cmi_bench.utils.console import print_view
 
@@ -185,7 +184,7 @@ def run_compare(config: CompareTask, folder: Path) -> None:
     if len(config.runs) < 2:
         given = f"one: {config.runs[0]}" if config.runs else "none"
         raise UserError(f"task=compare needs two or more runs; given is {given}.", "Give them as runs=[A,B].")
-    settings = metric_settings(config)
+    settings = config.metrics
     if settings.resamples == 0:
         raise UserError("metrics.resamples=0 leaves nothing to compare by.", "Leave it at its default.")
     runs = load_runs(config, folder)
@@ -202,7 +201,7 @@ def run_leaderboard(config: CompareTask, folder: Path) -> None:
         UserError: A run is not there, or has no results.
     """
     board = build_leaderboard(
-        load_runs(config, folder), metric_settings(config), alpha=checked_alpha(config), intersect=config.intersect
+        load_runs(config, folder), config.metrics, alpha=checked_alpha(config), intersect=config.intersect
     )
     write_leaderboard(board, folder)
     print_view(leaderboard_view(board))

@@ -14,7 +14,7 @@ from cmi_bench.data.manifest import read_manifest
 from cmi_bench.data.rows import read_jsonl
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.evaluate import Evaluation, evaluate
-from cmi_bench.evaluation.settings import MetricSettings
+from cmi_bench.evaluation.metrics import MetricKey
 from cmi_bench.reporting.html.format import ReportSource
 from cmi_bench.reporting.html.page import write_page
 from cmi_bench.reporting.metrics import write_reports
@@ -35,7 +35,7 @@ class Report:
     def metrics(self) -> dict[str, float]:
         """The defined metrics of the summary, named like `PAM/musicality/SRCC`."""
         return {
-            f"{record.dataset}/{record.task}/{name}": value
+            str(MetricKey(record.dataset, record.task, name)): value
             for record in self.evaluation.summary
             for name, value in record.metrics.items()
             if value is not None
@@ -61,33 +61,13 @@ def evaluate_and_report(
         origin: What the rows were read from, for messages.
         metadata: What is known of the run that made the rows.
     """
-    evaluation = evaluate(rows, metric_settings(config), durations=_durations(config), origin=origin)
+    evaluation = evaluate(rows, config.metrics, durations=_durations(config), origin=origin)
     files = [*write_reports(evaluation, folder, label=label)]
     if config.metrics.report:
         files += write_page(ReportSource(evaluation, rows, label, _audio_roots(config, metadata), metadata), folder)
     print_view(summary_view(evaluation, label))
     print_view(f"Results: {folder}")
     return Report(evaluation, tuple(files))
-
-
-def metric_settings(config: Config) -> MetricSettings:
-    """Return the evaluation's settings as the `metrics` group gives them."""
-    metrics = config.metrics
-    return MetricSettings(
-        protocol=metrics.protocol.value,
-        split=config.data.split,
-        by_month=metrics.by_month,
-        by_condition=metrics.by_condition,
-        by_reference=metrics.by_reference,
-        by_lyrics=metrics.by_lyrics,
-        by_confidence=metrics.by_confidence,
-        by_duration=metrics.by_duration,
-        duration_bins=tuple(metrics.duration_bins),
-        resamples=metrics.resamples,
-        confidence=metrics.confidence,
-        cluster=metrics.cluster.value,
-        seed=config.seed,
-    )
 
 
 def _audio_roots(config: Config, metadata: Mapping[str, Any] | None) -> list[Path]:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from cmi_bench.data.datasets import LabelError, Preference, is_missing, parse_mos, parse_preference
+from cmi_bench.data.labels import LabelError, Preference, is_missing, parse_mos, parse_preference
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-import cmi_bench.data.manifest as examine
-import cmi_bench.data.manifest as update
+from cmi_bench.data import manifest
 from cmi_bench.data.audio_index import ManifestDurations
 from cmi_bench.data.manifest import audio_below, read_manifest, update_manifest
 
@@ -17,12 +16,13 @@ from cmi_bench.data.manifest import audio_below, read_manifest, update_manifest
 def opened(monkeypatch):
     """Names of the files that were looked at since it was last cleared."""
     names = []
+    examine = manifest.examine
 
     def watched(root, path, *, hear):
         names.append(path)
-        return examine.examine(root, path, hear=hear)
+        return examine(root, path, hear=hear)
 
-    monkeypatch.setattr(update, "examine", watched)
+    monkeypatch.setattr(manifest, "examine", watched)
     return names
 
 

@@ -2,7 +2,15 @@ import json
 
 import pytest
 
-from cmi_bench.data.datasets import CMI_PREF, DATASETS, MUSIC_ARENA, MUSIC_EVAL, PAM, dataset_by_slug, dataset_of_source
+from cmi_bench.data.datasets import (
+    CMI_PREF,
+    MUSIC_ARENA,
+    MUSIC_EVAL,
+    PAM,
+    all_datasets,
+    dataset_by_slug,
+    dataset_of_source,
+)
 from cmi_bench.data.rows import load_rows
 from cmi_bench.errors import UserError
 
@@ -124,7 +132,8 @@ def test_the_source_says_the_dataset(source, dataset):
 
 
 def test_datasets_are_found_by_slug():
-    assert [dataset_by_slug(dataset.slug) for dataset in DATASETS] == list(DATASETS)
-    assert [dataset.is_paired for dataset in DATASETS] == [False, False, True, True]
-    with pytest.raises(KeyError):
-        dataset_by_slug("PAM")
+    assert [dataset_by_slug(dataset.slug) for dataset in all_datasets()] == list(all_datasets())
+    assert [dataset.is_paired for dataset in all_datasets()] == [False, False, True, True]
+    with pytest.raises(UserError, match="no dataset 'pma'") as error:
+        dataset_by_slug("pma")
+    assert "Did you mean pam?" in error.value.hint

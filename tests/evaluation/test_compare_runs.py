@@ -8,10 +8,10 @@ from scored_rows import arena, clips
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.comparison import compare_runs
 from cmi_bench.evaluation.evaluate import evaluate
 from cmi_bench.evaluation.pairing import Run
-from cmi_bench.evaluation.settings import MetricSettings
 
 SETTINGS = MetricSettings(resamples=1000)
 

@@ -7,7 +7,7 @@ import pytest
 
 from cmi_bench.evaluation.bootstrap import resample, stream
 from cmi_bench.evaluation.intervals import percentile_interval
-from cmi_bench.evaluation.metrics import AGREEMENTS, CORRELATIONS
+from cmi_bench.evaluation.metrics import metric_by_name
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ def test_correlations(name):
     for number in range(EXPERIMENTS):
         label, noise = generator.normal(size=(2, ROWS))
         prediction = RHO * label + math.sqrt(1 - RHO**2) * noise
-        covered += covers(CORRELATIONS[name], label, prediction, np.arange(ROWS), TRUE[name], number)
+        covered += covers(metric_by_name(name), label, prediction, np.arange(ROWS), TRUE[name], number)
     assert 0.93 <= covered / EXPERIMENTS <= 0.97
 
 
@@ -52,7 +52,7 @@ def accuracy_coverage(cluster_of):
     for number in range(EXPERIMENTS):
         prediction = pairs(generator, 100, 4)
         covered += covers(
-            AGREEMENTS["ACC"], np.ones(400), prediction, cluster_of(np.arange(400)), 2.8 / (2.8 + 1.2), number
+            metric_by_name("ACC"), np.ones(400), prediction, cluster_of(np.arange(400)), 2.8 / (2.8 + 1.2), number
         )
     return covered / EXPERIMENTS
 

@@ -1,9 +1,9 @@
 import pytest
 from scored_rows import arena, clip
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.comparison import compare_runs
 from cmi_bench.evaluation.pairing import Run
-from cmi_bench.evaluation.settings import MetricSettings
 
 
 def disagreements(**rows_of):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scored_rows import VALID, VALID_PAIR, arena, clip, clips, cmi
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.evaluate import Status, evaluate
-from cmi_bench.evaluation.settings import MetricSettings
 
 PROTOCOLS = ["strict", "paper"]
 MOS = np.random.default_rng(0).permutation(np.linspace(1, 5, 40)).tolist()

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.data.audio_index import read_durations
 from cmi_bench.data.rows import read_jsonl
 from cmi_bench.evaluation.evaluate import evaluate
-from cmi_bench.evaluation.settings import MetricSettings
 from cmi_bench.reporting.metrics import write_reports
 
 BUNDLE = Path(__file__).parents[1] / "data" / "parity" / "evaluation"

@@ -1,10 +1,11 @@
 import pytest
 from scored_rows import arena, cmi
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.data.audio_index import DurationTable
+from cmi_bench.data.datasets import confidence_level
 from cmi_bench.evaluation.evaluate import evaluate
-from cmi_bench.evaluation.groups import confidence_level, duration_bin
-from cmi_bench.evaluation.settings import MetricSettings
+from cmi_bench.evaluation.groups import duration_bin
 
 EDGES = (10.0, 30.0, 60.0, 120.0, 500.0)
 NO_GROUPS = {f"by_{name}": False for name in ("month", "condition", "reference", "lyrics", "confidence", "duration")}

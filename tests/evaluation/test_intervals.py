@@ -6,8 +6,8 @@ import scipy.stats
 from scored_rows import arena, clip, clips, cmi
 from statsmodels.stats.proportion import proportion_confint
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.evaluate import evaluate
-from cmi_bench.evaluation.settings import MetricSettings
 
 GENERATOR = np.random.default_rng(5)
 LABELS = GENERATOR.uniform(1, 5, 80).round(1).tolist()

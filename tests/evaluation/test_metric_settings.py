@@ -1,12 +1,12 @@
 import pytest
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.errors import UserError
-from cmi_bench.evaluation.settings import MetricSettings
 
 
 def test_an_unknown_protocol_is_refused_with_the_near_one():
     with pytest.raises(UserError, match="Did you mean strict"):
-        MetricSettings(protocol="honset")
+        MetricSettings(protocol="strikt")
 
 
 @pytest.mark.parametrize("bins", [(), (10,), (10, 10), (30, 10), (10, float("inf")), (float("nan"), 1)])

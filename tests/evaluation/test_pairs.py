@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scored_rows import VALID_PAIR, arena
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.evaluate import evaluate
 from cmi_bench.evaluation.samples import decided_pairs
-from cmi_bench.evaluation.settings import MetricSettings
 
 
 def of(rows, **settings):

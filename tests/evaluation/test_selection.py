@@ -1,8 +1,8 @@
 import pytest
 from scored_rows import arena, clip
 
-from cmi_bench.data.datasets import CMI_PREF, MUSIC_ARENA, MUSIC_EVAL
-from cmi_bench.evaluation.samples import dataset_of_row, month_of, select_rows
+from cmi_bench.data.datasets import CMI_PREF, MUSIC_ARENA, MUSIC_EVAL, dataset_of_row, month_of
+from cmi_bench.evaluation.samples import select_rows
 
 
 def test_rows_keep_their_number_and_other_splits_are_counted():

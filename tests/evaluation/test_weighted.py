@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from cmi_bench.evaluation.bootstrap import resample, stream
-from cmi_bench.evaluation.metrics import AGREEMENTS, CORRELATIONS, credit
+from cmi_bench.evaluation.metrics import credit, metric_by_name
 
 ORACLES = {
     "SRCC": lambda x, y: scipy.stats.spearmanr(x, y).statistic,
@@ -31,7 +31,7 @@ def test_correlations_are_those_of_the_rows_written_out(name, n_clusters, decima
     prediction = np.round(1e3 * (label + generator.normal(0, 1, 40)), decimals)
     cluster = generator.permutation(np.arange(40) % n_clusters)
     weights = draws(n_clusters, 60)
-    found = CORRELATIONS[name].weighted(label, prediction, cluster)(weights)
+    found = metric_by_name(name).weighted(label, prediction, cluster)(weights)
     expected = [
         ORACLES[name](written_out(label, column, cluster), written_out(prediction, column, cluster))
         for column in weights.T
@@ -45,7 +45,7 @@ def test_accuracy_is_that_of_the_rows_written_out(n_clusters):
     label, prediction = generator.choice([1.0, 0.0, -1.0], 30), generator.choice([1.0, 0.0, -1.0, np.nan], 30)
     cluster = generator.permutation(np.arange(30) % n_clusters)
     weights = draws(n_clusters, 50)
-    found = AGREEMENTS["ACC"].weighted(label, prediction, cluster)(weights)
+    found = metric_by_name("ACC").weighted(label, prediction, cluster)(weights)
     expected = [written_out(credit(label, prediction), column, cluster).mean() for column in weights.T]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
@@ -55,7 +55,7 @@ def test_accuracy_is_that_of_the_rows_written_out(n_clusters):
 def test_a_resample_without_spread_is_undefined_and_no_other(name, scale):
     label, prediction = np.array([0.1, 0.2, 0.3, 0.3]), scale * np.array([0.7, 0.7, 0.7, 0.1])
     weights = np.array([[1, 1, 1, 1], [4, 0, 0, 0], [2, 2, 0, 0], [0, 0, 2, 2], [1, 0, 0, 3], [0, 0, 0, 4]]).T * 1.0
-    found = CORRELATIONS[name].weighted(label, prediction, np.arange(4))(weights)
+    found = metric_by_name(name).weighted(label, prediction, np.arange(4))(weights)
     assert np.isnan(found).tolist() == [False, True, True, True, False, True]
 
 
@@ -67,7 +67,7 @@ def test_an_outlier_does_not_spoil_the_resamples_without_it(outlier):
     weights = draws(30, 40)
     weights[1] += weights[0]
     weights[0] = 0
-    found = CORRELATIONS["LCC"].weighted(label, prediction, np.arange(30))(weights)
+    found = metric_by_name("LCC").weighted(label, prediction, np.arange(30))(weights)
     expected = [
         scipy.stats.pearsonr(np.repeat(label, column.astype(int)), np.repeat(prediction, column.astype(int)))[0]
         for column in weights.T
@@ -81,7 +81,7 @@ def test_infinite_scores_have_a_rank(name):
     finite = np.array([-9.0, 0.0, 9.0, 9.0])
     weights = draws(4, 30)
     with np.errstate(invalid="raise"):
-        metric = CORRELATIONS[name].weighted
+        metric = metric_by_name(name).weighted
         np.testing.assert_array_equal(
             metric(label, prediction, np.arange(4))(weights), metric(label, finite, np.arange(4))(weights)
         )

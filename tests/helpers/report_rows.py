@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.evaluate import evaluate
-from cmi_bench.evaluation.settings import MetricSettings
 from cmi_bench.reporting.html.format import ReportSource
 
 SR = 8000

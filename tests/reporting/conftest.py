@@ -1,7 +1,7 @@
 import pytest
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.evaluate import evaluate
-from cmi_bench.evaluation.settings import MetricSettings
 
 SINGLE = {"source": "PAM (music)", "split": "test", "audio-path": "a.wav", "inference_valid_a": True}
 PAIR = {

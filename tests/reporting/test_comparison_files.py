@@ -4,9 +4,9 @@ import json
 import pytest
 from full_size import full_size_rows
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.comparison import compare_runs
 from cmi_bench.evaluation.pairing import Run
-from cmi_bench.evaluation.settings import MetricSettings
 from cmi_bench.reporting.comparison import comparison_view, write_comparison
 from cmi_bench.utils.console import plain_text
 

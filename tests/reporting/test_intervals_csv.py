@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.evaluate import evaluate
-from cmi_bench.evaluation.settings import MetricSettings
 from cmi_bench.reporting.metrics import detail_csv, intervals_csv, metrics_json, summary_csv
 
 ASKED_FOR = [

@@ -1,5 +1,5 @@
+from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.evaluate import evaluate
-from cmi_bench.evaluation.settings import MetricSettings
 from cmi_bench.reporting.metrics import latex_lines
 
 

@@ -1,7 +1,7 @@
 import pytest
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.evaluate import evaluate
-from cmi_bench.evaluation.settings import MetricSettings
 from cmi_bench.reporting.terminal import summary_text, summary_view
 from cmi_bench.utils.console import print_view
 

@@ -36,15 +36,15 @@ import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from filelock import FileLock
 
+from cmi_bench.data.datasets import MiniPart, all_datasets
 from cmi_bench.data.synthetic.clips import ClipPlan, write_clip
 from cmi_bench.data.synthetic.labels import Part
-from cmi_bench.data.synthetic.mos_sets import build_music_eval, build_pam
-from cmi_bench.data.synthetic.pair_sets import build_cmi_pref, build_music_arena
 from cmi_bench.errors import UserError
 from cmi_bench.utils.files import file_digest
 
@@ -92,11 +92,21 @@ ROWS_FILE = "all_test.jsonl"
 
 def plan_mini() -> Part:
     """Return all rows, in the order of the public file, and all clips; nothing is synthesised yet."""
-    parts = (build_cmi_pref(), build_pam(), build_music_eval(), build_music_arena())
+    parts = [_build(part.build) for part in _mini_parts()]
     return Part(
         rows=[row for part in parts for row in part.rows],
         clips=[clip for part in parts for clip in part.clips],
     )
+
+
+def _mini_parts() -> list[MiniPart]:
+    parts = [dataset.mini for dataset in all_datasets() if dataset.mini is not None]
+    return sorted(parts, key=lambda part: part.position)
+
+
+def _build(place: str) -> Part:
+    module, _, function = place.partition(":")
+    return cast(Part, getattr(import_module(module), function)())
 
 
 def build_mini(root: Path) -> Path:

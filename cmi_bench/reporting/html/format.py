@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cmi_bench.data.datasets import INSTRUMENTAL, NO_REF, REF, VOCAL
 from cmi_bench.evaluation.bootstrap import Bounds
 from cmi_bench.evaluation.evaluate import DetailRecord, Evaluation, Measurement, Status
-from cmi_bench.evaluation.groups import INSTRUMENTAL, NO_REF, REF, VOCAL
 from cmi_bench.evaluation.intervals import Interval
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cmi_bench.data.datasets import DATASETS, Dataset, MosTask, PairTask, Task
+from cmi_bench.data.datasets import NO_REF, REF, Dataset, MosTask, PairTask, Task, dataset_by_name
 from cmi_bench.evaluation.calibration import (
     BradleyTerry,
     MarginBin,
@@ -25,7 +25,6 @@ from cmi_bench.evaluation.calibration import (
     margin_bins,
 )
 from cmi_bench.evaluation.evaluate import DetailRecord, Measurement, SummaryRecord
-from cmi_bench.evaluation.groups import NO_REF, REF
 from cmi_bench.evaluation.metrics import ACC
 from cmi_bench.evaluation.samples import DecidedPairs, Samples, decided_pairs
 from cmi_bench.reporting.format import percent_name
@@ -88,9 +87,13 @@ def task_stem(kind: str, dataset: Dataset, task: Task) -> str:
     return file_stem(kind, dataset.slug, task.name)
 
 
+def _slug(name: str) -> str:
+    dataset = dataset_by_name(name)
+    return name if dataset is None else dataset.slug
+
+
 CHANCE = {ACC: 0.5}
 """By metric; a correlation's is 0."""
-SLUGS = {dataset.name: dataset.slug for dataset in DATASETS}
 
 
 def group_section(source: ReportSource) -> FigureSection:
@@ -151,7 +154,7 @@ def _group_figure(overall: SummaryRecord, members: Sequence[DetailRecord]) -> It
     plot = interval_plot(
         [section for section in sections if section.rows],
         metric=metric,
-        name=file_stem("groups", SLUGS[overall.dataset], overall.task),
+        name=file_stem("groups", _slug(overall.dataset), overall.task),
         alt=f"{metric} of {title} by group; the values are in the table of all groups.",
         overall=next(_rows([overall], metric), None),
         neutral=CHANCE.get(metric, 0.0),

@@ -9,9 +9,9 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from cmi_bench.config import Clustering, MetricSettings, ProtocolName
 from cmi_bench.evaluation.evaluate import DetailRecord, Measurement, SummaryRecord
 from cmi_bench.evaluation.metrics import ACC, K_TAU, LCC, SRCC
-from cmi_bench.evaluation.settings import PROMPT, STRICT, MetricSettings
 from cmi_bench.reporting.format import percent_name
 from cmi_bench.reporting.html.format import (
     ReportSource,
@@ -89,7 +89,7 @@ def version_facts(source: ReportSource) -> list[Fact]:
 
 def evaluation_facts(settings: MetricSettings) -> list[Fact]:
     """Return how the numbers were made."""
-    drawn = "whole prompts" if settings.cluster == PROMPT else "rows"
+    drawn = "whole prompts" if settings.cluster == Clustering.prompt else "rows"
     intervals = (
         f"{percent_name(settings.confidence)}, percentile bootstrap of {count(settings.resamples, 'resample')} "
         f"of {drawn}, seed {settings.seed}"
@@ -97,7 +97,7 @@ def evaluation_facts(settings: MetricSettings) -> list[Fact]:
         else "none"
     )
     return [
-        Fact("protocol", PROTOCOLS[settings.protocol == STRICT]),
+        Fact("protocol", PROTOCOLS[settings.protocol == ProtocolName.strict]),
         Fact("split", settings.split),
         Fact("intervals", intervals),
     ]

@@ -12,11 +12,11 @@ Which own runs differ, column by column of the leaderboard.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.comparison import correct_families, hold_contests, paired_samples, resolution_notes
 from cmi_bench.evaluation.groups import task_groups
-from cmi_bench.evaluation.metrics import summary_metrics
+from cmi_bench.evaluation.metrics import Shown, metrics_of
 from cmi_bench.evaluation.pairing import Contest, PairedRows, Run, pair_rows
-from cmi_bench.evaluation.settings import MetricSettings
 from cmi_bench.reporting.format import percent_name
 from cmi_bench.reporting.leaderboard.board import (
     TABLES,
@@ -62,7 +62,7 @@ def board_contests(
         for samples_of in paired_samples(dataset, rows_of, settings, origins):
             task = next(iter(samples_of.values())).task
             columns = [one for one in form.columns if one.dataset is dataset and one.task == task.name]
-            metrics = summary_metrics(task, settings)
+            metrics = metrics_of(task, Shown.SUMMARY, settings)
             if any(not column.group_key for column in columns):
                 contests += hold_contests(samples_of, metrics, settings)
             wanted = {(column.group_key, column.group_value) for column in columns}

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.evaluate import DetailRecord, Evaluation, Measurement, Status, evaluate
 from cmi_bench.evaluation.pairing import Run
-from cmi_bench.evaluation.settings import MetricSettings
 from cmi_bench.reporting.leaderboard.board import BoardRow, Cell, Column, Kind, Letters, TableForm
 
 

@@ -2,7 +2,7 @@
 
 from scipy.stats import spearmanr
 
-from cmi_bench.data.datasets import Preference, parse_preference
+from cmi_bench.data.labels import Preference, parse_preference
 from cmi_bench.data.synthetic.build import plan_mini
 from cmi_bench.data.synthetic.degradation import Fault
 from cmi_bench.data.synthetic.instruments import stream

@@ -7,8 +7,8 @@ import re
 import pytest
 from full_size import full_size_rows
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.pairing import Run
-from cmi_bench.evaluation.settings import MetricSettings
 from cmi_bench.reporting.leaderboard.build import build_leaderboard
 from cmi_bench.reporting.leaderboard.render import leaderboard_view, write_leaderboard
 from cmi_bench.utils.console import plain_text
