@@ -196,7 +196,7 @@ def one_clip(subject: Subject) -> str:
     scores = subject.alone(subject.probes.plain[:1])
     if np.isnan(scores).all():
         raise FailedCheckError("Both scores are NaN: it judges nothing.")
-    return _in_words(scores)
+    return _describe(scores)
 
 
 def lyrics(subject: Subject) -> str:
@@ -272,9 +272,9 @@ def _scored(subject: Subject, probe: Clip) -> str:
     for name, value, is_judged in zip(COLUMNS, scores[0], judged[0], strict=True):
         if is_judged and not np.isfinite(value):
             raise FailedCheckError(f"{name} of {probe.clip_id} is {value}.")
-    return _in_words(scores)
+    return _describe(scores)
 
 
-def _in_words(scores: Scores) -> str:
-    said = [f"{name} {value:.4g}" for name, value in zip(COLUMNS, scores[0], strict=True) if not np.isnan(value)]
-    return f"{', '.join(said)}."
+def _describe(scores: Scores) -> str:
+    judged = [f"{name} {value:.4g}" for name, value in zip(COLUMNS, scores[0], strict=True) if not np.isnan(value)]
+    return f"{', '.join(judged)}."

@@ -120,10 +120,10 @@ def _made(name: str, check: Callable[[], str]) -> Finding:
     except RunError:
         raise
     except Exception as error:
-        return Finding(name, Outcome.FAILED, said(error))
+        return Finding(name, Outcome.FAILED, describe_error(error))
 
 
-def said(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Return what a model raised, on one line."""
     if isinstance(error, UserError):
         return f"Raises {type(error).__name__}: {error.what}"
@@ -166,7 +166,7 @@ def as_table(findings: Sequence[Finding], *, title: str) -> RenderableType:
     return Group(Text(title, style="bold"), table)
 
 
-def in_words(findings: Sequence[Finding], *, name: str) -> str:
+def verdict_of(findings: Sequence[Finding], *, name: str) -> str:
     """Return the verdict in one line."""
     counts = Counter(finding.outcome for finding in findings)
     if failed := failures(findings):

@@ -124,7 +124,7 @@ LONG_SECONDS = 6.0
 SHORT_SECONDS = 0.2
 SILENT_SECONDS = 2.0
 PROBES_ID = 6
-"""First id of the random streams; the mini benchmark and the ladder have 1 to 5."""
+"""First id of the random streams; the mini benchmark and the perturbations have 1 to 5."""
 
 
 class Probes(NamedTuple):

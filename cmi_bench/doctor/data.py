@@ -20,7 +20,7 @@ from cmi_bench.models.hub import WEIGHTS, is_hub_id
 
 AUDIO_AREA = "audio"
 SHORTEST = 1025 / 24000
-"""Seconds: CMI-RM cannot hear less (the mel spectrogram's first window)."""
+"""Seconds: CMI-RM cannot take less (the mel spectrogram's first window)."""
 SHORT = 1.0
 """Seconds under which a clip is not music that people judged."""
 UPSTREAM = "It is so upstream: with on_error=record its clips count as failed"
@@ -34,7 +34,7 @@ class AudioState:
     paths: Sequence[str]
     """All that the rows name, each once."""
     manifest: Manifest
-    """With every file that is there, heard."""
+    """With every file that is there, decoded."""
     upstream: dict[str, Content]
     """What task=prepare was promised, where it fetched something."""
 

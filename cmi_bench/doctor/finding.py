@@ -74,7 +74,7 @@ def as_table(findings: Sequence[Finding]) -> Table:
     return table
 
 
-def in_words(findings: Sequence[Finding]) -> str:
+def verdict_of(findings: Sequence[Finding]) -> str:
     """Return the sum of it in one line."""
     counts = Counter(finding.status for finding in findings)
     if not counts[Status.PROBLEM]:

@@ -203,7 +203,7 @@ def run_benchmark(config: Config, folder: Path) -> None:
     audio = audio_facts(config, chosen.rows) if is_rank_zero() else {}
     metadata = run_metadata(config, _facts(config, model, devices, chosen) | {"data": audio})
     if is_rank_zero():
-        log.info("Scoring %s", _in_words(metadata))
+        log.info("Scoring %s", _describe(metadata))
     with recorded(folder, metadata), _tracker(config, metadata) as tracker:
         clips = clips_of(chosen.rows, Path(config.data.root))
         scored = score_as_configured(clips, model, config, devices=devices, folder=folder, callbacks=[tracker])
@@ -262,7 +262,7 @@ def _facts(config: Config, model: RewardModel, devices: Devices, chosen: RowSet)
     return model_facts(config, model, devices) | {"counts": counts}
 
 
-def _in_words(metadata: Mapping[str, Any]) -> str:
+def _describe(metadata: Mapping[str, Any]) -> str:
     counts = metadata["counts"]
     rows = ", ".join(f"{name} {count}" for name, count in counts["rows"].items())
     return f"{counts['clips']} clips ({rows} rows) with {metadata['model']['name']} on {metadata['device']}"

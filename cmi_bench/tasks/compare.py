@@ -55,9 +55,9 @@ def run_labels(runs: Sequence[RunFacts]) -> list[str]:
         for name in [label for label, count in counts.items() if count > 1]:
             members = [at for at, label in enumerate(labels) if label == name]
             alike = [runs[at] for at in members]
-            said = [attempt(run, alike) for run in alike]
-            if len(set(said)) == len(said):
-                for at, text in zip(members, said, strict=True):
+            texts = [attempt(run, alike) for run in alike]
+            if len(set(texts)) == len(texts):
+                for at, text in zip(members, texts, strict=True):
                     labels[at] = f"{name} ({text})"
     return _numbered(labels)
 

@@ -118,13 +118,13 @@ def run_doctor(config: DoctorTask, folder: Path) -> None:
     # The doctor looks at what is on this machine; the hub's client reads this when it is imported.
     os.environ["HF_HUB_OFFLINE"] = "1"
     from cmi_bench.doctor import examine
-    from cmi_bench.doctor.finding import Status, as_json, as_table, in_words, worst
+    from cmi_bench.doctor.finding import Status, as_json, as_table, verdict_of, worst
 
     findings = examine(config, folder, HydraConfig.get().overrides.task)
     if config.doctor.format is DoctorFormat.json:
         print_view(as_json(findings))
     else:
         print_view(as_table(findings), width=WIDTH_OF_A_LOG)
-        print_view(in_words(findings))
+        print_view(verdict_of(findings))
     if worst(findings) is Status.PROBLEM:
         raise SystemExit(PROBLEMS)

@@ -8,7 +8,7 @@ import broken_adapters as broken
 import numpy as np
 import pytest
 
-from cmi_bench.conformance.run import CHECKS, ONE_CLIP, SAMPLING_RATE, assert_conforms, check_model, in_words
+from cmi_bench.conformance.run import CHECKS, ONE_CLIP, SAMPLING_RATE, assert_conforms, check_model, verdict_of
 from cmi_bench.conformance.subject import Comparison, FailedCheckError, Outcome, failures, make_probes, spread_of
 from cmi_bench.errors import RunError
 from cmi_bench.models.baselines import Constant, Random
@@ -162,5 +162,5 @@ def test_in_a_test_all_that_failed_is_named(tmp_path):
 
 
 def test_the_verdict_is_one_line(check):
-    said = in_words(list(check(broken.HearsAll()).values()), name="mine")
+    said = verdict_of(list(check(broken.HearsAll()).values()), name="mine")
     assert said == f"mine does not conform: 1 of {2 + len(CHECKS)} checks failed (long clip)."

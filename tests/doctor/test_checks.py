@@ -15,7 +15,7 @@ from cmi_bench.config import checked
 from cmi_bench.doctor import environment
 from cmi_bench.doctor.data import check_checkpoint
 from cmi_bench.doctor.environment import check_disk, check_environment, check_login, check_tracking
-from cmi_bench.doctor.finding import Finding, Remedies, Status, as_json, as_table, in_words, some_of, worst
+from cmi_bench.doctor.finding import Finding, Remedies, Status, as_json, as_table, some_of, verdict_of, worst
 from cmi_bench.download import state
 from cmi_bench.hydra_setup import register
 
@@ -207,8 +207,8 @@ def test_what_is_said_of_it():
     findings = [Finding("a", "b", Status.OK, "fine"), Finding("a", "c", Status.WARNING, "odd [1]", "fix")]
     assert worst(findings) is Status.WARNING
     assert worst([]) is Status.OK
-    assert in_words(findings) == "A run would work. 1 warning."
-    assert in_words([*findings, Finding("d", "e", Status.PROBLEM, "bad", "fix")]).startswith(
+    assert verdict_of(findings) == "A run would work. 1 warning."
+    assert verdict_of([*findings, Finding("d", "e", Status.PROBLEM, "bad", "fix")]).startswith(
         "A run would not do: 1 problem"
     )
     assert '"status": "warning"' in as_json(findings)

@@ -20,11 +20,11 @@ pytestmark = pytest.mark.slow
 
 def sanity(folder, *words):
     """Run the task in this process, which spares loading torch again."""
-    from cmi_bench.tasks.checks import run_sanity
+    from cmi_bench.tasks.robustness import run_robustness
 
     register(PROJECT)
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        run_sanity(checked(compose("config", overrides=[*WORDS, *words])), folder)
+        run_robustness(checked(compose("config", overrides=[*WORDS, *words])), folder)
 
 
 def steps(folder):
