@@ -1,12 +1,7 @@
-"""Fetch one file: resumed where it stopped, checked, and under its name only when it is complete.
+"""Fetch files over HTTP: many at once, resumed where they stopped, and under their names only when they are right.
 
-Fetch many files at once.
-
-How often, and after how long, a request is tried again.
-
-Where files come from, and what to tell the user when it does not give them.
-
-Checksums of files, by whatever algorithm the place that they come from gives.
+`pooch` decides whether a file has to come, checks it and moves it to its name; `Download` is what it downloads with,
+because its own downloader begins a file anew after an interruption and knows nothing of servers that ask to wait.
 """
 
 import errno
@@ -17,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import httpx2
+import pooch
 from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]  # not in its __all__
 
 from cmi_bench import __version__
@@ -28,6 +24,7 @@ from cmi_bench.utils.console import BYTES, ProgressBar
 from cmi_bench.utils.files import without_credentials
 
 log = logging.getLogger(__name__)
+pooch.get_logger().setLevel(logging.WARNING)  # it tells on the terminal what a bar tells here
 
 GO_ON = "the same command goes on where it stopped"
 NO_LOGIN, NO_ACCESS, NOT_FOUND, GONE, TOO_MANY = 401, 403, 404, 410, 429
@@ -249,9 +246,32 @@ class StoppedError(Exception):
     """Another file's failure, or the user, has stopped this one."""
 
 
+class Item(Protocol):
+    """A file to fetch, in whichever way."""
+
+    @property
+    def target(self) -> Path:
+        """Where it goes."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes; None where it is not known in advance."""
+
+    @property
+    def done(self) -> int:
+        """How many bytes of it an earlier attempt has left."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it was fetched before."""
+
+    def fetch(self, client: httpx2.Client, arrived: Callable[[int], None], stop: threading.Event) -> None:
+        """Fetch it; see `fetch`."""
+
+
 @dataclass(frozen=True)
 class Download:
-    """A file to fetch."""
+    """A file to fetch over HTTP, whose transfer goes on where it stopped."""
 
     url: str
     target: Path
@@ -259,7 +279,7 @@ class Download:
     size: int | None = None
     """Bytes; None where it is not known in advance."""
     digest: Digest | None = None
-    """What its content must come to; without one, an interrupted download begins anew."""
+    """What its content must come to, by an algorithm of `hashlib`; without one, a stopped download begins anew."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -278,6 +298,10 @@ class Download:
         there = self.digest is not None and self.target.is_file() and self.target.stat().st_size == self.size
         return there and self.digest is not None and digest_of(self.target, self.digest.algorithm) == self.digest
 
+    def fetch(self, client: httpx2.Client, arrived: Callable[[int], None], stop: threading.Event) -> None:
+        """Fetch it; see `fetch`."""
+        fetch(client, self, arrived, stop)
+
 
 def fetch(client: httpx2.Client, item: Download, arrived: Callable[[int], None], stop: threading.Event) -> None:
     """Fetch a file, or the rest of one.
@@ -292,25 +316,61 @@ def fetch(client: httpx2.Client, item: Download, arrived: Callable[[int], None],
         UserError: It cannot be had, or is not what was promised (twice); what has come of it stays.
         StoppedError: `stop` was set.
     """
-    patience, rejected = Patience(stop), False
+    try:
+        item.target.parent.mkdir(parents=True, exist_ok=True)
+        if item.digest is None:
+            item.target.unlink(missing_ok=True)  # only its absence tells pooch that it has to come
+        try:
+            _retrieve(client, item, arrived, stop)
+        except ValueError as error:
+            log.debug("%s Fetching it once more.", error)
+            _retrieve(client, item, arrived, stop)
+    except OSError as error:
+        raise no_space(item.target, error) from error
+    except ValueError as error:
+        raise FileError(
+            f"{item.target.name} from {item.host.name} is not what was promised: {_first_sentence(error)}.",
+            f"It was cut off or changed upstream, or on its way: try again later. {item.host.mirror}",
+        ) from error
+
+
+def _first_sentence(error: ValueError) -> str:
+    return str(error).partition(". ")[0].rstrip(".")
+
+
+def _retrieve(client: httpx2.Client, item: Download, arrived: Callable[[int], None], stop: threading.Event) -> None:
+    """Fetch a file once.
+
+    Raises:
+        ValueError: What came has another size or checksum; nothing of it stays.
+    """
+
+    def download(_url: str, output: str, _pooch: object) -> None:
+        Path(output).unlink()  # an empty file, which would stay behind if this process were killed
+        _transfer_all(client, item, arrived, stop)
+        came = item.partial.stat().st_size
+        if item.size is not None and came != item.size:
+            arrived(-came)
+            item.partial.unlink()
+            raise ValueError(f"it has {came:,} bytes instead of {item.size:,}")
+        item.partial.replace(output)
+
+    known = str(item.digest) if item.digest is not None else None
+    pooch.retrieve(item.url, known, fname=item.target.name, path=item.target.parent, downloader=download)
+
+
+def _transfer_all(client: httpx2.Client, item: Download, arrived: Callable[[int], None], stop: threading.Event) -> None:
+    """Fetch all of a file, however often the connection breaks."""
+    patience = Patience(stop)
     while True:
         if stop.is_set():
             raise StoppedError
         try:
             _transfer(client, item, arrived, stop=stop, patience=patience)
-            problem = _mismatch(item)
         except TemporaryError as failure:
             patience.wait(failure)
-            continue
-        if problem is None:
-            item.partial.replace(item.target)
+        else:
             return
-        arrived(-item.partial.stat().st_size)
-        item.partial.unlink()
-        if rejected:
-            raise problem
-        log.debug("%s Fetching it once more.", problem.what)
-        rejected = True
 
 
 def _transfer(
@@ -337,18 +397,12 @@ def _transfer(
             _write(response, item, arrived, append=start > 0, stop=stop, patience=patience)
     except httpx2.TransportError as error:
         raise unreachable(item.host, error) from error
-    except OSError as error:
-        raise no_space(item.target, error) from error
 
 
 def _start(item: Download) -> int:
     """Return how much is there already; what cannot be the start of the file goes."""
-    try:
-        item.partial.parent.mkdir(parents=True, exist_ok=True)
-        if item.digest is None or (item.size is not None and item.done > item.size):
-            item.partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise no_space(item.target, error) from error
+    if item.digest is None or (item.size is not None and item.done > item.size):
+        item.partial.unlink(missing_ok=True)
     return item.done
 
 
@@ -370,20 +424,6 @@ def _write(
             patience.progress()
 
 
-def _mismatch(item: Download) -> FileError | None:
-    """Return what is wrong with a file that has come to its end."""
-    size = item.partial.stat().st_size
-    if item.size is not None and size != item.size:
-        what, hint = f"has {size:,} bytes instead of {item.size:,}", "It was cut off or changed upstream"
-    elif item.digest is not None and (found := digest_of(item.partial, item.digest.algorithm)) != item.digest:
-        what, hint = f"has the checksum {found}, not {item.digest}", "It was changed upstream or on its way"
-    else:
-        return None
-    return FileError(
-        f"{item.target.name} from {item.host.name} {what}.", f"{hint}: try again later. {item.host.mirror}"
-    )
-
-
 TIMEOUT = httpx2.Timeout(60.0, connect=15.0)
 """Seconds for a connection, and for the next bytes."""
 SHOWN = 5
@@ -400,7 +440,7 @@ def open_client(jobs: int) -> httpx2.Client:
     )
 
 
-def fetch_all(client: httpx2.Client, items: Sequence[Download], *, jobs: int) -> dict[Path, BaseException]:
+def fetch_all(client: httpx2.Client, items: Sequence[Item], *, jobs: int) -> dict[Path, BaseException]:
     """Fetch files in parallel, the large ones first, with a bar of bytes, rate and time left.
 
     What is wrong with one file does not keep the others from coming; what is wrong with the network, the login
@@ -412,9 +452,9 @@ def fetch_all(client: httpx2.Client, items: Sequence[Download], *, jobs: int) ->
     stop = threading.Event()
     with _bytes_bar(items) as bar, ThreadPoolExecutor(jobs) as pool:
 
-        def one(item: Download) -> None:
+        def one(item: Item) -> None:
             try:
-                fetch(client, item, bar.advance, stop)
+                item.fetch(client, bar.advance, stop)
             except FileError:
                 raise
             except BaseException:
@@ -448,7 +488,7 @@ def raise_first(failures: Mapping[Path, BaseException]) -> None:
         raise UserError(f"{len(problems)} files could not be had:\n{listed}{more}", problems[0].hint)
 
 
-def _bytes_bar(items: Sequence[Download]) -> ProgressBar:
+def _bytes_bar(items: Sequence[Item]) -> ProgressBar:
     return ProgressBar(
         f"fetching {len(items)} file{'s' * (len(items) != 1)}",
         sum(item.size or 0 for item in items),

@@ -1,38 +1,50 @@
-"""Ask the Hugging Face hub what a repository holds, through its own client.
+"""Files on the Hugging Face hub: what a repository holds, and folders of the data root that are copies of one.
 
-The files themselves are fetched by `fetch`: `huggingface_hub` (2.4) throws a partly downloaded file away when it
-is stopped, and asks the hub twice for each.
-
-Data that lie on the hub as they are to lie here: Music Arena, CMI-Pref, CMI-Pref-Pseudo.
+Both through the hub's own client. It begins a file anew when it was stopped (`huggingface_hub` 2.4), so the few large
+ones, tables and weights, are fetched by `http`.
 """
 
+import shutil
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
 import httpx2
-from huggingface_hub import HfApi, get_token, hf_hub_url
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub import HfApi, get_token, hf_hub_download, hf_hub_url
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 from huggingface_hub.hf_api import RepoFile, RepoFolder
 
 from cmi_bench.data.manifest import Manifest
 from cmi_bench.download.http import (
     GIT,
     GO_ON,
+    GONE,
     NO_ACCESS,
     NO_LOGIN,
+    NOT_FOUND,
     TEMPORARY,
     Digest,
     Download,
     FileError,
     Host,
     Patience,
+    StoppedError,
     TemporaryError,
     asked_to_wait,
+    digest_of,
+    no_space,
     unreachable,
 )
-from cmi_bench.download.state import Content, Need, Work, holds, inside
+from cmi_bench.download.state import FOLDER, Content, Need, Work, holds, inside
 from cmi_bench.errors import UserError
 from cmi_bench.utils.files import without_credentials
 
@@ -114,7 +126,7 @@ class HubRepo:
         )
 
     def download(self, file: HubFile, target: Path) -> Download:
-        """Return how a file is fetched."""
+        """Return how a large file is fetched, so that it goes on where it stopped."""
         return Download(
             url=hf_hub_url(
                 self.repo_id, file.path, repo_type=self.kind, revision=file.commit, endpoint=self.endpoint.rstrip("/")
@@ -126,6 +138,28 @@ class HubRepo:
             headers={"Authorization": f"Bearer {token}"} if (token := get_token()) else {},
         )
 
+    def fetch(self, file: HubFile, *, into: Path) -> Path:
+        """Fetch a file by the hub's client, unless it is there.
+
+        Args:
+            file: Which one.
+            into: A folder where it comes to lie as in the repository, beside the client's own notes.
+
+        Raises:
+            UserError: As for `commit`.
+        """
+        fetched = self._ask(
+            lambda: hf_hub_download(
+                self.repo_id,
+                file.path,
+                repo_type=self.kind,
+                revision=file.commit,
+                local_dir=into,
+                endpoint=self.endpoint.rstrip("/"),
+            )
+        )
+        return Path(str(fetched))
+
     @property
     def _api(self) -> HfApi:
         return HfApi(endpoint=self.endpoint.rstrip("/"))
@@ -136,20 +170,36 @@ class HubRepo:
         while True:
             try:
                 return question()
-            except HfHubHTTPError as error:
-                status = error.response.status_code
-                if status not in TEMPORARY:
-                    raise self._refused(error, status) from error
-                wait = asked_to_wait(error.response.headers)
-                patience.wait(TemporaryError(self.host.busy(status, self.page), wait=wait))
-            except httpx2.TransportError as error:
-                patience.wait(unreachable(self.host, error))
-            except OfflineModeIsEnabled as error:
-                raise UserError(
-                    f"{self.repo_id} is to be fetched, but HF_HUB_OFFLINE forbids it.", f"Unset it; then {GO_ON}."
-                ) from error
+            except (HfHubHTTPError, LocalEntryNotFoundError, httpx2.TransportError, OfflineModeIsEnabled) as error:
+                # Behind the client's "not here either" is why it looked here.
+                failure = self._failure(
+                    error.__cause__ or error if isinstance(error, LocalEntryNotFoundError) else error
+                )
+                if not isinstance(failure, TemporaryError):
+                    raise failure from error
+                patience.wait(failure)
+
+    def _failure(self, error: BaseException) -> UserError | TemporaryError:
+        """Return what a failure of the hub's client is to us."""
+        if isinstance(error, httpx2.TransportError):
+            return unreachable(self.host, error)
+        if isinstance(error, HfHubHTTPError):
+            status = error.response.status_code
+            if status not in TEMPORARY:
+                return self._refused(error, status)
+            return TemporaryError(self.host.busy(status, self.page), wait=asked_to_wait(error.response.headers))
+        if isinstance(error, OfflineModeIsEnabled):
+            return UserError(
+                f"{self.repo_id} is to be fetched, but HF_HUB_OFFLINE forbids it.", f"Unset it; then {GO_ON}."
+            )
+        return UserError(f"{self.page}: {error}", f"Try again later: {GO_ON}. {self.host.mirror}")
 
     def _refused(self, error: HfHubHTTPError, status: int) -> UserError:
+        url = str(error.response.url)
+        if isinstance(error, RemoteEntryNotFoundError) or (
+            status in (NO_ACCESS, NOT_FOUND, GONE) and "/api/" not in url
+        ):
+            return self.host.refused(status, url)
         if isinstance(error, GatedRepoError) or status == NO_ACCESS:
             return UserError(
                 f"The hub gives {self.repo_id} only to those who accepted its conditions and are logged in.",
@@ -180,6 +230,56 @@ GIT_FILES = (".gitattributes",)
 
 
 @dataclass(frozen=True)
+class HubDownload:
+    """A file of a folder that is a copy of a repository."""
+
+    repo: HubRepo
+    file: HubFile
+    target: Path
+    staging: Path
+    """The folder where it is until it is known to be right."""
+    done: int = 0
+    is_there: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.file.size
+
+    def fetch(self, client: httpx2.Client, arrived: Callable[[int], None], stop: threading.Event) -> None:
+        """Fetch and check it; see `http.fetch`."""
+        if stop.is_set():
+            raise StoppedError
+        try:
+            came = self._right_one()
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            came.replace(self.target)
+        except OSError as error:
+            raise no_space(self.target, error) from error
+        arrived(self.size)
+
+    def _right_one(self) -> Path:
+        problem = ""
+        for _ in range(2):
+            try:
+                came = self.repo.fetch(self.file, into=self.staging)
+            except OSError as error:
+                if error.errno is not None:
+                    raise
+                problem = str(error).partition("\n")[0]  # the client's word for another size than promised
+                continue
+            digest = digest_of(came, self.file.digest.algorithm)
+            if digest == self.file.digest:
+                return came
+            problem = f"{digest.algorithm.upper()} hash is {digest.value}, not {self.file.digest.value}"
+            came.unlink()
+        raise FileError(
+            f"{self.target.name} from {self.repo.host.name} is not what was promised: {problem.rstrip('.')}.",
+            f"It was cut off or changed upstream, or on its way: try again later. {self.repo.host.mirror}",
+        )
+
+
+@dataclass(frozen=True)
 class HubFiles:
     """A folder of the data root that is a copy of a repository, or of the part of it that rows name."""
 
@@ -195,6 +295,7 @@ class HubFiles:
         commit = self.repo.commit()
         listed = self._listed(need, commit)
         contents = {path: Content(file.size, file.digest) for path, file in listed.items()}
+        staging = self.root / FOLDER / self.slug
         wrong = [path for path in listed if not holds(self.root, path, manifest.records.get(path), contents[path])]
         return Work(
             slug=self.slug,
@@ -202,10 +303,12 @@ class HubFiles:
             origin=f"{self.repo.page} at {commit[:10]}",
             folder=self.root / self.folder,
             downloads=[
-                self.repo.download(listed[path], inside(self.root, path, named_in=self.repo.repo_id)) for path in wrong
+                HubDownload(self.repo, listed[path], inside(self.root, path, named_in=self.repo.repo_id), staging)
+                for path in wrong
             ],
             files=len(wrong),
             contents=contents,
+            finish=lambda: _remove(staging),
         )
 
     def _listed(self, need: Need, commit: str) -> Mapping[str, HubFile]:
@@ -223,3 +326,9 @@ class HubFiles:
                 "Get the rows' file again (remove it first), or look for the change upstream.",
             )
         return {f"{self.folder}/{path}": file for path, file in there.items()}
+
+
+def _remove(staging: Path) -> Mapping[str, Content]:
+    """Remove what the hub's client noted beside the files."""
+    shutil.rmtree(staging, ignore_errors=True)
+    return {}

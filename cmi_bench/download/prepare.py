@@ -31,7 +31,7 @@ from cmi_bench.config import SourcesConfig
 from cmi_bench.data.datasets import Dataset
 from cmi_bench.data.manifest import Manifest, read_manifest, update_manifest
 from cmi_bench.data.rows import load_rows
-from cmi_bench.download.http import Download, fetch_all, raise_first
+from cmi_bench.download.http import Item, fetch_all, raise_first
 from cmi_bench.download.model_files import checkpoint_works
 from cmi_bench.download.sources import (
     TEST,
@@ -69,7 +69,7 @@ class Plan:
     """The data root."""
 
     @property
-    def downloads(self) -> list[Download]:
+    def downloads(self) -> list[Item]:
         """What is not fetched yet."""
         return [item for work in self.works for item in work.downloads if not item.is_there]
 

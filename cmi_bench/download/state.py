@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
 from cmi_bench.data.manifest import AUDIO_SUFFIXES, AudioRecord, Manifest
-from cmi_bench.download.http import Digest, Download, digest_of, parse_digest
+from cmi_bench.download.http import Digest, Item, digest_of, parse_digest
 from cmi_bench.errors import UserError
 from cmi_bench.utils.files import write_text_atomic
 
@@ -53,7 +53,7 @@ class Work:
     """Where it comes from, for the user."""
     folder: Path
     """Where it goes."""
-    downloads: Sequence[Download]
+    downloads: Sequence[Item]
     files: int
     """How many files it makes."""
     unpacked_bytes: int = 0
