@@ -75,7 +75,7 @@ class SongLoader:
         )
 
     def _audio(self, audio: Audio, sample_rate: int | None, name: str) -> str | Tensor:
-        takes_paths = getattr(self.call.model, "audio_input", "path") == "path"
+        takes_paths = self.call.audio_input == "path"
         path = name_of(audio)
         if path is not None:
             return path if takes_paths else decode(path, int(self.call.model.sr), self.call.max_dur)

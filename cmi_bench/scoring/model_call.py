@@ -12,6 +12,7 @@ from cmi_bench.errors import RunError
 from cmi_bench.models.base import (
     ALIGNMENT_COLUMN,
     MUSICALITY_COLUMN,
+    AudioInput,
     BenchmarkBatchInput,
     RewardModel,
     SomeFailedError,
@@ -45,6 +46,12 @@ class ModelCall:
     def unused_inputs(self) -> frozenset[UnusedInput]:
         """What of a clip the model does not look at: it is not given that."""
         return frozenset(getattr(self.model, "unused_inputs", ()))
+
+    @property
+    def audio_input(self) -> AudioInput:
+        """Whether the model takes paths or waveforms."""
+        form: AudioInput = getattr(self.model, "audio_input", "path")
+        return form
 
     def seconds_of(self, length: float | None) -> float:
         """Return how much of a file is looked at.
