@@ -12,11 +12,15 @@ import typer
 from cmi_bench.api.ranking import Criterion
 from cmi_bench.cli.inputs import Record, RequestedSong, check_columns, read_records
 from cmi_bench.cli.score import ModelOptions, exit_code, score_songs
+from cmi_bench.config import ProtocolName
+from cmi_bench.data.labels import Preference
 from cmi_bench.errors import UserError
+from cmi_bench.evaluation.protocols import preferred_side
 from cmi_bench.types import Clip, Score
 from cmi_bench.utils.files import write_text_atomic, writing_to
 
 SAMPLE_ID, PROMPT, AUDIO_A, AUDIO_B, PREFERRED = "sample_id", "prompt", "audio_A", "audio_B", "preferred_candidate"
+LETTERS = {Preference.A: "A", Preference.B: "B"}
 URLS = ("http://", "https://")
 
 
@@ -37,9 +41,8 @@ class _Prediction:
     @property
     def preferred(self) -> str | None:
         """The higher one's letter; of equal ones B, as in the benchmark's own files; None where one is missing."""
-        if math.isnan(self.value_a) or math.isnan(self.value_b):
-            return None
-        return "A" if self.value_a > self.value_b else "B"
+        side = preferred_side(self.value_a, self.value_b, protocol=ProtocolName.paper)
+        return None if side is None else LETTERS[side]
 
 
 def mirex(

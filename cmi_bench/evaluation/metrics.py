@@ -189,11 +189,6 @@ def exact_columns(metric: str) -> tuple[str, str]:
 SIDE = {Preference.A: 1.0, Preference.BOTH: 0.0, Preference.B: -1.0}
 
 
-def preferred_side(score_a: float, score_b: float) -> float:
-    """Return the side with the higher score; an exact tie is the answer "both"."""
-    return float((score_a > score_b) - (score_a < score_b))
-
-
 def credit(label: NDArray[np.float64], prediction: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return each row's credit: equal 1, exactly one of them "both" 0.5, else 0; no prediction 0.
 

@@ -13,8 +13,8 @@ from typing import Any
 from cmi_bench.config import ProtocolName
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import MosTask, PairTask, Raw, Task
-from cmi_bench.data.labels import LabelError, is_missing, parse_mos, parse_preference
-from cmi_bench.evaluation.metrics import SIDE, preferred_side
+from cmi_bench.data.labels import LabelError, Preference, is_missing, parse_mos, parse_preference
+from cmi_bench.evaluation.metrics import SIDE
 
 TRUE_SPELLINGS = frozenset({"true", "1", "1.0"})
 """How JSON, and tables that went through other tools, say yes."""
@@ -41,6 +41,29 @@ def number(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         return math.nan
+
+
+def preferred_side(score_a: float, score_b: float, *, protocol: ProtocolName) -> Preference | None:
+    """Return the clip of a pair that a model's scores prefer.
+
+    Args:
+        score_a: Of clip A; NaN where there is none.
+        score_b: Of clip B.
+        protocol: Decides on equal scores: `strict` prefers both, `paper` prefers B, as the public files do.
+
+    Returns:
+        The clip with the higher score; None where a score is missing or infinite.
+
+    >>> str(preferred_side(1.0, 1.0, protocol=ProtocolName.strict))
+    'both'
+    >>> str(preferred_side(1.0, 1.0, protocol=ProtocolName.paper))
+    'model_b'
+    """
+    if not (math.isfinite(score_a) and math.isfinite(score_b)):
+        return None
+    if score_a == score_b:
+        return Preference.BOTH if protocol is ProtocolName.strict else Preference.B
+    return Preference.A if score_a > score_b else Preference.B
 
 
 def _side(value: Any) -> float:
@@ -79,7 +102,8 @@ def _strict_prediction(raw: Raw, task: Task) -> float:
     if field_a not in raw or field_b not in raw:
         return _side_as_it_stands(raw.get(task.predicted_field))
     score_b = number(raw[field_b])
-    return preferred_side(score_a, score_b) if math.isfinite(score_a) and math.isfinite(score_b) else math.nan
+    side = preferred_side(score_a, score_b, protocol=ProtocolName.strict)
+    return math.nan if side is None else SIDE[side]
 
 
 def _strict_columns(task: Task) -> tuple[str, ...]:

@@ -5,10 +5,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from cmi_bench.config import ProtocolName
 from cmi_bench.data import fields
 from cmi_bench.data.fields import SCORE_FIELD
-from cmi_bench.data.labels import Preference
 from cmi_bench.data.rows import Row
+from cmi_bench.evaluation.protocols import preferred_side
 from cmi_bench.scoring.requests import clip_id
 from cmi_bench.types import Aspect, Score
 
@@ -18,6 +19,10 @@ PAIR_FIELDS = {
     fields.PREDICTED_PREFERENCE_ALIGNMENT: Aspect.ALIGNMENT,
 }
 """The predicted preferences of a pair, and the score that decides each."""
+
+
+RESULTS_PROTOCOL = ProtocolName.paper
+"""Of equal scores the file says B, as the public files that other tools read; `strict` compares the scores itself."""
 
 
 def results_rows(rows: Sequence[Row], scores: Mapping[str, Score]) -> list[dict[str, Any]]:
@@ -39,23 +44,14 @@ def _results_row(row: Row, scores: Mapping[str, Score]) -> dict[str, Any]:
         if b is not None:
             result[field + fields.SIDE_B] = _number(b, aspect)
     if b is not None:
-        result |= {field: preferred_side(a, b, aspect) for field, aspect in PAIR_FIELDS.items()}
+        result |= {
+            field: preferred_side(a.value(aspect), b.value(aspect), protocol=RESULTS_PROTOCOL)
+            for field, aspect in PAIR_FIELDS.items()
+        }
         result[fields.VALID_B] = not b.error
     result[fields.VALID_A] = not a.error
     result[fields.INFERENCE_ERROR] = "|".join(score.error for score in (a, b) if score is not None and score.error)
     return result
-
-
-def preferred_side(a: Score, b: Score, aspect: Aspect) -> Preference | None:
-    """Return the side with the higher score, None where a score is missing.
-
-    An exact tie is written as B, as in the public files that other tools read; the `strict` protocol
-    does not look at this field but compares the scores, and sees the tie.
-    """
-    score_a, score_b = _number(a, aspect), _number(b, aspect)
-    if score_a is None or score_b is None:
-        return None
-    return Preference.A if score_a > score_b else Preference.B
 
 
 def _number(score: Score, aspect: Aspect) -> float | None:

@@ -3,7 +3,9 @@ import itertools
 import numpy as np
 import pytest
 
-from cmi_bench.evaluation.metrics import accuracy, credit, preferred_side
+from cmi_bench.config import ProtocolName
+from cmi_bench.evaluation.metrics import accuracy, credit
+from cmi_bench.evaluation.protocols import preferred_side
 
 A, BOTH, B = 1.0, 0.0, -1.0
 
@@ -25,7 +27,16 @@ def test_accuracy_is_the_mean_credit():
 
 
 @pytest.mark.parametrize(
-    ("scores", "side"), [((2.0, 1.0), A), ((1.0, 2.0), B), ((1.0, 1.0), BOTH), ((0.0, -0.0), BOTH)]
+    ("scores", "strict", "paper"),
+    [
+        ((2.0, 1.0), "model_a", "model_a"),
+        ((1.0, 2.0), "model_b", "model_b"),
+        ((1.0, 1.0), "both", "model_b"),
+        ((0.0, -0.0), "both", "model_b"),
+        ((np.nan, 1.0), None, None),
+        ((1.0, np.inf), None, None),
+    ],
 )
-def test_the_higher_score_is_preferred_and_a_tie_is_both(scores, side):
-    assert preferred_side(*scores) == side
+def test_the_higher_score_is_preferred_and_the_protocol_decides_ties(scores, strict, paper):
+    assert preferred_side(*scores, protocol=ProtocolName.strict) == strict
+    assert preferred_side(*scores, protocol=ProtocolName.paper) == paper
