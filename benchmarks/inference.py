@@ -4,7 +4,7 @@
 with a reference, and takes a quarter of an hour on 2 cores. Results are printed and go to `outputs/bench/`. Machines
 are noisy: the ratios, each from one run of this, say more than the seconds.
 
-Whole runs of `run.py` over a CMI-Pref-shaped workload: cold, warm, in bfloat16, and a sweep.
+The whole runs are of `run.py` over rows like CMI-Pref's: cold, warm, in bfloat16, and a sweep.
 """
 
 import json
@@ -198,10 +198,12 @@ def _cpu_names() -> list[str]:
 
 
 def _tower_table(towers: list[TowerSpeed]) -> Table:
-    table = Table("precision", "way", "30 s take", "rate", "best rate", "share", title="Audio tower, one chunk of 30 s")
+    table = Table(
+        "precision", "kernels", "30 s take", "rate", "best rate", "share", title="Audio tower, one chunk of 30 s"
+    )
     for one in towers:
         rates = (f"{one.gflops:.0f} GFLOP/s", f"{one.best_gflops:.0f} GFLOP/s", f"{one.share:.0%}")
-        table.add_row(one.precision, one.way, f"{one.seconds:.2f} s", *rates)
+        table.add_row(one.precision, one.kernels, f"{one.seconds:.2f} s", *rates)
     return table
 
 

@@ -1,9 +1,7 @@
-"""The best rate that a machine shows for large products: what the audio tower's rate is held against.
+"""How fast the full-size audio tower encodes 30 s, with the kernels off and on, beside the machine's best rate.
 
-How fast the full-size audio tower encodes 30 s: as plain modules, and as it is made for inference.
-
-Each way is measured in processes of its own, in turns, since what one leaves in memory helps the next:
-`python -m benchmarks.tower CHECKPOINT plain|fast 32|bf16` measures one and prints JSON.
+Each setting is measured in processes of its own, in turns, since what one leaves in memory helps the next:
+`python -m benchmarks.tower CHECKPOINT off|on 32|bf16` measures one and prints JSON.
 """
 
 import json
@@ -23,9 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.workload import build_network
 from cmi_bench.models.batching import Precision, arithmetic, checked_precision
 from cmi_bench.models.cmi_rm.checkpoint import load_cmi_rm
-from cmi_bench.models.cmi_rm.network import FastParts
+from cmi_bench.models.cmi_rm.network import PreparedNetwork
 from cmi_bench.models.hub import find_checkpoint
-from cmi_bench.models.kernels.optimize import DTYPES
+from cmi_bench.models.kernels.prepare import DTYPES, Kernels, checked_kernels
 
 FRAMES, WIDTH, WIDER = 750, 1024, 4096
 """Of the product: frames of 30 s, a conformer's feed-forward."""
@@ -64,9 +62,8 @@ def _rate(operations: float, work: Callable[[], object]) -> float:
     return operations / best / 1e9
 
 
-WAYS = ("plain", "fast")
 ROUNDS = 2
-"""Processes for each way and precision."""
+"""Processes for each setting and precision."""
 REPEATS = 3
 CHUNK = 30 * 24000
 """Samples."""
@@ -76,9 +73,9 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class TowerSpeed:
-    """What one way of computing came to."""
+    """What one setting came to."""
 
-    way: str
+    kernels: Kernels
     precision: str
     seconds: float
     """For one chunk of 30 s; the best of all trials."""
@@ -94,17 +91,19 @@ class TowerSpeed:
 
 
 def measure_towers(checkpoint: Path) -> list[TowerSpeed]:
-    """Measure every way in every precision, in turns."""
-    kinds = [(way, precision) for precision in get_args(Precision) for way in WAYS]
-    trials: dict[tuple[str, str], list[dict[str, float]]] = {kind: [] for kind in kinds}
+    """Measure both settings in every precision, in turns."""
+    kinds: list[tuple[Kernels, Precision]] = [
+        (kernels, precision) for precision in get_args(Precision) for kernels in ("off", "on")
+    ]
+    trials: dict[tuple[Kernels, Precision], list[dict[str, float]]] = {kind: [] for kind in kinds}
     for _ in range(ROUNDS):
-        for kind in kinds:
+        for kind in trials:
             trials[kind].append(_in_a_process(checkpoint, *kind))
     operations = tower_operations(checkpoint)
     speeds = []
-    for (way, precision), found in trials.items():
+    for (kernels, precision), found in trials.items():
         seconds, rate = min(one["seconds"] for one in found), max(one["best_gflops"] for one in found)
-        speeds.append(TowerSpeed(way, precision, seconds, operations / seconds / 1e9, rate))
+        speeds.append(TowerSpeed(kernels, precision, seconds, operations / seconds / 1e9, rate))
     return speeds
 
 
@@ -118,17 +117,17 @@ def tower_operations(checkpoint: Path) -> int:
     return int(counter.get_total_flops())
 
 
-def _in_a_process(checkpoint: Path, way: str, precision: str) -> dict[str, float]:
-    command = [sys.executable, "-m", __spec__.name, str(checkpoint), way, precision]
+def _in_a_process(checkpoint: Path, kernels: Kernels, precision: Precision) -> dict[str, float]:
+    command = [sys.executable, "-m", __spec__.name, str(checkpoint), kernels, precision]
     found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     return found
 
 
 def main_tower() -> None:
-    """Measure one way and print its time and the machine's best rate."""
-    checkpoint, way, precision = sys.argv[1:]
+    """Measure one setting and print its time and the machine's best rate."""
+    checkpoint, kernels, precision = sys.argv[1:]
     kind = checked_precision(precision)
-    tower = _tower(checkpoint, way, kind)
+    tower = _tower(checkpoint, checked_kernels(kernels), kind)
     torch.manual_seed(0)
     chunk = 0.1 * torch.randn(1, CHUNK)
     rates = [best_rate(DTYPES[kind])]
@@ -138,9 +137,9 @@ def main_tower() -> None:
     sys.stdout.write(json.dumps({"seconds": seconds, "best_gflops": max(rates)}))
 
 
-def _tower(checkpoint: str, way: str, precision: Precision) -> Callable[[Tensor], Tensor]:
+def _tower(checkpoint: str, kernels: Kernels, precision: Precision) -> Callable[[Tensor], Tensor]:
     network = load_cmi_rm(find_checkpoint(checkpoint)).network
-    return network.audio_tower if way == "plain" else FastParts(network, CPU, precision).audio_tower
+    return PreparedNetwork(network, CPU, precision, kernels=kernels).audio_tower
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -204,6 +204,8 @@ class Config:
     precision: Precision = Precision["32"]
     compile: bool = False
     """Compile the network with torch.compile: for CUDA, where a long run saves more than the minute it takes."""
+    kernels: str = "on"
+    """on: faster CPU kernels where a model has them; off: its plain modules, which compute on CUDA in any case."""
     seed: int = 0
     on_error: OnError = OnError.fail
     limit: int | None = None

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ from cmi_bench.models.batching import (
 from cmi_bench.models.config_files import Size, read_config_file
 from cmi_bench.models.embedding import TextSimilarity
 from cmi_bench.models.hub import EITHER_WEIGHTS, ENCODER_CONFIG, TOKENIZER, find_folder, find_model
-from cmi_bench.models.kernels.optimize import prepare
+from cmi_bench.models.kernels.prepare import Kernels, checked_kernels, kernels_used, prepare
 from cmi_bench.models.muq.config import MulanConfig, MulanSection, MuqConfig, read_muq_config
 from cmi_bench.models.muq.mel import MIN_SAMPLES, SAMPLE_RATE
 from cmi_bench.models.muq.towers import AudioTower, TextTokenizer, TextTower
@@ -85,11 +86,12 @@ class MulanNetwork(nn.Module):
 class Towers:
     """The network on a device, each half made when it is first called for."""
 
-    def __init__(self, network: MulanNetwork, device: torch.device, precision: Precision) -> None:
+    def __init__(self, network: MulanNetwork, device: torch.device, precision: Precision, kernels: Kernels) -> None:
         """Take the loaded network, which stays on the CPU and as it is."""
         self._network = network
         self._device = device
         self._precision = precision
+        self._kernels = kernels
 
     def audio(self, windows: Tensor) -> Tensor:
         """Return the latents [batch, dim_latent], of length 1, of windows [batch, samples]."""
@@ -102,19 +104,19 @@ class Towers:
 
     @cached_property
     def _audio_tower(self) -> AudioTower:
-        return prepare(self._network.audio_tower, self._device, self._precision)
+        return prepare(self._network.audio_tower, self._device, self._precision, self._kernels)
 
     @cached_property
     def _audio_to_latents(self) -> nn.Linear:
-        return prepare(self._network.audio_to_latents, self._device, self._precision)
+        return prepare(self._network.audio_to_latents, self._device, self._precision, self._kernels)
 
     @cached_property
     def _text_tower(self) -> TextTower:
-        return prepare(self._network.text_tower, self._device, self._precision)
+        return prepare(self._network.text_tower, self._device, self._precision, self._kernels)
 
     @cached_property
     def _text_to_latents(self) -> nn.Linear:
-        return prepare(self._network.text_to_latents, self._device, self._precision)
+        return prepare(self._network.text_to_latents, self._device, self._precision, self._kernels)
 
 
 def load_network(
@@ -169,6 +171,7 @@ class MuQMuLan(TextSimilarity):
         reference: str = "ignore",
         device: str | torch.device = "cpu",
         precision: str = "32",
+        kernels: str = "on",
     ) -> None:
         """Load the model.
 
@@ -177,12 +180,14 @@ class MuQMuLan(TextSimilarity):
             reference: What reference audio contributes: "ignore", "mean" or "only"; see `TextSimilarity`.
             device: Torch device.
             precision: "32" or "bf16".
+            kernels: "off" computes with the plain modules, as CUDA always does.
 
         Raises:
             UserError: A file is missing or does not fit, or an option is not understood.
         """
         super().__init__(reference)
         self.precision = checked_precision(precision)
+        self.kernels = checked_kernels(kernels)
         found = find_model(checkpoint, [ENCODER_CONFIG], weights=EITHER_WEIGHTS)
         file = found.folder / ENCODER_CONFIG
         mulan = read_config_file(file, SimilarityConfig)
@@ -205,8 +210,13 @@ class MuQMuLan(TextSimilarity):
         """Move the network to a torch device."""
         self.device = torch.device(device)
         warn_if_slow(self.precision, self.device)
-        self.towers = Towers(self.network, self.device, self.precision)
+        self.towers = Towers(self.network, self.device, self.precision, self.kernels)
         return self
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is worth writing down of how this process computed."""
+        return {"kernels": kernels_used(self.device, self.kernels)}
 
     @property
     def sr(self) -> int:

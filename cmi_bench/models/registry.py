@@ -75,6 +75,7 @@ def build_model(
     device: str,
     precision: str,
     compile: bool = False,  # noqa: A002
+    kernels: str = "on",
     digest_dir: Path | None = None,
 ) -> RewardModel:
     """Construct a reward model.
@@ -88,6 +89,7 @@ def build_model(
         device: Torch device, such as "cpu" or "cuda:1".
         precision: "32" or "bf16".
         compile: Whether the model is to use torch.compile.
+        kernels: "off" for the plain modules of models that have faster kernels; the others do not see it.
         digest_dir: Where digests of weights are kept from run to run; None for nowhere.
 
     Raises:
@@ -105,6 +107,7 @@ def build_model(
     arguments: dict[str, Any] = {"device": device} if _accepts(takes, "device") else {}
     arguments |= {"precision": precision} if "precision" in takes else {}
     arguments |= {"compile": True} if compile else {}
+    arguments |= {"kernels": kernels} if "kernels" in takes else {}
     arguments |= options | dict(spec.get("init_kwargs") or {})
     _check_arguments(path, takes, arguments)
     try:
@@ -194,5 +197,6 @@ def configured_model(config: Config, device: str) -> RewardModel:
         device=device,
         precision=config.precision.value,
         compile=config.compile,
+        kernels=config.kernels,
         digest_dir=Path(config.cache.dir) / DIGESTS if config.cache.dir else None,
     )

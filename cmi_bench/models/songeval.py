@@ -12,7 +12,7 @@ from copy import deepcopy
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import torch
 from pydantic import Field, field_validator
@@ -31,7 +31,7 @@ from cmi_bench.models.batching import (
 from cmi_bench.models.config_files import ConfigSection, Size, key_error, read_config_file
 from cmi_bench.models.embedding import AudioRating
 from cmi_bench.models.hub import EITHER_WEIGHTS, ENCODER_CONFIG, WEIGHTS, CheckpointFiles, find_checkpoint, find_model
-from cmi_bench.models.kernels.optimize import prepare
+from cmi_bench.models.kernels.prepare import checked_kernels, kernels_used, prepare
 from cmi_bench.models.muq.config import MuqConfig, read_muq_config
 from cmi_bench.models.muq.encoder import Muq
 from cmi_bench.models.muq.mel import MIN_SAMPLES, SAMPLE_RATE
@@ -158,6 +158,7 @@ class SongEvalRM(AudioRating):
         dimension: str,
         device: str | torch.device = "cpu",
         precision: str = "32",
+        kernels: str = "on",
     ) -> None:
         """Load the model.
 
@@ -168,12 +169,14 @@ class SongEvalRM(AudioRating):
             dimension: Which rating is the musicality column, or "mean".
             device: Torch device.
             precision: "32" or "bf16".
+            kernels: "off" computes with the plain modules, as CUDA always does.
 
         Raises:
             UserError: A file is missing or does not fit, or an option is not understood.
         """
         super().__init__(dimension, "dimension")
         self.precision = checked_precision(precision)
+        self.kernels = checked_kernels(kernels)
         self.hidden_state = hidden_state
         files = find_songeval(checkpoint)
         encoder = find_model(muq, [ENCODER_CONFIG], weights=EITHER_WEIGHTS)
@@ -202,7 +205,12 @@ class SongEvalRM(AudioRating):
     @cached_property
     def encoder(self) -> Muq:
         """MuQ on the device, made when it is first called for: stored ratings need none."""
-        return prepare(self._muq, self.device, self.precision)
+        return prepare(self._muq, self.device, self.precision, self.kernels)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is worth writing down of how this process computed."""
+        return {"kernels": kernels_used(self.device, self.kernels)}
 
     @property
     def sr(self) -> int:

@@ -31,10 +31,10 @@ from cmi_bench.models.batching import (
     warn_if_slow,
 )
 from cmi_bench.models.cmi_rm.checkpoint import load_cmi_rm, part_digests
-from cmi_bench.models.cmi_rm.network import Embedded, FastParts, judge, windows_on
+from cmi_bench.models.cmi_rm.network import Embedded, PreparedNetwork, judge, windows_on
 from cmi_bench.models.embedding import load_waveform
 from cmi_bench.models.hub import find_checkpoint
-from cmi_bench.models.kernels.linear import choices
+from cmi_bench.models.kernels.prepare import checked_kernels, kernels_used
 from cmi_bench.models.muq.mel import MIN_SAMPLES
 from cmi_bench.utils.files import content_key
 
@@ -166,6 +166,7 @@ class CmiRM(BenchmarkModelABC):
         mode: Mode = "final",
         dur_step: float | None = None,
         compile: bool = False,  # noqa: A002
+        kernels: str = "on",
     ) -> None:
         """Load the model.
 
@@ -178,6 +179,7 @@ class CmiRM(BenchmarkModelABC):
                 scores windows of `max_dur` seconds and averages.
             dur_step: Seconds between windows in mode "standard"; None scores the first window only.
             compile: Compile the audio tower with torch.compile, for CUDA.
+            kernels: "off" computes with the plain modules, as CUDA always does.
 
         Raises:
             UserError: A file is missing or does not fit, or an option is not understood.
@@ -194,6 +196,7 @@ class CmiRM(BenchmarkModelABC):
         self.audio_input: AudioInput = "waveform" if dur_step is None else "path"
         self.precision = checked_precision(precision)
         self.compile = compile
+        self.kernels = checked_kernels(kernels)
         self.loaded = load_cmi_rm(find_checkpoint(checkpoint or RELEASED, config))
         self.to(device)
 
@@ -203,7 +206,9 @@ class CmiRM(BenchmarkModelABC):
         warn_if_slow(self.precision, self.device)
         if self.compile and self.device.type == "cpu":
             log.warning("compile=true makes nothing faster on the CPU.")
-        self.parts = FastParts(self.loaded.network, self.device, self.precision, compile=self.compile)
+        self.parts = PreparedNetwork(
+            self.loaded.network, self.device, self.precision, kernels=self.kernels, compile=self.compile
+        )
         return self
 
     @property
@@ -250,7 +255,7 @@ class CmiRM(BenchmarkModelABC):
     @property
     def facts(self) -> dict[str, Any]:
         """What is worth writing down of how this process computed."""
-        return {"compiled": self.compile, "ways": choices()}
+        return {"compiled": self.compile, "kernels": kernels_used(self.device, self.kernels)}
 
     def _encoder_identity(self, part: str) -> str:
         """Checkpoints that were trained on the same frozen encoder agree in it."""

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from cmi_bench.models.base import EmbeddedInput
 from cmi_bench.models.batching import Padded, Precision, batches_of, in_batches, join, pad
 from cmi_bench.models.cmi_rm.config import DownsampleConfig, RewardConfig
-from cmi_bench.models.kernels.optimize import keep_freed_memory, prepare
+from cmi_bench.models.kernels.prepare import Kernels, prepare
 from cmi_bench.models.muq.config import MulanConfig, MuqConfig
 from cmi_bench.models.muq.towers import AudioTower, TextTower
 from cmi_bench.models.muq.transformer import DecoderLayer, Transformer
@@ -313,25 +313,32 @@ def _length(prompt: Prompt) -> int:
     return sum(len(part) for part in prompt if part is not None)
 
 
-class FastParts:
+class PreparedNetwork:
     """The network on a device.
 
     A run whose embeddings are all in the cache makes the scorer only.
     """
 
-    def __init__(self, network: Network, device: torch.device, precision: Precision, *, compile: bool = False) -> None:  # noqa: A002
+    def __init__(
+        self,
+        network: Network,
+        device: torch.device,
+        precision: Precision,
+        *,
+        kernels: Kernels = "on",
+        compile: bool = False,  # noqa: A002
+    ) -> None:
         """Take the loaded network, which stays on the CPU and as it is; `compile` the audio tower or not."""
         self._network = network
         self._device = device
         self._precision = precision
+        self._kernels = kernels
         self._compile = compile
-        if device.type == "cpu":
-            keep_freed_memory()
 
     @cached_property
     def audio_tower(self) -> AudioTower:
         """Waveform chunks to frames."""
-        tower = prepare(self._network.audio_tower, self._device, self._precision)
+        tower = prepare(self._network.audio_tower, self._device, self._precision, self._kernels)
         if self._compile:
             # Not all of it: mel and convolutions are a handful of the library's own kernels, and slow to compile.
             tower.muq.conformer.compile(dynamic=True)
@@ -341,9 +348,9 @@ class FastParts:
     @cached_property
     def text_tower(self) -> TextTower:
         """Token ids to token embeddings."""
-        return prepare(self._network.text_tower, self._device, self._precision)
+        return prepare(self._network.text_tower, self._device, self._precision, self._kernels)
 
     @cached_property
     def scorer(self) -> Scorer:
         """Embeddings to scores."""
-        return prepare(self._network.scorer, self._device, self._precision)
+        return prepare(self._network.scorer, self._device, self._precision, self._kernels)

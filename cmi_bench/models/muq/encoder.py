@@ -162,9 +162,16 @@ class ConvolutionModule(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [batch, time, dim] to the same shape."""
         y = F.glu(self.pointwise_conv1(self.layer_norm(x).transpose(1, 2)), dim=1)
-        y = F.silu(self.batch_norm(self.depthwise_conv(y)))
+        y = F.silu(self.batch_norm(self._depthwise(y)))
         out: Tensor = self.pointwise_conv2(y)
         return out.transpose(1, 2)
+
+    def _depthwise(self, x: Tensor) -> Tensor:
+        # oneDNN's depthwise convolution in bfloat16 does not return where a thread gets 16 channels (torch 2.14.1).
+        exact = x.device.type == "cpu"
+        with torch.autocast(x.device.type, enabled=not exact and torch.is_autocast_enabled(x.device.type)):
+            convolved: Tensor = self.depthwise_conv(x.float() if exact else x)
+            return convolved
 
 
 class ConformerLayer(nn.Module):

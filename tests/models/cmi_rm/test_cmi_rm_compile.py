@@ -30,4 +30,5 @@ def test_says_how_it_computed(load):
     model.encode_audio([torch.zeros(24000)])
 
     assert model.facts["compiled"] is False
-    assert model.facts["ways"]["product 32x64, torch.float32, cpu"] == "linear"
+    assert model.facts["kernels"] == "on"
+    assert load("sa_mean", kernels="off").facts["kernels"] == "off"

@@ -29,6 +29,12 @@ def test_scores_at_any_batch_size_and_order(load, inputs, expected, name, settin
         np.testing.assert_allclose(found, scores[order], atol=1e-5)
 
 
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_scores_of_the_plain_modules(load, inputs, expected, name):
+    found = load(name, kernels="off").score_batch(inputs, 6, 20.0)
+    np.testing.assert_allclose(found, expected["scores"][name]["max_dur_20"], atol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def tensors(bundle):
     return load_file(bundle / "intermediates_sa_mean.safetensors")

@@ -1,24 +1,18 @@
 """The prepared network is the loaded one."""
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from cmi_bench.errors import UserError
 from cmi_bench.models.batching import arithmetic
-from cmi_bench.models.cmi_rm.model import CmiRM
-from cmi_bench.models.cmi_rm.network import FastParts
-from cmi_bench.models.kernels import conformer, linear, winograd
-from cmi_bench.models.kernels.conformer import fold
-from cmi_bench.models.kernels.linear import fastest
-from cmi_bench.models.kernels.optimize import prepare
+from cmi_bench.models.kernels.packed import PackedLinear, can_pack
+from cmi_bench.models.kernels.prepare import checked_kernels, fold, kernels_used, prepare
 from cmi_bench.models.muq.config import MulanConfig, MuqConfig
 from cmi_bench.models.muq.encoder import (
     ConvFrontend,
     ConvolutionModule,
     FrozenBatchNorm,
-    RotaryPositions,
-    RotarySelfAttention,
 )
 from cmi_bench.models.muq.towers import AudioTower
 
@@ -44,41 +38,19 @@ def randomise(module):
     return module.requires_grad_(False).eval()
 
 
-@pytest.fixture
-def all_ways(monkeypatch):
-    """Makes everything go the first of the given ways that it can go, however small it is."""
-
-    def go(*ways):
-        def chosen(task, makers, example):
-            way = next(way for way in (*ways, *makers) if way in makers)
-            return fastest(way + task, {way: makers[way]}, example)
-
-        monkeypatch.setattr(winograd, "WORTH_MEASURING", 2)
-        monkeypatch.setattr(linear, "WORTH_MEASURING", 0)
-        for module in (linear, winograd):
-            monkeypatch.setattr(module, "fastest", chosen)
-
-    return go
-
-
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("conv", [nn.Conv1d, nn.Conv2d])
 def test_folded_is_unfolded(conv, bias):
     conv, norm = randomise(conv(6, 4, 3, bias=bias)), randomise(FrozenBatchNorm(4))
     x = torch.randn(2, 6, *(9,) * (conv.weight.ndim - 2))
-    weight, shift = fold(conv, norm)
-    folded = torch.nn.functional.conv1d if x.ndim == 3 else torch.nn.functional.conv2d
-    torch.testing.assert_close(folded(x, weight, shift), norm(conv(x)), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(fold(conv, norm)(x), norm(conv(x)), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("ways", [("direct",), ("winograd",), ("winograd, oneDNN", "oneDNN")])
 @pytest.mark.parametrize("strides", [(2, 2), (2, 1)], ids=["25 Hz", "50 Hz"])
-def test_front_end(all_ways, monkeypatch, strides, ways):
-    all_ways(*ways)
-    monkeypatch.setattr(conformer, "STRIPS", (24, 20))
+def test_front_end(strides):
     front = randomise(ConvFrontend(n_mels=16, channels=6, dim=5, time_strides=strides))
     fast = prepare(front, CPU, "32")
-    for frames in (1, 2, 5, 24, 25, 99):
+    for frames in (1, 2, 5, 24, 25, 99, 1100):
         mel = torch.randn(2, 16, frames)
         torch.testing.assert_close(fast(mel), front(mel), atol=1e-5, rtol=1e-5)
 
@@ -89,15 +61,6 @@ def test_convolution_module():
     for frames in (1, 7, 80):
         x = torch.randn(3, frames, 24)
         torch.testing.assert_close(fast(x), module(x), atol=1e-5, rtol=1e-5)
-
-
-def test_attention():
-    module = randomise(RotarySelfAttention(24, 3))
-    fast = prepare(module, CPU, "32")
-    positions = randomise(RotaryPositions(8))
-    for frames in (1, 7, 80):
-        x = torch.randn(3, frames, 24)
-        torch.testing.assert_close(fast(x, positions(frames)), module(x, positions(frames)), atol=1e-5, rtol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -138,10 +101,7 @@ def tower():
     return tower
 
 
-@pytest.mark.parametrize("ways", ["measured", ("winograd",), ("winograd, oneDNN", "oneDNN")])
-def test_audio_tower_and_its_batches(tower, all_ways, ways):
-    if ways != "measured":
-        all_ways(*ways)
+def test_audio_tower_and_its_batches(tower):
     fast = prepare(tower, CPU, "32")
     chunks = torch.randn(4, 40_000) * 0.1
     with arithmetic("32", CPU):
@@ -153,7 +113,8 @@ def test_audio_tower_and_its_batches(tower, all_ways, ways):
 
 def test_bf16_is_close_and_held_in_bf16(tower):
     fast = prepare(tower, CPU, "bf16")
-    assert {layer.weight.dtype for layer in fast.modules() if isinstance(layer, nn.Linear)} == {torch.bfloat16}
+    kinds = (PackedLinear,) if can_pack(torch.bfloat16) else (nn.Linear,)
+    assert {layer.weight.dtype for layer in fast.modules() if isinstance(layer, kinds)} == {torch.bfloat16}
     chunk = torch.randn(1, 40_000) * 0.1
     with arithmetic("32", CPU):
         exact = tower(chunk)
@@ -172,23 +133,16 @@ def test_the_loaded_network_stays_as_it_is(tower):
     assert not any(isinstance(part, FrozenBatchNorm) for part in fast.modules())
 
 
-def test_weights_that_need_no_change_are_shared(load):
-    network = load("sa_mean").loaded.network
-    scorer = prepare(network.scorer, CPU, "32")
-    loaded, fast = (part.prompt_transformer.layers[0][0].to_q.weight for part in (network.scorer, scorer))
-    assert fast.data_ptr() == loaded.data_ptr()
+def test_off_computes_with_the_plain_modules(tower):
+    plain = prepare(tower, CPU, "32", "off")
+    assert [type(part) for part in plain.modules()] == [type(part) for part in tower.modules()]
+    chunk = torch.randn(1, 40_000) * 0.1
+    with arithmetic("32", CPU):
+        torch.testing.assert_close(plain(chunk), tower(chunk), atol=0.0, rtol=0.0)
 
 
-def test_parts_are_made_when_called_for(load):
-    parts = FastParts(load("sa_mean").loaded.network, CPU, "32")
-    assert parts.scorer is parts.scorer
-    assert "audio_tower" not in vars(parts)
-
-
-@pytest.mark.parametrize("ways", [("winograd",), ("winograd, oneDNN", "oneDNN")])
-@pytest.mark.parametrize("name", ["sa_none", "sa_mean", "sa_meanpool_mlp", "sa_conv", "ca_glu"])
-def test_parity_whatever_the_way(bundle, inputs, expected, all_ways, name, ways):
-    all_ways(*ways)
-    order = [4, 1, 3, 5, 0, 2]
-    found = CmiRM(str(bundle / name)).score_batch([inputs[index] for index in order], 6, 20.0)
-    np.testing.assert_allclose(found, np.array(expected["scores"][name]["max_dur_20"])[order], atol=1e-4)
+def test_other_devices_compute_with_the_plain_modules():
+    assert kernels_used(torch.device("cuda"), "on") == "off"
+    assert kernels_used(CPU, "on") == "on"
+    with pytest.raises(UserError, match="There is no kernels=of"):
+        checked_kernels("of")
