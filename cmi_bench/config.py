@@ -303,8 +303,8 @@ class DoctorConfig:
 
 
 @dataclass
-class DoctorTask(Config):
-    """task=doctor."""
+class DoctorTask(PrepareTask):
+    """task=doctor: it takes what task=prepare takes, and names commands with the same words."""
 
     doctor: DoctorConfig = field(default_factory=DoctorConfig)
 
@@ -312,12 +312,12 @@ class DoctorTask(Config):
 TASK_SCHEMAS: dict[str, type[Config]] = {
     "cache": CacheTask,
     "compare": CompareTask,
-    "doctor": DoctorTask,
     "evaluate": EvaluateTask,
     "leaderboard": CompareTask,
     "list": ListTask,
     "new_model": NewModelTask,
     "prepare": PrepareTask,
+    "doctor": DoctorTask,
 }
 """Tasks that have keys of their own."""
 

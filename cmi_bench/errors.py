@@ -1,7 +1,4 @@
-"""Errors that are meant for the person at the keyboard.
-
-Names near a misspelt one, for error messages.
-"""
+"""Errors that are meant for the person at the keyboard, with the nearest right name where there is one."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

@@ -30,7 +30,7 @@ MISTAKES = [
         "Add task=compare",
     ),
     (["doctor.format=json"], "'doctor' is a key of task=doctor, not of task=benchmark.", "Add task=doctor"),
-    (["sources=public"], "'sources' is a key of task=prepare.", "Add task=prepare"),
+    (["sources=public"], "'sources' is a key of task=prepare and task=doctor.", "Add task=prepare"),
     (["tsk=compare"], "There is no setting 'tsk'.", "Did you mean task"),
     (["task=compare", "rnus=[a]"], "There is no setting 'rnus'.", "Did you mean runs"),
     (["task=compare", "results=x"], "'results' is a key of task=evaluate, not of task=compare.", "Add task=evaluate"),
