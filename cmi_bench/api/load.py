@@ -18,7 +18,7 @@ from cmi_bench.config import Config, checked
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.hydra_errors import explain
 from cmi_bench.hydra_setup import register
-from cmi_bench.models.base import RewardModel
+from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.registry import configured_model
 from cmi_bench.utils.distributed import resolve_devices
 
@@ -165,7 +165,7 @@ def load_model(
     )
 
 
-def build_judge(config: Config, device: str) -> RewardModel:
+def build_judge(config: Config, device: str) -> BenchmarkModelABC:
     """Build the model that a configuration names, for audio without labels.
 
     Args:
@@ -176,7 +176,7 @@ def build_judge(config: Config, device: str) -> RewardModel:
         UserError: As `load_model`; or the model answers from labels.
     """
     model = configured_model(config, torch_device(device))
-    if hasattr(model, "bind_rows"):
+    if model.needs_labels:
         raise UserError(
             f"The model {config.model['name']} answers from the labels of the benchmark's rows.",
             "Choose one that judges audio, such as cmi_rm or signal.",

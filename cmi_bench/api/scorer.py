@@ -19,7 +19,8 @@ from cmi_bench.audio.readers import Samples, Start
 from cmi_bench.config import Config, OnError
 from cmi_bench.data.audio_index import seconds_of
 from cmi_bench.errors import UserError, did_you_mean
-from cmi_bench.models.base import BenchmarkBatchInput, RemoteModel, RewardModel
+from cmi_bench.models.adapter import adapt
+from cmi_bench.models.base import BenchmarkBatchInput, RewardModel
 from cmi_bench.scoring.batching import BatchLimits, Outcome
 from cmi_bench.scoring.local import LocalRunner
 from cmi_bench.scoring.model_call import ModelCall, mark_partial_nan
@@ -62,7 +63,7 @@ class SongLoader:
         return loaded
 
     def _input(self, item: NumberedSong) -> BenchmarkBatchInput:
-        song, unused = item.song, self.call.unused_inputs
+        song, unused = item.song, self.call.model.unused_inputs
         reference = None if "ref_audio" in unused else song.ref_audio
         return BenchmarkBatchInput(
             audio=self._audio(song.audio, song.sample_rate, item.name),
@@ -75,7 +76,7 @@ class SongLoader:
         )
 
     def _audio(self, audio: Audio, sample_rate: int | None, name: str) -> str | Tensor:
-        takes_paths = self.call.audio_input == "path"
+        takes_paths = self.call.model.audio_input == "path"
         path = name_of(audio)
         if path is not None:
             return path if takes_paths else decode(path, int(self.call.model.sr), self.call.max_dur)
@@ -160,8 +161,8 @@ class SongScorer:
             batch_seconds: Seconds of audio that are scored together, at most.
             workers: Threads that decode ahead of the model.
         """
-        self.model = model
-        self._call = ModelCall(model, max_dur, dict(score_kwargs or {}))
+        self.model = adapt(model)
+        self._call = ModelCall(self.model, max_dur, dict(score_kwargs or {}))
         self._runner = LocalRunner(BatchLimits(batch_size, batch_seconds), workers=workers, show_progress=False)
 
     @property
@@ -292,7 +293,7 @@ class SongScorer:
         given = Song("", text, lyrics, ref_audio, sample_rate)
         numbered = [NumberedSong(index, as_song(one, given, index)) for index, one in enumerate(songs)]
         scores = self._score(numbered, _on_error(on_error))
-        rule.check(scores, type(self.model).__name__)
+        rule.check(scores, self.model.class_name)
         return [
             RankedSong(place.rank, place.index, numbered[place.index].song, place.value, *scores[place.index].columns)
             for place in places([rule.value(score) for score in scores], top_k)
@@ -303,8 +304,8 @@ class SongScorer:
         with TemporaryDirectory(prefix="cmi-bench-") as folder:
             stage = SongStage(songs, self._call, Path(folder))
             # One that asks a service waits rather than to compute here: seconds of audio are no bound.
-            model = self.model
-            limits = BatchLimits(model.clips_at_once, math.inf) if isinstance(model, RemoteModel) else None
+            most = self.model.clips_at_once
+            limits = None if most is None else BatchLimits(most, math.inf)
             self._runner.run(stage, writer, limits=limits)
         collected = writer.collected
         failed = {key: Score.failed(reason) for key, reason in collected.failures.items()}

@@ -24,7 +24,7 @@ from cmi_bench.conformance.subject import (
     Subject,
 )
 from cmi_bench.errors import UserError
-from cmi_bench.models.base import AudioInput, EmbeddedInput, EmbeddingModel, RemoteModel, RewardModel, UnusedInput
+from cmi_bench.models.base import AudioInput, BenchmarkModelABC, EmbeddedInput, EmbeddingModel, UnusedInput
 from cmi_bench.scoring.model_call import checked_scores
 from cmi_bench.types import Clip
 
@@ -75,7 +75,7 @@ PARAMETERS = ("inputs", "batch_size", "max_dur")
 """Of `score_batch`, as the public scripts name them when they call it."""
 
 
-def sampling_rate(model: RewardModel) -> str:
+def sampling_rate(model: BenchmarkModelABC) -> str:
     """`sr` is a whole number of Hz."""
     sr = model.sr
     if isinstance(sr, bool) or not isinstance(sr, int | np.integer) or sr <= 0:
@@ -89,7 +89,7 @@ def declarations(subject: Subject) -> str:
         raise FailedCheckError(f"audio_input is {subject.form!r}; it has to be one of {get_args(AudioInput)}.")
     if strange := subject.unused - set(get_args(UnusedInput)):
         raise FailedCheckError(f"unused_inputs holds {min(strange)!r}; known are {get_args(UnusedInput)}.")
-    takes = inspect.signature(subject.model.score_batch).parameters
+    takes = inspect.signature(subject.model.implementation.score_batch).parameters
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values())
     if lacking := [name for name in PARAMETERS if name not in takes and not takes_all]:
         raise FailedCheckError(
@@ -102,16 +102,22 @@ def declarations(subject: Subject) -> str:
 
 def identity(subject: Subject) -> str:
     """`identity`, by which scores are kept from run to run, is a string that stays the same."""
-    names = [name for name in ("identity", "audio_identity", "text_identity") if hasattr(subject.model, name)]
-    if not names:
+    first, second = _identities(subject.model), _identities(subject.model)
+    if not first:
         raise SkippedCheckError("It has none: its scores are not kept from run to run.")
-    for name in names:
-        first, second = (getattr(subject.model, name) for _ in range(2))
-        if not isinstance(first, str) or not first:
-            raise FailedCheckError(f"{name} is {first!r}; it has to be a string.")
-        if first != second:
-            raise FailedCheckError(f"{name} changes: {first!r}, then {second!r}.")
-    return f"{', '.join(names)}: the same when asked again."
+    for name, value in first.items():
+        if not isinstance(value, str) or not value:
+            raise FailedCheckError(f"{name} is {value!r}; it has to be a string.")
+        if value != second.get(name):
+            raise FailedCheckError(f"{name} changes: {value!r}, then {second.get(name)!r}.")
+    return f"{', '.join(first)}: the same when asked again."
+
+
+def _identities(model: BenchmarkModelABC) -> dict[str, str]:
+    found = {} if model.identity is None else {"identity": model.identity}
+    if isinstance(model, EmbeddingModel):
+        found |= {"audio_identity": model.audio_identity, "text_identity": model.text_identity}
+    return found
 
 
 def embeddings(subject: Subject) -> str:
@@ -133,7 +139,7 @@ def embeddings(subject: Subject) -> str:
         )
         for one in inputs
     ]
-    scores = checked_scores(model.score_embedded(clips), len(clips), type(model).__name__)
+    scores = checked_scores(model.score_embedded(clips), len(clips), model.class_name)
     return subject.compare(scores, subject.alone(probes), probes)
 
 
@@ -172,7 +178,7 @@ def unused(subject: Subject) -> str:
 
 def other_form(subject: Subject) -> str:
     """Audio as path and as waveform: the benchmark uses one of them, so that the other is worth a word only."""
-    if isinstance(subject.model, RemoteModel):
+    if subject.model.is_remote:
         raise SkippedCheckError("Not asked of a service, which is paid for each answer.")
     other: AudioInput = "waveform" if subject.form == "path" else "path"
     probe = subject.probes.plain[0]
@@ -239,7 +245,7 @@ def long_clip(subject: Subject) -> str:
     model = subject.model
     if isinstance(model, EmbeddingModel) and model.audio_view(MAX_DUR, is_reference=False).seconds is None:
         raise SkippedCheckError("It says, by its audio_view, that it listens to the whole file.")
-    if isinstance(model, RemoteModel):
+    if model.is_remote:
         return f"{detail} {LONG_SECONDS:g} s; not compared, since a service may answer equal questions differently."
     if subject.form == "waveform":
         return f"{detail} The benchmark decodes no more than max_dur."

@@ -29,7 +29,8 @@ from cmi_bench.conformance.subject import (
     make_probes,
 )
 from cmi_bench.errors import RunError, UserError
-from cmi_bench.models.base import ClipAhead, RemoteModel, RewardModel, WorkAhead
+from cmi_bench.models.adapter import adapt
+from cmi_bench.models.base import BenchmarkModelABC, ClipAhead, RewardModel, WorkAhead
 from cmi_bench.scoring.model_call import ContractError
 
 Check = Callable[[Subject], str]
@@ -73,13 +74,14 @@ def check_model(
     Raises:
         RunError: A service ends the work, such as for its cost.
     """
-    findings = [check_sampling_rate(model)]
+    checked = adapt(model)
+    findings = [check_sampling_rate(checked)]
     if failures(findings):
         return findings + _not_asked([ONE_CLIP, *CHECKS])
-    probes = make_probes(folder / "audio", int(model.sr))
-    subject = Subject(model, probes, tolerance=TOLERANCES[precision], score_kwargs=score_kwargs or {})
-    if isinstance(model, RemoteModel):
-        model.prepare(_ahead(probes, folder))
+    probes = make_probes(folder / "audio", int(checked.sr))
+    subject = Subject(checked, probes, tolerance=TOLERANCES[precision], score_kwargs=score_kwargs or {})
+    if checked.is_remote:
+        checked.prepare(_ahead(probes, folder))
     try:
         # As in Lightning's predict loop: a model need not switch gradients off.
         with torch.inference_mode():
@@ -88,11 +90,11 @@ def check_model(
                 return findings + _not_asked(CHECKS)
             return findings + [_made(name, partial(check, subject)) for name, check in CHECKS.items()]
     finally:
-        if isinstance(model, RemoteModel):
-            model.finish()
+        if checked.is_remote:
+            checked.finish()
 
 
-def check_sampling_rate(model: RewardModel) -> Finding:
+def check_sampling_rate(model: BenchmarkModelABC) -> Finding:
     """Make the check without which nothing can be asked; `check_model` begins with it."""
     return _made(SAMPLING_RATE, partial(checks.sampling_rate, model))
 

@@ -21,8 +21,7 @@ from cmi_bench.data.synthetic.instruments import Wave
 from cmi_bench.models.base import (
     AudioInput,
     BenchmarkBatchInput,
-    RemoteModel,
-    RewardModel,
+    BenchmarkModelABC,
     SomeFailedError,
     UnusedInput,
 )
@@ -204,7 +203,7 @@ class Subject:
     """A model with the clips it is asked about."""
 
     def __init__(
-        self, model: RewardModel, probes: Probes, *, tolerance: float, score_kwargs: Mapping[str, Any]
+        self, model: BenchmarkModelABC, probes: Probes, *, tolerance: float, score_kwargs: Mapping[str, Any]
     ) -> None:
         """Take a model.
 
@@ -223,12 +222,12 @@ class Subject:
     @property
     def form(self) -> AudioInput:
         """What the benchmark hands the model as audio."""
-        return getattr(self.model, "audio_input", "path")
+        return self.model.audio_input
 
     @property
     def unused(self) -> frozenset[UnusedInput]:
         """What the model says that its scores do not depend on."""
-        return frozenset(getattr(self.model, "unused_inputs", ()))
+        return self.model.unused_inputs
 
     def inputs(
         self,
@@ -273,7 +272,7 @@ class Subject:
             answer = self.model.score_batch(inputs, batch_size or count, MAX_DUR, **self.score_kwargs)
         except SomeFailedError as error:
             raise FailedCheckError("; ".join(error.reasons.values())) from error
-        return checked_scores(answer, count, type(self.model).__name__)
+        return checked_scores(answer, count, self.model.class_name)
 
     def ask(self, probes: Sequence[Clip], *, batch_size: int | None = None) -> Scores:
         """Return the scores [N, 2] of a batch; see `answer`."""
@@ -302,4 +301,4 @@ class Subject:
     def repeated(self) -> list[Clip]:
         """Return clips without reference for checks that ask again and again."""
         found = self.answered(self.probes.plain)
-        return found[:REPEATED_BY_SERVICE] if isinstance(self.model, RemoteModel) else found
+        return found[:REPEATED_BY_SERVICE] if self.model.is_remote else found

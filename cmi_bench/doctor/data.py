@@ -314,6 +314,5 @@ def _build(config: Config) -> Finding:
         return Finding(
             MODEL_AREA, "building it", Status.PROBLEM, f"{type(error).__name__}: {error}", "Fix the model's class"
         )
-    digest = getattr(model, "digest", None)
-    of_it = f", sha256 {digest}" if digest else ""
-    return Finding(MODEL_AREA, "building it", Status.OK, f"{type(model).__name__}, hears {model.sr} Hz{of_it}")
+    of_it = f", sha256 {model.digest}" if model.digest else ""
+    return Finding(MODEL_AREA, "building it", Status.OK, f"{model.class_name}, {model.sr} Hz{of_it}")

@@ -1,21 +1,16 @@
-"""The public contract between the benchmark and a reward model.
+"""The contract between the benchmark and a reward model.
 
-It is the contract of the public CMI-RewardBench scripts, so that adapters written for those run
-unchanged: a class with a property `sr` and a method `score_batch`. Inheriting from
-`BenchmarkModelABC` is a courtesy to type checkers; any class that looks like it is accepted.
-
-What a model behind a paid service may say and be told beyond the contract.
-
-The module that adapters for the public CMI-RewardBench scripts import, where those scripts are not at hand.
+It is the contract of the public CMI-RewardBench scripts, so that adapters written for those run unchanged: a class
+with a property `sr` and a method `score_batch`. Everything else is optional and has a default here. A class that has
+the two members and inherits from nothing is accepted too: `models.adapter.adapt` gives it the defaults.
 """
 
-import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +22,7 @@ if TYPE_CHECKING:
 
 
 AudioInput = Literal["path", "waveform"]
-"""What a model is handed as `audio`: a file path, or the decoded mono waveform at the model's `sr`."""
+"""What a model is given as `audio`: a file path, or the decoded mono waveform at the model's `sr`."""
 
 UnusedInput = Literal["text", "lyrics", "ref_audio"]
 """A field of `BenchmarkBatchInput` that a model's scores do not depend on."""
@@ -49,22 +44,67 @@ class BenchmarkBatchInput:
     ref_audio: "str | Tensor | None" = None
     """Reference audio in the same form as `audio`, or None."""
     clip_id: str = ""
-    """Which row and side this is. For messages and known-answer models; a judge does not look at it."""
+    """Which row and side this is. For messages and known-answer models; no score may depend on it."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the four fields of the public scripts' payload."""
         return {"audio": self.audio, "text": self.text, "lyrics": self.lyrics, "ref_audio": self.ref_audio}
 
 
-@runtime_checkable
-class RewardModel(Protocol):
-    """What the benchmark needs of a model.
+class SomeFailedError(Exception):
+    """Some clips of a batch could not be scored; the others were, and need not be scored again."""
 
-    A model may also have an attribute `audio_input` ("path", the default, or "waveform": then the
-    benchmark decodes in its own workers), an attribute `unused_inputs` (the set of `UnusedInput` that
-    its scores do not depend on: it is not given them, and clips that differ in nothing else are scored
-    once), an attribute `facts` (plain values, read after scoring, for `metadata.json`), and `to(device)`.
-    """
+    def __init__(self, scores: npt.NDArray[np.floating[Any]], reasons: Mapping[int, str]) -> None:
+        """Name the clips that failed.
+
+        Args:
+            scores: As `score_batch` returns them; the rows of the clips that failed are ignored.
+            reasons: Why a clip failed, by its place in the batch.
+        """
+        super().__init__("; ".join(f"clip {place}: {reason}" for place, reason in reasons.items()))
+        self.scores = scores
+        self.reasons = reasons
+
+
+class ClipAhead(NamedTuple):
+    """A clip that is about to be scored, and how long its audio is."""
+
+    clip: Clip
+    seconds: float | None
+    """Length of the clip's file; None where its header does not say."""
+    ref_seconds: float | None
+    """Length of the reference's file; None where there is none, or its header does not say."""
+
+
+class WorkAhead(NamedTuple):
+    """What a run is about to ask of a model."""
+
+    clips: Sequence[ClipAhead]
+    """What no earlier run has scored; on rank 0 only."""
+    max_dur: float
+    """Seconds of each file that may be used."""
+    folder: Path
+    """Where the run keeps the scores: a place for what belongs to them."""
+    processes: int
+    """How many share the work."""
+    resume: bool
+    """Whether what earlier runs left is to be used."""
+
+
+class LabelledRow(Protocol):
+    """What a model that answers from labels needs of a row."""
+
+    @property
+    def index(self) -> int:
+        """The row's number, as in clip ids."""
+
+    @property
+    def raw(self) -> Mapping[str, Any]:
+        """The row's own fields."""
+
+
+class RewardModel(Protocol):
+    """The least that a reward model is, for what takes models of all kinds and adapts them."""
 
     @property
     def sr(self) -> int:
@@ -73,43 +113,108 @@ class RewardModel(Protocol):
     def score_batch(
         self, inputs: Sequence[BenchmarkBatchInput], batch_size: int, max_dur: float, **kwargs: Any
     ) -> npt.NDArray[np.floating[Any]]:
+        """Score clips; see `BenchmarkModelABC.score_batch`."""
+
+
+class BenchmarkModelABC(ABC):
+    """A reward model: `sr` and `score_batch`, and optional members with their defaults.
+
+    The optional values that a model may have to compute (`identity`, `digest`, `facts`, `clips_at_once`) are
+    overridden by a property, by a class attribute, or by an assignment in the constructor.
+    """
+
+    audio_input: AudioInput = "path"
+    """The form of the audio; for "waveform" the benchmark decodes in its own workers."""
+    unused_inputs: frozenset[UnusedInput] = frozenset()
+    """What the scores do not depend on: it is left out, and clips that differ in nothing else are scored once."""
+    needs_labels: bool = False
+    """Whether the model answers from the labels of rows, so that it is of no use without `bind_rows`."""
+    digest_dir: Path | None = None
+    """Where a model may keep digests of its weights from run to run; set by the benchmark, which knows its cache."""
+
+    @property
+    @abstractmethod
+    def sr(self) -> int:
+        """Sampling rate in Hz of the waveforms the model takes."""
+
+    @abstractmethod
+    def score_batch(
+        self, inputs: Sequence[BenchmarkBatchInput], batch_size: int, max_dur: float, **kwargs: Any
+    ) -> npt.NDArray[np.floating[Any]]:
         """Score clips.
 
         Args:
             inputs: The N clips.
             batch_size: How many the caller would like scored at once; a model may do otherwise.
-            max_dur: Seconds of each clip, from its start, that may be looked at.
+            max_dur: Seconds of each clip, from its start, that may be used.
 
         Returns:
-            Array [N, 2], column 0 alignment, column 1 musicality; NaN in a column means that the
-            model does not judge it.
+            Array [N, 2], column 0 alignment, column 1 musicality; NaN in a column means that the model does not
+            judge it.
 
         Raises:
-            SomeFailedError: Clips of the batch cannot be scored, and it is known which. After any other
-                exception the benchmark asks again, in halves, until it has found them.
+            SomeFailedError: Clips of the batch cannot be scored, and it is known which. After any other exception
+                the benchmark bisects the batch until it has found them.
         """
 
+    # Not plain properties, which a subclass could not assign to.
+    @cached_property
+    def identity(self) -> str | None:
+        """What settles a score besides the clip and `max_dur`; None: scores are kept in the run's own folder only."""
+        return None
 
-class SomeFailedError(Exception):
-    """Some clips of a batch could not be scored; the others were, and need not be asked for again."""
+    @cached_property
+    def digest(self) -> str | None:
+        """SHA-256 over weights and configuration, for the run's metadata."""
+        return None
 
-    def __init__(self, scores: npt.NDArray[np.floating[Any]], reasons: Mapping[int, str]) -> None:
-        """Say which.
+    @cached_property
+    def facts(self) -> Mapping[str, Any]:
+        """Plain values for the run's metadata; read after scoring."""
+        return {}
 
-        Args:
-            scores: As `score_batch` returns them; the rows of the clips that failed are not looked at.
-            reasons: Why a clip failed, by its place in the batch.
+    @cached_property
+    def clips_at_once(self) -> int | None:
+        """How many clips a model behind a service would like in one call; None for a model that computes here.
+
+        Where it is a number, `prepare` and `finish` are called, and the run's `batch_size` does not hold.
         """
-        super().__init__("; ".join(f"clip {place}: {reason}" for place, reason in reasons.items()))
-        self.scores = scores
-        self.reasons = reasons
+        return None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the model sends clips to a service, waits rather than computes, and has to be paid."""
+        return self.clips_at_once is not None
+
+    @property
+    def implementation(self) -> Any:
+        """The object whose class the user named: the model itself, or what an adapter wraps."""
+        return self
+
+    @property
+    def class_name(self) -> str:
+        """The name of that class, for messages."""
+        return type(self.implementation).__name__
+
+    def bind_rows(self, rows: Iterable[LabelledRow]) -> None:  # noqa: B027
+        """Take the rows that will be scored, with their labels; for a model that needs labels."""
+
+    def prepare(self, work: WorkAhead) -> None:  # noqa: B027
+        """Take note of what is coming, in each process, before the first `score_batch`; for a remote model.
+
+        Raises:
+            RunError: The run is not to start, such as for its cost.
+        """
+
+    def finish(self) -> None:  # noqa: B027
+        """Take note that nothing more is coming, also where the run ends early; for a remote model."""
 
 
 class AudioView(NamedTuple):
-    """How an embedding model listens to a file."""
+    """The part of a file that an embedding model uses, and how it is cut."""
 
     name: str
-    """Says what is cut from the file and how; with the file's bytes and the encoder it settles the embedding."""
+    """Describes the cut; with the file's bytes and the encoder it settles the embedding."""
     seconds: float | None
     """How much is decoded, from the file's start; None for all."""
     chunk_seconds: float | None = None
@@ -130,125 +235,44 @@ class EmbeddedInput:
     """Frames [time, dim] of the reference, or None."""
 
 
-@runtime_checkable
-class EmbeddingModel(Protocol):
-    """An encoder-and-head model: whoever says this much gets deduplication, the cache and cheap sweeps.
+class EmbeddingModel(BenchmarkModelABC):
+    """An encoder-and-head model: unique audio and text are embedded once, cached, and scored from the embeddings.
 
-    The identities are content addresses: digests of weights, configuration and whatever else decides
-    over the numbers. Models that share an encoder have the same identity for it, and share embeddings.
+    The identities are content addresses: digests of weights, configuration and whatever else decides over the
+    numbers. Models that share an encoder have the same identity for it, and share embeddings.
     """
 
     @property
-    def sr(self) -> int:
-        """Sampling rate in Hz of the waveforms the model takes."""
-
-    @property
+    @abstractmethod
     def identity(self) -> str:
         """What settles a score besides the clip and `max_dur`."""
 
     @property
+    @abstractmethod
     def audio_identity(self) -> str:
         """What settles an audio embedding besides the audio and its view."""
 
     @property
+    @abstractmethod
     def text_identity(self) -> str:
         """What settles a text embedding besides the text."""
 
+    @abstractmethod
     def audio_view(self, max_dur: float, *, is_reference: bool) -> AudioView:
-        """Return how a clip, or a reference, is listened to under `max_dur` seconds."""
+        """Return which part of a clip, or of a reference, is used under `max_dur` seconds."""
 
+    @abstractmethod
     def embed_audio(self, waveforms: "Sequence[Tensor]", max_dur: float, *, is_reference: bool) -> "list[list[Tensor]]":
-        """Embed waveforms float32 [samples], decoded as the view says: of each its windows' frames [time, dim].
+        """Embed waveforms float32 [samples], decoded as the view asks: of each its windows' frames [time, dim].
 
         Raises:
             AudioError: A waveform is too short.
         """
 
+    @abstractmethod
     def embed_texts(self, texts: Sequence[str]) -> "list[Tensor]":
         """Embed prompts or lyrics: of each its tokens [tokens, dim]."""
 
+    @abstractmethod
     def score_embedded(self, clips: Sequence[EmbeddedInput]) -> npt.NDArray[np.floating[Any]]:
-        """Score embedded clips: array [N, 2], as from `RewardModel.score_batch`."""
-
-
-class BenchmarkModelABC(ABC):
-    """Base class for reward models; see `RewardModel` for the meaning of its members."""
-
-    audio_input: AudioInput = "path"
-    digest_dir: Path | None = None
-    """Where a model may keep digests of its weights from run to run; set by the benchmark, which knows its cache."""
-
-    @property
-    @abstractmethod
-    def sr(self) -> int:
-        """Sampling rate in Hz of the waveforms the model takes."""
-
-    @abstractmethod
-    def score_batch(
-        self, inputs: Sequence[BenchmarkBatchInput], batch_size: int, max_dur: float, **kwargs: Any
-    ) -> npt.NDArray[np.floating[Any]]:
-        """Score clips; see `RewardModel.score_batch`."""
-
-
-class ClipAhead(NamedTuple):
-    """A clip that is about to be scored, and how long its audio is."""
-
-    clip: Clip
-    seconds: float | None
-    """Length of the clip's file; None where its header does not say."""
-    ref_seconds: float | None
-    """Length of the reference's file; None where there is none, or its header does not say."""
-
-
-class WorkAhead(NamedTuple):
-    """What a run is about to ask of a model."""
-
-    clips: Sequence[ClipAhead]
-    """What no earlier run has scored; on rank 0 only."""
-    max_dur: float
-    """Seconds of each file that may be looked at."""
-    folder: Path
-    """Where the run keeps the scores: a place for what belongs to them."""
-    processes: int
-    """How many share the work."""
-    resume: bool
-    """Whether what earlier runs left is to be used."""
-
-
-@runtime_checkable
-class RemoteModel(Protocol):
-    """A reward model that sends clips to a service, waits rather than computes, and has to be paid."""
-
-    @property
-    def clips_at_once(self) -> int:
-        """How many clips it would like in one call of `score_batch`, instead of the run's `batch_size`."""
-
-    def prepare(self, work: WorkAhead) -> None:
-        """Hear what is coming, in each process, before the first `score_batch`.
-
-        Raises:
-            RunError: The run is not to start, such as for its cost.
-        """
-
-    def finish(self) -> None:
-        """Hear that nothing more is coming, also where the run ends early."""
-
-
-MODULE = "core.model_abc"
-"""Where the public repository has the contract."""
-_PACKAGE = MODULE.partition(".")[0]
-
-
-def is_public_name(module: str | None) -> bool:
-    """Whether a module that was not found is the public contract's."""
-    return module in (_PACKAGE, MODULE)
-
-
-def provide_public_names() -> None:
-    """Make `from core.model_abc import BenchmarkBatchInput, BenchmarkModelABC` give the contract's own."""
-    contract = ModuleType(MODULE, "The benchmark's contract, under its name in the public repository.")
-    vars(contract).update(BenchmarkBatchInput=BenchmarkBatchInput, BenchmarkModelABC=BenchmarkModelABC)
-    package = sys.modules.setdefault(_PACKAGE, ModuleType(_PACKAGE))
-    vars(package).setdefault("__path__", [])
-    vars(package)["model_abc"] = contract
-    sys.modules[MODULE] = contract
+        """Score embedded clips: array [N, 2], as from `score_batch`."""

@@ -6,7 +6,7 @@ opposite. None of them listens.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,24 +15,12 @@ from cmi_bench.data import fields
 from cmi_bench.data.datasets import MosTask, Task, dataset_of_source
 from cmi_bench.data.labels import Preference, parse_mos, parse_preference
 from cmi_bench.errors import UserError
-from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC
+from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC, LabelledRow
 from cmi_bench.types import Aspect, Score
 
 UNDECIDED = 0.5
 """An oracle's score of both clips of a tie, and of whatever nobody labelled."""
 _SHARE_OF_WINNER = {Preference.A: (1.0, 0.0), Preference.B: (0.0, 1.0), Preference.BOTH: (UNDECIDED, UNDECIDED)}
-
-
-class LabelledRow(Protocol):
-    """What an oracle needs of a row."""
-
-    @property
-    def index(self) -> int:
-        """The row's number, as in clip ids."""
-
-    @property
-    def raw(self) -> Mapping[str, Any]:
-        """The row's own fields."""
 
 
 class _KnownAnswer(BenchmarkModelABC):
@@ -50,7 +38,7 @@ class _KnownAnswer(BenchmarkModelABC):
         max_dur: float,
         **_kwargs: Any,
     ) -> npt.NDArray[np.float64]:
-        """Score clips; see `RewardModel.score_batch`."""
+        """Score clips; see `BenchmarkModelABC.score_batch`."""
         return np.array([self._answer(item.clip_id).columns for item in inputs], dtype=np.float64).reshape(-1, 2)
 
     def _answer(self, clip_id: str) -> Score:
@@ -87,6 +75,8 @@ class Oracle(_KnownAnswer):
 
     The benchmark hands it the rows by `bind_rows`. Both clips of a tie get 0.5, and so does what has no label.
     """
+
+    needs_labels = True
 
     def __init__(self) -> None:
         self._answers: dict[str, Score] = {}

@@ -27,8 +27,8 @@ from cmi_bench.models.base import (
     AudioInput,
     AudioView,
     BenchmarkBatchInput,
-    BenchmarkModelABC,
     EmbeddedInput,
+    EmbeddingModel,
     UnusedInput,
 )
 from cmi_bench.models.batching import Precision
@@ -59,8 +59,8 @@ def load_waveform(audio: str | Path | Tensor, name: str, *, sr: int, seconds: fl
     return waveform
 
 
-class EmbeddingScorer(BenchmarkModelABC):
-    """Makes `score_batch` of the steps of `models.contract.EmbeddingModel`.
+class EmbeddingScorer(EmbeddingModel):
+    """Makes `score_batch` of the steps of `models.base.EmbeddingModel`.
 
     What a subclass has to say: how audio and texts become vectors, and vectors scores.
     """
@@ -79,32 +79,9 @@ class EmbeddingScorer(BenchmarkModelABC):
         """SHA-256 over weights, configurations and tokenizer: hexadecimal. Reads all of the weights, once."""
         return known_digest(self.digest_dir, self.files, lambda: files_digest(self.files))
 
-    @property
-    @abstractmethod
-    def identity(self) -> str:
-        """What settles a score besides the clip and `max_dur`; see `models.contract.EmbeddingModel`."""
-
-    @property
-    @abstractmethod
-    def audio_identity(self) -> str:
-        """What settles an audio embedding besides the audio and its view."""
-
-    @property
-    @abstractmethod
-    def text_identity(self) -> str:
-        """What settles a text embedding besides the text."""
-
     @abstractmethod
     def embed_heard(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Embed waveforms float32 [samples], each cropped and long enough, on the CPU: of each a vector [1, dim]."""
-
-    @abstractmethod
-    def embed_texts(self, texts: Sequence[str]) -> list[Tensor]:
-        """Embed prompts or lyrics: of each a vector [1, dim], or nothing [0, dim]."""
-
-    @abstractmethod
-    def score_embedded(self, clips: Sequence[EmbeddedInput]) -> npt.NDArray[np.floating[Any]]:
-        """Score embedded clips: array [N, 2], as from `RewardModel.score_batch`."""
 
     def audio_view(self, max_dur: float, *, is_reference: bool) -> AudioView:
         """Return how a clip is listened to under `max_dur` seconds; a reference is listened to like any other clip."""
@@ -136,7 +113,7 @@ class EmbeddingScorer(BenchmarkModelABC):
     def score_batch(
         self, inputs: Sequence[BenchmarkBatchInput], batch_size: int, max_dur: float, **kwargs: Any
     ) -> npt.NDArray[np.floating[Any]]:
-        """Score clips; see `RewardModel.score_batch`. No keyword is taken; no score depends on `batch_size`.
+        """Score clips; see `BenchmarkModelABC.score_batch`. No keyword is taken; no score depends on `batch_size`.
 
         Raises:
             AudioError: A clip cannot be decoded, is too short or has no finite score; the message names it.
@@ -198,11 +175,6 @@ class AudioRating(EmbeddingScorer):
     def identity(self) -> str:
         """What settles a score besides the clip and `max_dur`."""
         return content_key(ratings=self.audio_identity, column=self.rating)
-
-    @property
-    @abstractmethod
-    def audio_identity(self) -> str:
-        """What settles the ratings besides the audio and its view."""
 
     @property
     def text_identity(self) -> str:

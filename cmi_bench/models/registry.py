@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 
 from cmi_bench.config import Config
 from cmi_bench.errors import NotFetchedError, UserError, did_you_mean
-from cmi_bench.models.base import BenchmarkModelABC, RewardModel, is_public_name, provide_public_names
+from cmi_bench.models.adapter import adapt, is_public_name, provide_public_names
+from cmi_bench.models.base import BenchmarkModelABC
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def build_model(
     compile: bool = False,  # noqa: A002
     kernels: str = "on",
     digest_dir: Path | None = None,
-) -> RewardModel:
+) -> BenchmarkModelABC:
     """Construct a reward model.
 
     The class is named by `class_path` ("module:Class", the user's own) or `_target_` ("module.Class",
@@ -111,13 +112,13 @@ def build_model(
     arguments |= options | dict(spec.get("init_kwargs") or {})
     _check_arguments(path, takes, arguments)
     try:
-        model = _checked_model(path, build(**arguments))
+        model = build(**arguments)
     except NotFetchedError as error:
         prepare = f"python run.py task=prepare model={spec.get('name')}"
         raise UserError(error.what, f"{prepare} (with the other words of this command) gets all it needs.") from error
     if isinstance(model, BenchmarkModelABC):
         model.digest_dir = digest_dir
-    return model
+    return adapt(model, path)
 
 
 def _load(path: str) -> Callable[..., Any]:
@@ -172,21 +173,11 @@ def _check_arguments(path: str, takes: Mapping[str, inspect.Parameter], argument
         )
 
 
-def _checked_model(path: str, model: Any) -> RewardModel:
-    if not isinstance(model, RewardModel) or not callable(model.score_batch):
-        lacking = [name for name in ("sr", "score_batch") if not hasattr(model, name)]
-        raise UserError(
-            f"{path} is no reward model: it has no {' and no '.join(lacking)}.",
-            "A model has a property sr (Hz) and a method score_batch(inputs, batch_size, max_dur, **kwargs).",
-        )
-    return model
-
-
 DIGESTS = "digests"
 """Folder in `cache.dir` for digests of weights."""
 
 
-def configured_model(config: Config, device: str) -> RewardModel:
+def configured_model(config: Config, device: str) -> BenchmarkModelABC:
     """Build the model that a configuration names, on a torch device.
 
     Raises:

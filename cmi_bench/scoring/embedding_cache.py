@@ -235,7 +235,7 @@ class CachedModel:
         """
         self.cache = cache
         self.sr = int(model.sr)
-        self.name = type(model).__name__
+        self.name = model.class_name
         self.addresses = EmbeddingAddresses(model, max_dur)
         self.views = self.addresses.views
         """How clips (False) and references (True) are decoded."""

@@ -12,11 +12,9 @@ from cmi_bench.errors import RunError
 from cmi_bench.models.base import (
     ALIGNMENT_COLUMN,
     MUSICALITY_COLUMN,
-    AudioInput,
     BenchmarkBatchInput,
-    RewardModel,
+    BenchmarkModelABC,
     SomeFailedError,
-    UnusedInput,
 )
 from cmi_bench.scoring.batching import Outcome
 from cmi_bench.types import Aspect, Score
@@ -26,32 +24,11 @@ from cmi_bench.types import Aspect, Score
 class ModelCall:
     """A model, and what it is told with each call."""
 
-    model: RewardModel
+    model: BenchmarkModelABC
     max_dur: float
     """Seconds of a clip that are looked at, from its start."""
     score_kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Passed on to the model's `score_batch`."""
-
-    @property
-    def name(self) -> str:
-        """The model's class, for messages."""
-        return type(self.model).__name__
-
-    @property
-    def identity(self) -> str | None:
-        """What settles a score besides the clip and what the model is told; None where the model does not say."""
-        return getattr(self.model, "identity", None)
-
-    @property
-    def unused_inputs(self) -> frozenset[UnusedInput]:
-        """What of a clip the model does not look at: it is not given that."""
-        return frozenset(getattr(self.model, "unused_inputs", ()))
-
-    @property
-    def audio_input(self) -> AudioInput:
-        """Whether the model takes paths or waveforms."""
-        form: AudioInput = getattr(self.model, "audio_input", "path")
-        return form
 
     def seconds_of(self, length: float | None) -> float:
         """Return how much of a file is looked at.
@@ -73,7 +50,7 @@ class ModelCall:
             answer = self.model.score_batch(list(inputs.values()), len(inputs), self.max_dur, **self.score_kwargs)
         except SomeFailedError as error:
             answer, reasons = error.scores, error.reasons
-        return read_answer(list(inputs), answer, self.name, failed=reasons)
+        return read_answer(list(inputs), answer, self.model.class_name, failed=reasons)
 
 
 class ContractError(RunError):

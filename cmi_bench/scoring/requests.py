@@ -79,7 +79,7 @@ def deduplicate(clips: Sequence[Clip], call: ModelCall, index: AudioIndex) -> Sc
     requests: dict[str, Request] = {}
     key_of: dict[str, str] = {}
     unreadable: dict[str, str] = {}
-    for clip in (_without(clip, call.unused_inputs) for clip in clips):
+    for clip in (_without(clip, call.model.unused_inputs) for clip in clips):
         try:
             audio = index.facts(clip.audio)
             ref_audio = index.facts(clip.ref_audio) if clip.ref_audio else None
@@ -108,9 +108,9 @@ def _request_key(clip: Clip, call: ModelCall, *, audio: FileFacts, ref_audio: Fi
         text=clip.text,
         lyrics=clip.lyrics,
         ref_audio=ref_audio.digest if ref_audio else None,
-        model=call.identity or "",
+        model=call.model.identity or "",
         max_dur=call.max_dur,
         score_kwargs=dict(call.score_kwargs),
         # Of a model that says nothing of its identity, the clip may be part of the question.
-        row=clip.clip_id if call.identity is None else None,
+        row=clip.clip_id if call.model.identity is None else None,
     )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from cmi_bench.config import Config, OnError
 from cmi_bench.data.audio_index import AudioIndex
 from cmi_bench.errors import UserError
-from cmi_bench.models.base import ClipAhead, EmbeddingModel, RemoteModel, RewardModel, WorkAhead
+from cmi_bench.models.base import BenchmarkModelABC, ClipAhead, EmbeddingModel, WorkAhead
 from cmi_bench.scoring.batching import BatchLimits, Runner
 from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache, claim_start
 from cmi_bench.scoring.model_call import ModelCall, mark_partial_nan
@@ -33,7 +33,7 @@ class Scored(NamedTuple):
 
 def score_clips(
     clips: Sequence[Clip],
-    model: RewardModel,
+    model: BenchmarkModelABC,
     runner: Runner,
     *,
     config: Config,
@@ -60,7 +60,7 @@ def score_clips(
     """
     call = ModelCall(model, config.max_dur, config.model.get("score_kwargs") or {})
     stop_on_failure = config.on_error is OnError.fail
-    store = ScoreStore(_store_folder(call.identity, config, folder))
+    store = ScoreStore(_store_folder(model.identity, config, folder))
     failures, stats = FailureLog(folder, process_rank()), RunStats()
     plan, missing = ScoringPlan([], {}, {}), list[Request]()
     if is_rank_zero():
@@ -88,7 +88,7 @@ def _score_whole(
 ) -> None:
     """Score requests with `score_batch`; returns on all ranks when all are done."""
     stage, model = WholeStage(missing, call, stats), call.model
-    if not isinstance(model, RemoteModel):
+    if model.clips_at_once is None:
         runner.run(stage, writer)
         return
     ahead = [

@@ -316,7 +316,7 @@ class WholeStage:
         self.requests = requests
         self.call = call
         self.stats = stats
-        self.load = InputLoader(call.audio_input, int(call.model.sr), call.max_dur)
+        self.load = InputLoader(call.model.audio_input, int(call.model.sr), call.max_dur)
 
     def pending(self) -> list[Request]:
         """Return the requests that nothing has answered yet."""

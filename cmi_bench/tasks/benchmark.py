@@ -24,7 +24,7 @@ from cmi_bench.data.manifest import Manifest, read_manifest, update_manifest
 from cmi_bench.data.rows import Row, RowSet, describe_missing, load_rows, missing_audio
 from cmi_bench.data.synthetic.build import ensure_mini
 from cmi_bench.errors import UserError
-from cmi_bench.models.base import RewardModel
+from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.registry import configured_model
 from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.embedding_cache import GIGABYTE, EmbeddingCache
@@ -63,7 +63,7 @@ def run_devices(config: Config) -> Devices:
 
 def score_as_configured(
     clips: Sequence[Clip],
-    model: RewardModel,
+    model: BenchmarkModelABC,
     config: Config,
     *,
     devices: Devices,
@@ -106,13 +106,14 @@ def recorded(folder: Path, metadata: Mapping[str, Any]) -> Iterator[None]:
         raise
 
 
-def model_facts(config: Config, model: RewardModel, devices: Devices) -> dict[str, Any]:
+def model_facts(config: Config, model: BenchmarkModelABC, devices: Devices) -> dict[str, Any]:
     """Return what `metadata.json` says of the model and where it ran."""
+    implementation = type(model.implementation)
     return {
         "model": {
             "name": model_label(config.model),
-            "class": f"{type(model).__module__}.{type(model).__qualname__}",
-            "digest": getattr(model, "digest", None),
+            "class": f"{implementation.__module__}.{implementation.__qualname__}",
+            "digest": model.digest,
             "sr": int(model.sr),
         },
         "device": f"{devices.accelerator} {devices.selected}",
@@ -120,9 +121,9 @@ def model_facts(config: Config, model: RewardModel, devices: Devices) -> dict[st
     }
 
 
-def facts_afterwards(metadata: Mapping[str, Any], model: RewardModel) -> dict[str, Any]:
+def facts_afterwards(metadata: Mapping[str, Any], model: BenchmarkModelABC) -> dict[str, Any]:
     """Return what can be said when the scores are there: peak memory, and what the model says of how it computed."""
-    return {"model": {**metadata["model"], **getattr(model, "facts", {})}, "memory": peak_memory()}
+    return {"model": {**metadata["model"], **model.facts}, "memory": peak_memory()}
 
 
 PREPARE = "python run.py task=prepare"
@@ -214,10 +215,9 @@ def run_benchmark(config: Config, folder: Path) -> None:
             _prune(config)
 
 
-def _build(config: Config, devices: Devices, chosen: RowSet) -> RewardModel:
+def _build(config: Config, devices: Devices, chosen: RowSet) -> BenchmarkModelABC:
     model = configured_model(config, devices.this_process)
-    if hasattr(model, "bind_rows"):  # known-answer models look at the labels
-        model.bind_rows(chosen.rows)
+    model.bind_rows(chosen.rows)  # known-answer models look at the labels
     return model
 
 
@@ -252,7 +252,7 @@ def _prune(config: Config) -> None:
         log.info("Pruned %d embeddings (%.1f GB) from the cache.", removed.entries, removed.bytes / GIGABYTE)
 
 
-def _facts(config: Config, model: RewardModel, devices: Devices, chosen: RowSet) -> dict[str, Any]:
+def _facts(config: Config, model: BenchmarkModelABC, devices: Devices, chosen: RowSet) -> dict[str, Any]:
     rows = Counter(row.dataset.name for row in chosen.rows)
     counts = {
         "rows": dict(rows),

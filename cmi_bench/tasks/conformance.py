@@ -16,7 +16,7 @@ from cmi_bench.conformance.run import (
 )
 from cmi_bench.conformance.subject import Finding, Outcome, failures
 from cmi_bench.errors import UserError
-from cmi_bench.models.base import RewardModel
+from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.registry import configured_model
 from cmi_bench.tasks.benchmark import facts_afterwards, model_facts, recorded, run_devices
 from cmi_bench.tracking.metadata import run_metadata, write_metadata
@@ -61,7 +61,7 @@ def run_conformance(config: Config, folder: Path) -> None:
     _report(findings, config, folder)
 
 
-def _build(config: Config, devices: Devices) -> RewardModel | Finding:
+def _build(config: Config, devices: Devices) -> BenchmarkModelABC | Finding:
     """Return the model, or the finding that says why no check can be made."""
     try:
         model = configured_model(config, devices.this_process)
@@ -69,7 +69,7 @@ def _build(config: Config, devices: Devices) -> RewardModel | Finding:
         raise
     except Exception as error:  # whatever its constructor raises is the model's failure
         return Finding(CONSTRUCTION, Outcome.FAILED, describe_error(error))
-    if hasattr(model, "bind_rows"):
+    if model.needs_labels:
         raise UserError(
             f"model={config.model['name']} answers from the labels of rows, and these clips have none.",
             "Choose a model that judges audio.",

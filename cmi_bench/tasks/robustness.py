@@ -20,7 +20,7 @@ from cmi_bench.data.synthetic.degradation_set import (
 )
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.robustness import RobustnessResult, measure_robustness
-from cmi_bench.models.base import RewardModel
+from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.registry import configured_model
 from cmi_bench.reporting.plots.base import write_png
 from cmi_bench.reporting.robustness import robustness_plot, sanity_csv, sanity_json, sanity_view
@@ -76,9 +76,9 @@ def _degraded_clips(config: Config, folder: Path) -> list[DegradedClip]:
     return plan_degradations(pieces, steps, folder)
 
 
-def _build(config: Config, devices: Devices) -> RewardModel:
+def _build(config: Config, devices: Devices) -> BenchmarkModelABC:
     model = configured_model(config, devices.this_process)
-    if hasattr(model, "bind_rows"):
+    if model.needs_labels:
         raise UserError(
             f"model={config.model['name']} answers from the labels of rows, and these clips have none.",
             "Choose a model that judges audio.",

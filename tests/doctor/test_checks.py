@@ -92,7 +92,7 @@ def test_a_checkpoint_that_is_whole():
     found = by_subject(check_checkpoint(config(f"model.checkpoint={PARITY}/sa_mean"), REMEDIES))
     assert {one.status for one in found.values()} == {Status.OK}
     assert "tensors" in found["weights"].found
-    assert "CmiRM, hears 24000 Hz, sha256 " in found["building it"].found
+    assert "CmiRM, 24000 Hz, sha256 " in found["building it"].found
 
 
 @pytest.fixture

@@ -69,17 +69,18 @@ def build(name, precision="32", **spec):
 
 def test_a_class_that_looks_right_gets_checkpoint_device_and_its_own_arguments():
     model = build("own_models:Looks", checkpoint="runs/7", init_kwargs={"size": "large"})
-    assert (model.checkpoint, model.device, model.size) == ("runs/7", "cpu", "large")
+    own = model.implementation
+    assert (own.checkpoint, own.device, own.size) == ("runs/7", "cpu", "large")
     assert model.score_batch([], 1, 1.0).shape == (0, 2)
 
 
 def test_what_a_constructor_does_not_take_is_not_forced_on_it():
-    assert build("own_models:Plain").device == "nowhere"
-    assert build("own_models:Anything").kwargs == {"device": "cpu"}
+    assert build("own_models:Plain").implementation.device == "nowhere"
+    assert build("own_models:Anything").implementation.kwargs == {"device": "cpu"}
 
 
 def test_precision_is_passed_on_or_refused():
-    assert build("own_models:Precise", precision="bf16").precision == "bf16"
+    assert build("own_models:Precise", precision="bf16").implementation.precision == "bf16"
     with pytest.raises(UserError, match="precision of its own"):
         build("own_models:Plain", precision="bf16")
 

@@ -57,7 +57,7 @@ def composed(*words):
 def test_it_is_chosen_by_its_name_and_gets_its_options(installed):
     model = composed("model=my_rm", "model.checkpoint=runs/7", "+model.init_kwargs.size=large").model
     assert "my_pkg" not in sys.modules  # nothing of it is imported until it is built
-    built = build_model(model, device="cpu", precision="32")
+    built = build_model(model, device="cpu", precision="32").implementation
     assert (type(built).__name__, built.checkpoint, built.size) == ("MyRM", "runs/7", "large")
     assert model["name"] == "my_rm"
 

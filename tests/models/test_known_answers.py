@@ -9,7 +9,7 @@ import pytest
 from cmi_bench.data.labels import LabelError
 from cmi_bench.data.synthetic.build import plan_mini
 from cmi_bench.errors import UserError
-from cmi_bench.models.base import BenchmarkBatchInput, RewardModel
+from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC
 from cmi_bench.models.baselines import Constant, Oracle, Random, ReversedOracle
 
 
@@ -30,7 +30,7 @@ def ask(model, *clip_ids):
 @pytest.mark.parametrize("kind", [Constant, Random, Oracle, ReversedOracle])
 def test_they_keep_the_contract(kind):
     model = kind()
-    assert isinstance(model, RewardModel)
+    assert isinstance(model, BenchmarkModelABC)
     assert model.sr > 0
     assert model.score_batch([], 8, 30.0).shape == (0, 2)
 

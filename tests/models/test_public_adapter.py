@@ -94,5 +94,5 @@ def test_where_the_public_repository_is_at_hand_its_own_contract_is_used(adapter
     (tmp_path / "core" / "model_abc.py").write_text("BenchmarkBatchInput = dict\nclass BenchmarkModelABC: ...\n")
     spec = {"class_path": "custom_models.level_model:LevelModel", "checkpoint": str(tmp_path / "weights.txt")}
     model = build_model(spec, device="cpu", precision="32")
-    assert type(model).__mro__[1].__module__ == "core.model_abc"
+    assert type(model.implementation).__mro__[1].__module__ == "core.model_abc"
     assert sys.modules["core.model_abc"].__file__ == str(tmp_path / "core" / "model_abc.py")

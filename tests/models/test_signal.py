@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from cmi_bench.audio.decode import decode
 from cmi_bench.data.labels import Preference, parse_preference
 from cmi_bench.data.rows import load_rows
-from cmi_bench.models.base import ALIGNMENT_COLUMN, MUSICALITY_COLUMN, BenchmarkBatchInput, RewardModel
+from cmi_bench.models.base import ALIGNMENT_COLUMN, MUSICALITY_COLUMN, BenchmarkBatchInput, BenchmarkModelABC
 from cmi_bench.models.signal.features import SAMPLING_RATE, describe, waveform_features
 from cmi_bench.models.signal.model import MERITS, SignalBaseline, similarity
 from cmi_bench.models.signal.prompt import prompt_agreements, tempo_agreement
@@ -45,7 +45,7 @@ def score(audio, text="", ref_audio=None, max_dur=30.0):
 
 def test_it_keeps_the_contract():
     model = SignalBaseline()
-    assert isinstance(model, RewardModel)
+    assert isinstance(model, BenchmarkModelABC)
     assert model.audio_input == "waveform"
     assert model.sr == SAMPLING_RATE
     assert model.score_batch([], 8, 30.0).shape == (0, 2)

@@ -5,12 +5,12 @@ import pytest
 import scoring_run
 
 from cmi_bench.data.rows import load_rows
-from cmi_bench.models.base import SomeFailedError
+from cmi_bench.models.base import BenchmarkModelABC, SomeFailedError
 from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.requests import clips_of
 
 
-class Service:
+class Service(BenchmarkModelABC):
     """Fails on one clip of a batch, and says which."""
 
     sr = 16000

@@ -11,14 +11,14 @@ from scoring_run import score
 
 from cmi_bench.data.rows import load_rows
 from cmi_bench.errors import UserError
-from cmi_bench.models.base import AudioView
+from cmi_bench.models.base import AudioView, BenchmarkModelABC, EmbeddingModel
 from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
 from cmi_bench.scoring.requests import clips_of
 from cmi_bench.scoring.results import results_rows
 
 
-class Crossings:
+class Crossings(BenchmarkModelABC):
     """Judges musicality by the share of zero crossings: a number each file of the tests has to itself."""
 
     sr = 8000
@@ -33,7 +33,7 @@ def crossings(waveform):
     return float((np.diff(np.signbit(waveform.numpy())) != 0).mean())
 
 
-class Paths:
+class Paths(BenchmarkModelABC):
     """Takes paths, as adapters of the public scripts do."""
 
     sr = 24000
@@ -42,10 +42,11 @@ class Paths:
         return np.array([[float(Path(one.audio).stat().st_size), float(one.ref_audio is not None)] for one in inputs])
 
 
-class Encoder:
+class Encoder(EmbeddingModel):
     """An encoder-and-head model that counts what it is asked to encode."""
 
     sr = 8000
+    identity = ""
     audio_identity = "encoder-1"
     text_identity = "text-1"
 

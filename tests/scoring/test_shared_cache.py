@@ -22,6 +22,7 @@ class Encoder:
     """Embeds as it is told when; writes down how much."""
 
     sr = SR
+    class_name = "Encoder"
     audio_identity = text_identity = "encoder"
 
     def __init__(self, before=lambda: None):

@@ -16,6 +16,7 @@ from cmi_bench.types import Clip
 
 class Model:
     sr = 8000
+    class_name = "Model"
     identity = audio_identity = text_identity = "model"
 
     def audio_view(self, max_dur, *, is_reference):

@@ -20,7 +20,7 @@ from torch import Tensor
 import cmi_bench
 from cmi_bench.audio.decode import AudioError
 from cmi_bench.errors import UserError, did_you_mean
-from cmi_bench.models.base import AudioInput, AudioView, BenchmarkBatchInput, BenchmarkModelABC, EmbeddedInput
+from cmi_bench.models.base import AudioInput, AudioView, BenchmarkBatchInput, EmbeddedInput, EmbeddingModel
 from cmi_bench.models.batching import (
     arithmetic,
     batches_of,
@@ -148,12 +148,12 @@ CPU_SECONDS = 30.0
 """Audio that a CPU encodes at once, at most: more is slower there, by 5 %, and takes twice the memory."""
 
 
-class CmiRM(BenchmarkModelABC):
+class CmiRM(EmbeddingModel):
     """The reward model of CMI-RewardBench.
 
     A clip's score is the one that it has alone, whatever else is scored with it.
 
-    Besides `score_batch` there are its steps, as `models.contract.EmbeddingModel` wants them: embeddings may be
+    Besides `score_batch` there are its steps, as `models.base.EmbeddingModel` wants them: embeddings may be
     kept and shared between checkpoints with one encoder, and are scored by themselves.
     """
 
@@ -232,7 +232,7 @@ class CmiRM(BenchmarkModelABC):
 
     @property
     def identity(self) -> str:
-        """What settles a score besides the clip and `max_dur`; see `models.contract.EmbeddingModel`."""
+        """What settles a score besides the clip and `max_dur`; see `models.base.EmbeddingModel`."""
         return content_key(
             model="cmi_rm",
             weights=self.digest,

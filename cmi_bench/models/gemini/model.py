@@ -236,7 +236,7 @@ class GeminiJudge(BenchmarkModelABC):
         max_dur: float,
         **_kwargs: Any,
     ) -> npt.NDArray[np.float64]:
-        """Score clips, `in_flight` at a time; see `RewardModel.score_batch`.
+        """Score clips, `in_flight` at a time; see `BenchmarkModelABC.score_batch`.
 
         Raises:
             SomeFailedError: Clips could not be judged.

@@ -127,7 +127,7 @@ class SignalBaseline(BenchmarkModelABC):
         max_dur: float,
         **_kwargs: Any,
     ) -> npt.NDArray[np.float64]:
-        """Score clips; see `RewardModel.score_batch`. Silence and clips of a few samples give finite scores."""
+        """Score clips; see `BenchmarkModelABC.score_batch`. Silence and clips of a few samples give finite scores."""
         return np.array([self._score(item, max_dur).columns for item in inputs], dtype=np.float64).reshape(-1, 2)
 
     def _score(self, item: BenchmarkBatchInput, max_dur: float) -> Score:

@@ -9,7 +9,7 @@ import torch
 
 from cmi_bench.audio.decode import AudioError, decode
 from cmi_bench.errors import UserError
-from cmi_bench.models.base import BenchmarkBatchInput, RewardModel
+from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC
 from cmi_bench.models.cmi_rm import CmiRM
 from cmi_bench.models.cmi_rm.network import Embedded, Prompt
 from cmi_bench.models.registry import build_model
@@ -47,7 +47,7 @@ def test_neighbours_do_not_matter(load, mixed, name, options):
 
 def test_contract(load, inputs):
     model = load("sa_mean")
-    assert isinstance(model, RewardModel)
+    assert isinstance(model, BenchmarkModelABC)
     assert model.sr == 24_000
     assert model.audio_input == "waveform"
     scores = model.score_batch(inputs[:2], 8, 20.0)

@@ -10,7 +10,7 @@ from fake_gemini import Fault, scores
 
 from cmi_bench.audio.decode import decode
 from cmi_bench.errors import UserError
-from cmi_bench.models.base import BenchmarkBatchInput, RemoteModel, RewardModel, SomeFailedError
+from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC, SomeFailedError
 
 
 def samples(flac):
@@ -22,8 +22,8 @@ def samples(flac):
 def test_the_whole_instruction_and_the_audio_go_into_one_request(judge, gemini, clip, key):
     reference = clip(7, seconds=0.3, sr=44100, name="reference").audio
     model = judge()
-    assert isinstance(model, RewardModel)
-    assert isinstance(model, RemoteModel)
+    assert isinstance(model, BenchmarkModelABC)
+    assert model.is_remote
     answer = model.score_batch([clip(seconds=2, text="slow jazz", lyrics="la la", reference=reference)], 1, 1.25)
     (asked,) = gemini.asked
     assert asked.judge == "gemini-2.5-pro"
