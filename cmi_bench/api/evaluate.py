@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cmi_bench.config import MetricSettings
-from cmi_bench.data.audio_index import Durations
-from cmi_bench.data.rows import read_jsonl
-from cmi_bench.errors import UserError
+from cmi_bench.data.audio_info import Durations
+from cmi_bench.data.rows import read_results, results_file
 from cmi_bench.evaluation import evaluate as evaluation
 from cmi_bench.evaluation.evaluate import Evaluation
 
@@ -43,10 +42,5 @@ def evaluate(
     """
     if not isinstance(results, str | PathLike):
         return evaluation.evaluate(list(results), settings, durations=durations)
-    path = Path(results)
-    if path.is_dir():
-        path = path / "results.jsonl"
-    rows = [line.value for line in read_jsonl(path)]
-    if not rows:
-        raise UserError(f"{path} is empty.", "Was the run finished? A results file has one JSON object a line.")
-    return evaluation.evaluate(rows, settings, durations=durations, origin=str(path))
+    path = results_file(Path(results))
+    return evaluation.evaluate(read_results(path), settings, durations=durations, origin=str(path))

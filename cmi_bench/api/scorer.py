@@ -17,7 +17,7 @@ from cmi_bench.api.songs import Audio, Song, as_song, name_of, samples_of, secon
 from cmi_bench.audio.decode import RESAMPLER_CONTEXT, decode, to_mono
 from cmi_bench.audio.readers import Samples, Start
 from cmi_bench.config import Config, OnError
-from cmi_bench.data.audio_index import seconds_of
+from cmi_bench.data.audio_info import read_seconds
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.models.adapter import adapt
 from cmi_bench.models.base import BenchmarkBatchInput, RewardModel
@@ -118,7 +118,7 @@ class SongStage:
 
     def _seconds(self, audio: Audio, sample_rate: int | None) -> float:
         path = name_of(audio)
-        known = seconds_of_array(audio, sample_rate) if path is None else seconds_of(Path(path))  # type: ignore[arg-type]
+        known = seconds_of_array(audio, sample_rate) if path is None else read_seconds(Path(path))  # type: ignore[arg-type]
         return self.load.call.seconds_of(known)
 
     def work(self, loaded: LoadedInputs) -> Outcome:

@@ -98,7 +98,7 @@ def score_songs(songs: Sequence[RequestedSong], options: ModelOptions) -> Scored
     config = _config(options)
     # Torch takes two seconds to load: mistakes are told before.
     from cmi_bench.api.load import build_judge
-    from cmi_bench.data.audio_index import FileIndex
+    from cmi_bench.data.audio_info import FileIndex
     from cmi_bench.scoring.batching import BatchLimits
     from cmi_bench.scoring.local import LocalRunner
     from cmi_bench.scoring.score import score_clips

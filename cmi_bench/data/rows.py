@@ -1,9 +1,4 @@
-"""Typed, validated rows of the benchmark's JSONL files.
-
-Read JSON-lines files, with errors that name file and line.
-
-Check that the audio of a run is there, before anything expensive starts.
-"""
+"""Rows of the benchmark and of results: JSON-lines files, read with errors that name file, line and field."""
 
 import json
 from collections import Counter
@@ -60,6 +55,26 @@ def parse_object(text: str, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{where}: a JSON {type(value).__name__}, not an object.", "Each line must be one JSON object.")
     return value
+
+
+RESULTS_FILE = "results.jsonl"
+
+
+def results_file(path: Path) -> Path:
+    """Return the results file that a path names: the file itself, or that of a run's folder."""
+    return path / RESULTS_FILE if path.is_dir() else path
+
+
+def read_results(file: Path) -> list[dict[str, Any]]:
+    """Return the rows of a results file.
+
+    Raises:
+        UserError: The file is missing, empty, or not readable as JSON lines.
+    """
+    rows = [line.value for line in read_jsonl(file)]
+    if not rows:
+        raise UserError(f"{file} is empty.", "Was the run finished? A results file has one JSON object a line.")
+    return rows
 
 
 @dataclass(frozen=True)

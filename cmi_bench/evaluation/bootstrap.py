@@ -1,9 +1,7 @@
-"""Bootstrap resamples as integer weights: how often each cluster of rows is drawn.
+"""Bootstrap resamples as integer weights: how often each cluster of rows is drawn. And exact figures of counts.
 
 B resamples of C clusters are a matrix [C, B] whose columns sum to C; any metric that is made of sums is
 then a matrix product, and no resample is ever written out.
-
-Exact tests and intervals for counts: Clopper-Pearson, and the sign test that McNemar's exact test is.
 """
 
 import functools
@@ -87,7 +85,7 @@ def _blocks(n_clusters: int, resamples: int, generator: np.random.Generator, wid
         yield counts.reshape(n_clusters, columns).astype(np.float64)
 
 
-# `scipy` loads its `special` when that is first used, so importing this module stays quick.
+# `scipy` loads its `stats` when that is first used, so importing this module stays quick.
 
 
 class Bounds(NamedTuple):
@@ -105,10 +103,8 @@ def clopper_pearson(successes: int, n: int, *, confidence: float) -> Bounds:
         n: At least 1.
         confidence: E.g. 0.95.
     """
-    tail = (1 - confidence) / 2
-    low = scipy.special.betaincinv(successes, n - successes + 1, tail) if successes else 0.0
-    high = scipy.special.betaincinv(successes + 1, n - successes, 1 - tail) if successes < n else 1.0
-    return Bounds(float(low), float(high))
+    interval = scipy.stats.binomtest(successes, n).proportion_ci(confidence_level=confidence, method="exact")
+    return Bounds(float(interval.low), float(interval.high))
 
 
 def sign_test(better: int, worse: int) -> float:
@@ -120,6 +116,5 @@ def sign_test(better: int, worse: int) -> float:
         better: Rows on which the first has more credit.
         worse: Rows on which it has less.
     """
-    # The binomial distribution function up to the rarer outcome; doubled, as both tails are alike at one half.
-    tail = scipy.special.bdtr(min(better, worse), better + worse, 0.5)
-    return min(1.0, 2.0 * float(tail))
+    differing = better + worse
+    return float(scipy.stats.binomtest(better, differing).pvalue) if differing else 1.0

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from cmi_bench.config import MetricSettings
-from cmi_bench.data.audio_index import Durations, row_seconds
+from cmi_bench.data.audio_info import Durations, row_seconds
 from cmi_bench.data.datasets import Dataset, PairTask, Task
 from cmi_bench.evaluation.groups import Group, duration_bin, duration_groups, task_groups
 from cmi_bench.evaluation.intervals import Interval, metric_intervals

@@ -25,7 +25,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from cmi_bench.audio.decode import decode
-from cmi_bench.data.audio_index import FileFacts
+from cmi_bench.data.audio_info import FileFacts
 from cmi_bench.models.base import EmbeddedInput, EmbeddingModel
 from cmi_bench.scoring.requests import Request
 from cmi_bench.scoring.store import RunStats

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from cmi_bench.data.audio_index import AudioIndex, FileFacts
+from cmi_bench.data.audio_info import AudioIndex, FileFacts
 from cmi_bench.data.rows import Row
 from cmi_bench.models.base import UnusedInput
 from cmi_bench.scoring.model_call import ModelCall

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cmi_bench.config import Config, OnError
-from cmi_bench.data.audio_index import AudioIndex
+from cmi_bench.data.audio_info import AudioIndex
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkModelABC, ClipAhead, EmbeddingModel, WorkAhead
 from cmi_bench.scoring.batching import BatchLimits, Runner

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cmi_bench.config import Config, MetricSettings, checked
-from cmi_bench.data.rows import read_jsonl
+from cmi_bench.data.rows import read_results
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.comparison import compare_runs
 from cmi_bench.evaluation.pairing import Comparison, Run
@@ -159,7 +159,7 @@ def compare_jobs(jobs: Sequence[SweepJob], config: Config, settings: MetricSetti
     paths = {job.label: job.folder / "results.jsonl" for job in jobs if job.values}
     if len(paths) < 2 or settings.resamples == 0:
         return None
-    runs = [Run(label, [line.value for line in read_jsonl(path)], str(path)) for label, path in paths.items()]
+    runs = [Run(label, read_results(path), str(path)) for label, path in paths.items()]
     try:
         return compare_runs(runs, settings, alpha=config.alpha, intersect=config.intersect)
     except UserError as error:  # jobs over different rows, as in a sweep over `subset`

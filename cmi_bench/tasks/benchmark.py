@@ -18,7 +18,7 @@ from lightning.pytorch import Callback, seed_everything
 from omegaconf import OmegaConf
 
 from cmi_bench.config import Config, OnError
-from cmi_bench.data.audio_index import ManifestIndex
+from cmi_bench.data.audio_info import ManifestIndex
 from cmi_bench.data.datasets import dataset_by_slug
 from cmi_bench.data.manifest import Manifest, read_manifest, update_manifest
 from cmi_bench.data.rows import Row, RowSet, describe_missing, load_rows, missing_audio

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cmi_bench.config import CompareTask
-from cmi_bench.data.rows import read_jsonl
+from cmi_bench.data.rows import read_results
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.comparison import compare_runs
 from cmi_bench.evaluation.pairing import Run
@@ -122,7 +122,8 @@ def load_runs(config: CompareTask, folder: Path) -> list[Run]:
     """
     facts = [_facts(given, config, folder) for given in config.runs]
     return [
-        Run(label, _rows(run.results), str(run.results)) for label, run in zip(run_labels(facts), facts, strict=True)
+        Run(label, read_results(run.results), str(run.results))
+        for label, run in zip(run_labels(facts), facts, strict=True)
     ]
 
 
@@ -166,13 +167,6 @@ def _hint(path: Path) -> str:
     if not inside:
         return "Was the run finished? It leaves results.jsonl in its folder."
     return f"It holds runs: runs=[{','.join(map(str, inside))}]"
-
-
-def _rows(results: Path) -> list[dict[str, object]]:
-    rows = [line.value for line in read_jsonl(results)]
-    if not rows:
-        raise UserError(f"{results} is empty.", "Was the run finished? A results file has one JSON object a line.")
-    return rows
 
 
 def run_compare(config: CompareTask, folder: Path) -> None:

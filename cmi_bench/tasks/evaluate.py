@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cmi_bench.config import Config, EvaluateTask
-from cmi_bench.data.audio_index import Durations, ManifestDurations, read_durations
+from cmi_bench.data.audio_info import Durations, ManifestDurations, read_durations
 from cmi_bench.data.manifest import read_manifest
-from cmi_bench.data.rows import read_jsonl
+from cmi_bench.data.rows import read_results, results_file
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.evaluate import Evaluation, evaluate
 from cmi_bench.evaluation.metrics import MetricKey
@@ -93,12 +93,8 @@ def run_evaluate(config: EvaluateTask, folder: Path) -> None:
     """
     if config.results is None:
         raise UserError("task=evaluate needs a results file.", "Give it as results=outputs/.../results.jsonl")
-    path = Path(config.results)
-    if path.is_dir():
-        path = path / "results.jsonl"
-    rows = [line.value for line in read_jsonl(path)]
-    if not rows:
-        raise UserError(f"{path} is empty.", "Was the run finished? A results file has one JSON object a line.")
+    path = results_file(Path(config.results))
+    rows = read_results(path)
     evaluate_and_report(
         rows,
         config,

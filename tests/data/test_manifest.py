@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from cmi_bench.data import manifest
-from cmi_bench.data.audio_index import ManifestDurations
+from cmi_bench.data.audio_info import ManifestDurations
 from cmi_bench.data.manifest import audio_below, read_manifest, update_manifest
 
 

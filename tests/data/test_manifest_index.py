@@ -2,7 +2,7 @@ import hashlib
 
 import soundfile
 
-from cmi_bench.data.audio_index import FileIndex, ManifestIndex
+from cmi_bench.data.audio_info import FileIndex, ManifestIndex
 from cmi_bench.data.manifest import update_manifest
 
 

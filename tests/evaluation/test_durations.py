@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from cmi_bench.data.audio_index import AudioHeaders, DurationTable, read_durations, row_seconds
+from cmi_bench.data.audio_info import AudioHeaders, DurationTable, read_durations, row_seconds
 from cmi_bench.errors import UserError
 
 

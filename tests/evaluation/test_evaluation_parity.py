@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from cmi_bench.config import MetricSettings
-from cmi_bench.data.audio_index import read_durations
+from cmi_bench.data.audio_info import read_durations
 from cmi_bench.data.rows import read_jsonl
 from cmi_bench.evaluation.evaluate import evaluate
 from cmi_bench.reporting.metrics import write_reports

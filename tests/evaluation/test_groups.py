@@ -2,7 +2,7 @@ import pytest
 from scored_rows import arena, cmi
 
 from cmi_bench.config import MetricSettings
-from cmi_bench.data.audio_index import DurationTable
+from cmi_bench.data.audio_info import DurationTable
 from cmi_bench.data.datasets import confidence_level
 from cmi_bench.evaluation.evaluate import evaluate
 from cmi_bench.evaluation.groups import duration_bin

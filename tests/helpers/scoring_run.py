@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cmi_bench.config import CacheConfig, Config, OnError
-from cmi_bench.data.audio_index import FileIndex
+from cmi_bench.data.audio_info import FileIndex
 from cmi_bench.scoring.score import score_clips
 from cmi_bench.scoring.trainer import LightningRunner
 from cmi_bench.utils.distributed import Devices

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cmi_bench.data.audio_index import FileFacts
+from cmi_bench.data.audio_info import FileFacts
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import deduplicate
 from cmi_bench.types import Clip

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cmi_bench.data.audio_index import FileFacts
+from cmi_bench.data.audio_info import FileFacts
 from cmi_bench.models.base import AudioView
 from cmi_bench.scoring.batching import BatchLimits, plan_batches
 from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache

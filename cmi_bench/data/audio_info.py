@@ -1,10 +1,7 @@
-"""How long clips are, in seconds: from a file of durations, or from the audio files' headers.
+"""Lengths and digests of audio files: from a file of durations, from the manifest, or from the files themselves.
 
-How long clips are, by the manifest.
-
-Digests and lengths of audio files, read from the files themselves.
-
-Digests and lengths of audio files, from the data root's manifest.
+There is one length of an audio file, that of `audio.probe`: what its headers say, put right where its frames say
+otherwise.
 """
 
 import json
@@ -14,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, Protocol
-
-import soundfile
 
 from cmi_bench.data import fields
 from cmi_bench.data.manifest import Manifest
@@ -77,20 +72,8 @@ class AudioHeaders:
     def seconds(self, audio: str) -> float | None:
         """Return the length that the file's headers give; None where the file is missing or unreadable."""
         if audio not in self._known:
-            self._known[audio] = self._read(audio)
+            self._known[audio] = read_seconds(self.root / audio)
         return self._known[audio]
-
-    def _read(self, audio: str) -> float | None:
-        # Only this way of knowing durations needs libsndfile.
-        from cmi_bench.audio.probe import probe
-        from cmi_bench.audio.readers import AudioError
-
-        try:
-            return probe(self.root / audio).seconds
-        except AudioError as error:
-            # A clip of unknown length is left out of one grouping; the evaluation counts such rows in its notes.
-            logger.debug("%s: length unknown: %s", audio, error)
-            return None
 
 
 def read_durations(path: Path) -> DurationTable:
@@ -156,18 +139,24 @@ class FileIndex:
         self._known: dict[Path, FileFacts] = {}
 
     def facts(self, path: Path) -> FileFacts:
-        """Return a file's digest and length; see `requests.AudioIndex`."""
+        """Return a file's digest and length; see `AudioIndex`."""
         if path not in self._known:
-            self._known[path] = FileFacts(file_digest(path), seconds_of(path))
+            self._known[path] = FileFacts(file_digest(path), read_seconds(path))
         return self._known[path]
 
 
-def seconds_of(path: Path) -> float | None:
-    """Return the length that a file's header says; None where it cannot be read."""
+def read_seconds(path: Path) -> float | None:
+    """Return the length of an audio file; None where it is missing or of no known format."""
+    # Only those who have no other source of lengths need libsndfile.
+    from cmi_bench.audio.probe import probe
+    from cmi_bench.audio.readers import AudioError
+
     try:
-        return float(soundfile.info(path).duration)
-    except soundfile.LibsndfileError:
-        # Only a plan's balance depends on it; whether the file can be decoded is found out when it is.
+        return probe(path).seconds
+    except AudioError as error:
+        # A clip of unknown length is left out of one grouping, or balances a plan less well; that it cannot be
+        # decoded shows when it is.
+        logger.debug("%s: length unknown: %s", path, error)
         return None
 
 
@@ -181,7 +170,7 @@ class ManifestIndex:
     otherwise: FileIndex = field(default_factory=FileIndex)
 
     def facts(self, path: Path) -> FileFacts:
-        """Return a file's digest and length; see `requests.AudioIndex`."""
+        """Return a file's digest and length; see `AudioIndex`."""
         record = None
         if path.is_relative_to(self.root):
             record = self.manifest.records.get(path.relative_to(self.root).as_posix())
