@@ -4,7 +4,7 @@ import copy
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -21,8 +21,8 @@ from cmi_bench.reporting.comparison import write_comparison
 from cmi_bench.reporting.sweep import SweepJob, columns_of, has_steps, letters_of, sweep_view, write_sweep
 from cmi_bench.sweeps.jobs import NOT_RUN, plan_jobs, read_outcomes, swept_keys
 from cmi_bench.sweeps.record import FAILED, FINISHED
-from cmi_bench.tracking.mlflow import RunDescription, TrackingSettings, dataset_name, job_name, model_label
-from cmi_bench.tracking.mlflow_store import ChildEnd, MLflowSweep, SeriesPoint
+from cmi_bench.tracking.description import RunDescription, dataset_name, job_name, model_label
+from cmi_bench.tracking.mlflow import ChildEnd, MLflowSweep, SeriesPoint
 from cmi_bench.tracking.sweep_plan import PLAN_FILE, SweepPlan, read_plan, write_plan
 from cmi_bench.utils.console import print_view
 
@@ -186,8 +186,7 @@ def parent_run(name: str, config: Config, swept: Sequence[str]) -> MLflowSweep:
         same["model"] = model_label(config.model)
     if not groups & {"data", "subset"}:
         same["dataset"] = dataset_name(config)
-    uri = tracking.uri if config.task == RECORDED_TASK else None
-    settings = TrackingSettings(uri, tracking.experiment, tracking.artifacts)
+    settings = tracking if config.task == RECORDED_TASK else replace(tracking, uri=None)
     return MLflowSweep(settings, RunDescription(name, same, same | {"sweep": ", ".join(swept)}))
 
 

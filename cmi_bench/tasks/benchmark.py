@@ -33,8 +33,9 @@ from cmi_bench.scoring.results import results_rows, to_jsonl
 from cmi_bench.scoring.score import Scored, score_clips
 from cmi_bench.scoring.trainer import LightningRunner
 from cmi_bench.tasks.evaluate import evaluate_and_report
+from cmi_bench.tracking.callback import MLflowCallback
+from cmi_bench.tracking.description import describe_run, final_metrics, model_label
 from cmi_bench.tracking.metadata import resolved_config, run_metadata, write_metadata
-from cmi_bench.tracking.mlflow import MLflowCallback, TrackingSettings, describe_run, model_label
 from cmi_bench.tracking.sweep_plan import sweep_place
 from cmi_bench.types import Clip
 from cmi_bench.utils.console import FileCount, peak_memory
@@ -237,10 +238,9 @@ def _finish(
     resolved = folder / "config.yaml"
     write_text_atomic(resolved, OmegaConf.to_yaml(OmegaConf.create(resolved_config(config))))
     write_metadata(folder / "metadata.json", metadata | {"status": "finished"})
-    counts = metadata["counts"]
-    tracker.start()  # a run whose scores were all stored has not been through Lightning's loop
-    tracker.log_metrics(report.metrics | {"n_failed": counts["failed"], "clips_scored": counts["scored"]})
-    tracker.log_files([results, *report.files, resolved, folder / "metadata.json"])
+    files = [results, *report.files, resolved, folder / "metadata.json"]
+    # This also starts the tracking of a run whose scores were all stored: it has not been through Lightning's loop.
+    tracker.record(final_metrics(metadata, report.metrics), files)
 
 
 def _prune(config: Config) -> None:
@@ -269,6 +269,4 @@ def _describe(metadata: Mapping[str, Any]) -> str:
 
 
 def _tracker(config: Config, metadata: Mapping[str, Any]) -> MLflowCallback:
-    tracking = config.tracking
-    settings = TrackingSettings(tracking.uri, tracking.experiment, tracking.artifacts)
-    return MLflowCallback(settings, describe_run(config, metadata, sweep_place()))
+    return MLflowCallback(config.tracking, describe_run(config, metadata, sweep_place()))

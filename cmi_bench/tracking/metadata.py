@@ -1,9 +1,4 @@
-"""`metadata.json`: everything needed to say what was run.
-
-What was run, on what, from which code: the facts that make a number repeatable.
-
-Read the `metadata.json` of a run that was made before.
-"""
+"""`metadata.json`: what was run, on what, from which code. The facts that make a number repeatable."""
 
 import json
 import logging

@@ -6,17 +6,16 @@ It is written before the first job starts, so that each job knows its place in t
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from cmi_bench.utils.files import write_text_atomic
 
-if TYPE_CHECKING:
-    from cmi_bench.tracking.mlflow import SweepPlace
-
 PLAN_FILE = "sweep.json"
+PARENT_TAG, JOB_TAG = "mlflow.parentRunId", "sweep_job"
+"""MLflow's own tag, by which its UI puts a run under another; and the job's number."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,24 @@ def read_plan(folder: Path) -> SweepPlan | None:
         return None
 
 
-def sweep_place() -> "SweepPlace | None":
+class SweepPlace(NamedTuple):
+    """A run's place in a sweep."""
+
+    label: str
+    """By what it differs from the sweep's other runs."""
+    step: int | None
+    """Training step of its checkpoint."""
+    number: int
+    parent_run: str | None
+    """MLflow run of the sweep."""
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What puts the run under the sweep's."""
+        return {PARENT_TAG: self.parent_run, JOB_TAG: str(self.number)} if self.parent_run else {}
+
+
+def sweep_place() -> SweepPlace | None:
     """Return the place of this process's job in its sweep; None outside of a sweep."""
     hydra = HydraConfig.get()
     if hydra.mode is not RunMode.MULTIRUN:
@@ -68,7 +84,5 @@ def sweep_place() -> "SweepPlace | None":
     plan, number = read_plan(Path(hydra.sweep.dir)), int(hydra.job.num)
     if plan is None or number >= len(plan.jobs):
         return None
-    from cmi_bench.tracking.mlflow import SweepPlace  # loads Lightning
-
     job = plan.jobs[number]
     return SweepPlace(label=job.label, step=job.step, number=number, parent_run=plan.mlflow_run)

@@ -126,11 +126,12 @@ def test_the_leaderboard_without_runs_and_with(runs, tmp_path, capsys):
 @pytest.fixture(scope="module")
 def store(runs, tmp_path_factory):
     """A SQLite store with one run that has results and one that has none."""
+    from cmi_bench.config import TrackingConfig
     from cmi_bench.tracking.mlflow_store import open_experiment
 
     folder = tmp_path_factory.mktemp("store")
     uri = f"sqlite:///{folder}/mlflow.db"
-    client, experiment = open_experiment(uri, "compare", str(folder / "artifacts"))
+    client, experiment = open_experiment(TrackingConfig("here", uri=uri, artifacts=str(folder / "artifacts")))
     ids = []
     for name in ("strong", "unfinished"):
         run_id = client.create_run(experiment, run_name=name).info.run_id

@@ -3,8 +3,10 @@
 import pytest
 from mlflow import MlflowClient
 
-from cmi_bench.tracking.mlflow import MLflowRun, RunDescription, SweepPlace, TrackingSettings
-from cmi_bench.tracking.mlflow_store import ChildEnd, MLflowSweep, SeriesPoint
+from cmi_bench.config import TrackingConfig
+from cmi_bench.tracking.description import RunDescription
+from cmi_bench.tracking.mlflow import ChildEnd, MLflowRun, MLflowSweep, SeriesPoint
+from cmi_bench.tracking.sweep_plan import SweepPlace
 
 pytestmark = pytest.mark.slow
 
@@ -17,7 +19,7 @@ def end(number, status, message="", **metrics):
 
 
 def test_no_job_is_without_a_run_and_no_run_is_left_running(tmp_path):
-    settings = TrackingSettings(f"sqlite:///{tmp_path}/mlflow.db", "experiment", str(tmp_path / "artifacts"))
+    settings = TrackingConfig("here", uri=f"sqlite:///{tmp_path}/mlflow.db", artifacts=str(tmp_path / "artifacts"))
     description = RunDescription("a sweep", {}, {})
     with pytest.raises(KeyError), MLflowSweep(settings, description) as sweep:
         sweep.start()

@@ -1,18 +1,19 @@
-"""Against MLflow's real SQLite store."""
+"""A run and its Lightning callback, against MLflow's real SQLite store."""
 
-import subprocess
-import sys
-import textwrap
+from types import SimpleNamespace
 
 import pytest
 from mlflow import MlflowClient
 
-from cmi_bench.tracking.mlflow import MLflowCallback, RunDescription, TrackingSettings
+from cmi_bench.config import TrackingConfig
+from cmi_bench.tracking.callback import MLflowCallback
+from cmi_bench.tracking.description import RunDescription
 
 
 @pytest.fixture
 def settings(tmp_path):
-    return TrackingSettings(f"sqlite:///{tmp_path}/mlflow.db", "experiment", str(tmp_path / "artifacts"))
+    uri, artifacts = f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path / "artifacts")
+    return TrackingConfig("here", uri=uri, artifacts=artifacts, experiment="experiment")
 
 
 DESCRIPTION = RunDescription("signal on mini", params={"model": "signal"}, tags={"git_commit": "abc"})
@@ -32,8 +33,8 @@ def test_a_run_ends_finished_with_its_params_metrics_and_artifacts(settings, tmp
     (tmp_path / "plots/a.png").write_bytes(b"")
     with MLflowCallback(settings, DESCRIPTION) as callback:
         callback.start()
-        callback.log_metrics({"PAM/musicality/SRCC": 0.5, "PAM/musicality/K-Tau": 0.25})
-        callback.log_files([tmp_path / "results.jsonl", tmp_path / "plots"])
+        metrics = {"PAM/musicality/SRCC": 0.5, "PAM/musicality/K-Tau": 0.25}
+        callback.record(metrics, [tmp_path / "results.jsonl", tmp_path / "plots"])
     client, run = only_run(settings)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "signal on mini"
@@ -57,34 +58,29 @@ def test_a_run_that_breaks_off_is_not_left_running(settings, error, status):
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "nonsense://x", "sqlite:////proc/no/such/mlflow.db"])
 def test_a_store_that_fails_is_a_warning(uri, caplog, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with MLflowCallback(TrackingSettings(uri, "experiment", None), DESCRIPTION) as callback:
-        callback.start()
-        callback.log_metrics({"a": 1.0})
-        callback.log_files([])
+    with MLflowCallback(TrackingConfig("here", uri=uri), DESCRIPTION) as callback:
+        callback.record({"a": 1.0}, [])
     (warning,) = [record for record in caplog.records if record.levelname == "WARNING" and "cmi_bench" in record.name]
     assert "The run goes on" in warning.getMessage()
 
 
 def test_no_store_records_nothing(caplog):
-    with MLflowCallback(TrackingSettings(None, "experiment", None), DESCRIPTION) as callback:
-        callback.start()
-        callback.log_metrics({"a": 1.0})
+    with MLflowCallback(TrackingConfig("none"), DESCRIPTION) as callback:
+        callback.record({"a": 1.0}, [])
     assert not caplog.records
 
 
-@pytest.mark.slow
-def test_several_processes_may_open_a_new_store_at_once(settings):
-    code = textwrap.dedent(
-        f"""
-        from cmi_bench.tracking.mlflow import *
-        from cmi_bench.tracking.mlflow import *
-        with MLflowCallback({settings!r}, RunDescription("r", {{}}, {{}})) as callback:
-            callback.start()
-            assert callback.client is not None
-        """
-    )
-    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
-    assert [process.wait() for process in processes] == [0, 0, 0]
-    client = MlflowClient(settings.uri)
-    experiment = client.get_experiment_by_name("experiment")
-    assert [run.info.status for run in client.search_runs([experiment.experiment_id])] == ["FINISHED"] * 3
+def test_progress_of_a_long_run_is_sent_by_the_first_rank_only(monkeypatch):
+    monkeypatch.setattr("cmi_bench.tracking.callback.PROGRESS_SECONDS", -1.0)
+    callback, sent = MLflowCallback(TrackingConfig("none"), DESCRIPTION), []
+    monkeypatch.setattr(callback, "log_metrics", sent.append)
+    started = []
+    monkeypatch.setattr(callback, "start", lambda: started.append(True))
+    for is_first in (False, True):
+        callback.on_predict_start(SimpleNamespace(is_global_zero=is_first), None)
+    assert started == [True]
+    trainer = SimpleNamespace(world_size=2)
+    for batch in range(2):
+        callback.on_predict_batch_end(trainer, None, None, (3, None), batch)
+    callback.on_predict_end(trainer, None)
+    assert sent == [{"items_done": 6}, {"items_done": 12}, {"items_done": 12}]
