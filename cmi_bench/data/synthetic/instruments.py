@@ -1,10 +1,6 @@
-"""Unpitched instruments and the patterns they are played in.
+"""Instruments: pitched tones from wavetables, drums with their patterns, and the mix of notes to a waveform.
 
-Pitched instruments: wavetables whose spectrum changes along the note.
-
-Random streams that depend on stable numbers only, never on order, process or time.
-
-Play notes into a waveform.
+Random streams depend on stable numbers only, never on order, process or time.
 """
 
 from collections.abc import Sequence
