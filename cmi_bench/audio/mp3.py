@@ -1,9 +1,10 @@
-"""MP3 streams: find their frames, and make a damaged file readable for libsndfile.
+"""Find the frames of an MP3 stream, whatever lies before, between and after them.
 
 An MP3 file has no table of contents: it is a row of frames, each with a header of four bytes (ISO/IEC
-11172-3, 2.4.1.3) that says how long it is. libsndfile takes the length of a file from its first frame or its Xing tag
-and reads no further than that (https://github.com/libsndfile/libsndfile/issues/1001); here the frames are counted,
-and put alone under a tag that gives their number.
+11172-3, 2.4.1.3) that says how long it is. Decoders believe a file's first frame or its Xing tag about the
+length of the whole, and libsndfile reads no further than that; counting the frames tells the truth.
+
+Make an MP3 file whole again for libsndfile: its frames alone, under a tag that counts them.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,8 @@
-"""What an audio file is, by its headers (`probe`), and by decoding all of it (`measure`).
+"""What an audio file is, without decoding it; nothing here needs torch but files that libsndfile does not know.
 
-Nothing here needs torch but files that libsndfile does not know.
+Tell a file that was cut off from a whole one by its headers, container by container.
+
+Hear a file out: what only decoding all of it tells.
 """
 
 from collections.abc import Callable

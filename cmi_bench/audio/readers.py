@@ -1,6 +1,14 @@
-"""Read an audio file with the first library that can: libsndfile, or torchcodec with FFmpeg where it is installed.
+"""Read an audio file with the first library that can.
 
-libsndfile reads WAV, FLAC, OGG (Vorbis, Opus) and MP3, torchcodec M4A/AAC, WebM and what else FFmpeg knows.
+Audio as a file holds it.
+
+The error of audio that cannot be used.
+
+Read audio with libsndfile: WAV, FLAC, OGG (Vorbis, Opus) and MP3, MP3 with bad headers included.
+
+Read audio with torchcodec and FFmpeg, where they are installed: M4A/AAC, WebM, and what else libsndfile cannot.
+
+The decoding libraries of this machine, in words.
 """
 
 import io

@@ -17,7 +17,7 @@ import typer
 
 from cmi_bench.cli.inputs import RequestedSong
 from cmi_bench.errors import UserError
-from cmi_bench.reporting.metrics import csv_text
+from cmi_bench.reporting.format import csv_text
 from cmi_bench.reporting.terminal import SongLine, songs_view, table_width
 from cmi_bench.types import Score
 from cmi_bench.utils.console import print_view

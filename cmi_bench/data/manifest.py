@@ -1,6 +1,14 @@
-"""The manifest of a data root: one Parquet table, one row per audio file, so that nobody has to open them all again.
+"""The manifest of a data root: what its audio files are, so that nobody has to open them all again.
 
-`update_manifest` looks at the files that are new or changed, and only at those.
+Find the audio files of a data root.
+
+Look at one audio file.
+
+One line of the manifest: what is known of an audio file.
+
+The manifest's file: one Parquet table, one row per audio file.
+
+Keep the manifest true: look at the files that are new or changed, and only at those.
 """
 
 import hashlib

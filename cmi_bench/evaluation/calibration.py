@@ -1,9 +1,11 @@
-"""Calibration of score differences of pairs, and the rows on which a model is most confidently wrong.
+"""How a difference of scores turns into a probability: the Bradley-Terry model with one scale.
 
-A difference turns into a probability by the Bradley-Terry model with one scale: P(A preferred) =
-sigmoid(beta * (score A - score B)), as in R. A. Bradley and M. E. Terry, "Rank analysis of incomplete block designs"
-(Biometrika 39, 1952), with the model's scores as the log-strengths up to the scale. Accuracy by margin stands beside
-what the fitted scale promises.
+P(A preferred) = sigmoid(beta * (score A - score B)), as in R. A. Bradley and M. E. Terry, "Rank analysis of
+incomplete block designs" (Biometrika 39, 1952), with the model's scores as the log-strengths up to the scale.
+
+Whether larger margins are right more often: accuracy by margin beside what a fitted scale promises.
+
+The rows on which a model is most confidently wrong.
 """
 
 import math

@@ -1,7 +1,14 @@
-"""Which differences between runs are real: paired tests on the same rows, corrected for their number.
+"""Which differences between runs are real: paired tests on the same rows.
 
-The rows are paired, each metric of each task is compared on the rows that all runs answered, p-values are corrected
-by Holm's method, and runs that do not differ share a significance group.
+The comparison of runs: pair the rows, hold the contests, correct for their number, give the letters.
+
+Several runs by the metrics of one task, on the rows that all of them answered.
+
+All runs by one metric over the same rows: how they stand, and how each two of them differ.
+
+Significance groups: runs that share a letter do not differ.
+
+How surprising a difference would be if there were none, and how many questions were asked.
 """
 
 import itertools

@@ -1,6 +1,8 @@
-"""The rows that runs have in common, those on which they disagree most, and the records of a comparison.
+"""The rows that runs have in common: a row is known by what it says, not by where it stands.
 
-A row is known by its content, not by its place in a file.
+The rows on which runs disagree most: where to listen to find out what a difference is.
+
+What a comparison of runs comes to.
 """
 
 import itertools

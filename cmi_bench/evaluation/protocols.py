@@ -2,7 +2,7 @@
 
 `strict` takes labels at their word and looks at the scores; `paper` gives the numbers of the
 public CMI-RewardBench evaluator. Labels and answers become numbers: a mean opinion score or a
-model's score for single clips, a side (see `metrics`) for pairs; NaN where there is none.
+model's score for single clips, a side (see `agreement`) for pairs; NaN where there is none.
 """
 
 import math

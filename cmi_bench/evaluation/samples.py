@@ -1,4 +1,11 @@
-"""The rows that are evaluated, as arrays of each task: labels, predictions and clusters, ready for any metric."""
+"""Which results rows are evaluated, and as rows of which dataset.
+
+The rows of one task as arrays: labels and predictions, ready for any metric or resampling.
+
+The pairs that tell how sure a model is: both clips scored, and people preferred one of them.
+
+Which rows belong together: rows of one prompt are no independent observations.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -31,8 +31,7 @@ from cmi_bench.data import fields
 from cmi_bench.data.datasets import PairTask, all_datasets
 from cmi_bench.evaluation.comparison import is_significant
 from cmi_bench.evaluation.pairing import Comparison, Contest, Difference, Disagreement
-from cmi_bench.reporting.format import bounds_text, escape, interval_text, p_text, percent_name, signed, table
-from cmi_bench.reporting.metrics import csv_text
+from cmi_bench.reporting.format import bounds_text, csv_text, escape, interval_text, p_text, percent_name, signed, table
 from cmi_bench.utils.files import write_text_atomic
 
 

@@ -1,9 +1,7 @@
-"""Numbers as people read them.
+"""Numbers and tables as text: rounded figures, intervals, p-values, Markdown and CSV."""
 
-Tables in Markdown.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from cmi_bench.evaluation.intervals import Interval
 
@@ -92,3 +90,21 @@ def table(header: Sequence[str], lines: Sequence[Sequence[str]], *, numbers_from
     """
     rule = ["---:" if numbers_from is not None and at >= numbers_from else "---" for at in range(len(header))]
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *lines))
+
+
+def csv_text(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
+    """Return a table as CSV with its header; a cell that a line does not have, or that is None, is empty.
+
+    Raises:
+        ValueError: A line has a cell that is none of the columns.
+    """
+    import pandas as pd  # half a second that tables without files need not take
+
+    records = list(lines)
+    unknown = sorted({cell for record in records for cell in record} - set(columns))
+    if unknown:
+        raise ValueError(f"No column for {', '.join(unknown)}.")
+    # As objects, numbers keep their type, and each float is written with all its digits.
+    cells = [[record.get(column) for column in columns] for record in records]
+    text: str = pd.DataFrame(cells, columns=list(columns), dtype=object).to_csv(index=False, lineterminator="\n")
+    return text

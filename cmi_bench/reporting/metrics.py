@@ -1,32 +1,28 @@
-"""The column names of the result files: here is the border between records and files.
+"""The result files of an evaluation: metrics as CSV, JSON and the paper's LaTeX lines.
 
-The first columns are those of the public evaluator, which other tools read; more columns follow.
-
-The result tables as CSV.
-
-Tables as CSV text.
-
-Every metric with its confidence interval, one a line.
-
-The result tables as one JSON document.
-
-All result files of an evaluation, in one place.
-
-The lines of the paper's tables, as the public evaluator writes them.
+Columns follow the registry of metrics. The first columns of the CSV files are those of the public evaluator, which
+other tools read; more columns follow.
 """
 
-import csv
-import io
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cmi_bench.config import MetricSettings
-from cmi_bench.data.datasets import CMI_PREF, MUSIC_ARENA, MUSIC_EVAL, PAM
+from cmi_bench.data.datasets import CMI_PREF, MUSIC_ARENA, MUSIC_EVAL, PAM, MosTask, PairTask, all_datasets
 from cmi_bench.evaluation.evaluate import DetailRecord, Evaluation, Measurement, SummaryRecord
 from cmi_bench.evaluation.intervals import Interval
-from cmi_bench.evaluation.metrics import ACC, K_TAU, LCC, SRCC
+from cmi_bench.evaluation.metrics import (
+    Metric,
+    Shown,
+    all_metrics,
+    exact_columns,
+    leaderboard_metrics,
+    metric_columns,
+)
+from cmi_bench.reporting.format import csv_text
 from cmi_bench.utils.files import write_text_atomic
 
 Cell = str | int | float | None
@@ -35,27 +31,32 @@ COUNT_COLUMNS = ("n_failed", "n_unlabelled", "n_tied_prediction", "n_tied_label"
 OWN_COLUMNS = (*COUNT_COLUMNS, "status", "protocol", "note")
 """What the public files do not have; each is an attribute of a record."""
 
-CI_LOW, CI_HIGH = "_ci_low", "_ci_high"
-EXACT_LOW, EXACT_HIGH = "_exact_low", "_exact_high"
+
+def summary_columns() -> tuple[str, ...]:
+    """Return the columns of `metrics_summary.csv`."""
+    metrics = all_metrics()
+    return ("dataset", "task", "n", *(metric.name for metric in metrics), *OWN_COLUMNS, *_interval_columns(metrics))
 
 
-def _bounds(*metrics: str) -> tuple[str, ...]:
-    return tuple(metric + end for metric in metrics for end in (CI_LOW, CI_HIGH))
+def detail_columns() -> tuple[str, ...]:
+    """Return the columns of `metrics_detail.csv`, where the public file has `ref_category` before the correlations."""
+    metrics = all_metrics(Shown.DETAIL)
+    pairs = [metric for metric in metrics if metric.task_type is PairTask]
+    mos = [metric for metric in metrics if metric.task_type is MosTask]
+    return (
+        *("dataset", "task", "group_key", "group_value", "n"),
+        *(metric.name for metric in pairs),
+        "ref_category",
+        *(metric.name for metric in mos),
+        *OWN_COLUMNS,
+        *_interval_columns([*pairs, *mos]),
+    )
 
 
-EXACT_COLUMNS = (ACC + EXACT_LOW, ACC + EXACT_HIGH)
-SUMMARY_COLUMNS = (
-    *("dataset", "task", "n", SRCC, LCC, K_TAU, ACC),
-    *OWN_COLUMNS,
-    *_bounds(SRCC, LCC, K_TAU, ACC),
-    *EXACT_COLUMNS,
-)
-DETAIL_COLUMNS = (
-    *("dataset", "task", "group_key", "group_value", "n", ACC, "ref_category", SRCC),
-    *OWN_COLUMNS,
-    *_bounds(ACC, SRCC),
-    *EXACT_COLUMNS,
-)
+def _interval_columns(metrics: Sequence[Metric]) -> list[str]:
+    bootstrap = [column for metric in metrics for column in metric_columns(metric.name)[1:]]
+    exact = [column for metric in metrics if metric.credit is not None for column in exact_columns(metric.name)]
+    return [*bootstrap, *exact]
 
 
 def cells(record: Measurement) -> Mapping[str, Cell]:
@@ -84,34 +85,20 @@ def _interval_cells(record: Measurement) -> Mapping[str, Cell]:
     found: dict[str, Cell] = {}
     for metric, interval in record.intervals.items():
         if interval.low is not None:
-            found |= {metric + CI_LOW: interval.low, metric + CI_HIGH: interval.high}
+            found |= zip(metric_columns(metric)[1:], (interval.low, interval.high), strict=True)
         if interval.exact is not None:
-            found |= {metric + EXACT_LOW: interval.exact.low, metric + EXACT_HIGH: interval.exact.high}
+            found |= zip(exact_columns(metric), interval.exact, strict=True)
     return found
-
-
-def csv_text(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
-    """Return a table with its header; a cell that a line does not have, or that is None, is empty.
-
-    Raises:
-        ValueError: A line has a cell that is none of the columns.
-    """
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    # Python writes a float with all its digits, so nothing is lost in the file.
-    writer.writerows(lines)
-    return text.getvalue()
 
 
 def summary_csv(records: Iterable[SummaryRecord]) -> str:
     """Return the text of `metrics_summary.csv`; a cell without a value is empty."""
-    return csv_text(SUMMARY_COLUMNS, map(cells, records))
+    return csv_text(summary_columns(), map(cells, records))
 
 
 def detail_csv(records: Iterable[DetailRecord]) -> str:
     """Return the text of `metrics_detail.csv`: the header alone where there are no groups."""
-    return csv_text(DETAIL_COLUMNS, map(cells, records))
+    return csv_text(detail_columns(), map(cells, records))
 
 
 INTERVAL_COLUMNS = (
@@ -200,7 +187,7 @@ def public_config(settings: MetricSettings) -> dict[str, Any]:
 
 
 MUSICALITY, ALIGNMENT, PREFERENCE = "musicality", "alignment", "preference"
-CORRELATION_COLUMNS = (LCC, SRCC, K_TAU)
+CORRELATION_COLUMNS = ("LCC", "SRCC", "K-Tau")
 CONFIDENCES = ("<3", "=3", ">3")
 
 
@@ -224,18 +211,20 @@ class _Lookup:
         return self._summary.get((dataset, task), {}).get(metric)
 
     def cmi_pref(self, task: str, key: str, value: str, ref_category: str | None = None) -> float | None:
-        return self._detail.get((CMI_PREF.name, task, key, value, ref_category), {}).get(ACC)
+        return self._detail.get((CMI_PREF.name, task, key, value, ref_category), {}).get("ACC")
 
 
 def latex_lines(evaluation: Evaluation, label: str) -> str:
-    """Return the text of `latex.txt`: six table lines, each under a comment that names its columns.
+    """Return the text of `latex.txt`: the paper's six table lines, each under a comment that names its columns.
+
+    Datasets and metrics that the paper does not have follow, a line for each task.
 
     Args:
         evaluation: What was measured; a group that was not made is "-".
         label: First cell of each line, written as it is.
     """
     lookup = _Lookup(evaluation)
-    lines = [make(lookup) for make in LINES]
+    lines = [*(make(lookup) for make in PAPER_LINES), *_further_lines(lookup)]
     return "".join(f"% {line.comment}\n{' & '.join([label, *line.cells])} \\\\\n" for line in lines)
 
 
@@ -262,8 +251,8 @@ def _musicality(lookup: _Lookup) -> _Line:
         [
             *_correlations(lookup, PAM.name, MUSICALITY),
             *_correlations(lookup, MUSIC_EVAL.name, MUSICALITY),
-            _percent(lookup.summary(MUSIC_ARENA.name, PREFERENCE, ACC)),
-            _percent(lookup.summary(CMI_PREF.name, MUSICALITY, ACC)),
+            _percent(lookup.summary(MUSIC_ARENA.name, PREFERENCE, "ACC")),
+            _percent(lookup.summary(CMI_PREF.name, MUSICALITY, "ACC")),
         ],
     )
 
@@ -281,14 +270,14 @@ def _alignment(lookup: _Lookup) -> _Line:
 
 
 def _final(lookup: _Lookup) -> _Line:
-    pam = _mean(*(lookup.summary(PAM.name, task, SRCC) for task in (MUSICALITY, ALIGNMENT)))
-    cmi_pref = _mean(*(lookup.summary(CMI_PREF.name, task, ACC) for task in (ALIGNMENT, MUSICALITY)))
+    pam = _mean(*(lookup.summary(PAM.name, task, "SRCC") for task in (MUSICALITY, ALIGNMENT)))
+    cmi_pref = _mean(*(lookup.summary(CMI_PREF.name, task, "ACC") for task in (ALIGNMENT, MUSICALITY)))
     return _Line(
         "Final: Training variant, PAM Mean SRCC, MusicEval SRCC, Music Arena Acc, CMI-Pref Mean Acc",
         [
             _correlation(pam),
-            _correlation(lookup.summary(MUSIC_EVAL.name, MUSICALITY, SRCC)),
-            _percent(lookup.summary(MUSIC_ARENA.name, PREFERENCE, ACC)),
+            _correlation(lookup.summary(MUSIC_EVAL.name, MUSICALITY, "SRCC")),
+            _percent(lookup.summary(MUSIC_ARENA.name, PREFERENCE, "ACC")),
             _percent(cmi_pref),
         ],
     )
@@ -296,7 +285,7 @@ def _final(lookup: _Lookup) -> _Line:
 
 def _cmi_pref_musicality(lookup: _Lookup) -> _Line:
     values = [
-        lookup.summary(CMI_PREF.name, MUSICALITY, ACC),
+        lookup.summary(CMI_PREF.name, MUSICALITY, "ACC"),
         *(lookup.cmi_pref(MUSICALITY, "confidence", level, "all") for level in CONFIDENCES),
         *(lookup.cmi_pref(MUSICALITY, "modality_type", kind) for kind in ("instru", "vocal")),
     ]
@@ -331,7 +320,25 @@ def _cmi_pref_reference(lookup: _Lookup) -> _Line:
     )
 
 
-LINES: Sequence[Callable[[_Lookup], _Line]] = (
+def _further_lines(lookup: _Lookup) -> Iterator[_Line]:
+    """Yield what no line of the paper has: all metrics of other datasets, and other metrics of its datasets."""
+    for dataset in all_datasets():
+        for task in dataset.tasks:
+            metrics = [
+                metric
+                for metric in leaderboard_metrics(task)
+                if dataset not in PAPER_DATASETS or math.isinf(metric.paper_position)
+            ]
+            values = [(metric, lookup.summary(dataset.name, task.name, metric.name)) for metric in metrics]
+            if any(value is not None for _, value in values):
+                yield _Line(
+                    f"{dataset.name} {task.name}: variant, {', '.join(metric.name for metric in metrics)}",
+                    [_percent(value) if metric.is_percent else _correlation(value) for metric, value in values],
+                )
+
+
+PAPER_DATASETS = (PAM, MUSIC_EVAL, MUSIC_ARENA, CMI_PREF)
+PAPER_LINES: Sequence[Callable[[_Lookup], _Line]] = (
     _musicality,
     _alignment,
     _final,

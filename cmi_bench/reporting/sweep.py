@@ -1,23 +1,4 @@
-"""What a sweep looks like on disk and in a terminal.
-
-A sweep as CSV.
-
-Which jobs of a sweep differ for real: the letters of a comparison, by metric and job.
-
-A sweep as Markdown, for a notebook and the parent run's page in MLflow.
-
-The plot of a sweep.
-
-What became of a sweep's jobs, for tables and plots.
-
-A sweep for people, in a terminal.
-
-What a sweep's tables say in words.
-
-All files of a sweep, in one place.
-
-Metrics along a sweep: by training step, or job by job.
-"""
+"""The tables and the plot of a sweep: its jobs as CSV, Markdown, in a terminal, and metrics by training step."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,34 +10,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cmi_bench.evaluation.metrics import ACC, K_TAU, LCC, SRCC
+from cmi_bench.evaluation.metrics import MetricKey, Shown, all_metrics, metric_columns
 from cmi_bench.evaluation.pairing import Comparison
-from cmi_bench.reporting.format import escape, table
-from cmi_bench.reporting.metrics import CI_HIGH, CI_LOW, csv_text
+from cmi_bench.reporting.format import csv_text, escape, table
 from cmi_bench.reporting.plots.base import Colour, Plot, draw_plot, light_frame, write_png
 from cmi_bench.utils.files import write_text_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-
-MAIN_METRICS = (SRCC, ACC)
-"""What stands for a task where one number has to do; a task has one of them."""
-ALL_METRICS = (SRCC, LCC, K_TAU, ACC)
-
-
-class Column(NamedTuple):
-    """One metric of one task."""
-
-    dataset: str
-    task: str
-    metric: str
-
-    @property
-    def name(self) -> str:
-        """As in MLflow, e.g. "PAM/musicality/SRCC"."""
-        return f"{self.dataset}/{self.task}/{self.metric}"
 
 
 class Value(NamedTuple):
@@ -82,7 +44,7 @@ class SweepJob:
     folder: Path
     ended: float | None = None
     """Seconds since 1970."""
-    values: Mapping[Column, Value] = field(default_factory=dict)
+    values: Mapping[MetricKey, Value] = field(default_factory=dict)
     """The defined metrics of the summary; none unless finished."""
 
     @property
@@ -91,41 +53,47 @@ class SweepJob:
         return self.message.partition("\n")[0]
 
 
-def columns_of(jobs: Sequence[SweepJob], *, main: bool = False) -> list[Column]:
+def columns_of(jobs: Sequence[SweepJob], *, main: bool = False) -> list[MetricKey]:
     """Return the metrics that any job has, in the summary's order; `main` gives one a task."""
     found = dict.fromkeys(column for job in jobs for column in job.values)
-    return [column for column in found if not main or column.metric in MAIN_METRICS]
+    headlines = {metric.name for metric in all_metrics(Shown.HEADLINE)}
+    return [column for column in found if not main or column.metric in headlines]
 
 
-def best_of(jobs: Sequence[SweepJob], column: Column) -> float | None:
+def best_of(jobs: Sequence[SweepJob], column: MetricKey) -> float | None:
     """Return the highest value of a metric; None where there is nothing to be best of."""
     values = [job.values[column].value for job in jobs if column in job.values]
     return max(values) if len(values) > 1 else None
 
 
-def values_of(summary: Sequence[Mapping[str, Any]]) -> dict[Column, Value]:
+def values_of(summary: Sequence[Mapping[str, Any]]) -> dict[MetricKey, Value]:
     """Return the defined metrics of the lines under `summary` in a `metrics.json`."""
-    return {
-        Column(line["dataset"], line["task"], metric): Value(
-            line[metric], line.get(metric + CI_LOW), line.get(metric + CI_HIGH)
-        )
-        for line in summary
-        for metric in ALL_METRICS
-        if line.get(metric) is not None
-    }
+    found = {}
+    for line in summary:
+        for metric in all_metrics():
+            value, low, high = (line.get(column) for column in metric_columns(metric.name))
+            if value is not None:
+                found[MetricKey(line["dataset"], line["task"], metric.name)] = Value(value, low, high)
+    return found
 
 
 def sweep_csv(jobs: Sequence[SweepJob]) -> str:
     """Return the text of `sweep.csv`: a line for each job, with all metrics and their intervals."""
     columns = columns_of(jobs)
-    ends = ("", CI_LOW, CI_HIGH)
-    header = ("job", "label", "step", "status", *(column.name + end for column in columns for end in ends), "message")
+    header = (
+        "job",
+        "label",
+        "step",
+        "status",
+        *(name for one in columns for name in metric_columns(str(one))),
+        "message",
+    )
     lines = (
         {"job": job.number, "label": job.label, "step": job.step, "status": job.status, "message": job.message}
         | {
-            column.name + end: number
+            name: number
             for column, value in job.values.items()
-            for end, number in zip(ends, value, strict=True)
+            for name, number in zip(metric_columns(str(column)), value, strict=True)
         }
         for job in jobs
     )
@@ -135,11 +103,11 @@ def sweep_csv(jobs: Sequence[SweepJob]) -> str:
 class Letters(NamedTuple):
     """The groups of jobs that do not differ significantly."""
 
-    by_job: Mapping[tuple[Column, str], str]
+    by_job: Mapping[tuple[MetricKey, str], str]
     """By metric and the job's label."""
     alpha: float
 
-    def of(self, column: Column, label: str) -> str:
+    def of(self, column: MetricKey, label: str) -> str:
         """Return a job's letters; nothing where it was not compared."""
         return self.by_job.get((column, label), "")
 
@@ -148,7 +116,7 @@ def letters_of(comparison: Comparison) -> Letters:
     """Return the letters of a comparison whose runs have the jobs' labels."""
     return Letters(
         {
-            (Column(contest.dataset, contest.task, contest.metric), one.run): one.letters
+            (MetricKey(contest.dataset, contest.task, contest.metric), one.run): one.letters
             for contest in comparison.contests
             if not contest.group
             for one in contest.standings
@@ -296,7 +264,7 @@ def has_steps(jobs: Sequence[SweepJob]) -> bool:
     return len(steps) > 1 and None not in steps and len(set(steps)) == len(steps)
 
 
-def _points(jobs: Sequence[SweepJob], column: Column, by_step: bool) -> list[SweepPoint]:
+def _points(jobs: Sequence[SweepJob], column: MetricKey, by_step: bool) -> list[SweepPoint]:
     there = [(at, job, job.values[column]) for at, job in enumerate(jobs) if column in job.values]
     return [
         SweepPoint((job.step or 0) if by_step else at, value.value, value.low, value.high) for at, job, value in there

@@ -1,7 +1,4 @@
-"""The summary for people, in a terminal or a text file.
-
-Scores of single songs, as a table for people.
-"""
+"""Tables for people in a terminal or a text file: the summary of an evaluation, and scores of single songs."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,11 +11,10 @@ from rich.text import Text
 
 from cmi_bench.config import Clustering, ProtocolName
 from cmi_bench.evaluation.evaluate import Evaluation, Status, SummaryRecord
-from cmi_bench.evaluation.metrics import ACC, K_TAU, LCC, SRCC
+from cmi_bench.evaluation.metrics import all_metrics
 from cmi_bench.reporting.format import bounds_text, interval_text, percent_name
 from cmi_bench.utils.console import PLAIN_WIDTH, plain_text
 
-METRIC_COLUMNS = (SRCC, LCC, K_TAU, ACC)
 NO_VALUE = {Status.OK: "", Status.UNDEFINED: "undef.", Status.NOT_APPLICABLE: "n/a"}
 """What stands in a cell for a metric that the task has and that has no value."""
 
@@ -62,7 +58,7 @@ def _table(evaluation: Evaluation) -> Table:
 
 
 def _lines(record: SummaryRecord, *, intervals: bool, failures: bool) -> Iterator[list[Text]]:
-    names = [name for name in METRIC_COLUMNS if name in record.metrics]
+    names = [metric.name for metric in all_metrics() if metric.name in record.metrics]
     for number, name in enumerate(names):
         # What the lines of a task have in common is said in the first of them.
         place = [record.dataset, record.task, str(record.n)] if number == 0 else [""] * 3

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from cmi_bench.evaluation.metrics import MetricKey
 from cmi_bench.models.hub import checkpoint_name
-from cmi_bench.reporting.sweep import Column, SweepJob, Value, values_of
+from cmi_bench.reporting.sweep import SweepJob, Value, values_of
 from cmi_bench.sweeps.checkpoints import step_of
 from cmi_bench.sweeps.record import FINISHED, KILLED, RUNNING, read_record
 from cmi_bench.tracking.sweep_plan import PlannedJob, SweepPlan
@@ -99,7 +100,7 @@ def _outcome(job: PlannedJob, folder: Path) -> SweepJob:
     )
 
 
-def _metric_values(path: Path) -> Mapping[Column, Value]:
+def _metric_values(path: Path) -> Mapping[MetricKey, Value]:
     try:
         return values_of(json.loads(path.read_text(encoding="utf-8"))["summary"])
     except FileNotFoundError:  # a task that measures no agreement

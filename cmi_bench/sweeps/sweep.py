@@ -209,7 +209,7 @@ def _end(job: SweepJob, run: MLflowSweep) -> ChildEnd:
         message=job.message,
         params={**same, "step": str(job.step)} if job.step is not None else same,
         tags=same,
-        metrics={column.name: value.value for column, value in job.values.items()},
+        metrics={str(column): value.value for column, value in job.values.items()},
     )
 
 
@@ -218,6 +218,6 @@ def _series(jobs: Sequence[SweepJob]) -> Iterator[SeriesPoint]:
     for column in columns_of(jobs, main=True):
         for job in jobs:
             if column in job.values:
-                name = f"{'by_step' if by_step else 'by_job'}/{column.name}"
+                name = f"{'by_step' if by_step else 'by_job'}/{column}"
                 step = job.step if by_step and job.step is not None else job.number
                 yield SeriesPoint(name, step, job.values[column].value, job.ended or 0.0)

@@ -4,8 +4,8 @@ import csv
 import io
 from pathlib import Path
 
+from cmi_bench.evaluation.metrics import MetricKey
 from cmi_bench.reporting.sweep import (
-    Column,
     Letters,
     SweepJob,
     Value,
@@ -16,8 +16,8 @@ from cmi_bench.reporting.sweep import (
     values_of,
 )
 
-SRCC = Column("PAM", "musicality", "SRCC")
-LCC = Column("PAM", "musicality", "LCC")
+SRCC = MetricKey("PAM", "musicality", "SRCC")
+LCC = MetricKey("PAM", "musicality", "LCC")
 
 
 def job(number, step, value, **other):
@@ -31,9 +31,9 @@ JOBS = [job(0, 500, 0.25), job(1, 1000, None, status="failed", message="no | wei
 
 def test_csv_has_each_job_with_all_its_metrics():
     first, failed, last = csv.DictReader(io.StringIO(sweep_csv(JOBS)))
-    assert (first["step"], first[SRCC.name], first[f"{SRCC.name}_ci_low"]) == ("500", "0.25", "0.15")
-    assert (last[LCC.name], last[f"{LCC.name}_ci_low"]) == ("0.5", "")
-    assert (failed["status"], failed[SRCC.name], failed["message"]) == ("failed", "", "no | weights\nhint")
+    assert (first["step"], first[str(SRCC)], first[f"{SRCC}_ci_low"]) == ("500", "0.25", "0.15")
+    assert (last[str(LCC)], last[f"{LCC}_ci_low"]) == ("0.5", "")
+    assert (failed["status"], failed[str(SRCC)], failed["message"]) == ("failed", "", "no | weights\nhint")
 
 
 def test_markdown_has_the_main_metrics_the_best_in_bold_and_the_reason():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cmi_bench.reporting.sweep import Column
+from cmi_bench.evaluation.metrics import MetricKey
 from cmi_bench.sweeps.jobs import read_outcomes
 from cmi_bench.sweeps.record import read_record, recorded_job, was_finished
 from cmi_bench.tracking.sweep_plan import PlannedJob, SweepPlan, read_plan, write_plan
@@ -32,7 +32,7 @@ def test_finished_failed_killed_and_not_run(tmp_path):
         pass
     jobs = read_outcomes(PLAN, tmp_path)
     assert [job.status for job in jobs] == ["finished", "failed", "killed", "not run"]
-    assert jobs[0].values == {Column("PAM", "musicality", "SRCC"): (0.5, 0.4, 0.6)}
+    assert jobs[0].values == {MetricKey("PAM", "musicality", "SRCC"): (0.5, 0.4, 0.6)}
     assert jobs[1].message == "ValueError: broken"
     assert "memory" in jobs[2].message
 

@@ -2,9 +2,9 @@
 
 What is in it
     Short pieces of real musical structure (chords, bass, a melody of motifs, drums; six genres, ten timbres,
-    keys, two families of tempo), some of them degraded on purpose: notes out of tune, off the beat or wrong,
+    keys, two families of tempo), some of them spoilt on purpose: notes out of tune, off the beat or wrong,
     noise, clipping, dropouts, muffling. The labels follow from what was done: musicality from how badly a
-    clip was degraded, alignment from how much of its prompt (or reference) it fulfils. So a judge that listens
+    clip was spoilt, alignment from how much of its prompt (or reference) it fulfils. So a judge that listens
     can be told from one that does not, while nothing is learnt about real systems: all names are invented.
 
     ========== ===== =================================================================================
@@ -20,9 +20,14 @@ What is in it
     three more than 30 s. Row format, order of the datasets and folders are those of the public `all_test.jsonl`.
 
 Where to look
-    `composition` (styles and notes), `instruments` (sounds and the mix), `degradation` (faults), `clips` (audio files),
-    `labels` (prompts and labels), `mos_sets` and `pair_sets` (the datasets); `build_mini` builds a folder,
-    `ensure_mini` builds it once however many processes ask.
+    `styles` (what is asked), `prompts` (in words), `composition` (notes), `timbres` and `drums` (sounds), `render`
+    (waveform), `damage`, `raters` (labels), one file per dataset, `build` (folder), `ensure` (build once).
+
+Have the mini benchmark there, built at most once however many processes ask.
+
+Build the mini benchmark into a folder.
+
+The mark of a finished mini benchmark: which version, and what must be there.
 """
 
 import json

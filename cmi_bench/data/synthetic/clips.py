@@ -9,8 +9,8 @@ from cmi_bench.data.synthetic.composition import Style, compose
 from cmi_bench.data.synthetic.degradation import Damage, damage_notes, damage_wave
 from cmi_bench.data.synthetic.instruments import Wave, render, stream
 
-_COMPOSING, _DEGRADING = 0, 1
-"""Last ids of a clip's two random streams: the same piece can be had whole and degraded."""
+_COMPOSING, _SPOILING = 0, 1
+"""Last ids of a clip's two random streams: the same piece can be had whole and spoilt."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class ClipPlan:
 
 
 def make_clip(plan: ClipPlan) -> Wave:
-    """Compose, play and degrade a clip: float32 [samples, channels] in [-1, 1]."""
+    """Compose, play and spoil a clip: float32 [samples, channels] in [-1, 1]."""
     notes = compose(plan.style, plan.seconds, stream(*plan.seed, _COMPOSING))
-    rng = stream(*plan.seed, _DEGRADING)
+    rng = stream(*plan.seed, _SPOILING)
     wave = render(damage_notes(notes, plan.damages, rng), plan.seconds, plan.sr, plan.channels)
     return damage_wave(wave, plan.sr, plan.damages, rng)
 

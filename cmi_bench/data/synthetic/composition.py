@@ -1,4 +1,7 @@
-"""Composition: a style (genre, key, tempo, instruments), how far two styles are apart, and a piece of notes in it."""
+"""Write a piece: chords, bass, melody and drums as notes in time.
+
+What a piece of music is asked to be: genre, key, tempo, instruments; and how far two such wishes are apart.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -57,7 +57,7 @@ def damage_notes(notes: Sequence[Note], damages: Sequence[Damage], rng: Rng) -> 
 
 
 def damage_wave(wave: Wave, sr: int, damages: Sequence[Damage], rng: Rng) -> Wave:
-    """Degrade a waveform by the faults among `damages` that concern sound.
+    """Spoil a waveform by the faults among `damages` that concern sound.
 
     Args:
         wave: float32 [samples, channels].
@@ -138,7 +138,7 @@ def draw_damages(harm: float, rng: Rng) -> tuple[Damage, ...]:
     """Choose what does a given harm.
 
     Args:
-        harm: How badly the clip is degraded as a whole, 0 to 1.
+        harm: How badly the clip is spoilt as a whole, 0 to 1.
         rng: Chooses the faults.
 
     Returns:

@@ -1,4 +1,11 @@
-"""Perturbed clips: clean pieces of the mini benchmark's generator, each changed by known amounts in known ways."""
+"""The sanity ladder: clean pieces of the mini benchmark's generator, each spoilt by known amounts in known ways.
+
+Write the ladder's clips as audio files, for models that take paths as well as for ears.
+
+Clean pieces whose prompts they fulfil.
+
+What is done to a clean piece, kind by kind, from hardly audible to plain.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,8 +23,8 @@ from cmi_bench.data.synthetic.instruments import Wave, stream
 from cmi_bench.data.synthetic.labels import write_lyrics, write_prompt
 from cmi_bench.types import Aspect, Clip
 
-PERTURBATION_ID = 5
-"""First id of the perturbed clips' random streams; the mini benchmark's datasets have 1 to 4."""
+LADDER_ID = 5
+"""First id of the ladder's random streams; the mini benchmark's datasets have 1 to 4."""
 MAX_PIECES = 8
 SAMPLING_RATE = 24000
 SECONDS = 5.0
@@ -37,7 +44,7 @@ class Piece(NamedTuple):
 
     def play(self) -> Wave:
         """Return the waveform: float32 [samples, 1] at `SAMPLING_RATE`."""
-        plan = ClipPlan("", self.style, (), SECONDS, SAMPLING_RATE, 1, (PERTURBATION_ID, _AUDIO, self.number))
+        plan = ClipPlan("", self.style, (), SECONDS, SAMPLING_RATE, 1, (LADDER_ID, _AUDIO, self.number))
         return make_clip(plan)
 
 
@@ -53,18 +60,18 @@ def least_fitting(piece: Piece, others: list[Piece]) -> Piece:
 
 def _piece(number: int) -> Piece:
     is_vocal = number % VOCAL_EVERY == 0
-    style = draw_style(stream(PERTURBATION_ID, _WISH, number), vocal=is_vocal)
-    words = stream(PERTURBATION_ID, _WORDS, number)
+    style = draw_style(stream(LADDER_ID, _WISH, number), vocal=is_vocal)
+    words = stream(LADDER_ID, _WORDS, number)
     return Piece(number, style, write_prompt(style, words), write_lyrics(words) if is_vocal else "")
 
 
 Rng = np.random.Generator
-Perturb = Callable[[Wave, int, Rng], Wave]
-"""From a waveform [samples, channels], its sampling rate in Hz and a generator to the perturbed waveform."""
+Spoil = Callable[[Wave, int, Rng], Wave]
+"""From a waveform [samples, channels], its sampling rate in Hz and a generator to the spoilt waveform."""
 
 
 class Kind(StrEnum):
-    """A kind of perturbation."""
+    """A way of spoiling."""
 
     CLEAN = "clean"
     SILENCE = "silence"
@@ -84,14 +91,14 @@ LOWERS: dict[Kind, Aspect] = {
 
 
 class Step(NamedTuple):
-    """One perturbation at one severity."""
+    """One rung of the ladder."""
 
     kind: Kind
     label: str
     """How much, e.g. "20 dB"."""
     severity: int
     """0 for clean, then rising within a kind."""
-    perturb: Perturb | None = None
+    spoil: Spoil | None = None
     """None leaves the sound as it is."""
 
     @property
@@ -125,10 +132,10 @@ def degradation_steps() -> list[Step]:
 
 
 def _damaging(kind: Kind, fault: Fault, strengths: Sequence[tuple[str, float]]) -> list[Step]:
-    def perturb(strength: float) -> Perturb:
+    def spoil(strength: float) -> Spoil:
         return lambda wave, sr, rng: damage_wave(wave, sr, [Damage(fault, strength)], rng)
 
-    return [Step(kind, label, severity, perturb(value)) for severity, (label, value) in enumerate(strengths, start=1)]
+    return [Step(kind, label, severity, spoil(value)) for severity, (label, value) in enumerate(strengths, start=1)]
 
 
 def _snr_strength(decibels: float) -> float:
@@ -154,12 +161,12 @@ def _white_noise(wave: Wave, _sr: int, rng: Rng) -> Wave:
     return np.asarray(np.clip(level * rng.standard_normal(wave.shape), -1, 1), dtype=np.float32)
 
 
-def _cut(share: float) -> Perturb:
+def _cut(share: float) -> Spoil:
     return lambda wave, _sr, _rng: wave[: max(1, round(share * len(wave)))]
 
 
-_PERTURBING = 3
-"""Second id of the perturbed clips' random streams."""
+_SPOILING = 3
+"""Second id of the ladder's random streams."""
 
 
 class DegradedClip(NamedTuple):
@@ -184,7 +191,7 @@ def plan_degradations(pieces: Sequence[Piece], steps: Sequence[Step], folder: Pa
 
 
 def write_degradations(pieces: Sequence[Piece], steps: Sequence[Step], folder: Path) -> None:
-    """Play and perturb the pieces into 16 bit WAV files, the same bytes each time.
+    """Play and spoil the pieces into 16 bit WAV files, the same bytes each time.
 
     Args:
         pieces: The pieces.
@@ -198,12 +205,12 @@ def write_degradations(pieces: Sequence[Piece], steps: Sequence[Step], folder: P
                 continue
             path = _path(piece, step, folder)
             path.parent.mkdir(parents=True, exist_ok=True)
-            perturbed = (
-                step.perturb(wave, SAMPLING_RATE, stream(PERTURBATION_ID, _PERTURBING, index, piece.number))
-                if step.perturb
+            spoilt = (
+                step.spoil(wave, SAMPLING_RATE, stream(LADDER_ID, _SPOILING, index, piece.number))
+                if step.spoil
                 else wave
             )
-            soundfile.write(path, perturbed, SAMPLING_RATE, subtype="PCM_16")
+            soundfile.write(path, spoilt, SAMPLING_RATE, subtype="PCM_16")
 
 
 def _clip(number: int, piece: Piece, step: Step, pieces: Sequence[Piece], folder: Path) -> DegradedClip:

@@ -1,6 +1,10 @@
-"""Instruments: pitched tones from wavetables, drums with their patterns, and the mix of notes to a waveform.
+"""Unpitched instruments and the patterns they are played in.
 
-Random streams depend on stable numbers only, never on order, process or time.
+Pitched instruments: wavetables whose spectrum changes along the note.
+
+Random streams that depend on stable numbers only, never on order, process or time.
+
+Play notes into a waveform.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,9 @@
-"""Prompts and labels of the mini benchmark, as people would write and give them, and the part of one dataset."""
+"""What each of the four datasets hands to the build.
+
+Instructions in words: what a person would type to get a piece of a given style.
+
+Labels as people would give them, from how spoilt a clip is and how well it fits its prompt.
+"""
 
 from enum import StrEnum
 from typing import Any, NamedTuple

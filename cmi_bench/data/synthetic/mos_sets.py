@@ -1,6 +1,6 @@
-"""PAM and MusicEval in small: single clips with mean opinion scores.
+"""PAM in small: six prompts, five systems, mean opinions of musicality and of fit to the prompt.
 
-PAM has six prompts and five systems, MusicEval single clips at 16 kHz.
+MusicEval in small: single clips at 16 kHz with mean opinions of experts.
 """
 
 from cmi_bench.data import fields

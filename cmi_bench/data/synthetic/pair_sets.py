@@ -1,7 +1,6 @@
-"""MusicArena and CMI-Pref in small: pairs of clips with preferences.
+"""Music Arena in small: battles of two systems over five months, decided by musicality, with a few ties.
 
-MusicArena has battles of two systems over five months, with a few ties; CMI-Pref has pairs judged twice, by fit to
-the instruction and by musicality, in four conditions.
+CMI-Pref in small: pairs judged twice (fit to the instruction, musicality), in four conditions.
 """
 
 from itertools import combinations

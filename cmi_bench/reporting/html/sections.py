@@ -25,7 +25,7 @@ from cmi_bench.evaluation.calibration import (
     margin_bins,
 )
 from cmi_bench.evaluation.evaluate import DetailRecord, Measurement, SummaryRecord
-from cmi_bench.evaluation.metrics import ACC
+from cmi_bench.evaluation.metrics import metric_by_name
 from cmi_bench.evaluation.samples import DecidedPairs, Samples, decided_pairs
 from cmi_bench.reporting.format import percent_name
 from cmi_bench.reporting.html.format import (
@@ -92,10 +92,6 @@ def _slug(name: str) -> str:
     return name if dataset is None else dataset.slug
 
 
-CHANCE = {ACC: 0.5}
-"""By metric; a correlation's is 0."""
-
-
 def group_section(source: ReportSource) -> FigureSection:
     """Return a plot of the groups of each task that has any."""
     records = [record for record in source.evaluation.detail if record.group_key != DURATION]
@@ -157,7 +153,7 @@ def _group_figure(overall: SummaryRecord, members: Sequence[DetailRecord]) -> It
         name=file_stem("groups", _slug(overall.dataset), overall.task),
         alt=f"{metric} of {title} by group; the values are in the table of all groups.",
         overall=next(_rows([overall], metric), None),
-        neutral=CHANCE.get(metric, 0.0),
+        neutral=metric_by_name(metric).chance,
     )
     yield Figure(title, f"All rows: {metric} {with_interval(overall, metric)}.", plot)
 
@@ -174,7 +170,7 @@ def _duration_figure(metric: str, records: Sequence[DetailRecord]) -> Iterator[F
         metric=metric,
         name=file_stem("duration", metric),
         alt=f"{metric} by clip length; the values are in the table of all groups.",
-        neutral=CHANCE.get(metric, 0.0),
+        neutral=metric_by_name(metric).chance,
     )
     yield Figure(f"{metric} by clip length", "", plot)
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from cmi_bench.config import Clustering, MetricSettings, ProtocolName
 from cmi_bench.evaluation.evaluate import DetailRecord, Measurement, SummaryRecord
-from cmi_bench.evaluation.metrics import ACC, K_TAU, LCC, SRCC
+from cmi_bench.evaluation.metrics import all_metrics
 from cmi_bench.reporting.format import percent_name
 from cmi_bench.reporting.html.format import (
     ReportSource,
@@ -113,7 +113,6 @@ def _in_words(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-METRICS = (SRCC, LCC, K_TAU, ACC)
 COUNTS = {
     "n_failed": "failed",
     "n_unlabelled": "no label",
@@ -155,7 +154,8 @@ def detail_table(records: Sequence[DetailRecord]) -> Table:
 def _table(
     caption: str, naming: Sequence[str], records: Sequence[Measurement], names: Sequence[Sequence[str]]
 ) -> Table:
-    metrics = [name for name in METRICS if any(name in record.metrics for record in records)]
+    registered = (metric.name for metric in all_metrics())
+    metrics = [name for name in registered if any(name in record.metrics for record in records)]
     counts = [name for name in COUNTS if any(getattr(record, name) for record in records)]
     notes = any(record.note for record in records)
     columns = [

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from cmi_bench.data.datasets import CMI_PREF, MUSIC_ARENA, MUSIC_EVAL, PAM, Dataset
+from cmi_bench.data.datasets import Dataset, Task, all_datasets
 from cmi_bench.evaluation.intervals import Interval
-from cmi_bench.evaluation.metrics import ACC, K_TAU, LCC, SRCC
+from cmi_bench.evaluation.metrics import Metric, headline_metric, leaderboard_metrics, metric_by_name
+from cmi_bench.types import Aspect
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Column:
     dataset: Dataset
     task: str
     metric: str
-    rows: int
-    """How many rows the reported figures are over: the whole test set's."""
+    rows: int | None
+    """How many rows the reported figures are over: the whole test set's; None where nothing is reported."""
     group_key: str = ""
     """Of the detail table; empty for the summary's figure."""
     group_value: str = ""
@@ -31,7 +32,7 @@ class Column:
     @property
     def is_percent(self) -> bool:
         """Accuracies are shown in percent, correlations as they stand."""
-        return self.metric == ACC
+        return metric_by_name(self.metric).is_percent
 
 
 @dataclass(frozen=True)
@@ -45,46 +46,56 @@ class TableForm:
     @property
     def ceiling(self) -> Sequence[Column]:
         """The columns that the human ceiling is over, all together."""
-        return [column for column in self.columns if column.dataset is CMI_PREF]
+        return [column for column in self.columns if column.dataset.has_human_ceiling]
 
 
-PAM_ROWS, MUSIC_EVAL_ROWS, MUSIC_ARENA_ROWS, CMI_PREF_ROWS = 500, 413, 1340, 500
-CMI_PREF_CONDITION_ROWS = 125
+def table_forms() -> tuple[TableForm, ...]:
+    """Return the paper's tables, one for each aspect, with the columns of all registered datasets and metrics.
+
+    The columns under the human ceiling stand last.
+    """
+    return tuple(TableForm(aspect.value, aspect.value.capitalize(), _columns(aspect)) for aspect in Aspect)
 
 
-def _correlations(prefix: str, heading: str, dataset: Dataset, task: str, rows: int) -> list[Column]:
-    keys = {LCC: "LCC", SRCC: "SRCC", K_TAU: "KTau"}
-    return [Column(f"{prefix}_{key}", heading, name, dataset, task, name, rows) for name, key in keys.items()]
+def _columns(aspect: Aspect) -> tuple[Column, ...]:
+    datasets = sorted(all_datasets(), key=lambda dataset: dataset.has_human_ceiling)
+    return tuple(
+        column
+        for dataset in datasets
+        for task in dataset.tasks
+        if task.aspect is aspect
+        for column in _task_columns(dataset, task)
+    )
 
 
-def _cmi_pref_group(key: str, name: str, rows: int, group_key: str, group_value: str) -> Column:
-    return Column(f"CMIPref_{key}_percent", "CMI-Pref", name, CMI_PREF, "alignment", ACC, rows, group_key, group_value)
+def _task_columns(dataset: Dataset, task: Task) -> list[Column]:
+    heading = dataset.table_heading
+    if not task.leaderboard_groups:
+        return [
+            Column(_key(dataset, one.name, one), heading, one.name, dataset, task.name, one.name, dataset.rows)
+            for one in leaderboard_metrics(task)
+        ]
+    metric = headline_metric(task)
+    return [
+        Column(
+            _key(dataset, group.key, metric),
+            heading,
+            group.name,
+            dataset,
+            task.name,
+            metric.name,
+            group.rows,
+            group.group_key,
+            group.group_value,
+        )
+        for group in task.leaderboard_groups
+    ]
 
 
-MUSICALITY = TableForm(
-    "musicality",
-    "Musicality",
-    (
-        *_correlations("PAM", "PAM", PAM, "musicality", PAM_ROWS),
-        *_correlations("MusicEval", "MusicEval", MUSIC_EVAL, "musicality", MUSIC_EVAL_ROWS),
-        Column("MusicArena_ACC_percent", "Music Arena", ACC, MUSIC_ARENA, "preference", ACC, MUSIC_ARENA_ROWS),
-        Column("CMIPref_ACC_percent", "CMI-Pref", ACC, CMI_PREF, "musicality", ACC, CMI_PREF_ROWS),
-    ),
-)
-ALIGNMENT = TableForm(
-    "alignment",
-    "Alignment",
-    (
-        *_correlations("PAM", "PAM", PAM, "alignment", PAM_ROWS),
-        _cmi_pref_group("T", "T", CMI_PREF_CONDITION_ROWS, "modality", "text"),
-        _cmi_pref_group("L", "L", CMI_PREF_CONDITION_ROWS, "modality", "text+lyrics"),
-        _cmi_pref_group("A", "A", CMI_PREF_CONDITION_ROWS, "modality", "text+ref"),
-        _cmi_pref_group("C", "C", CMI_PREF_CONDITION_ROWS, "modality", "text+lyrics+ref"),
-        _cmi_pref_group("without_audio", "w/o audio", 2 * CMI_PREF_CONDITION_ROWS, "ref_subset", "no_ref"),
-        _cmi_pref_group("with_audio", "w/ audio", 2 * CMI_PREF_CONDITION_ROWS, "ref_subset", "ref"),
-    ),
-)
-TABLES = (MUSICALITY, ALIGNMENT)
+def _key(dataset: Dataset, name: str, metric: Metric) -> str:
+    """Return a column's key in the files of reported figures, such as "PAM_KTau" or "CMIPref_T_percent"."""
+    unit = "_percent" if metric.is_percent else ""
+    return f"{dataset.name.replace('-', '')}_{name.replace('-', '')}{unit}"
 
 
 class Kind(StrEnum):

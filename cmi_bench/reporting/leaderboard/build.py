@@ -1,47 +1,42 @@
-"""Own runs beside the figures that the paper reports.
-
-The leaderboard as records, before it takes a form.
-
-Build the leaderboard from own runs and the reported figures.
-
-The columns of the paper's two tables: what they are called, and where an evaluation has them.
-
-Which own runs differ, column by column of the leaderboard.
-"""
+"""Build the leaderboard: own runs beside the reported figures, and which own runs differ in a column."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from cmi_bench.config import MetricSettings
+from cmi_bench.data.datasets import all_datasets
 from cmi_bench.evaluation.comparison import correct_families, hold_contests, paired_samples, resolution_notes
 from cmi_bench.evaluation.groups import task_groups
-from cmi_bench.evaluation.metrics import Shown, metrics_of
+from cmi_bench.evaluation.metrics import Shown, all_metrics, metrics_of
 from cmi_bench.evaluation.pairing import Contest, PairedRows, Run, pair_rows
 from cmi_bench.reporting.format import percent_name
 from cmi_bench.reporting.leaderboard.board import (
-    TABLES,
     BoardTable,
     Leaderboard,
     Letters,
     TableForm,
     ranked,
+    table_forms,
 )
 from cmi_bench.reporting.leaderboard.reported import evaluate_run, own_row, reported_notes, reported_rows
 
 
 def board_settings(settings: MetricSettings) -> MetricSettings:
-    """Return the settings that make the groups which the tables show, and no others."""
-    return replace(
-        settings,
-        by_month=False,
-        by_condition=True,
-        by_reference=True,
-        by_lyrics=False,
-        by_confidence=False,
-        by_duration=False,
-        include_lcc=True,
-        include_k_tau=True,
-    )
+    """Return the settings that make all metrics, and the groups that have a column in the tables, and no others."""
+    shown = {
+        (dataset.slug, group.group_key)
+        for dataset in all_datasets()
+        for task in dataset.tasks
+        for group in task.leaderboard_groups
+    }
+    switches = (grouping.switch for dataset in all_datasets() for grouping in dataset.groupings)
+    wanted: dict[str, Any] = {**dict.fromkeys(switches, False), "by_duration": False}
+    for dataset in all_datasets():
+        for grouping in dataset.groupings:
+            wanted[grouping.switch] |= (dataset.slug, grouping.key) in shown
+    wanted |= {metric.switch: True for metric in all_metrics(Shown.LEADERBOARD) if metric.switch}
+    return replace(settings, **wanted)
 
 
 def board_contests(
@@ -97,7 +92,7 @@ def build_leaderboard(
     Raises:
         UserError: A label that is not understood.
     """
-    facts = reported_notes()
+    facts, forms = reported_notes(), table_forms()
     settings = board_settings(settings)
     evaluations = {run.label: evaluate_run(run, settings) for run in runs}
     paired = pair_rows(runs, settings.split) if len(runs) > 1 and settings.resamples else None
@@ -105,7 +100,7 @@ def build_leaderboard(
     origins = {run.label: run.origin for run in runs}
     tables = []
     warnings: dict[str, None] = {}
-    for form in TABLES:
+    for form in forms:
         contests = board_contests(grouped, form, settings, alpha=alpha, origins=origins) if grouped else []
         warnings |= dict.fromkeys(resolution_notes(contests, settings, alpha))
         letters = letters_of(contests, form)

@@ -26,7 +26,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cmi_bench.reporting.format import bare, bounds_text, escape, table
+from cmi_bench.reporting.format import bare, bounds_text, csv_text, escape, table
 from cmi_bench.reporting.leaderboard.board import (
     BoardRow,
     BoardTable,
@@ -37,7 +37,6 @@ from cmi_bench.reporting.leaderboard.board import (
     Place,
     TableForm,
 )
-from cmi_bench.reporting.metrics import csv_text
 from cmi_bench.utils.files import write_text_atomic
 
 COLUMNS = (

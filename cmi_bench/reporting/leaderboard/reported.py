@@ -1,7 +1,4 @@
-"""Own runs as rows of the leaderboard.
-
-The figures that the paper reports, kept as data in `reporting/reported/`.
-"""
+"""The rows of the leaderboard: own runs, and the figures that the paper reports (data in `reporting/reported/`)."""
 
 import csv
 import io
@@ -52,9 +49,10 @@ def _record(evaluation: Evaluation, column: Column) -> Measurement | None:
 
 
 def _own_cell(record: Measurement, column: Column, letters: str) -> Cell:
-    value = record.metrics[column.metric]
+    value = record.metrics.get(column.metric)
     notes = []
-    if record.n != column.rows:
+    is_comparable = column.rows in (None, record.n)
+    if not is_comparable:
         notes.append(f"Over {record.n} rows, not the {column.rows} of the reported figures: not ranked.")
     if record.note:
         notes.append(f"{record.note}.")
@@ -64,7 +62,7 @@ def _own_cell(record: Measurement, column: Column, letters: str) -> Cell:
         interval=record.intervals.get(column.metric),
         letters=letters,
         n=record.n,
-        is_comparable=record.n == column.rows,
+        is_comparable=is_comparable,
         notes=tuple(notes),
     )
 
@@ -101,7 +99,7 @@ def _row(line: Mapping[str, str], form: TableForm, footnotes: list[Mapping[str, 
                 line[column.key], column, tuple(note["text"] for note in own if column.key in note["columns"])
             )
             for column in form.columns
-            if line[column.key]
+            if line.get(column.key)
         },
         notes=tuple(note["text"] for note in own if not note["columns"]),
     )

@@ -7,7 +7,7 @@ import pytest
 
 from cmi_bench.reporting.plots.base import Colour
 
-STYLE = (files("cmi_bench.reporting.html.page") / "templates/style.css").read_text()
+STYLE = (files("cmi_bench.reporting.html") / "templates/style.css").read_text()
 COLOURS = dict(re.findall(r"--([\w-]+): light-dark\((.+?)\)", STYLE))
 
 
