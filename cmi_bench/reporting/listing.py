@@ -1,13 +1,4 @@
-"""What there is: configuration options, and runs that were made.
-
-What can be chosen on the command line, as tables.
-
-Runs of before, as they are found on disk.
-
-Past runs as a table.
-
-The options of the configuration's groups, and the tasks, each with the sentence that stands in its file.
-"""
+"""What there is: the options of the configuration, what is measured, and past runs."""
 
 import json
 import logging

@@ -1,9 +1,4 @@
-"""What a report is made from.
-
-Numbers, as the page writes them.
-
-The groups' names in words; in the files they are those of the public evaluator.
-"""
+"""What a report is made from, and how the page writes numbers and the names of groups."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

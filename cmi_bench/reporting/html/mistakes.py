@@ -1,7 +1,4 @@
-"""The rows on which the model is most confidently wrong, with everything needed to listen and judge.
-
-From a row's audio path to something a page can play.
-"""
+"""The rows on which the model is most confidently wrong, with everything needed to listen and judge."""
 
 import os
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,4 @@
-"""`report.html`: one run's evaluation as a page that needs nothing but itself and the audio beside it.
-
-Put the page together and write it.
-"""
+"""`report.html`: one run's evaluation as a page that needs nothing but itself and the audio beside it."""
 
 from pathlib import Path
 from typing import Any

@@ -1,12 +1,6 @@
 """Plots of an evaluation, each drawn once: SVG for the page, which colours it, and PNG for papers.
 
-Make Matplotlib's SVG file an element of an HTML page: unique ids, the page's font and the page's colours.
-
-The plots' colours: those of a printed page, and the page's variables that stand for them on a screen.
-
 The pairs of colours can be told apart by those who see no red or no green, and reach 4.5:1 against white.
-
-One plot as SVG and PNG.
 """
 
 import io

@@ -1,11 +1,4 @@
-"""Values with their intervals, one below the other, in sections: accuracy by group, metrics by duration.
-
-Accuracy by margin beside the fitted Bradley-Terry curve.
-
-Predicted scores against mean opinion scores.
-
-How a model's scores are spread, dataset by dataset.
-"""
+"""The charts of a report: values with intervals, accuracy by margin, predicted against human scores, distributions."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
