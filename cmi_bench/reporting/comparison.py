@@ -1,17 +1,4 @@
-"""What a comparison of runs looks like on disk and in a terminal.
-
-A comparison as one JSON document.
-
-A comparison as Markdown, for a pull request or a notebook.
-
-A comparison as CSV: each difference, the matrix, and the rows of disagreement.
-
-A comparison for people, in a terminal or a text file.
-
-What the tables of a comparison say in words.
-
-All files of a comparison, in one place.
-"""
+"""A comparison of runs as CSV, JSON, Markdown and for a terminal."""
 
 import itertools
 import json

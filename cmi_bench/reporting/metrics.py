@@ -1,8 +1,4 @@
-"""The result files of an evaluation: metrics as CSV, JSON and the paper's LaTeX lines.
-
-Columns follow the registry of metrics. The first columns of the CSV files are those of the public evaluator, which
-other tools read; more columns follow.
-"""
+"""The metrics of an evaluation as files: CSV, JSON and LaTeX lines as the public evaluator writes them, and more."""
 
 import json
 import math

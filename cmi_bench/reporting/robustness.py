@@ -1,9 +1,4 @@
-"""The sanity ladder as CSV and JSON.
-
-The sanity ladder for people, in a terminal.
-
-The change of scores along each kind of damage.
-"""
+"""The robustness of a model's scores: how each kind of damage changes them, as CSV, JSON, table and plot."""
 
 import json
 from collections.abc import Mapping, Sequence

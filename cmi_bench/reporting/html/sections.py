@@ -1,13 +1,4 @@
-"""The page's sections of plots.
-
-Accuracy by group, and metrics by clip length.
-
-Accuracy by margin, and how well the scores are calibrated.
-
-Predicted against human scores.
-
-The distribution of scores.
-"""
+"""The page's sections of plots: by group and clip length, by margin, against human scores, and the scores' spread."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby

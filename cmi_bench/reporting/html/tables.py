@@ -1,9 +1,4 @@
-"""What was run, from the run's metadata, and how it was evaluated.
-
-The result tables of the page.
-
-The page's first lines: each task's main number.
-"""
+"""The page's tables, its tiles of main numbers, and the facts of the run."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence

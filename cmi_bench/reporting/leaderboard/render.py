@@ -1,17 +1,4 @@
-r"""The leaderboard as CSV: one figure a line.
-
-What all forms of the leaderboard show alike.
-
-The leaderboard as one HTML page that needs nothing but itself.
-
-The leaderboard as LaTeX: one booktabs table each, to be read in with `\input`.
-
-The leaderboard as Markdown.
-
-The leaderboard for people, in a terminal or a text file.
-
-All forms of the leaderboard, in one place.
-"""
+"""The leaderboard as CSV, HTML, LaTeX (booktabs tables to be read in with `\\input`), Markdown and for a terminal."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
