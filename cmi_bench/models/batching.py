@@ -1,9 +1,4 @@
-"""The arithmetic that scores are computed in.
-
-Sequences of several lengths as one padded batch, and back.
-
-Tensors to the device.
-"""
+"""Batches and precision: the arithmetic scores are computed in, padded batches of sequences, tensors to a device."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,10 +1,6 @@
-"""Read CMI-RM from disk or from the hub.
+"""CMI-RM from disk or from the hub, loaded strictly, and the digests of its parts.
 
-Load a checkpoint strictly: every tensor of the network from a file, every tensor of the file accounted for.
-
-What a tensor is called in the checkpoints, and which of them inference has no use for.
-
-What settles CMI-RM's numbers, as content addresses.
+Every tensor of the network is from a file, and every tensor of the files is accounted for.
 """
 
 import hashlib

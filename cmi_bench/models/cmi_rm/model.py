@@ -1,9 +1,4 @@
-"""CMI-RM behind the benchmark's contract.
-
-Which pieces of a clip are encoded by themselves, and which of them are scored together.
-
-The audio of inputs, as waveforms.
-"""
+"""CMI-RM behind the benchmark's contract: how a clip is cut, which pieces are encoded, and what is scored together."""
 
 import hashlib
 import logging
@@ -74,7 +69,7 @@ def windows_of(waveform: Tensor, sr: int, max_dur: float, *, mode: Mode, dur_ste
         dur_step: Seconds from a window's start to the next one's, for mode "standard".
 
     Returns:
-        The windows, none of them empty; no window where the clip is too short to be heard.
+        The windows, none of them empty; no window where the clip is too short.
     """
     size = int(max_dur * sr)
     if mode == "final":
@@ -95,7 +90,7 @@ def _sliding(waveform: Tensor, sr: int, size: int, dur_step: float | None) -> li
 
 
 def too_short(samples: int, sr: int, name: str = "The audio") -> AudioError:
-    """Return the error for audio of which nothing can be heard."""
+    """Return the error for audio that is too short to encode."""
     return AudioError(
         f"{name} is too short: {samples} samples at {sr} Hz; CMI-RM needs {MIN_SAMPLES}.",
         "Leave the clip out, or raise max_dur.",
@@ -112,20 +107,20 @@ def load_checked_waveform(
         name: What to call it in messages.
         sr: Sampling rate, Hz.
         seconds: How much is decoded of a file; None for all.
-        max_dur: Seconds of which something must be audible.
+        max_dur: Seconds of the clip that are used; they must hold enough samples.
 
     Raises:
         AudioError: It cannot be decoded, is too short, or is no mono waveform; the message names it.
     """
     waveform = load_waveform(audio, name, sr=sr, seconds=seconds)
-    heard = min(len(waveform), int(max_dur * sr))
-    if heard < MIN_SAMPLES:
-        raise too_short(heard, sr, name)
+    samples = min(len(waveform), int(max_dur * sr))
+    if samples < MIN_SAMPLES:
+        raise too_short(samples, sr, name)
     return waveform
 
 
 class AudioPiece(NamedTuple):
-    """A piece of audio and how it is listened to."""
+    """A piece of audio and its view."""
 
     digest: bytes
     """Of the samples."""
@@ -267,7 +262,7 @@ class CmiRM(EmbeddingModel):
         )
 
     def audio_view(self, max_dur: float, *, is_reference: bool) -> AudioView:
-        """Return how a clip, or a reference, is listened to under `max_dur` seconds."""
+        """Return how a clip, or a reference, is cut under `max_dur` seconds."""
         if self.mode == "final":
             return AudioView(f"chunks of {CHUNK_SECONDS:g} s of the first {max_dur:g} s", max_dur, CHUNK_SECONDS)
         if self.dur_step is None or is_reference:
@@ -281,7 +276,7 @@ class CmiRM(EmbeddingModel):
 
         Args:
             waveforms: Decoded as `audio_view` says.
-            max_dur: Seconds of each that are heard; in mode "standard" the windows' length.
+            max_dur: Seconds of each that are used; in mode "standard" the windows' length.
             is_reference: Of a reference only the first window counts.
             batch_size: Chunks encoded at once; no frame depends on it.
 
@@ -336,7 +331,7 @@ class CmiRM(EmbeddingModel):
         Args:
             inputs: The N clips; audio as a path or a waveform float32 [samples] at `sr`.
             batch_size: Chunks encoded, and clips scored, at once; no score depends on it.
-            max_dur: Seconds of each clip that are heard; in mode "standard" the windows' length.
+            max_dur: Seconds of each clip that are used; in mode "standard" the windows' length.
             kwargs: None are taken.
 
         Returns:
@@ -351,21 +346,21 @@ class CmiRM(EmbeddingModel):
         if not inputs:
             return np.zeros((0, 2), dtype=np.float32)
         names = [one.clip_id or f"number {index}" for index, one in enumerate(inputs)]
-        audio = [self._hear(one.audio, f"Clip {name}", max_dur) for one, name in zip(inputs, names, strict=True)]
+        audio = [self._load_piece(one.audio, f"Clip {name}", max_dur) for one, name in zip(inputs, names, strict=True)]
         references = [
-            self._hear(one.ref_audio, f"The reference of clip {name}", max_dur, is_reference=True)
+            self._load_piece(one.ref_audio, f"The reference of clip {name}", max_dur, is_reference=True)
             for one, name in zip(inputs, names, strict=True)
         ]
         windows = self._embed_once([*audio, *references], max_dur, batch_size)
         texts = list(dict.fromkeys(text for one in inputs for text in (one.text, one.lyrics)))
         tokens = dict(zip(texts, self.encode_texts(texts, batch_size), strict=True))
         clips = [
-            EmbeddedInput(heard, tokens[one.text], tokens[one.lyrics], reference[0] if reference else None)
-            for one, heard, reference in zip(inputs, windows, windows[len(inputs) :], strict=False)
+            EmbeddedInput(embedded, tokens[one.text], tokens[one.lyrics], reference[0] if reference else None)
+            for one, embedded, reference in zip(inputs, windows, windows[len(inputs) :], strict=False)
         ]
         return self._score(clips, batch_size, names=[f"Clip {name}" for name in names])
 
-    def _hear(
+    def _load_piece(
         self, audio: str | Tensor | None, name: str, max_dur: float, *, is_reference: bool = False
     ) -> AudioPiece | None:
         if audio is None:
@@ -374,9 +369,9 @@ class CmiRM(EmbeddingModel):
         waveform = load_checked_waveform(audio, name, sr=self.sr, seconds=view.seconds, max_dur=max_dur)
         return AudioPiece(samples_digest(waveform), view, waveform, is_reference)
 
-    def _embed_once(self, heard: Sequence[AudioPiece | None], max_dur: float, batch_size: int) -> list[list[Tensor]]:
-        """Return the windows of each; what sounds and is listened to alike is embedded once, nothing as no windows."""
-        distinct = {(one.digest, one.view): one for one in heard if one is not None}
+    def _embed_once(self, pieces: Sequence[AudioPiece | None], max_dur: float, batch_size: int) -> list[list[Tensor]]:
+        """Return the windows of each; equal samples under one view are embedded once; no audio has no windows."""
+        distinct = {(one.digest, one.view): one for one in pieces if one is not None}
         embedded: dict[tuple[bytes, AudioView], list[Tensor]] = {}
         for view in dict.fromkeys(view for _, view in distinct):
             group = {key: one for key, one in distinct.items() if one.view == view}
@@ -384,7 +379,7 @@ class CmiRM(EmbeddingModel):
             waveforms = [one.waveform for one in group.values()]
             windows = self.embed_audio(waveforms, max_dur, is_reference=flag, batch_size=batch_size)
             embedded |= zip(group, windows, strict=True)
-        return [[] if one is None else embedded[one.digest, one.view] for one in heard]
+        return [[] if one is None else embedded[one.digest, one.view] for one in pieces]
 
     def encode_audio(self, chunks: Sequence[Tensor], batch_size: int = ENCODE_BATCH) -> list[Tensor]:
         """Encode chunks, each by itself.

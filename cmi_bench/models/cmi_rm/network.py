@@ -1,15 +1,6 @@
-"""CMI-RM as one network: two encoders and a head.
+"""CMI-RM as one network: MuQ-MuLan's two towers and a head from their embeddings to the two scores.
 
-CMI-RM's head: from the frames of a clip and the embedded prompt to the two scores.
-
-Scores from embeddings: each prompt is embedded once for all clips that are judged by it.
-
-Shorten a sequence before attention sees it.
-
-Every sequence is shortened by itself, without padding: what the end of a sequence becomes depends on where it
-ends, so a padded batch would need masks through every convolution to say the same.
-
-The parts of the network that compute, each made when it is first called for.
+Every sequence is downsampled by itself, without padding: what its end becomes depends on where it ends.
 """
 
 import math

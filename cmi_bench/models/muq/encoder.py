@@ -1,13 +1,8 @@
-"""MuQ: the music encoder under MuQ-MuLan (https://arxiv.org/abs/2501.01108).
+"""MuQ, the music encoder under MuQ-MuLan: mel frames, a convolutional front end, a Conformer.
 
-MuQ's convolutional front end: from mel frames to encoder frames.
-
-Batch normalisation with its training statistics frozen.
-
-The Conformer encoder of MuQ.
-
-Gulati et al. 2020 (https://arxiv.org/abs/2005.08100), in the variant with rotary positions that Hugging
-Face's Wav2Vec2-Conformer has: there the rotation comes before the query and key projections.
+MuQ: https://arxiv.org/abs/2501.01108. The Conformer (Gulati et al. 2020, https://arxiv.org/abs/2005.08100) is the
+variant with rotary positions of Hugging Face's Wav2Vec2-Conformer: the rotation comes before the query and key
+projections.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Log-mel spectrogram as MuQ hears it."""
+"""MuQ's input: a log-mel spectrogram."""
 
 import torch
 from torch import Tensor, nn

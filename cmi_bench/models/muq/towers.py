@@ -1,9 +1,4 @@
-"""MuQ-MuLan's audio tower: MuQ, a projection, and a transformer over the frames.
-
-MuQ-MuLan's text tower: XLM-RoBERTa and a transformer over its tokens.
-
-The tokenizer of XLM-RoBERTa, or of RoBERTa, as its `tokenizer.json` says.
-"""
+"""The towers of MuQ-MuLan: audio (MuQ, a projection, a transformer) and text (XLM-RoBERTa, a transformer)."""
 
 from collections.abc import Sequence
 from pathlib import Path

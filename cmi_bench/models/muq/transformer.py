@@ -1,9 +1,7 @@
-"""The transformer of MuQ-MuLan, which CMI-RM uses again for prompt and aspect.
+"""The transformer of MuQ-MuLan, which CMI-RM uses again, and the decoder layers of CMI-RM's attention mode CA.
 
-Pre-norm blocks without a final norm; queries and keys are normalised (https://arxiv.org/abs/2010.04245),
-feed-forwards gated (https://arxiv.org/abs/2002.05202).
-
-The decoder layers of CMI-RM's attention mode CA: the clip's frames look at the prompt.
+Pre-norm blocks without a final norm; queries and keys are normalised (https://arxiv.org/abs/2010.04245), feed-forwards
+gated (https://arxiv.org/abs/2002.05202).
 """
 
 import torch
