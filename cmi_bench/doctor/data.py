@@ -14,7 +14,7 @@ from cmi_bench.data.manifest import AudioRecord, Manifest
 from cmi_bench.data.rows import Line, Row, parse_object, to_row
 from cmi_bench.doctor.finding import Finding, Remedies, Status, some_of
 from cmi_bench.download.model_files import in_cache, missing_files, tensor_shapes
-from cmi_bench.download.state import Content, in_words, is_inside
+from cmi_bench.download.state import Content, format_bytes, is_inside
 from cmi_bench.errors import UserError
 from cmi_bench.models.hub import WEIGHTS, is_hub_id
 
@@ -86,7 +86,7 @@ def check_audio(root: Path, state: AudioState, remedies: Remedies) -> Iterator[F
         yield Finding(AUDIO_AREA, "files", Status.PROBLEM, found, remedies.audio)
     else:
         hours = sum(record.heard_seconds or 0.0 for record in records) / 3600
-        size = in_words(sum(record.bytes for record in records))
+        size = format_bytes(sum(record.bytes for record in records))
         yield Finding(AUDIO_AREA, "files", Status.OK, f"{len(records):,} files, {size}, {hours:,.1f} hours")
     changed = [record.path for record in records if state.is_changed(record)]
     if changed:
@@ -299,7 +299,7 @@ def _check_weights(weights: Path, config: Config, remedies: Remedies) -> Finding
     except UserError as error:
         fix = error.hint if Path(str(config.model["checkpoint"])).expanduser().exists() else remedies.prepare
         return Finding(MODEL_AREA, "weights", Status.PROBLEM, error.what, fix)
-    size = in_words(weights.stat().st_size)
+    size = format_bytes(weights.stat().st_size)
     return Finding(MODEL_AREA, "weights", Status.OK, f"{len(tensors)} tensors, {size}, in {weights}")
 
 

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from cmi_bench.config import Config
 from cmi_bench.doctor.finding import Finding, Remedies, Status, some_of
 from cmi_bench.download.http import PARTIAL
-from cmi_bench.download.state import RESERVE, free_bytes, in_words
+from cmi_bench.download.state import RESERVE, format_bytes, free_bytes
 from cmi_bench.errors import UserError
 from cmi_bench.utils.files import without_credentials
 
@@ -30,9 +30,9 @@ def check_disk(root: Path, outputs: Path, remedies: Remedies) -> Iterator[Findin
             status = Status.PROBLEM if is_needed else Status.WARNING
             yield Finding(DISK_AREA, name, status, f"{there} cannot be written to.", "Choose a folder of yours")
         elif free < RESERVE:
-            yield Finding(DISK_AREA, name, Status.PROBLEM, f"{in_words(free)} free at {there}.", "Make room")
+            yield Finding(DISK_AREA, name, Status.PROBLEM, f"{format_bytes(free)} free at {there}.", "Make room")
         else:
-            yield Finding(DISK_AREA, name, Status.OK, f"{in_words(free)} free at {there}")
+            yield Finding(DISK_AREA, name, Status.OK, f"{format_bytes(free)} free at {there}")
     yield from _leftovers(root, remedies)
 
 

@@ -1,6 +1,6 @@
-"""A model's files, from the hub into the hub's own cache.
+"""A model's files: which ones it is made of, known without building it and without torch, and how they get here.
 
-Which files on the hub a model is made of, known without building it and without torch.
+They go into the hub's own cache; SongEval's weights, which are on GitHub and not on the hub, into `model.checkpoint`.
 """
 
 import json
@@ -14,6 +14,7 @@ import yaml
 from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.file_download import repo_folder_name
 
+from cmi_bench.download.http import Download, Host
 from cmi_bench.download.hub import HubRepo
 from cmi_bench.download.state import Content, Work
 from cmi_bench.errors import UserError
@@ -29,6 +30,7 @@ from cmi_bench.models.hub import (
     parse_hub_name,
     split_hub_name,
 )
+from cmi_bench.utils.files import without_credentials
 
 log = logging.getLogger(__name__)
 
@@ -316,3 +318,45 @@ def _work(one: PartFile, endpoint: str) -> Work:
         files=1,
         finish=link,
     )
+
+
+SONGEVAL_HOST = Host("The server of SongEval's repository", "sources.songeval")
+SONGEVAL_TARGET = "cmi_bench.models.songeval.SongEvalRM"
+SONGEVAL_FOLDER = "SongEval"
+"""A folder of this name is taken for a copy of the repository."""
+
+
+def songeval_works(spec: Mapping[str, Any], url: str) -> list[Work]:
+    """Return what has to be fetched: the files of the repository that `model.checkpoint` lacks, if it is a copy of it.
+
+    Args:
+        spec: The composed `model` group.
+        url: Where the repository's files are.
+    """
+    folder = Path(str(spec.get("checkpoint"))).expanduser()
+    if spec.get("_target_") != SONGEVAL_TARGET or folder.name != SONGEVAL_FOLDER:
+        return []
+    missing = [file for file in (CONFIG, f"ckpt/{WEIGHTS}") if not _is_whole(folder / file)]
+    if not missing:
+        return []
+    base = url.rstrip("/")
+    return [
+        Work(
+            slug="checkpoint",
+            name=f"SongEval, {' and '.join(missing)}",
+            origin=without_credentials(base),
+            folder=folder,
+            downloads=[Download(f"{base}/{file}", folder / file, SONGEVAL_HOST) for file in missing],
+            files=len(missing),
+        )
+    ]
+
+
+def _is_whole(file: Path) -> bool:
+    if file.suffix != ".safetensors" or not file.is_file():
+        return file.is_file()
+    try:
+        tensor_shapes(file)
+    except UserError:
+        return False
+    return True

@@ -1,44 +1,31 @@
-"""Bring the benchmark's data, and a model's checkpoint, onto this machine.
+"""`task=prepare`: bring the benchmark's data, and a model's checkpoint, onto this machine.
 
 What is there and right is left alone, an interrupted download goes on where it stopped, and a file appears under
 its name only when it is complete. One way through it:
 
-`rows_files` (which rows) -> `state` (which of their files are missing or damaged) -> a source per dataset (where
-they come from: `hub_files`, `pam`, `music_eval`) -> `plan` (what and how much) -> `fetch` (in parallel) ->
-unpack -> `record` (what is there now, for the next time).
-
-`task=prepare`, from the rows' files to the last checksum.
-
-What there is to do: how much, from where, to where, and whether it fits.
-
-Do what the plan says.
-
-Which source has to give which files.
-
-What there is when `task=prepare` is done, in words.
+rows' files -> which of the audio that they name is missing or damaged (`state`) -> where each comes from (`sources`,
+`hub`, `model_files`) -> `Plan` (what and how much) -> fetch (`http`) -> unpack -> record, for the next time (`state`).
 """
 
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx2
 from rich.table import Table
 
-from cmi_bench.config import SourcesConfig
-from cmi_bench.data.datasets import Dataset
+from cmi_bench.config import PrepareTask
+from cmi_bench.data.datasets import dataset_by_slug
 from cmi_bench.data.manifest import Manifest, read_manifest, update_manifest
 from cmi_bench.data.rows import load_rows
 from cmi_bench.download.http import Item, fetch_all, raise_first
-from cmi_bench.download.model_files import checkpoint_works
+from cmi_bench.download.model_files import checkpoint_works, songeval_works
 from cmi_bench.download.sources import (
     TEST,
     TRAINING,
     benchmark_sources,
     fetch_rows,
-    songeval_works,
     training_audio,
     training_sources,
 )
@@ -48,8 +35,8 @@ from cmi_bench.download.state import (
     Work,
     add_to_record,
     check_space,
+    format_bytes,
     free_bytes,
-    in_words,
     inside,
     read_record,
     wrong_files,
@@ -102,12 +89,14 @@ class Plan:
     def total(self) -> str:
         """Return the sum in words, with the free space where most of it goes."""
         free = free_bytes(self.works[0].folder)
-        return f"{in_words(sum(work.download_bytes for work in self.works))} to download, {in_words(free)} free."
+        return (
+            f"{format_bytes(sum(work.download_bytes for work in self.works))} to download, {format_bytes(free)} free."
+        )
 
     def _cells(self, work: Work) -> Sequence[str]:
         into = str(work.folder.relative_to(self.root) if work.folder.is_relative_to(self.root) else work.folder)
-        unpacked = in_words(work.unpacked_bytes) if work.unpacked_bytes else ""
-        return (work.name, work.origin, into, f"{work.files:,}", in_words(work.download_bytes), unpacked)
+        unpacked = format_bytes(work.unpacked_bytes) if work.unpacked_bytes else ""
+        return (work.name, work.origin, into, f"{work.files:,}", format_bytes(work.download_bytes), unpacked)
 
 
 def _disk(folder: Path) -> int:
@@ -188,34 +177,26 @@ def is_needed(source: Source, need: Need, *, root: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is to be prepared."""
-
-    root: Path
-    """The data root."""
-    jsonl: Path
-    """The test rows' file."""
-    manifest: Path
-    split: str
-    datasets: Sequence[Dataset]
-    limit: int | None
-    """At most this many rows of each dataset."""
-    with_training: bool
-    is_synthesised: bool
-    """The data root makes itself: nothing of it comes from elsewhere."""
-    model: dict[str, Any]
-    """The composed `model` group."""
-    sources: SourcesConfig
-    jobs: int
-    """Files fetched at the same time."""
-
-
-@dataclass(frozen=True)
 class Preparation:
-    """An order, and the connections to carry it out."""
+    """What the configuration asks for, and the connections to get it."""
 
-    order: Order
+    config: PrepareTask
     client: httpx2.Client
+
+    @property
+    def root(self) -> Path:
+        """The data root."""
+        return Path(self.config.data.root).absolute()
+
+    @property
+    def rows(self) -> Path:
+        """The test rows' file."""
+        return Path(self.config.data.jsonl)
+
+    @property
+    def manifest(self) -> Path:
+        """The manifest's file."""
+        return Path(self.config.data.manifest)
 
     def fetch_rows(self) -> list[Path]:
         """Fetch the rows' files that are not there; return those that were.
@@ -223,16 +204,14 @@ class Preparation:
         Raises:
             UserError: One cannot be had.
         """
-        order, base = self.order, self.order.sources.rows.rstrip("/")
-        if order.is_synthesised:
+        data, base = self.config.data, self.config.sources.rows.rstrip("/")
+        if data.synthesise:
             return []
         fetched = []
-        if fetch_rows(
-            self.client, f"{base}/{TEST}", order.jsonl, check=lambda file: load_rows(file, split=order.split)
-        ):
-            fetched.append(order.jsonl)
-        training = order.root / TRAINING
-        if order.with_training and fetch_rows(self.client, f"{base}/{TRAINING}", training, check=training_audio):
+        if fetch_rows(self.client, f"{base}/{TEST}", self.rows, check=lambda file: load_rows(file, split=data.split)):
+            fetched.append(self.rows)
+        training = self.root / TRAINING
+        if data.with_training and fetch_rows(self.client, f"{base}/{TRAINING}", training, check=training_audio):
             fetched.append(training)
         return fetched
 
@@ -242,17 +221,16 @@ class Preparation:
         Raises:
             UserError: A source cannot be asked, or does not have it.
         """
-        order = self.order
         wanted = self.wanted()
         manifest = self.look(wanted)
-        chosen = by_source(wanted, self._sources(), root=order.root, rows=order.jsonl)
+        chosen = by_source(wanted, self._sources(), root=self.root, rows=self.rows)
         works: list[Work] = []
         for source in self._sources():
-            need = need_of(source, chosen[source.slug], root=order.root, manifest=manifest)
-            if is_needed(source, need, root=order.root):
+            need = need_of(source, chosen[source.slug], root=self.root, manifest=manifest)
+            if is_needed(source, need, root=self.root):
                 works.append(source.find(need, manifest))
-        works += songeval_works(order.model, order.sources.songeval)
-        return Plan((*works, *checkpoint_works(order.model, order.sources.hub)), order.root)
+        works += songeval_works(self.config.model, self.config.sources.songeval)
+        return Plan((*works, *checkpoint_works(self.config.model, self.config.sources.hub)), self.root)
 
     def wanted(self) -> list[str]:
         """Return the audio that rows name, each file once, relative to the data root.
@@ -260,17 +238,17 @@ class Preparation:
         Raises:
             UserError: The rows are not right.
         """
-        order = self.order
-        rows = load_rows(order.jsonl, split=order.split, datasets=order.datasets, limit=order.limit).rows
+        config = self.config
+        datasets = [dataset_by_slug(slug) for slug in config.subset.datasets]
+        rows = load_rows(self.rows, split=config.data.split, datasets=datasets, limit=config.limit).rows
         paths = [path for row in rows for path in row.audio_files]
-        if order.with_training:
-            paths += training_audio(order.root / TRAINING)
+        if config.data.with_training:
+            paths += training_audio(self.root / TRAINING)
         return list(dict.fromkeys(paths))
 
     def look(self, paths: Sequence[str]) -> Manifest:
         """Bring the manifest up to date for the files that are there, each of which is decoded once."""
-        order = self.order
-        return update_manifest(order.root, order.manifest, paths, hear=True, progress=FileCount("checking audio"))
+        return update_manifest(self.root, self.manifest, paths, hear=True, progress=FileCount("checking audio"))
 
     def carry_out(self, plan: Plan) -> None:
         """Do what the plan says, and look at what has come.
@@ -279,21 +257,20 @@ class Preparation:
             UserError: There is no room, or something cannot be had.
         """
         plan.check_space()
-        carry_out(plan, self.client, root=self.order.root, jobs=self.order.jobs)
+        carry_out(plan, self.client, root=self.root, jobs=self.config.jobs)
         self.look(self.wanted())
 
     def _sources(self) -> list[Source]:
-        order = self.order
-        if order.is_synthesised:
+        config = self.config
+        if config.data.synthesise:
             return []
-        sources = list(benchmark_sources(order.sources, order.root, self.client))
-        return sources + list(training_sources(order.sources, order.root)) if order.with_training else sources
+        sources = list(benchmark_sources(config.sources, self.root, self.client))
+        return sources + list(training_sources(config.sources, self.root)) if config.data.with_training else sources
 
 
 def summary(preparation: Preparation) -> str:
     """Return one line about the audio that is there; what of it cannot be decoded is warned about."""
-    order = preparation.order
-    known = read_manifest(order.manifest).records
+    known = read_manifest(preparation.manifest).records
     records = [known[path] for path in preparation.wanted() if path in known]
     broken = [record.path for record in records if record.error]
     if broken:
@@ -303,6 +280,6 @@ def summary(preparation: Preparation) -> str:
             ", ".join(broken[:SHOWN]),
             more,
         )
-    size = in_words(sum(record.bytes for record in records))
+    size = format_bytes(sum(record.bytes for record in records))
     hours = sum(record.seconds or 0.0 for record in records) / 3600
-    return f"All there: {len(records):,} audio files, {size}, {hours:,.1f} hours, in {order.root}"
+    return f"All there: {len(records):,} audio files, {size}, {hours:,.1f} hours, in {preparation.root}"

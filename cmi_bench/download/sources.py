@@ -1,16 +1,7 @@
-"""PAM: a zip file on Zenodo, of which one folder is music.
+"""Where the rows' files and each folder of the data root come from.
 
-MusicEval: a Parquet table on the hub, with the audio files as its cells.
-
-SongEval's own weights, which are in its repository on GitHub and not on the hub.
-
-The rows' files: fetched first, since they say which audio is needed.
-
-Where each folder of the data root comes from.
-
-What sources have in common whose files come in an archive: it is fetched, unpacked, and removed.
-
-Unpack a part of a zip file, and nothing outside the folder that it is for.
+A dataset's declaration names its function of this module (`Dataset.audio_source`): PAM is one folder of a zip file on
+Zenodo, MusicEval a Parquet table on the hub with audio files as cells, the others lie on the hub as they lie here.
 """
 
 import io
@@ -42,53 +33,9 @@ from cmi_bench.download.http import (
     raise_first,
 )
 from cmi_bench.download.hub import HubFiles, HubRepo
-from cmi_bench.download.model_files import tensor_shapes
 from cmi_bench.download.state import FOLDER, Content, Need, Source, Work, check_space, inside
 from cmi_bench.errors import UserError
-from cmi_bench.models.hub import CONFIG, WEIGHTS
 from cmi_bench.utils.files import without_credentials
-
-HOST = Host("The server of SongEval's repository", "sources.songeval")
-TARGET = "cmi_bench.models.songeval.SongEvalRM"
-SONGEVAL_FOLDER = "SongEval"
-"""A folder of this name is taken for a copy of the repository."""
-
-
-def songeval_works(spec: Mapping[str, Any], url: str) -> list[Work]:
-    """Return what has to be fetched: the files of the repository that `model.checkpoint` lacks, if it is a copy of it.
-
-    Args:
-        spec: The composed `model` group.
-        url: Where the repository's files are.
-    """
-    folder = Path(str(spec.get("checkpoint"))).expanduser()
-    if spec.get("_target_") != TARGET or folder.name != SONGEVAL_FOLDER:
-        return []
-    missing = [file for file in (CONFIG, f"ckpt/{WEIGHTS}") if not _is_right(folder / file)]
-    if not missing:
-        return []
-    base = url.rstrip("/")
-    return [
-        Work(
-            slug="checkpoint",
-            name=f"SongEval, {' and '.join(missing)}",
-            origin=without_credentials(base),
-            folder=folder,
-            downloads=[Download(f"{base}/{file}", folder / file, HOST) for file in missing],
-            files=len(missing),
-        )
-    ]
-
-
-def _is_right(file: Path) -> bool:
-    if file.suffix != ".safetensors" or not file.is_file():
-        return file.is_file()
-    try:
-        tensor_shapes(file)
-    except UserError:
-        return False
-    return True
-
 
 ROWS_HOST = Host("The server of the rows' files", "sources.rows")
 TEST, TRAINING = "all_test.jsonl", "all_train.jsonl"

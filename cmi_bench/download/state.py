@@ -1,12 +1,6 @@
-"""What the sources of data have in common.
+"""The state of a data root: what it has to hold, what of it is missing or damaged, and whether the rest fits.
 
-What has been prepared: kept, so that the next `task=prepare` need ask nobody.
-
-Which files of the data root are as they should be.
-
-Paths that come from outside, kept inside the data root.
-
-Whether what is to come fits on the disk.
+What upstream promised of files is recorded, so that the next `task=prepare` need ask nobody.
 """
 
 import json
@@ -215,16 +209,17 @@ def check_space(folder: Path, needed: int, *, what: str) -> None:
     """
     free = free_bytes(folder)
     if needed and needed + RESERVE > free:
+        lack = f"{format_bytes(needed)} are needed, {format_bytes(free)} free"
         raise UserError(
-            f"There is not enough space at {folder} for {what}: {in_words(needed)} are needed, {in_words(free)} free.",
+            f"There is not enough space at {folder} for {what}: {lack}.",
             "Make room, choose another folder with data.root=..., or prepare a part, such as subset=pam.",
         )
 
 
-def in_words(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Write a number of bytes for people.
 
-    >>> in_words(2_900_000_000), in_words(1500), in_words(12)
+    >>> format_bytes(2_900_000_000), format_bytes(1500), format_bytes(12)
     ('2.9 GB', '1.5 kB', '12 B')
     """
     for unit in ("B", "kB", "MB", "GB"):

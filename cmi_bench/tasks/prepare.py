@@ -14,13 +14,12 @@ from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 
 from cmi_bench.config import DoctorFormat, DoctorTask, PrepareTask
-from cmi_bench.data.datasets import dataset_by_slug
 from cmi_bench.data.synthetic.build import ensure_mini
 from cmi_bench.errors import UserError
 from cmi_bench.utils.console import print_view
 
 if TYPE_CHECKING:
-    from cmi_bench.download.prepare import Order, Preparation
+    from cmi_bench.download.prepare import Preparation
 
 
 log = logging.getLogger(__name__)
@@ -47,7 +46,7 @@ def run_prepare(config: PrepareTask, folder: Path) -> None:
     if config.data.synthesise:
         ensure_mini(root)
     with contextlib.nullcontext() if config.data.synthesise else _alone(root), open_client(config.jobs) as client:
-        preparation = Preparation(_order(config, root), client)
+        preparation = Preparation(config, client)
         for file in preparation.fetch_rows():
             log.info("Fetched %s.", file)
         _fetch_what_is_missing(preparation)
@@ -64,24 +63,6 @@ def _fetch_what_is_missing(preparation: "Preparation") -> None:
         preparation.carry_out(plan)
     names = ", ".join(work.name for work in preparation.plan().works)
     raise UserError(f"{names} cannot be made right: what comes is not what was promised.", "It was changed upstream.")
-
-
-def _order(config: PrepareTask, root: Path) -> "Order":
-    from cmi_bench.download.prepare import Order
-
-    return Order(
-        root=root,
-        jsonl=Path(config.data.jsonl),
-        manifest=Path(config.data.manifest),
-        split=config.data.split,
-        datasets=[dataset_by_slug(slug) for slug in config.subset.datasets],
-        limit=config.limit,
-        with_training=config.data.with_training,
-        is_synthesised=config.data.synthesise,
-        model=config.model,
-        sources=config.sources,
-        jobs=config.jobs,
-    )
 
 
 @contextlib.contextmanager
