@@ -1,9 +1,9 @@
 import os
 
 import pytest
+from command_line import PROJECT
 from fake_hub import serve
 from hydra import compose, initialize_config_dir
-from messages import PROJECT, words
 from tiny_dataset import upstream
 
 from cmi_bench.config import checked
@@ -13,10 +13,10 @@ from cmi_bench.tasks import prepare as prepare_task
 
 
 @pytest.fixture
-def world():
+def hub():
     """Everything that is upstream, served."""
-    with serve(upstream()) as stand_in:
-        yield stand_in
+    with serve(upstream()) as hub:
+        yield hub
 
 
 @pytest.fixture
@@ -25,19 +25,19 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def prepare(world, root, monkeypatch, tmp_path):
+def prepare(hub, root, monkeypatch, tmp_path):
     """Run task=prepare in this process, without a model; extra words as on the command line."""
     monkeypatch.setattr(http, "FIRST_WAIT", 0.01)
     monkeypatch.setattr("time.sleep", lambda _: None)  # the hub's client waits with it
     for name in ("HF_TOKEN", "HF_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_ENDPOINT", world.address)
+    monkeypatch.setenv("HF_ENDPOINT", hub.address)
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no token"))
     monkeypatch.setattr("huggingface_hub.constants.HF_STORED_TOKENS_PATH", str(tmp_path / "no tokens"))
 
     def run(*more):
         register(project=PROJECT)
-        quoted = [word.replace(" ", "\\ ") for word in words(world, root)]
+        quoted = [word.replace(" ", "\\ ") for word in hub.prepare_words(root)]
         with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
             config = checked(compose("config", [*quoted, "model=signal", *more]))
         prepare_task.run_prepare(config, tmp_path / "run")
@@ -46,7 +46,7 @@ def prepare(world, root, monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def environment(world, tmp_path):
+def environment(hub, tmp_path):
     """The environment of a subprocess that knows no login and has a cache of its own."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    return clean | {"HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": world.address}
+    return clean | {"HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": hub.address}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
-from messages import PROJECT
+from command_line import PROJECT
 from tiny_clap import save_small_clap
 
 from cmi_bench.download.model_files import Part, missing_files, model_parts
@@ -18,15 +18,15 @@ SONGEVAL = {file: (PARITY / "songeval" / file).read_bytes() for file in ("config
 
 
 @pytest.fixture
-def upstream(world, monkeypatch, tmp_path):
-    """The world, as this process's hub, with an empty cache."""
+def upstream(hub, monkeypatch, tmp_path):
+    """The fake hub as this process's hub, with an empty cache."""
     constants = huggingface_hub.constants
-    monkeypatch.setattr(constants, "ENDPOINT", world.address)
-    template = world.address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+    template = hub.address + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    world.files |= {f"SongEval/{file}": content for file, content in SONGEVAL.items()}
-    return world
+    hub.files |= {f"SongEval/{file}": content for file, content in SONGEVAL.items()}
+    return hub
 
 
 def nothing_here(_repo, _file):
@@ -103,7 +103,7 @@ def test_songeval_comes_from_its_repository(upstream, prepare, root):
 def test_a_checkpoint_of_one_s_own_is_left_alone(upstream, prepare, tmp_path):
     where = f"sources.songeval={upstream.address}/raw/SongEval"
     prepare("model=songeval_rm", f"model.checkpoint={tmp_path}/mine", f"model.muq={PARITY}/muq", "subset=pam", where)
-    assert not upstream.asked("SongEval")
+    assert not upstream.requests_for("SongEval")
     assert not (tmp_path / "mine").exists()
 
 

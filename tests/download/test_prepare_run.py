@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import PROJECT
 from fake_hub import Fault
-from messages import PROJECT, words
 from tiny_dataset import expected
 
 pytestmark = pytest.mark.slow
@@ -17,18 +17,18 @@ pytestmark = pytest.mark.slow
 PARITY = PROJECT / "tests/data/parity/cmi_rm"
 
 
-def command(world, root, tmp_path, *more):
+def command(hub, root, tmp_path, *more):
     return [
         sys.executable,
         str(PROJECT / "run.py"),
-        *quoted(words(world, root)),
+        *quoted(hub.prepare_words(root)),
         f"hydra.run.dir={tmp_path}/run",
         *more,
     ]
 
 
-def quoted(said):
-    return [word.replace(" ", "\\ ") for word in said]
+def quoted(words):
+    return [word.replace(" ", "\\ ") for word in words]
 
 
 def run(environment, *arguments):
@@ -43,15 +43,15 @@ def wait_for(condition, seconds=60.0):
 
 
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT], ids=lambda kill: kill.name)
-def test_killed_in_the_middle_and_taken_up_again(world, root, tmp_path, environment, kill):
-    world.faults = [Fault("/content", seconds_per_chunk=0.3)]  # the archive takes its time, the rest is soon there
+def test_killed_in_the_middle_and_taken_up_again(hub, root, tmp_path, environment, kill):
+    hub.faults = [Fault("/content", seconds_per_chunk=0.3)]  # the archive takes its time, the rest is soon there
     process = subprocess.Popen(
-        command(world, root, tmp_path, "model=signal"), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command(hub, root, tmp_path, "model=signal"), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     partial = root / ".prepare/pam/human_eval.zip.partial"
     last = root / "cmi-pref/ref-audio/r.mp3"
     wait_for(lambda: partial.is_file() and partial.stat().st_size > 8000 and last.exists())
-    wait_for(lambda: len(world.asked("/cdn/")) == 10)
+    wait_for(lambda: len(hub.requests_for("/cdn/")) == 10)
     process.send_signal(kill)
     stderr = process.communicate(timeout=60)[1].decode()
     if kill == signal.SIGINT:
@@ -59,21 +59,21 @@ def test_killed_in_the_middle_and_taken_up_again(world, root, tmp_path, environm
         assert "Stopped." in stderr
         assert "Traceback" not in stderr
     there = partial.stat().st_size
-    assert 0 < there < len(world.record["human_eval.zip"])
+    assert 0 < there < len(hub.record["human_eval.zip"])
     assert not (root / "human_eval").exists()
     complete = set(root.rglob("*.mp3"))
-    world.log.clear()
-    world.faults.clear()
-    done = run(environment, world, root, tmp_path, "model=signal")
+    hub.log.clear()
+    hub.faults.clear()
+    done = run(environment, hub, root, tmp_path, "model=signal")
     assert done.returncode == 0, done.stderr
-    for path, content in expected(world).items():
+    for path, content in expected(hub).items():
         assert content is None or (root / path).read_bytes() == content
-    assert [request.range for request in world.asked("/content")] == [f"bytes={there}-"]
-    again = {request.path.rpartition("/")[2] for request in world.asked("/cdn/")}
+    assert [request.range for request in hub.requests_for("/content")] == [f"bytes={there}-"]
+    again = {request.path.rpartition("/")[2] for request in hub.requests_for("/cdn/")}
     assert not again & {path.name for path in complete}
 
 
-def put_checkpoint_upstream(world):
+def put_checkpoint_upstream(hub):
     """The small CMI-RM of the parity bundle, as four repositories that name one another."""
     names = {"muq-mulan": "OpenX/MuQ-MuLan", "muq": "OpenX/MuQ", "xlm-roberta": "xlm/roberta"}
 
@@ -83,61 +83,61 @@ def put_checkpoint_upstream(world):
             text = text.replace(f'"{folder}"', f'"{repo}"').replace(f"model_name: {folder}\n", f"model_name: {repo}\n")
         return text.encode()
 
-    world.repos["model", "HaiwenXia/CMI-RM"] = {
+    hub.repos["model", "HaiwenXia/CMI-RM"] = {
         "config.yaml": renamed("sa_mean/config.yaml"),
         "model.safetensors": (PARITY / "sa_mean/model.safetensors").read_bytes(),
         "README.md": b"a card",
     }
     for folder, repo in names.items():
         files = {path.name: path for path in (PARITY / folder).iterdir()}
-        world.repos["model", repo] = {
+        hub.repos["model", repo] = {
             name: renamed(f"{folder}/{name}") if name == "config.json" else path.read_bytes()
             for name, path in files.items()
         }
 
 
-def test_the_checkpoint_comes_too_and_can_be_built_without_a_network(world, root, tmp_path, environment):
-    put_checkpoint_upstream(world)
-    world.faults = [Fault("/cdn/HaiwenXia/CMI-RM/model.safetensors", cut_after=50_000, times=1)]
-    done = run(environment, world, root, tmp_path, "model=cmi_rm", "subset=pam")
+def test_the_checkpoint_comes_too_and_can_be_built_without_a_network(hub, root, tmp_path, environment):
+    put_checkpoint_upstream(hub)
+    hub.faults = [Fault("/cdn/HaiwenXia/CMI-RM/model.safetensors", cut_after=50_000, times=1)]
+    done = run(environment, hub, root, tmp_path, "model=cmi_rm", "subset=pam")
     assert done.returncode == 0, done.stderr
     assert "CMI-RM, model.safetensors" in done.stdout
-    weights = [request.range for request in world.asked("CMI-RM/model.safetensors") if request.method == "GET"]
+    weights = [request.range for request in hub.requests_for("CMI-RM/model.safetensors") if request.method == "GET"]
     assert weights.count(None) <= 2  # its address, and its first part
     assert any(range_ for range_ in weights)
-    world.log.clear()
-    again = run(environment, world, root, tmp_path, "model=cmi_rm", "subset=pam")
+    hub.log.clear()
+    again = run(environment, hub, root, tmp_path, "model=cmi_rm", "subset=pam")
     assert again.returncode == 0, again.stderr
-    assert world.log == []
+    assert hub.log == []
     (blob,) = Path(environment["HF_HOME"], "hub/models--HaiwenXia--CMI-RM/snapshots").glob("*/model.safetensors")
     blob.write_bytes(blob.read_bytes()[:-1000])
-    fixed = run(environment, world, root, tmp_path, "model=cmi_rm", "subset=pam")
+    fixed = run(environment, hub, root, tmp_path, "model=cmi_rm", "subset=pam")
     assert fixed.returncode == 0, fixed.stderr
-    assert blob.read_bytes() == world.repos["model", "HaiwenXia/CMI-RM"]["model.safetensors"]
-    said = [word for word in quoted(words(world, root)) if not word.startswith("task=")]
-    world.log.clear()
+    assert blob.read_bytes() == hub.repos["model", "HaiwenXia/CMI-RM"]["model.safetensors"]
+    words = [word for word in quoted(hub.prepare_words(root)) if not word.startswith(("task=", "sources."))]
+    hub.log.clear()
     doctor = subprocess.run(
-        [sys.executable, str(PROJECT / "run.py"), *said, "task=doctor", "doctor.format=json", "subset=pam",
+        [sys.executable, str(PROJECT / "run.py"), *words, "task=doctor", "doctor.format=json", "subset=pam",
          "data.name=small", f"hydra.run.dir={tmp_path}/doctor"],
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert doctor.returncode == 0, doctor.stdout
     assert {one["subject"] for one in json.loads(doctor.stdout)["findings"]} >= {"weights", "building it", "files"}
-    assert world.log == []  # the doctor asks nobody
+    assert hub.log == []  # the doctor asks nobody
 
 
-def test_nothing_of_it_needs_torch(world, root, tmp_path, environment):
+def test_nothing_of_it_needs_torch(hub, root, tmp_path, environment):
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch/__init__.py").write_text("raise ImportError('torch is not for task=prepare')")
-    put_checkpoint_upstream(world)
-    done = run(environment | {"PYTHONPATH": str(tmp_path)}, world, root, tmp_path, "subset=pam")
+    put_checkpoint_upstream(hub)
+    done = run(environment | {"PYTHONPATH": str(tmp_path)}, hub, root, tmp_path, "subset=pam")
     assert done.returncode == 0, done.stderr
     assert Path(environment["HF_HOME"], "hub/models--HaiwenXia--CMI-RM").is_dir()
 
 
-def test_mistakes_get_one_message(world, root, tmp_path, environment):
-    world.token = "hf_right"
-    done = run(environment, world, root, tmp_path, "model=signal")
+def test_mistakes_get_one_message(hub, root, tmp_path, environment):
+    hub.token = "hf_right"
+    done = run(environment, hub, root, tmp_path, "model=signal")
     assert done.returncode == 1
     assert "hf auth login" in done.stderr
     assert "Traceback" not in done.stderr

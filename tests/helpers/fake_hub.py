@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -43,7 +44,7 @@ class Fault:
 
 
 @dataclass
-class StandIn:
+class FakeHub:
     """The server and what it holds."""
 
     repos: dict[tuple[str, str], dict[str, bytes]] = field(default_factory=dict)
@@ -67,7 +68,19 @@ class StandIn:
                 return fault
         return None
 
-    def asked(self, part: str) -> list[Request]:
+    def prepare_words(self, root: Path) -> list[str]:
+        """The command line of a `task=prepare` for which everything comes from here."""
+        return [
+            "task=prepare",
+            "tracking=none",
+            f"data.root={root}",
+            f"data.jsonl={root}/all_test.jsonl",
+            f"sources.hub={self.address}",
+            f"sources.zenodo={self.address}/zenodo",
+            f"sources.rows={self.address}/raw/data",
+        ]
+
+    def requests_for(self, part: str) -> list[Request]:
         return [request for request in self.log if part in request.path]
 
 
@@ -86,7 +99,7 @@ def listed(path: str, content: bytes) -> dict[str, object]:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    stand_in: StandIn
+    hub: FakeHub
 
     def log_message(self, *args):
         pass
@@ -104,8 +117,8 @@ class Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         path = unquote(url.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.stand_in.log.append(Request(self.command, path, self.headers["Range"], self.headers["Authorization"]))
-        fault = self.stand_in.fault(self.command, path)
+        self.hub.log.append(Request(self.command, path, self.headers["Range"], self.headers["Authorization"]))
+        fault = self.hub.fault(self.command, path)
         if fault is not None and fault.status:
             return self.send(fault.status, b"no", fault.headers)
         for pattern, handle in ROUTES:
@@ -115,14 +128,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def refuses(self):
         """Answer as the hub does to somebody who is not logged in; return whether it was so."""
-        if self.stand_in.token is None or self.headers["Authorization"] == f"Bearer {self.stand_in.token}":
+        if self.hub.token is None or self.headers["Authorization"] == f"Bearer {self.hub.token}":
             return False
         self.send(401, b'{"error":"Invalid username or password."}')
         return True
 
     def repo(self, kind, repo):
-        files = None if self.refuses() else self.stand_in.repos.get((kind, repo))
-        if files is None and self.stand_in.token is None:
+        files = None if self.refuses() else self.hub.repos.get((kind, repo))
+        if files is None and self.hub.token is None:
             self.send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
         return files
 
@@ -133,7 +146,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def refs(self, kind, repo, *, body, fault):
         if self.repo(kind, repo) is not None:
-            refs = [{"name": name, "ref": f"refs/heads/{name}", "targetCommit": COMMIT} for name in self.stand_in.refs]
+            refs = [{"name": name, "ref": f"refs/heads/{name}", "targetCommit": COMMIT} for name in self.hub.refs]
             self.json({"branches": refs[:1], "tags": refs[1:], "converts": []})
 
     def tree(self, kind, repo, revision, folder, *, body, fault):
@@ -158,27 +171,27 @@ class Handler(BaseHTTPRequestHandler):
             return self.content(content, fault, headers)
         linked = {"X-Linked-Etag": f'"{etag(content)}"', "X-Linked-Size": str(len(content))}
         # Under another name, as the hub's storage is: there nobody may be told who is logged in.
-        elsewhere = self.stand_in.address.replace("127.0.0.1", "localhost")
+        elsewhere = self.hub.address.replace("127.0.0.1", "localhost")
         location = f"{elsewhere}/cdn/{'datasets/' if prefix else ''}{repo}/{path}"
         return self.send(302, b"", headers | linked | {"Location": location})
 
     def cdn(self, prefix, repo, path, *, body, fault):
-        files = self.stand_in.repos["dataset" if prefix else "model", repo]
+        files = self.hub.repos["dataset" if prefix else "model", repo]
         self.content(files[path], fault)
 
     def zenodo(self, record, *, body, fault):
         files = [
             {"key": key, "size": len(content), "checksum": f"md5:{hashlib.md5(content).hexdigest()}"}
-            for key, content in self.stand_in.record.items()
+            for key, content in self.hub.record.items()
         ]
         self.json({"id": int(record), "files": files})
 
     def zenodo_file(self, record, key, *, body, fault):
-        self.content(self.stand_in.record[key], fault)
+        self.content(self.hub.record[key], fault)
 
     def raw(self, path, *, body, fault):
-        if path in self.stand_in.files:
-            self.content(self.stand_in.files[path], fault)
+        if path in self.hub.files:
+            self.content(self.hub.files[path], fault)
         else:
             self.send(404, b"404: Not Found")
 
@@ -231,8 +244,8 @@ ROUTES = [
 
 
 @contextmanager
-def serve(stand_in: StandIn):
+def serve(hub: FakeHub):
     """Run the server as long as the context lasts."""
-    with on_loopback(Handler, stand_in=stand_in) as address:
-        stand_in.address = address
-        yield stand_in
+    with on_loopback(Handler, hub=hub) as address:
+        hub.address = address
+        yield hub

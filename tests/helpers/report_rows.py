@@ -25,14 +25,14 @@ def rows(n: int = 24) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for i in range(n):
         worth, other = rng.uniform(1, 5, 2).round(1)
-        said = {"predicted_musicality": worth + rng.normal(), "predicted_text-music alignment": rng.normal()}
+        scores = {"predicted_musicality": worth + rng.normal(), "predicted_text-music alignment": rng.normal()}
         found.append(
-            VALID | said
+            VALID | scores
             | {"source": "PAM (music)", "audio-path": f"pam/clip {i}#a.wav", "prompt": f"<b>prompt & {i // 3}</b>",
                "model_a": "alder", "musicality": worth, "text-music alignment": other}
         )  # fmt: skip
         found.append(
-            VALID | said
+            VALID | scores
             | {"source": "cmi-arena-annotation", "audio-path": f"cmi/{i}a.wav", "audio2": f"cmi/{i}b.wav",
                "ref-audio-path": "cmi/ref.wav" if i % 2 else "", "prompt": f"song {i // 3}",
                "lyrics": "la la\n</script>" if i % 3 else "", "inference_valid_b": True,

@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pyarrow
 import soundfile
-from fake_hub import StandIn
+from fake_hub import FakeHub
 from pyarrow import parquet
 
 SR = 16000
@@ -84,7 +84,7 @@ def upstream():
     eval_clips = [audio(300), audio(310), audio(320, container="FLAC")]
     music = {f"human_eval/music/{system}/{clip}.wav": audio(100 + 20 * clip + ord(system))
              for system in ("a", "b") for clip in range(2)}  # fmt: skip
-    return StandIn(
+    return FakeHub(
         repos={
             ("dataset", "music-arena/music-arena-dataset"): arena | {"README.md": b"a card"},
             ("dataset", "HaiwenXia/cmi-pref"): pref | {"ref-audio/r.mp3": audio(900, container="MP3")},
@@ -106,20 +106,20 @@ def upstream():
     )
 
 
-def expected(stand_in, *, training=False):
+def expected(hub, *, training=False):
     """Every file of the data root with its bytes; None where the bytes are made here."""
-    arena = stand_in.repos["dataset", "music-arena/music-arena-dataset"]
-    pref = stand_in.repos["dataset", "HaiwenXia/cmi-pref"]
-    with zipfile.ZipFile(io.BytesIO(stand_in.record["human_eval.zip"])) as archive:
+    arena = hub.repos["dataset", "music-arena/music-arena-dataset"]
+    pref = hub.repos["dataset", "HaiwenXia/cmi-pref"]
+    with zipfile.ZipFile(io.BytesIO(hub.record["human_eval.zip"])) as archive:
         files = {name: archive.read(name) for name in archive.namelist() if name.startswith("human_eval/music/")}
     files |= {f"MusicArena_data/{path}": data for path, data in arena.items() if path.endswith(".mp3")}
     files |= {f"cmi-pref/{path}": data for path, data in pref.items() if "not-in" not in path and "/t." not in path}
     files |= {"MusicEval_data/test_audio/0.wav": audio(300), "MusicEval_data/test_audio/1.wav": audio(310)}
-    files |= {"MusicEval_data/test_audio/2.wav": None, "all_test.jsonl": stand_in.files["data/all_test.jsonl"]}
+    files |= {"MusicEval_data/test_audio/2.wav": None, "all_test.jsonl": hub.files["data/all_test.jsonl"]}
     if training:
-        pseudo = stand_in.repos["dataset", "HaiwenXia/cmi-pref-pseudo"]
+        pseudo = hub.repos["dataset", "HaiwenXia/cmi-pref-pseudo"]
         files |= {f"cmi-pref-pseudo/{path}": data for path, data in pseudo.items() if path != ".gitattributes"}
         files |= {f"MusicEval_data/train_audio/{row}.wav": audio(400 + 10 * row) for row in range(3)}
         files |= {"cmi-pref/gen-audio/t.mp3": pref["gen-audio/t.mp3"]}
-        files |= {"all_train.jsonl": stand_in.files["data/all_train.jsonl"]}
+        files |= {"all_train.jsonl": hub.files["data/all_train.jsonl"]}
     return files

@@ -2,7 +2,7 @@
 
 import huggingface_hub.constants
 import pytest
-from fake_hub import StandIn, serve
+from fake_hub import FakeHub, serve
 from omegaconf import OmegaConf
 
 from cmi_bench.errors import UserError
@@ -11,10 +11,10 @@ from cmi_bench.sweeps.checkpoints import hub_revisions, register_sweep_resolvers
 
 @pytest.fixture
 def hub(monkeypatch):
-    stand_in = StandIn(repos={("model", "Some/Model"): {}}, refs=["main", "step_1000", "step_500", "v2"])
-    with serve(stand_in):
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", stand_in.address)
-        yield stand_in
+    hub = FakeHub(repos={("model", "Some/Model"): {}}, refs=["main", "step_1000", "step_500", "v2"])
+    with serve(hub):
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.address)
+        yield hub
 
 
 def test_branches_and_tags_by_step(hub):
