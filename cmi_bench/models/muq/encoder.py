@@ -162,11 +162,15 @@ class ConvolutionModule(nn.Module):
         return out.transpose(1, 2)
 
     def _depthwise(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu":
+            return self._convolve(x)
         # oneDNN's depthwise convolution in bfloat16 does not return where a thread gets 16 channels (torch 2.14.1).
-        exact = x.device.type == "cpu"
-        with torch.autocast(x.device.type, enabled=not exact and torch.is_autocast_enabled(x.device.type)):
-            convolved: Tensor = self.depthwise_conv(x.float() if exact else x)
-            return convolved
+        with torch.autocast("cpu", enabled=False):
+            return self._convolve(x.float())
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        convolved: Tensor = self.depthwise_conv(x)
+        return convolved
 
 
 class ConformerLayer(nn.Module):
