@@ -70,7 +70,7 @@ class ProgressBar:
     def __init__(
         self, description: str, total: float, *, unit: str, done: float = 0, patience: float = PATIENCE_SECONDS
     ) -> None:
-        """Begin to count; nothing is shown before `patience` seconds are over.
+        """Begin to count; a terminal shows nothing before `patience` seconds are over, a log nothing of short work.
 
         Args:
             description: What is done, such as "scoring".
@@ -122,7 +122,7 @@ class ProgressBar:
             if self._shown is not None:
                 self._shown.stop()
                 self._shown = None
-            elif not self._is_terminal and self.done > self._before and now - self._began >= self._patience:
+            elif not self._is_terminal and self.done > self._before and now - self._began >= PATIENCE_SECONDS:
                 self._write_line(now)
                 self._before = self.done
 
