@@ -1,10 +1,7 @@
-"""A base for models that embed audio and text apart: one vector a clip, one a text, scores from those.
+"""Bases of models that embed audio and text apart and score from the embeddings.
 
-A base for models that rate audio in several named ways, whatever it was made from.
-
-A base for models with one space for audio and text: alignment is how near the two come.
-
-A clip's audio as a waveform, whichever way it was handed over.
+`EmbeddingScorer` makes `score_batch` of a model's steps; `AudioRating` rates audio on several named scales, whatever it
+was made from; `TextSimilarity` takes the similarity of audio and prompt in a common space as alignment.
 """
 
 from abc import abstractmethod

@@ -1,13 +1,11 @@
-"""Models of other installed packages, which name them in their metadata.
+"""Build the model that the configuration names, and list the models that installed packages offer.
+
+A package offers a model by an entry point, of which nothing is imported before the model is chosen:
 
     [project.entry-points."cmi_bench.models"]
     my_rm = "my_package.rewards:MyRM"
 
-makes `model=my_rm` known. Nothing of the package is imported before it is chosen.
-
-Build the model that the `model` group describes.
-
-The model that a run's configuration describes.
+makes `model=my_rm` known.
 """
 
 import importlib

@@ -1,11 +1,4 @@
-"""Put a question to Gemini until there is an answer that can be read.
-
-Google's own client, made ready.
-
-How often the service is asked, over all calls in flight.
-
-What the client's exceptions mean: try again, give the clip up, or end the run.
-"""
+"""Calls to Gemini: Google's client, paced and repeated calls, what errors mean, and a store of the raw answers."""
 
 import json
 import logging

@@ -1,11 +1,4 @@
-"""Gemini, a language model that listens, as judge through Google's API.
-
-Gemini behind the benchmark's contract.
-
-Several clips in flight at once.
-
-Every raw answer, kept as it comes: what was paid for once is not paid for again.
-"""
+"""The reward model that has Gemini, a multimodal language model, judge clips through Google's API."""
 
 import contextlib
 import logging
