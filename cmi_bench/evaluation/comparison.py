@@ -1,6 +1,6 @@
 """Which differences between runs are real: paired tests on the same rows.
 
-The comparison of runs: pair the rows, hold the contests, correct for their number, give the letters.
+The comparison of runs: pair the rows, compare each metric, correct for the number of comparisons, group.
 
 Several runs by the metrics of one task, on the rows that all of them answered.
 
@@ -30,9 +30,9 @@ from cmi_bench.evaluation.intervals import DIGITS, exact_bounds, percentile_inte
 from cmi_bench.evaluation.metrics import Metric, Shown, Statistic, metrics_of
 from cmi_bench.evaluation.pairing import (
     Comparison,
-    Contest,
     Difference,
     Disagreement,
+    MetricComparison,
     Run,
     Standing,
     greatest_disagreements,
@@ -110,7 +110,7 @@ MCNEMAR, SIGN_TEST, BOOTSTRAP = "exact McNemar", "sign test", "paired bootstrap"
 
 
 @dataclass(frozen=True)
-class Field:
+class MetricSamples:
     """What is known of all runs by one metric."""
 
     metric: Metric
@@ -185,13 +185,13 @@ def credit_counts(metric: Metric, first: Samples, second: Samples) -> CreditCoun
     return CreditCounts(int((ours > theirs).sum()), int((ours < theirs).sum()), SIGN_TEST if halved else MCNEMAR)
 
 
-def hold_contests(
+def compare_metrics(
     samples_of: Mapping[str, Samples],
     metrics: Sequence[Metric],
     settings: MetricSettings,
     *,
     group: Group | None = None,
-) -> list[Contest]:
+) -> list[MetricComparison]:
     """Compare runs by each metric; p-values are not yet corrected, letters not yet given.
 
     Args:
@@ -212,24 +212,24 @@ def hold_contests(
     first = next(iter(common.values()))
     note = _note(chosen, judged)
     return [
-        Contest(
+        MetricComparison(
             dataset=first.dataset.name,
             task=first.task.name,
             metric=name,
             group="" if group is None else group.value,
-            n=field.cluster.size,
-            n_clusters=int(field.cluster.max(initial=-1)) + 1,
-            standings=field.standings(),
-            differences=field.differences(),
+            n=one_metric.cluster.size,
+            n_clusters=int(one_metric.cluster.max(initial=-1)) + 1,
+            standings=one_metric.standings(),
+            differences=one_metric.differences(),
             note=note,
         )
-        for name, field in _fields(common, metrics, settings, place_of(first, group)).items()
+        for name, one_metric in _metric_samples(common, metrics, settings, place_of(first, group)).items()
     ]
 
 
-def _fields(
+def _metric_samples(
     common: Mapping[str, Samples], metrics: Sequence[Metric], settings: MetricSettings, place: tuple[str, ...]
-) -> dict[str, Field]:
+) -> dict[str, MetricSamples]:
     """All runs and metrics over the same resamples: that is what pairs them."""
     cluster = dense(next(iter(common.values())).cluster, settings.cluster)
     statistics = {
@@ -245,7 +245,7 @@ def _fields(
     }
     resampled = resample_clusters(weighted, cluster, settings, place)
     return {
-        metric.name: Field(
+        metric.name: MetricSamples(
             metric=metric,
             samples=common,
             statistics={run: statistics[run, metric.name] for run in common},
@@ -284,19 +284,19 @@ def compare_runs(runs: Sequence[Run], settings: MetricSettings, *, alpha: float,
     paired = pair_rows(runs, settings.split)
     notes = require_common(paired, intersect=intersect)
     origins = {run.label: run.origin for run in runs}
-    contests: list[Contest] = []
+    metric_comparisons: list[MetricComparison] = []
     disagreements: list[Disagreement] = []
     for dataset, rows_of in paired.rows_of.items():
         for samples_of in paired_samples(dataset, rows_of, settings, origins):
             task = next(iter(samples_of.values())).task
-            contests += hold_contests(samples_of, metrics_of(task, Shown.SUMMARY, settings), settings)
+            metric_comparisons += compare_metrics(samples_of, metrics_of(task, Shown.SUMMARY, settings), settings)
             disagreements += greatest_disagreements(samples_of, rows_of, count=SHOWN_DISAGREEMENTS)
-    corrected = correct_families(contests, alpha)
+    corrected = correct_families(metric_comparisons, alpha)
     return Comparison(
         settings=settings,
         alpha=alpha,
         origins=origins,
-        contests=tuple(corrected),
+        metric_comparisons=tuple(corrected),
         disagreements=tuple(disagreements),
         notes=(*notes, *resolution_notes(corrected, settings, alpha)),
     )
@@ -313,34 +313,34 @@ def paired_samples(
     ]
 
 
-def correct_families(contests: Sequence[Contest], alpha: float) -> list[Contest]:
+def correct_families(metric_comparisons: Sequence[MetricComparison], alpha: float) -> list[MetricComparison]:
     """Correct the p-values by Holm's method and group the runs.
 
     A family is what is read together as one question: all comparisons of one metric on one dataset,
     over its tasks or groups. Metrics are not added up, as SRCC, LCC and K-Tau ask the same thing again.
     """
     families: dict[tuple[str, str], list[tuple[int, int]]] = {}
-    for number, contest in enumerate(contests):
-        for at, difference in enumerate(contest.differences):
+    for number, metric_comparison in enumerate(metric_comparisons):
+        for at, difference in enumerate(metric_comparison.differences):
             if difference.p is not None:
-                families.setdefault((contest.dataset, contest.metric), []).append((number, at))
+                families.setdefault((metric_comparison.dataset, metric_comparison.metric), []).append((number, at))
     p_holm: dict[tuple[int, int], float] = {}
     for places in families.values():
-        p_values = [contests[number].differences[at].p or 0.0 for number, at in places]
+        p_values = [metric_comparisons[number].differences[at].p or 0.0 for number, at in places]
         p_holm |= dict(zip(places, holm(p_values), strict=True))
     sizes = Counter({family: len(places) for family, places in families.items()})
     corrected = [
         replace(
-            contest,
-            family_size=sizes[contest.dataset, contest.metric],
+            metric_comparison,
+            family_size=sizes[metric_comparison.dataset, metric_comparison.metric],
             differences=tuple(
                 replace(difference, p_holm=p_holm.get((number, at)))
-                for at, difference in enumerate(contest.differences)
+                for at, difference in enumerate(metric_comparison.differences)
             ),
         )
-        for number, contest in enumerate(contests)
+        for number, metric_comparison in enumerate(metric_comparisons)
     ]
-    return [_with_letters(contest, alpha) for contest in corrected]
+    return [_with_letters(metric_comparison, alpha) for metric_comparison in corrected]
 
 
 def is_significant(difference: Difference, alpha: float) -> bool:
@@ -348,10 +348,19 @@ def is_significant(difference: Difference, alpha: float) -> bool:
     return difference.p_holm is not None and difference.p_holm <= alpha
 
 
-def resolution_notes(contests: Sequence[Contest], settings: MetricSettings, alpha: float) -> list[str]:
+def resolution_notes(
+    metric_comparisons: Sequence[MetricComparison], settings: MetricSettings, alpha: float
+) -> list[str]:
     """Warn where so much is compared that no bootstrap of this size could find anything."""
     finest = 2 / (settings.resamples + 1)
-    largest = max((contest.family_size for contest in contests if _is_by_bootstrap(contest)), default=0)
+    largest = max(
+        (
+            metric_comparison.family_size
+            for metric_comparison in metric_comparisons
+            if _is_by_bootstrap(metric_comparison)
+        ),
+        default=0,
+    )
     if largest * finest <= alpha:
         return []
     needed = int(2 * largest / alpha) + 1
@@ -361,14 +370,16 @@ def resolution_notes(contests: Sequence[Contest], settings: MetricSettings, alph
     ]
 
 
-def _is_by_bootstrap(contest: Contest) -> bool:
-    return any(difference.better is None for difference in contest.differences)
+def _is_by_bootstrap(metric_comparison: MetricComparison) -> bool:
+    return any(difference.better is None for difference in metric_comparison.differences)
 
 
-def _with_letters(contest: Contest, alpha: float) -> Contest:
-    tested = [one for one in contest.differences if one.p_holm is not None]
+def _with_letters(metric_comparison: MetricComparison, alpha: float) -> MetricComparison:
+    tested = [one for one in metric_comparison.differences if one.p_holm is not None]
     compared = {run for one in tested for run in (one.first, one.second)}
     differing = [frozenset((one.first, one.second)) for one in tested if is_significant(one, alpha)]
-    letters = letter_groups([one.run for one in contest.standings if one.run in compared], differing)
-    standings: tuple[Standing, ...] = tuple(replace(one, letters=letters.get(one.run, "")) for one in contest.standings)
-    return replace(contest, standings=standings)
+    letters = letter_groups([one.run for one in metric_comparison.standings if one.run in compared], differing)
+    standings: tuple[Standing, ...] = tuple(
+        replace(one, letters=letters.get(one.run, "")) for one in metric_comparison.standings
+    )
+    return replace(metric_comparison, standings=standings)

@@ -118,11 +118,11 @@ def _content(raw: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """One run in a contest."""
+    """One run in a comparison by one metric."""
 
     run: str
     value: float | None
-    """The metric over the contest's rows; None where it is undefined."""
+    """The metric over the compared rows; None where it is undefined."""
     interval: Interval | None
     """None where the metric is undefined."""
     letters: str = ""
@@ -132,7 +132,7 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Two runs in a contest."""
+    """Two runs in a comparison by one metric."""
 
     first: str
     second: str
@@ -154,7 +154,7 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contest:
+class MetricComparison:
     """Several runs by one metric over the same rows."""
 
     dataset: str
@@ -210,7 +210,7 @@ class Comparison:
     """Level of significance, for each family."""
     origins: Mapping[str, str]
     """Where each run is from, by label."""
-    contests: tuple[Contest, ...]
+    metric_comparisons: tuple[MetricComparison, ...]
     disagreements: tuple[Disagreement, ...]
     """The greatest first, within each task."""
     notes: tuple[str, ...]

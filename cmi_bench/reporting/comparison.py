@@ -17,7 +17,7 @@ from cmi_bench.config import Clustering
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import PairTask, all_datasets
 from cmi_bench.evaluation.comparison import is_significant
-from cmi_bench.evaluation.pairing import Comparison, Contest, Difference, Disagreement
+from cmi_bench.evaluation.pairing import Comparison, Difference, Disagreement, MetricComparison
 from cmi_bench.reporting.format import bounds_text, csv_text, escape, interval_text, p_text, percent_name, signed, table
 from cmi_bench.utils.files import write_text_atomic
 
@@ -28,7 +28,7 @@ def comparison_json(comparison: Comparison) -> str:
         "runs": dict(comparison.origins),
         "alpha": comparison.alpha,
         "settings": asdict(comparison.settings),
-        "contests": [asdict(contest) for contest in comparison.contests],
+        "metric_comparisons": [asdict(metric_comparison) for metric_comparison in comparison.metric_comparisons],
         "disagreements": [_disagreement(row) for row in comparison.disagreements],
         "notes": list(comparison.notes),
     }
@@ -61,9 +61,9 @@ def differences_csv(comparison: Comparison) -> str:
     """Return the text of `comparison.csv`: a line for each two runs, task and metric."""
     settings = {name: getattr(comparison.settings, name) for name in SETTINGS_COLUMNS}
     lines = (
-        {**_difference_line(contest, difference, comparison.alpha), **settings}
-        for contest in comparison.contests
-        for difference in contest.differences
+        {**_difference_line(metric_comparison, difference, comparison.alpha), **settings}
+        for metric_comparison in comparison.metric_comparisons
+        for difference in metric_comparison.differences
     )
     return csv_text(DIFFERENCE_COLUMNS, lines)
 
@@ -71,7 +71,7 @@ def differences_csv(comparison: Comparison) -> str:
 def matrix_csv(comparison: Comparison) -> str:
     """Return the text of `comparison_matrix.csv`: a line for each run, with its lead over each other run."""
     runs = tuple(comparison.origins)
-    lines = (line for contest in comparison.contests for line in _matrix_lines(contest))
+    lines = (line for metric_comparison in comparison.metric_comparisons for line in _matrix_lines(metric_comparison))
     return csv_text((*MATRIX_COLUMNS, *map(minus, runs)), lines)
 
 
@@ -92,16 +92,16 @@ def predicted(run: str) -> str:
     return f"predicted by {run}"
 
 
-def _difference_line(contest: Contest, difference: Difference, alpha: float) -> Line:
-    values = {one.run: one.value for one in contest.standings}
+def _difference_line(metric_comparison: MetricComparison, difference: Difference, alpha: float) -> Line:
+    values = {one.run: one.value for one in metric_comparison.standings}
     return {
-        "dataset": contest.dataset,
-        "task": contest.task,
-        "metric": contest.metric,
+        "dataset": metric_comparison.dataset,
+        "task": metric_comparison.task,
+        "metric": metric_comparison.metric,
         "run_a": difference.first,
         "run_b": difference.second,
-        "n": contest.n,
-        "n_clusters": contest.n_clusters,
+        "n": metric_comparison.n,
+        "n_clusters": metric_comparison.n_clusters,
         "value_a": values[difference.first],
         "value_b": values[difference.second],
         "difference": difference.value,
@@ -114,25 +114,25 @@ def _difference_line(contest: Contest, difference: Difference, alpha: float) -> 
         "p_bootstrap": difference.p_bootstrap,
         "n_a_better": difference.better,
         "n_b_better": difference.worse,
-        "family_size": contest.family_size,
+        "family_size": metric_comparison.family_size,
         "alpha": alpha,
     }
 
 
-def _matrix_lines(contest: Contest) -> Iterator[Line]:
-    runs = [one.run for one in contest.standings]
-    for one in contest.standings:
+def _matrix_lines(metric_comparison: MetricComparison) -> Iterator[Line]:
+    runs = [one.run for one in metric_comparison.standings]
+    for one in metric_comparison.standings:
         yield {
-            "dataset": contest.dataset,
-            "task": contest.task,
-            "metric": contest.metric,
-            "n": contest.n,
+            "dataset": metric_comparison.dataset,
+            "task": metric_comparison.task,
+            "metric": metric_comparison.metric,
+            "n": metric_comparison.n,
             "run": one.run,
             "value": one.value,
             "ci_low": None if one.interval is None else one.interval.low,
             "ci_high": None if one.interval is None else one.interval.high,
             "letters": one.letters,
-            **{minus(other): contest.difference(one.run, other) for other in runs},
+            **{minus(other): metric_comparison.difference(one.run, other) for other in runs},
         }
 
 
@@ -152,10 +152,10 @@ def _disagreement_line(row: Disagreement) -> Line:
 SIDES = {1.0: "A", 0.0: "both", -1.0: "B"}
 
 
-def contest_title(contest: Contest, comparison: Comparison) -> str:
+def comparison_title(one: MetricComparison, comparison: Comparison) -> str:
     """Return e.g. "CMI-Pref alignment: ACC over 500 rows of 350 prompts"."""
-    prompts = f" of {contest.n_clusters} prompts" if comparison.settings.cluster == Clustering.prompt else ""
-    return f"{contest.dataset} {contest.task}: {contest.metric} over {contest.n} rows{prompts}"
+    prompts = f" of {one.n_clusters} prompts" if comparison.settings.cluster == Clustering.prompt else ""
+    return f"{one.dataset} {one.task}: {one.metric} over {one.n} rows{prompts}"
 
 
 def how_it_was_done(comparison: Comparison) -> list[str]:
@@ -191,10 +191,13 @@ PROMPT_LENGTH = 80
 def comparison_markdown(comparison: Comparison) -> str:
     """Return the text of `comparison.md`."""
     parts = ["# Comparison of runs", *_notes(comparison)]
-    for contest in comparison.contests:
-        parts += [f"## {escape(contest_title(contest, comparison))}", _matrix(contest, comparison)]
-        if contest.note:
-            parts.append(escape(contest.note) + ".")
+    for metric_comparison in comparison.metric_comparisons:
+        parts += [
+            f"## {escape(comparison_title(metric_comparison, comparison))}",
+            _matrix(metric_comparison, comparison),
+        ]
+        if metric_comparison.note:
+            parts.append(escape(metric_comparison.note) + ".")
     if comparison.disagreements:
         parts.append("## Rows on which the runs disagree most")
         parts += _disagreements(comparison)
@@ -208,17 +211,17 @@ def _notes(comparison: Comparison) -> list[str]:
     return [runs, f"{said}\n{legend}"]
 
 
-def _matrix(contest: Contest, comparison: Comparison) -> str:
-    compared = [one.run for one in contest.standings if one.letters]
+def _matrix(metric_comparison: MetricComparison, comparison: Comparison) -> str:
+    compared = [one.run for one in metric_comparison.standings if one.letters]
     cells = {}
-    for one in contest.differences:
+    for one in metric_comparison.differences:
         shown = f"{p_text(one.p_holm)})" if one.p_holm is not None else "no test)"
         strong = "**" if is_significant(one, comparison.alpha) else ""
         cells[one.first, one.second] = f"{strong}{signed(one.value)}{strong} ({shown}"
         cells[one.second, one.first] = f"{strong}{signed(-one.value)}{strong} ({shown}"
     header = [
         "run",
-        contest.metric,
+        metric_comparison.metric,
         f"{percent_name(comparison.settings.confidence)} interval",
         "group",
         *map(escape, compared),
@@ -231,7 +234,7 @@ def _matrix(contest: Contest, comparison: Comparison) -> str:
             one.letters,
             *(cells.get((one.run, other), "") for other in compared),
         ]
-        for one in contest.standings
+        for one in metric_comparison.standings
     ]
     return table(header, lines, numbers_from=4)
 
@@ -268,34 +271,37 @@ def comparison_view(comparison: Comparison) -> RenderableType:
     """Return one table a task, by its first metric, each run beside the best; readable at 80 columns."""
     parts: list[RenderableType] = []
     seen: set[tuple[str, str]] = set()
-    for contest in comparison.contests:
-        if (contest.dataset, contest.task) not in seen:
-            seen.add((contest.dataset, contest.task))
-            parts += [Text(contest_title(contest, comparison), style="bold"), _table(contest, comparison)]
-            parts += [Text(f"{contest.note}.\n")] if contest.note else []
+    for metric_comparison in comparison.metric_comparisons:
+        if (metric_comparison.dataset, metric_comparison.task) not in seen:
+            seen.add((metric_comparison.dataset, metric_comparison.task))
+            parts += [
+                Text(comparison_title(metric_comparison, comparison), style="bold"),
+                _table(metric_comparison, comparison),
+            ]
+            parts += [Text(f"{metric_comparison.note}.\n")] if metric_comparison.note else []
     notes = (*how_it_was_done(comparison), *comparison.notes)
     return Group(*parts, *(Text(note) for note in notes))
 
 
-def _table(contest: Contest, comparison: Comparison) -> Table:
+def _table(metric_comparison: MetricComparison, comparison: Comparison) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("run", overflow="fold")
-    table.add_column(contest.metric, justify="right", no_wrap=True)
+    table.add_column(metric_comparison.metric, justify="right", no_wrap=True)
     table.add_column(f"{percent_name(comparison.settings.confidence)} interval", no_wrap=True)
     table.add_column("group", no_wrap=True)
     table.add_column("minus the best", no_wrap=True)
     table.add_column("p", justify="right", no_wrap=True)
-    for cells in _lines(contest):
+    for cells in _lines(metric_comparison):
         table.add_row(*map(Text, cells))
     return table
 
 
-def _lines(contest: Contest) -> Iterator[list[str]]:
-    best = contest.standings[0].run
-    for one in contest.standings:
+def _lines(metric_comparison: MetricComparison) -> Iterator[list[str]]:
+    best = metric_comparison.standings[0].run
+    for one in metric_comparison.standings:
         value = f"{one.value:.4f}" if one.value is not None else "undef."
         cells = [one.run, value, interval_text(one.interval), one.letters]
-        behind = next((d for d in contest.differences if {d.first, d.second} == {best, one.run}), None)
+        behind = next((d for d in metric_comparison.differences if {d.first, d.second} == {best, one.run}), None)
         yield [*cells, *(_behind(behind, best) if behind is not None else ["", ""])]
 
 

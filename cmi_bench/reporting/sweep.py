@@ -116,10 +116,13 @@ def letters_of(comparison: Comparison) -> Letters:
     """Return the letters of a comparison whose runs have the jobs' labels."""
     return Letters(
         {
-            (MetricKey(contest.dataset, contest.task, contest.metric), one.run): one.letters
-            for contest in comparison.contests
-            if not contest.group
-            for one in contest.standings
+            (
+                MetricKey(metric_comparison.dataset, metric_comparison.task, metric_comparison.metric),
+                one.run,
+            ): one.letters
+            for metric_comparison in comparison.metric_comparisons
+            if not metric_comparison.group
+            for one in metric_comparison.standings
         },
         comparison.alpha,
     )

@@ -21,12 +21,14 @@ def compare(settings=SETTINGS, alpha=0.05, **rows_of):
 
 
 def only(comparison, metric="ACC"):
-    (contest,) = [contest for contest in comparison.contests if contest.metric == metric]
-    return contest
+    (metric_comparison,) = [
+        metric_comparison for metric_comparison in comparison.metric_comparisons if metric_comparison.metric == metric
+    ]
+    return metric_comparison
 
 
-def letters(contest):
-    return {one.run: one.letters for one in contest.standings}
+def letters(metric_comparison):
+    return {one.run: one.letters for one in metric_comparison.standings}
 
 
 def answers(right, n=200, **more):
@@ -37,22 +39,26 @@ def answers(right, n=200, **more):
 def test_identical_runs_do_not_differ():
     rows = full_size_rows()[::9]
     comparison = compare(one=rows, two=rows)
-    assert len(comparison.contests) == 12
-    for contest in comparison.contests:
-        (difference,) = contest.differences
+    assert len(comparison.metric_comparisons) == 12
+    for metric_comparison in comparison.metric_comparisons:
+        (difference,) = metric_comparison.differences
         assert (difference.value, difference.p, difference.p_bootstrap, difference.p_holm) == (0, 1, 1, 1)
         assert (difference.interval.low, difference.interval.high) == (0, 0)
-        assert letters(contest) == {"one": "a", "two": "a"}
+        assert letters(metric_comparison) == {"one": "a", "two": "a"}
     assert comparison.disagreements == ()
 
 
 def test_a_clearly_better_run_is_found_everywhere():
     comparison = compare(weak=full_size_rows(0.2, seed=1), strong=full_size_rows(2.0, seed=2))
-    for contest in comparison.contests:
-        assert [one.run for one in contest.standings] == ["strong", "weak"]
-        assert letters(contest) == {"strong": "a", "weak": "b"}
-        (difference,) = contest.differences
-        assert difference.value == contest.difference("weak", "strong") == -contest.difference("strong", "weak")
+    for metric_comparison in comparison.metric_comparisons:
+        assert [one.run for one in metric_comparison.standings] == ["strong", "weak"]
+        assert letters(metric_comparison) == {"strong": "a", "weak": "b"}
+        (difference,) = metric_comparison.differences
+        assert (
+            difference.value
+            == metric_comparison.difference("weak", "strong")
+            == -metric_comparison.difference("strong", "weak")
+        )
         assert difference.interval.high < 0
         assert difference.p_holm < 0.05
 
@@ -120,51 +126,51 @@ def test_pairing_finds_what_two_separate_intervals_do_not():
     nudged = [
         row | {"predicted_musicality": row["predicted_musicality"] * 0.8 + row["musicality"] * 0.2} for row in labels
     ]
-    contest = only(compare(plain=labels, nudged=nudged), "SRCC")
-    best, other = contest.standings
+    metric_comparison = only(compare(plain=labels, nudged=nudged), "SRCC")
+    best, other = metric_comparison.standings
     assert best.interval.low < other.interval.high
-    assert letters(contest) == {"nudged": "a", "plain": "b"}
+    assert letters(metric_comparison) == {"nudged": "a", "plain": "b"}
 
 
 def test_the_same_scores_on_another_scale_do_not_differ():
     rows = correlated(1, 1.0)
     scaled = [row | {"predicted_musicality": row["predicted_musicality"] * 0.1 + 3e5} for row in rows]
-    for contest in compare(a=rows, b=scaled).contests:
-        assert contest.differences[0].value == pytest.approx(0, abs=1e-9)
+    for metric_comparison in compare(a=rows, b=scaled).metric_comparisons:
+        assert metric_comparison.differences[0].value == pytest.approx(0, abs=1e-9)
     assert only(compare(a=rows, b=scaled), "SRCC").differences[0].p == 1.0
 
 
 def test_a_run_stands_as_in_its_own_evaluation():
     rows = full_size_rows(seed=4)[::7]
-    contests = compare(one=rows, two=full_size_rows(seed=5)[::7]).contests
+    metric_comparisons = compare(one=rows, two=full_size_rows(seed=5)[::7]).metric_comparisons
     own = {(record.dataset, record.task): record for record in evaluate(rows, SETTINGS).summary}
-    for contest in contests:
-        standing = next(one for one in contest.standings if one.run == "one")
-        record = own[contest.dataset, contest.task]
+    for metric_comparison in metric_comparisons:
+        standing = next(one for one in metric_comparison.standings if one.run == "one")
+        record = own[metric_comparison.dataset, metric_comparison.task]
         assert (standing.value, standing.interval) == (
-            record.metrics[contest.metric],
-            record.intervals[contest.metric],
+            record.metrics[metric_comparison.metric],
+            record.intervals[metric_comparison.metric],
         )
 
 
 def test_holm_is_over_all_pairs_and_tasks_of_a_dataset():
     runs = {f"seed{seed}": full_size_rows(1 + seed / 4, seed=seed) for seed in range(3)}
     comparison = compare(**runs)
-    of_dataset = [one for one in comparison.contests if one.dataset == "CMI-Pref"]
-    differences = [difference for contest in of_dataset for difference in contest.differences]
+    of_dataset = [one for one in comparison.metric_comparisons if one.dataset == "CMI-Pref"]
+    differences = [difference for metric_comparison in of_dataset for difference in metric_comparison.differences]
     assert len(differences) == of_dataset[0].family_size == 6
     expected = multipletests([one.p for one in differences], method="holm")[1]
     assert [one.p_holm for one in differences] == pytest.approx(expected, abs=1e-12)
-    assert {one.family_size for one in comparison.contests if one.dataset == "PAM"} == {6}
-    assert {one.family_size for one in comparison.contests if one.dataset == "MusicEval"} == {3}
+    assert {one.family_size for one in comparison.metric_comparisons if one.dataset == "PAM"} == {6}
+    assert {one.family_size for one in comparison.metric_comparisons if one.dataset == "MusicEval"} == {3}
 
 
 def test_rows_that_failed_in_one_run_are_left_out_for_all_and_said():
     first, second = correlated(1, 1.0), correlated(2, 1.0)
     second[3] = second[3] | {"predicted_musicality": None, "inference_valid_a": False}
-    contest = only(compare(fine=first, flaky=second), "SRCC")
-    assert contest.n == 119
-    assert contest.note == "1 row failed in flaky, left out for all"
+    metric_comparison = only(compare(fine=first, flaky=second), "SRCC")
+    assert metric_comparison.n == 119
+    assert metric_comparison.note == "1 row failed in flaky, left out for all"
 
 
 def test_a_run_that_does_not_judge_a_task_stands_aside():
@@ -174,7 +180,7 @@ def test_a_run_that_does_not_judge_a_task_stands_aside():
         for row in full_size_rows(seed=1)[:60]
     ]
     comparison = compare(a=rows, b=full_size_rows(seed=2)[:60], music=silent)
-    alignment, musicality = comparison.contests
+    alignment, musicality = comparison.metric_comparisons
     assert [one.run for one in alignment.standings if one.letters] and len(alignment.standings) == 2
     assert alignment.note == "music has no usable prediction here"
     assert len(musicality.standings) == 3
@@ -182,12 +188,12 @@ def test_a_run_that_does_not_judge_a_task_stands_aside():
 
 def test_constant_scores_have_no_standing_among_correlations():
     constant = [row | {"predicted_musicality": 1.0} for row in correlated(1, 1.0)]
-    contest = only(compare(fine=correlated(1, 1.0), constant=constant), "SRCC")
-    assert [(one.run, one.letters, one.note) for one in contest.standings] == [
+    metric_comparison = only(compare(fine=correlated(1, 1.0), constant=constant), "SRCC")
+    assert [(one.run, one.letters, one.note) for one in metric_comparison.standings] == [
         ("fine", "", ""),
         ("constant", "", "constant prediction"),
     ]
-    assert contest.differences == ()
+    assert metric_comparison.differences == ()
 
 
 def test_too_few_rows_allow_no_bootstrap_and_say_so():

@@ -44,7 +44,7 @@ def test_all_files_are_there(folder):
 
 def test_each_difference_is_a_line(folder, comparison):
     lines = read(folder / "comparison.csv")
-    assert len(lines) == sum(len(contest.differences) for contest in comparison.contests)
+    assert len(lines) == sum(len(metric_comparison.differences) for metric_comparison in comparison.metric_comparisons)
     line = next(line for line in lines if (line["dataset"], line["run_b"]) == ("MusicArena", "good"))
     assert (line["run_a"], line["test"], line["significant"]) == ("weak_model", "exact McNemar", "True")
     assert float(line["difference"]) == pytest.approx(float(line["value_a"]) - float(line["value_b"]))
@@ -83,16 +83,16 @@ def test_disagreements_name_the_row_and_what_each_run_says(folder):
 def test_json_holds_it_all(folder, comparison):
     document = json.loads((folder / "comparison.json").read_text())
     assert document["runs"] == dict(zip(RUNS, "abc", strict=True))
-    assert len(document["contests"]) == len(comparison.contests)
+    assert len(document["metric_comparisons"]) == len(comparison.metric_comparisons)
     assert document["settings"]["resamples"] == 400
     assert set(document["disagreements"][0]) == {
         *("dataset", "task", "row", "label", "answers", "spread", "predictions")
     }
 
 
-def test_markdown_has_a_matrix_for_each_contest_and_whole_tables(folder, comparison):
+def test_markdown_has_a_matrix_for_each_metric_and_whole_tables(folder, comparison):
     text = (folder / "comparison.md").read_text()
-    assert text.count("\n## ") == len(comparison.contests) + 1
+    assert text.count("\n## ") == len(comparison.metric_comparisons) + 1
     assert "weak\\_model" in text
     assert "**" in text
     for block in text.split("\n\n"):

@@ -6,10 +6,10 @@ from typing import Any
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.data.datasets import all_datasets
-from cmi_bench.evaluation.comparison import correct_families, hold_contests, paired_samples, resolution_notes
+from cmi_bench.evaluation.comparison import compare_metrics, correct_families, paired_samples, resolution_notes
 from cmi_bench.evaluation.groups import task_groups
 from cmi_bench.evaluation.metrics import Shown, all_metrics, metrics_of
-from cmi_bench.evaluation.pairing import Contest, PairedRows, Run, pair_rows
+from cmi_bench.evaluation.pairing import MetricComparison, PairedRows, Run, pair_rows
 from cmi_bench.reporting.format import percent_name
 from cmi_bench.reporting.leaderboard.board import (
     BoardTable,
@@ -39,9 +39,9 @@ def board_settings(settings: MetricSettings) -> MetricSettings:
     return replace(settings, **wanted)
 
 
-def board_contests(
+def board_comparisons(
     paired: PairedRows, form: TableForm, settings: MetricSettings, *, alpha: float, origins: Mapping[str, str]
-) -> list[Contest]:
+) -> list[MetricComparison]:
     """Compare own runs by each column of a table; all columns of a dataset with one metric are a family.
 
     Args:
@@ -51,7 +51,7 @@ def board_contests(
         alpha: Level of significance.
         origins: Where each run is from, for messages.
     """
-    contests: list[Contest] = []
+    metric_comparisons: list[MetricComparison] = []
     for dataset, rows_of in paired.rows_of.items():
         groups = list(task_groups(dataset, next(iter(rows_of.values())), settings))
         for samples_of in paired_samples(dataset, rows_of, settings, origins):
@@ -59,21 +59,21 @@ def board_contests(
             columns = [one for one in form.columns if one.dataset is dataset and one.task == task.name]
             metrics = metrics_of(task, Shown.SUMMARY, settings)
             if any(not column.group_key for column in columns):
-                contests += hold_contests(samples_of, metrics, settings)
+                metric_comparisons += compare_metrics(samples_of, metrics, settings)
             wanted = {(column.group_key, column.group_value) for column in columns}
             for of_task, group in groups:
                 if of_task == task and (group.key, group.value) in wanted:
-                    contests += hold_contests(samples_of, metrics, settings, group=group)
-    return correct_families(contests, alpha)
+                    metric_comparisons += compare_metrics(samples_of, metrics, settings, group=group)
+    return correct_families(metric_comparisons, alpha)
 
 
-def letters_of(contests: Sequence[Contest], form: TableForm) -> Letters:
-    """Return the letters that contests gave, by the columns of a table."""
-    by_place = {(one.dataset, one.task, one.metric, one.group): one for one in contests}
+def letters_of(metric_comparisons: Sequence[MetricComparison], form: TableForm) -> Letters:
+    """Return the letters of metric comparisons, by the columns of a table."""
+    by_place = {(one.dataset, one.task, one.metric, one.group): one for one in metric_comparisons}
     letters: dict[tuple[str, str], str] = {}
     for column in form.columns:
-        contest = by_place.get((column.dataset.name, column.task, column.metric, column.group_value))
-        for standing in contest.standings if contest is not None else ():
+        metric_comparison = by_place.get((column.dataset.name, column.task, column.metric, column.group_value))
+        for standing in metric_comparison.standings if metric_comparison is not None else ():
             letters[standing.run, column.key] = standing.letters
     return letters
 
@@ -101,9 +101,9 @@ def build_leaderboard(
     tables = []
     warnings: dict[str, None] = {}
     for form in forms:
-        contests = board_contests(grouped, form, settings, alpha=alpha, origins=origins) if grouped else []
-        warnings |= dict.fromkeys(resolution_notes(contests, settings, alpha))
-        letters = letters_of(contests, form)
+        metric_comparisons = board_comparisons(grouped, form, settings, alpha=alpha, origins=origins) if grouped else []
+        warnings |= dict.fromkeys(resolution_notes(metric_comparisons, settings, alpha))
+        letters = letters_of(metric_comparisons, form)
         own = [own_row(label, evaluation, form, letters) for label, evaluation in evaluations.items()]
         rows = ranked([*reported_rows(form), *own], form.columns)
         tables.append(BoardTable(form, rows, facts["human_ceiling_percent"][form.slug]))
