@@ -1,7 +1,6 @@
 """A server on loopback that answers as the Gemini API does, and fails as it is told to."""
 
 import base64
-import contextlib
 import hashlib
 import json
 import re
@@ -9,11 +8,10 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from typing import Any
-from urllib.parse import urlsplit
 
-from loopback import on_loopback
+from loopback import on_loopback, pieces
+from werkzeug import Request, Response
 
 
 @dataclass
@@ -98,44 +96,39 @@ def camel(value: dict[str, Any]) -> dict[str, Any]:
     return {re.sub(r"_(.)", lambda found: found[1].upper(), key): entry for key, entry in value.items()}
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    gemini: Gemini
+class Answers:
+    """One request to the service, and what it answers."""
 
-    def log_message(self, *args):
-        pass
+    def __init__(self, gemini: Gemini, request: Request) -> None:
+        self.gemini = gemini
+        self.request = request
 
-    def do_POST(self):
-        path = urlsplit(self.path).path
-        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+    def answer(self):
+        path, name = self.request.path, self.request.path.rpartition("/")[2]
+        if self.request.method == "GET":
+            return self.send(self.file(name, "ACTIVE"))
+        if self.request.method == "DELETE":
+            del self.gemini.files[name]
+            return self.send({})
         if path == "/upload/v1/files":
             self.gemini.uploads += 1
             address = f"{self.gemini.address}/up/f{self.gemini.uploads}"
-            self.send({}, {"x-goog-upload-url": address, "x-goog-upload-status": "active"})
-        elif path.startswith("/up/"):
-            name = path.removeprefix("/up/")
-            self.gemini.files[name] = content
-            self.send({"file": self.file(name, "PROCESSING")}, {"x-goog-upload-status": "final"})
-        elif found := re.fullmatch(r"/v1/models/(.+):generateContent", path):
+            return self.send({}, {"x-goog-upload-url": address, "x-goog-upload-status": "active"})
+        if path.startswith("/up/"):
+            self.gemini.files[name] = self.request.get_data()
+            return self.send({"file": self.file(name, "PROCESSING")}, {"x-goog-upload-status": "final"})
+        if found := re.fullmatch(r"/v1/models/(.+):generateContent", path):
             with self.gemini.working():
-                self.generate(found[1], json.loads(content, object_hook=camel))
-        else:
-            self.send({"error": {"code": 404, "status": "NOT_FOUND", "message": path}}, status=404)
-
-    def do_GET(self):
-        self.send(self.file(self.path.rpartition("/")[2], "ACTIVE"))
-
-    def do_DELETE(self):
-        del self.gemini.files[self.path.rpartition("/")[2]]
-        self.send({})
+                return self.generate(found[1], json.loads(self.request.get_data(), object_hook=camel))
+        return self.send({"error": {"code": 404, "status": "NOT_FOUND", "message": path}}, status=404)
 
     def file(self, name, state):
         return {"name": f"files/{name}", "uri": f"{self.gemini.address}/v1/files/{name}", "state": state}
 
     def generate(self, judge, body):
         audio = [self.heard(part) for part in body["contents"][0]["parts"] if "text" not in part]
-        key = self.headers["x-goog-api-key"]
-        asked = Asked(judge, self.path, key, body, audio, time.monotonic())
+        key = self.request.headers.get("x-goog-api-key")
+        asked = Asked(judge, self.request.full_path.rstrip("?"), key, body, audio, time.monotonic())
         self.gemini.asked.append(asked)
         fault = self.gemini.fault(asked.words)
         time.sleep(fault.seconds)
@@ -148,7 +141,7 @@ class Handler(BaseHTTPRequestHandler):
             "usageMetadata": self.usage(),
             "modelVersion": judge,
         }
-        self.send(whole if fault.body is None else fault.body, fault.headers, fault.status, fault.cut_after)
+        return self.send(whole if fault.body is None else fault.body, fault.headers, fault.status, fault.cut_after)
 
     def heard(self, part):
         if "inlineData" in part:
@@ -169,21 +162,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, body, headers=None, status=200, cut_after=None):
         content = (body if isinstance(body, str) else json.dumps(body)).encode()
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the client has given up
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content[:cut_after])
-            if cut_after is not None:
-                self.close_connection = True
+        response = Response(pieces(content, cut_after=cut_after), status, content_type="application/json")
+        response.headers.update((headers or {}) | {"Content-Length": str(len(content))})
+        return response
 
 
 @contextmanager
 def serve(gemini: Gemini):
     """Run the server as long as the context lasts."""
-    with on_loopback(Handler, gemini=gemini) as address:
+    with on_loopback(lambda request: Answers(gemini, request).answer()) as address:
         gemini.address = address
         yield gemini

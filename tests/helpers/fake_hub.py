@@ -3,16 +3,15 @@
 import hashlib
 import json
 import re
-import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import parse_qs, unquote, urlsplit
 
-from loopback import on_loopback
+from loopback import on_loopback, pieces
+from werkzeug import Request as Incoming
+from werkzeug import Response
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SMALL = 200
@@ -97,148 +96,127 @@ def listed(path: str, content: bytes) -> dict[str, object]:
     return entry
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    hub: FakeHub
+class Answers:
+    """One request to the fake hub server, and what it answers."""
 
-    def log_message(self, *args):
-        pass
-
-    def do_GET(self):
-        self.answer()
-
-    def do_HEAD(self):
-        self.answer()
-
-    def do_POST(self):
-        self.answer()
+    def __init__(self, hub: FakeHub, request: Incoming) -> None:
+        self.hub = hub
+        self.request = request
+        self.range = request.headers.get("Range")
+        self.authorization = request.headers.get("Authorization")
+        self.fault: Fault | None = None
 
     def answer(self):
-        url = urlsplit(self.path)
-        path = unquote(url.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.hub.log.append(Request(self.command, path, self.headers["Range"], self.headers["Authorization"]))
-        fault = self.hub.fault(self.command, path)
-        if fault is not None and fault.status:
-            return self.send(fault.status, b"no", fault.headers)
+        path, method = self.request.path, self.request.method
+        self.hub.log.append(Request(method, path, self.range, self.authorization))
+        self.fault = self.hub.fault(method, path)
+        if self.fault is not None and self.fault.status:
+            return self.send(self.fault.status, b"no", self.fault.headers)
         for pattern, handle in ROUTES:
             if found := pattern.fullmatch(path):
-                return handle(self, *found.groups(), body=body, fault=fault)
+                return handle(self, *found.groups())
         return self.send(404, b"not found")
 
-    def refuses(self):
-        """Answer as the hub does to somebody who is not logged in; return whether it was so."""
-        if self.hub.token is None or self.headers["Authorization"] == f"Bearer {self.hub.token}":
-            return False
-        self.send(401, b'{"error":"Invalid username or password."}')
-        return True
+    def in_repo(self, kind, repo, answer):
+        """Answer from a repository's files, or as the hub does to somebody who may not see them."""
+        if self.hub.token is not None and self.authorization != f"Bearer {self.hub.token}":
+            return self.send(401, b'{"error":"Invalid username or password."}')
+        if (kind, repo) not in self.hub.repos:
+            return self.send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+        return answer(self.hub.repos[kind, repo])
 
-    def repo(self, kind, repo):
-        files = None if self.refuses() else self.hub.repos.get((kind, repo))
-        if files is None and self.hub.token is None:
-            self.send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
-        return files
+    def info(self, kind, repo, _revision):
+        return self.in_repo(kind, repo, lambda files: self.json({
+            "id": repo, "sha": COMMIT, "private": False, "tags": [],
+            "siblings": [{"rfilename": path} for path in files],
+        }))  # fmt: skip
 
-    def info(self, kind, repo, revision, *, body, fault):
-        if (files := self.repo(kind, repo)) is not None:
-            siblings = [{"rfilename": path} for path in files]
-            self.json({"id": repo, "sha": COMMIT, "private": False, "tags": [], "siblings": siblings})
+    def refs(self, kind, repo):
+        refs = [{"name": name, "ref": f"refs/heads/{name}", "targetCommit": COMMIT} for name in self.hub.refs]
+        return self.in_repo(kind, repo, lambda _: self.json({"branches": refs[:1], "tags": refs[1:], "converts": []}))
 
-    def refs(self, kind, repo, *, body, fault):
-        if self.repo(kind, repo) is not None:
-            refs = [{"name": name, "ref": f"refs/heads/{name}", "targetCommit": COMMIT} for name in self.hub.refs]
-            self.json({"branches": refs[:1], "tags": refs[1:], "converts": []})
+    def tree(self, kind, repo, _revision, folder):
+        below = f"{folder.strip('/')}/" if folder and folder.strip("/") else ""
+        return self.in_repo(
+            kind,
+            repo,
+            lambda files: self.json([listed(path, data) for path, data in files.items() if path.startswith(below)]),
+        )
 
-    def tree(self, kind, repo, revision, folder, *, body, fault):
-        if (files := self.repo(kind, repo)) is not None:
-            below = f"{folder.strip('/')}/" if folder and folder.strip("/") else ""
-            self.json([listed(path, content) for path, content in files.items() if path.startswith(below)])
+    def paths_info(self, kind, repo, _revision):
+        wanted = self.request.form.getlist("paths")
+        return self.in_repo(
+            kind, repo, lambda files: self.json([listed(path, files[path]) for path in wanted if path in files])
+        )
 
-    def paths_info(self, kind, repo, revision, *, body, fault):
-        if (files := self.repo(kind, repo)) is not None:
-            asked = parse_qs(body.decode())["paths"]
-            self.json([listed(path, files[path]) for path in asked if path in files])
+    def resolve(self, prefix, repo, _revision, path):
+        return self.in_repo(
+            "dataset" if prefix else "model", repo, lambda files: self.resolved(files, path, f"{prefix or ''}{repo}")
+        )
 
-    def resolve(self, prefix, repo, revision, path, *, body, fault):
-        files = self.repo("dataset" if prefix else "model", repo)
-        if files is None:
-            return None
+    def resolved(self, files, path, place):
         if path not in files:
             return self.send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
         content = files[path]
         headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{etag(content)}"'}
         if len(content) < SMALL:
-            return self.content(content, fault, headers)
+            return self.content(content, headers)
         linked = {"X-Linked-Etag": f'"{etag(content)}"', "X-Linked-Size": str(len(content))}
         # Under another name, as the hub's storage is: there nobody may be told who is logged in.
         elsewhere = self.hub.address.replace("127.0.0.1", "localhost")
-        location = f"{elsewhere}/cdn/{'datasets/' if prefix else ''}{repo}/{path}"
-        return self.send(302, b"", headers | linked | {"Location": location})
+        return self.send(302, b"", headers | linked | {"Location": f"{elsewhere}/cdn/{place}/{path}"})
 
-    def cdn(self, prefix, repo, path, *, body, fault):
-        files = self.hub.repos["dataset" if prefix else "model", repo]
-        self.content(files[path], fault)
+    def cdn(self, prefix, repo, path):
+        return self.content(self.hub.repos["dataset" if prefix else "model", repo][path])
 
-    def zenodo(self, record, *, body, fault):
+    def zenodo(self, record):
         files = [
             {"key": key, "size": len(content), "checksum": f"md5:{hashlib.md5(content).hexdigest()}"}
             for key, content in self.hub.record.items()
         ]
-        self.json({"id": int(record), "files": files})
+        return self.json({"id": int(record), "files": files})
 
-    def zenodo_file(self, record, key, *, body, fault):
-        self.content(self.hub.record[key], fault)
+    def zenodo_file(self, _record, key):
+        return self.content(self.hub.record[key])
 
-    def raw(self, path, *, body, fault):
-        if path in self.hub.files:
-            self.content(self.hub.files[path], fault)
-        else:
-            self.send(404, b"404: Not Found")
+    def raw(self, path):
+        return self.content(self.hub.files[path]) if path in self.hub.files else self.send(404, b"404: Not Found")
 
     def json(self, value):
-        self.send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+        return self.send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
-    def content(self, content, fault, headers=None):
-        """Send a file, or the range of it that was asked for."""
-        if fault is not None and fault.change is not None:
-            content = fault.change(content)
-        start = int(re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "bytes=0-").group(1))
+    def content(self, content, headers=None):
+        """Answer with a file, or the range of it that was asked for."""
+        if self.fault is not None and self.fault.change is not None:
+            content = self.fault.change(content)
+        start = int(re.fullmatch(r"bytes=(\d+)-", self.range or "bytes=0-").group(1))
         if start and start >= len(content):
             return self.send(416, b"", {"Content-Range": f"bytes */{len(content)}"})
-        status = 206 if self.headers["Range"] else 200
-        ranged = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if status == 206 else {}
-        return self.send(status, content[start:], {"Accept-Ranges": "bytes"} | ranged | (headers or {}), fault)
+        ranged = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if self.range else {}
+        return self.send(
+            206 if self.range else 200, content[start:], {"Accept-Ranges": "bytes"} | ranged | (headers or {})
+        )
 
-    def send(self, status, content, headers=None, fault=None):
-        self.send_response(status)
-        for key, value in (headers or {}).items():
-            self.send_header(key, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if self.command == "HEAD":
-            return
-        if fault is None or (fault.cut_after is None and not fault.seconds_per_chunk):
-            self.wfile.write(content)
-            return
-        for start in range(0, len(content) if fault.cut_after is None else fault.cut_after, 4096):
-            time.sleep(fault.seconds_per_chunk)
-            self.wfile.write(content[start : start + 4096][: (fault.cut_after or len(content)) - start])
-        if fault.cut_after is not None:
-            self.close_connection = True
+    def send(self, status, content, headers=None):
+        fault = self.fault or Fault("")
+        response = Response(pieces(content, cut_after=fault.cut_after, seconds=fault.seconds_per_chunk), status)
+        response.headers.update((headers or {}) | {"Content-Length": str(len(content))})
+        response.autocorrect_location_header = False
+        return response
 
 
 ROUTES = [
     (re.compile(pattern), handle)
     for pattern, handle in (
-        (r"/api/(dataset|model)s/([^/]+/[^/]+)(?:/revision/([^/]+))?", Handler.info),
-        (r"/api/(dataset|model)s/([^/]+/[^/]+)/refs", Handler.refs),
-        (r"/api/(dataset|model)s/([^/]+/[^/]+)/tree/([^/]+)(/.*)?", Handler.tree),
-        (r"/api/(dataset|model)s/([^/]+/[^/]+)/paths-info/([^/]+)", Handler.paths_info),
-        (r"/cdn/(datasets/)?([^/]+/[^/]+)/(.+)", Handler.cdn),
-        (r"/zenodo/api/records/(\d+)", Handler.zenodo),
-        (r"/zenodo/api/records/(\d+)/files/([^/]+)/content", Handler.zenodo_file),
-        (r"/raw/(.+)", Handler.raw),
-        (r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", Handler.resolve),
+        (r"/api/(dataset|model)s/([^/]+/[^/]+)(?:/revision/([^/]+))?", Answers.info),
+        (r"/api/(dataset|model)s/([^/]+/[^/]+)/refs", Answers.refs),
+        (r"/api/(dataset|model)s/([^/]+/[^/]+)/tree/([^/]+)(/.*)?", Answers.tree),
+        (r"/api/(dataset|model)s/([^/]+/[^/]+)/paths-info/([^/]+)", Answers.paths_info),
+        (r"/cdn/(datasets/)?([^/]+/[^/]+)/(.+)", Answers.cdn),
+        (r"/zenodo/api/records/(\d+)", Answers.zenodo),
+        (r"/zenodo/api/records/(\d+)/files/([^/]+)/content", Answers.zenodo_file),
+        (r"/raw/(.+)", Answers.raw),
+        (r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", Answers.resolve),
     )
 ]
 
@@ -246,6 +224,6 @@ ROUTES = [
 @contextmanager
 def serve(hub: FakeHub):
     """Run the server as long as the context lasts."""
-    with on_loopback(Handler, hub=hub) as address:
+    with on_loopback(lambda request: Answers(hub, request).answer()) as address:
         hub.address = address
         yield hub

@@ -1,25 +1,29 @@
-"""A server on loopback that stands in for a service, as long as a context lasts."""
+"""A server on loopback that takes the place of a service, as long as a context lasts."""
 
-import threading
-from collections.abc import Iterator
+import re
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
 
 
 @contextmanager
-def on_loopback(handler: type[BaseHTTPRequestHandler], **bound: object) -> Iterator[str]:
-    """Run a server; yields its address.
+def on_loopback(answer: Callable[[Request], Response]) -> Iterator[str]:
+    """Run a server, several requests at a time; yields its address.
 
     Args:
-        handler: Answers requests.
-        bound: Class attributes that it gets.
+        answer: Answers any request, whatever its method and path.
     """
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("BoundHandler", (handler,), bound))
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with HTTPServer(host="127.0.0.1", port=0, threaded=True) as server:
+        server.expect_request(re.compile(".*")).respond_with_handler(answer)
+        yield f"http://127.0.0.1:{server.port}"
+
+
+def pieces(content: bytes, *, cut_after: int | None, seconds: float = 0.0, size: int = 4096) -> Iterator[bytes]:
+    """Yield a body in pieces, each after some time, and end it early; the connection then closes."""
+    body = content if cut_after is None else content[:cut_after]
+    for start in range(0, len(body), size):
+        time.sleep(seconds)
+        yield body[start : start + size]
