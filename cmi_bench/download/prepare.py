@@ -87,7 +87,7 @@ class Plan:
         return table
 
     def total(self) -> str:
-        """Return the sum in words, with the free space where most of it goes."""
+        """Describe the sum, with the free space where most of it goes."""
         free = free_bytes(self.works[0].folder)
         return (
             f"{format_bytes(sum(work.download_bytes for work in self.works))} to download, {format_bytes(free)} free."

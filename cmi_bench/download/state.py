@@ -135,7 +135,7 @@ def wrong_files(root: Path, wanted: Iterable[str], *, manifest: Manifest, record
     """Return the files that are missing or damaged.
 
     A file that upstream's record describes must be what it says. Without a record (somebody else has filled the
-    folder) a file is taken as it is, unless it cannot be heard to its end.
+    folder) a file is taken as it is, unless it cannot be decoded to its end.
 
     Args:
         root: The data root.
