@@ -8,8 +8,6 @@ from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
 
 from cmi_bench.errors import UserError, did_you_mean
 
@@ -142,6 +140,10 @@ def job_device(count: int) -> int:
     Args:
         count: How many devices there are.
     """
+    # The evaluation imports this module, and needs no Hydra.
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
     job = HydraConfig.get().job if HydraConfig.initialized() else None
     if job is None or OmegaConf.is_missing(job, "num"):
         return 0

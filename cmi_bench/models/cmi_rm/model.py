@@ -174,7 +174,7 @@ class CmiRM(EmbeddingModel):
                 scores windows of `max_dur` seconds and averages.
             dur_step: Seconds between windows in mode "standard"; None scores the first window only.
             compile: Compile the audio tower with torch.compile, for CUDA.
-            kernels: "off" computes with the plain modules, as CUDA always does.
+            kernels: "off" computes with the plain modules, as CUDA and `compile` always do.
 
         Raises:
             UserError: A file is missing or does not fit, or an option is not understood.
@@ -191,7 +191,8 @@ class CmiRM(EmbeddingModel):
         self.audio_input: AudioInput = "waveform" if dur_step is None else "path"
         self.precision = checked_precision(precision)
         self.compile = compile
-        self.kernels = checked_kernels(kernels)
+        # torch.compile takes no packed weights (torch 2.14.1): it compiles the plain modules.
+        self.kernels = "off" if compile else checked_kernels(kernels)
         self.loaded = load_cmi_rm(find_checkpoint(checkpoint or RELEASED, config))
         self.to(device)
 
