@@ -21,8 +21,8 @@ Matrix = npt.NDArray[np.float64]
 TAPS = 3
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
 """Four outputs with six products instead of twelve. Small points of both signs keep rounding small."""
-STRIP = 256
-"""Positions of the last axis that are computed at once, which bounds memory for long inputs."""
+STRIP = 32
+"""Positions of the last axis that are computed at once: few, so that a strip's values stay in the cache."""
 
 
 class Algorithm(NamedTuple):
