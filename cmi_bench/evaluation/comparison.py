@@ -43,8 +43,8 @@ from cmi_bench.evaluation.protocols import PROTOCOLS
 from cmi_bench.evaluation.samples import ResultRow, Samples, dense, in_words, read_samples
 
 
-def letter_groups(names: Sequence[str], differing: Collection[frozenset[str]]) -> dict[str, str]:
-    """Return the letters of each run: one letter for each largest group of runs that do not differ.
+def significance_groups(names: Sequence[str], differing: Collection[frozenset[str]]) -> dict[str, str]:
+    """Return the significance groups of each run: one letter for each largest group of runs that do not differ.
 
     The method is to insert and absorb (Piepho 2004).
 
@@ -55,7 +55,7 @@ def letter_groups(names: Sequence[str], differing: Collection[frozenset[str]]) -
     Returns:
         By name, e.g. "ab"; two runs share a letter exactly if they are not among `differing`.
 
-    >>> letter_groups(["x", "y", "z"], [frozenset("xz")])
+    >>> significance_groups(["x", "y", "z"], [frozenset("xz")])
     {'x': 'a', 'y': 'ab', 'z': 'b'}
     """
     groups = [frozenset(names)]
@@ -192,7 +192,7 @@ def compare_metrics(
     *,
     group: Group | None = None,
 ) -> list[MetricComparison]:
-    """Compare runs by each metric; p-values are not yet corrected, letters not yet given.
+    """Compare runs by each metric; p-values are not yet corrected, significance groups not yet given.
 
     Args:
         samples_of: By run; the k-th rows of all runs are the same row.
@@ -340,7 +340,7 @@ def correct_families(metric_comparisons: Sequence[MetricComparison], alpha: floa
         )
         for number, metric_comparison in enumerate(metric_comparisons)
     ]
-    return [_with_letters(metric_comparison, alpha) for metric_comparison in corrected]
+    return [_with_groups(metric_comparison, alpha) for metric_comparison in corrected]
 
 
 def is_significant(difference: Difference, alpha: float) -> bool:
@@ -374,12 +374,12 @@ def _is_by_bootstrap(metric_comparison: MetricComparison) -> bool:
     return any(difference.better is None for difference in metric_comparison.differences)
 
 
-def _with_letters(metric_comparison: MetricComparison, alpha: float) -> MetricComparison:
+def _with_groups(metric_comparison: MetricComparison, alpha: float) -> MetricComparison:
     tested = [one for one in metric_comparison.differences if one.p_holm is not None]
     compared = {run for one in tested for run in (one.first, one.second)}
     differing = [frozenset((one.first, one.second)) for one in tested if is_significant(one, alpha)]
-    letters = letter_groups([one.run for one in metric_comparison.standings if one.run in compared], differing)
+    groups = significance_groups([one.run for one in metric_comparison.standings if one.run in compared], differing)
     standings: tuple[Standing, ...] = tuple(
-        replace(one, letters=letters.get(one.run, "")) for one in metric_comparison.standings
+        replace(one, significance_group=groups.get(one.run, "")) for one in metric_comparison.standings
     )
     return replace(metric_comparison, standings=standings)

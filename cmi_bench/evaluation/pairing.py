@@ -125,8 +125,8 @@ class Standing:
     """The metric over the compared rows; None where it is undefined."""
     interval: Interval | None
     """None where the metric is undefined."""
-    letters: str = ""
-    """Runs that share a letter do not differ significantly; empty for a run that cannot be compared."""
+    significance_group: str = ""
+    """Letters, e.g. "ab": runs that share one do not differ significantly; empty for a run that cannot be compared."""
     note: str = ""
 
 

@@ -52,7 +52,7 @@ DIFFERENCE_COLUMNS = (
     *("difference", "ci_low", "ci_high", "test", "p", "p_holm", "significant", "p_bootstrap"),
     *("n_a_better", "n_b_better", "family_size", "alpha", *SETTINGS_COLUMNS),
 )
-MATRIX_COLUMNS = ("dataset", "task", "metric", "n", "run", "value", "ci_low", "ci_high", "letters")
+MATRIX_COLUMNS = ("dataset", "task", "metric", "n", "run", "value", "ci_low", "ci_high", "significance_group")
 DISAGREEMENT_COLUMNS = ("dataset", "task", "row", "answers_apart", "standpoints_apart", "label")
 ROW_FIELDS = (fields.PROMPT, fields.LYRICS, fields.AUDIO_A, fields.AUDIO_B, fields.REF_AUDIO)
 
@@ -131,7 +131,7 @@ def _matrix_lines(metric_comparison: MetricComparison) -> Iterator[Line]:
             "value": one.value,
             "ci_low": None if one.interval is None else one.interval.low,
             "ci_high": None if one.interval is None else one.interval.high,
-            "letters": one.letters,
+            "significance_group": one.significance_group,
             **{minus(other): metric_comparison.difference(one.run, other) for other in runs},
         }
 
@@ -173,7 +173,7 @@ def how_it_was_done(comparison: Comparison) -> list[str]:
 
 
 def label_text(row: Disagreement) -> str:
-    """Return what people said of a row."""
+    """Return the label of a row as text."""
     return SIDES[row.label] if is_paired(row) else f"{row.label:g}"
 
 
@@ -206,13 +206,13 @@ def comparison_markdown(comparison: Comparison) -> str:
 
 def _notes(comparison: Comparison) -> list[str]:
     runs = "\n".join(f"- {escape(run)}: `{origin}`" for run, origin in comparison.origins.items())
-    said = "\n".join(f"- {escape(note.strip())}" for note in (*how_it_was_done(comparison), *comparison.notes))
+    notes = "\n".join(f"- {escape(note.strip())}" for note in (*how_it_was_done(comparison), *comparison.notes))
     legend = "- A cell is the run of its line minus the run of its column, with the corrected p; bold: significant."
-    return [runs, f"{said}\n{legend}"]
+    return [runs, f"{notes}\n{legend}"]
 
 
 def _matrix(metric_comparison: MetricComparison, comparison: Comparison) -> str:
-    compared = [one.run for one in metric_comparison.standings if one.letters]
+    compared = [one.run for one in metric_comparison.standings if one.significance_group]
     cells = {}
     for one in metric_comparison.differences:
         shown = f"{p_text(one.p_holm)})" if one.p_holm is not None else "no test)"
@@ -231,7 +231,7 @@ def _matrix(metric_comparison: MetricComparison, comparison: Comparison) -> str:
             escape(one.run),
             f"{one.value:.4f}" if one.value is not None else escape(one.note),
             escape(interval_text(one.interval)),
-            one.letters,
+            one.significance_group,
             *(cells.get((one.run, other), "") for other in compared),
         ]
         for one in metric_comparison.standings
@@ -300,7 +300,7 @@ def _lines(metric_comparison: MetricComparison) -> Iterator[list[str]]:
     best = metric_comparison.standings[0].run
     for one in metric_comparison.standings:
         value = f"{one.value:.4f}" if one.value is not None else "undef."
-        cells = [one.run, value, interval_text(one.interval), one.letters]
+        cells = [one.run, value, interval_text(one.interval), one.significance_group]
         behind = next((d for d in metric_comparison.differences if {d.first, d.second} == {best, one.run}), None)
         yield [*cells, *(_behind(behind, best) if behind is not None else ["", ""])]
 

@@ -100,7 +100,7 @@ def sweep_csv(jobs: Sequence[SweepJob]) -> str:
     return csv_text(header, lines)
 
 
-class Letters(NamedTuple):
+class SignificanceGroups(NamedTuple):
     """The groups of jobs that do not differ significantly."""
 
     by_job: Mapping[tuple[MetricKey, str], str]
@@ -108,18 +108,18 @@ class Letters(NamedTuple):
     alpha: float
 
     def of(self, column: MetricKey, label: str) -> str:
-        """Return a job's letters; nothing where it was not compared."""
+        """Return a job's letters, e.g. "ab"; nothing where it was not compared."""
         return self.by_job.get((column, label), "")
 
 
-def letters_of(comparison: Comparison) -> Letters:
-    """Return the letters of a comparison whose runs have the jobs' labels."""
-    return Letters(
+def significance_groups_of(comparison: Comparison) -> SignificanceGroups:
+    """Return the significance groups of a comparison whose runs have the jobs' labels."""
+    return SignificanceGroups(
         {
             (
                 MetricKey(metric_comparison.dataset, metric_comparison.task, metric_comparison.metric),
                 one.run,
-            ): one.letters
+            ): one.significance_group
             for metric_comparison in comparison.metric_comparisons
             if not metric_comparison.group
             for one in metric_comparison.standings
@@ -128,14 +128,14 @@ def letters_of(comparison: Comparison) -> Letters:
     )
 
 
-def how_to_read(letters: Letters | None) -> list[str]:
+def legend(groups: SignificanceGroups | None) -> list[str]:
     """Say what the letters mean; nothing where there are none."""
-    if letters is None:
+    if groups is None:
         return []
-    return [f"In a column, jobs that share a letter do not differ significantly (alpha = {letters.alpha:g})."]
+    return [f"In a column, jobs that share a letter do not differ significantly (alpha = {groups.alpha:g})."]
 
 
-def sweep_markdown(name: str, jobs: Sequence[SweepJob], letters: Letters | None) -> str:
+def sweep_markdown(name: str, jobs: Sequence[SweepJob], groups: SignificanceGroups | None) -> str:
     """Return the text of `sweep.md`: a line for each job, the best of each column in bold."""
     columns = columns_of(jobs, main=True)
     best = {column: best_of(jobs, column) for column in columns}
@@ -147,17 +147,17 @@ def sweep_markdown(name: str, jobs: Sequence[SweepJob], letters: Letters | None)
             value = job.values.get(column)
             text = "" if value is None else f"{value.value:.4f}"
             strong = "**" if value is not None and value.value == best[column] else ""
-            cells.append(f"{strong}{text}{strong} {letters.of(column, job.label) if letters else ''}".strip())
+            cells.append(f"{strong}{text}{strong} {groups.of(column, job.label) if groups else ''}".strip())
         lines.append([str(job.number), escape(job.label), job.status, *cells])
     reasons = [f"- {escape(job.label)}: {escape(job.reason)}" for job in jobs if job.reason]
-    parts = [f"# {escape(name)}", table(header, lines, numbers_from=3), "\n".join(reasons), *how_to_read(letters)]
+    parts = [f"# {escape(name)}", table(header, lines, numbers_from=3), "\n".join(reasons), *legend(groups)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 STYLES = {"finished": "", "failed": "bold red", "killed": "bold red", "not run": "yellow"}
 
 
-def sweep_view(jobs: Sequence[SweepJob], letters: Letters | None) -> RenderableType:
+def sweep_view(jobs: Sequence[SweepJob], groups: SignificanceGroups | None) -> RenderableType:
     """Return a line for each job: its main metrics, the best in bold, and the reason of a failure below."""
     columns = columns_of(jobs, main=True)
     best = {column: best_of(jobs, column) for column in columns}
@@ -171,11 +171,11 @@ def sweep_view(jobs: Sequence[SweepJob], letters: Letters | None) -> RenderableT
         cells = []
         for column in columns:
             value = job.values.get(column)
-            text = "" if value is None else f"{value.value:7.4f} {letters.of(column, job.label) if letters else ''}"
+            text = "" if value is None else f"{value.value:7.4f} {groups.of(column, job.label) if groups else ''}"
             cells.append(Text(text.rstrip(), style="bold" if value and value.value == best[column] else ""))
         table.add_row(str(job.number), Text(job.label), *cells, Text(job.status, style=STYLES.get(job.status, "")))
     reasons = [Text(f"{job.label}: {job.reason}") for job in jobs if job.reason]
-    return Group(table, *reasons, *map(Text, how_to_read(letters)))
+    return Group(table, *reasons, *map(Text, legend(groups)))
 
 
 COLUMNS = 3
@@ -274,11 +274,11 @@ def _points(jobs: Sequence[SweepJob], column: MetricKey, by_step: bool) -> list[
     ]
 
 
-def write_sweep(name: str, jobs: Sequence[SweepJob], letters: Letters | None, folder: Path) -> list[Path]:
+def write_sweep(name: str, jobs: Sequence[SweepJob], groups: SignificanceGroups | None, folder: Path) -> list[Path]:
     """Write `sweep.csv`, `sweep.md` and, where there are metrics, their plot into the sweep's folder."""
     files = [
         write_text_atomic(folder / "sweep.csv", sweep_csv(jobs)),
-        write_text_atomic(folder / "sweep.md", sweep_markdown(name, jobs, letters)),
+        write_text_atomic(folder / "sweep.md", sweep_markdown(name, jobs, groups)),
     ]
     plot = metrics_plot(jobs)
     return files if plot is None else [*files, write_png(plot, folder)]

@@ -18,7 +18,7 @@ from cmi_bench.errors import UserError
 from cmi_bench.evaluation.comparison import compare_runs
 from cmi_bench.evaluation.pairing import Comparison, Run
 from cmi_bench.reporting.comparison import write_comparison
-from cmi_bench.reporting.sweep import SweepJob, columns_of, has_steps, letters_of, sweep_view, write_sweep
+from cmi_bench.reporting.sweep import SweepJob, columns_of, has_steps, significance_groups_of, sweep_view, write_sweep
 from cmi_bench.sweeps.jobs import NOT_RUN, plan_jobs, read_outcomes, swept_keys
 from cmi_bench.sweeps.record import FAILED, FINISHED
 from cmi_bench.tracking.description import RunDescription, dataset_name, job_name, model_label
@@ -53,11 +53,11 @@ class Sweep:
         try:
             self.jobs = read_outcomes(self.plan, self.folder)
             comparison = compare_jobs(self.jobs, self.config, self.config.metrics)
-            letters = letters_of(comparison) if comparison else None
-            files = [self.folder / PLAN_FILE, *write_sweep(self.plan.name, self.jobs, letters, self.folder)]
+            groups = significance_groups_of(comparison) if comparison else None
+            files = [self.folder / PLAN_FILE, *write_sweep(self.plan.name, self.jobs, groups, self.folder)]
             if comparison is not None:
                 files += write_comparison(comparison, self.folder)
-            print_view(sweep_view(self.jobs, letters), width=TABLE_WIDTH)
+            print_view(sweep_view(self.jobs, groups), width=TABLE_WIDTH)
             print_view(f"Results: {self.folder}")
             tell_mlflow(self.parent, self.jobs, self.folder / "sweep.md", files)
         finally:

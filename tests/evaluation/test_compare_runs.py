@@ -27,8 +27,8 @@ def only(comparison, metric="ACC"):
     return metric_comparison
 
 
-def letters(metric_comparison):
-    return {one.run: one.letters for one in metric_comparison.standings}
+def groups_of(metric_comparison):
+    return {one.run: one.significance_group for one in metric_comparison.standings}
 
 
 def answers(right, n=200, **more):
@@ -44,7 +44,7 @@ def test_identical_runs_do_not_differ():
         (difference,) = metric_comparison.differences
         assert (difference.value, difference.p, difference.p_bootstrap, difference.p_holm) == (0, 1, 1, 1)
         assert (difference.interval.low, difference.interval.high) == (0, 0)
-        assert letters(metric_comparison) == {"one": "a", "two": "a"}
+        assert groups_of(metric_comparison) == {"one": "a", "two": "a"}
     assert comparison.disagreements == ()
 
 
@@ -52,7 +52,7 @@ def test_a_clearly_better_run_is_found_everywhere():
     comparison = compare(weak=full_size_rows(0.2, seed=1), strong=full_size_rows(2.0, seed=2))
     for metric_comparison in comparison.metric_comparisons:
         assert [one.run for one in metric_comparison.standings] == ["strong", "weak"]
-        assert letters(metric_comparison) == {"strong": "a", "weak": "b"}
+        assert groups_of(metric_comparison) == {"strong": "a", "weak": "b"}
         (difference,) = metric_comparison.differences
         assert (
             difference.value
@@ -129,7 +129,7 @@ def test_pairing_finds_what_two_separate_intervals_do_not():
     metric_comparison = only(compare(plain=labels, nudged=nudged), "SRCC")
     best, other = metric_comparison.standings
     assert best.interval.low < other.interval.high
-    assert letters(metric_comparison) == {"nudged": "a", "plain": "b"}
+    assert groups_of(metric_comparison) == {"nudged": "a", "plain": "b"}
 
 
 def test_the_same_scores_on_another_scale_do_not_differ():
@@ -181,7 +181,7 @@ def test_a_run_that_does_not_judge_a_task_stands_aside():
     ]
     comparison = compare(a=rows, b=full_size_rows(seed=2)[:60], music=silent)
     alignment, musicality = comparison.metric_comparisons
-    assert [one.run for one in alignment.standings if one.letters] and len(alignment.standings) == 2
+    assert [one.run for one in alignment.standings if one.significance_group] and len(alignment.standings) == 2
     assert alignment.note == "music has no usable prediction here"
     assert len(musicality.standings) == 3
 
@@ -189,7 +189,7 @@ def test_a_run_that_does_not_judge_a_task_stands_aside():
 def test_constant_scores_have_no_standing_among_correlations():
     constant = [row | {"predicted_musicality": 1.0} for row in correlated(1, 1.0)]
     metric_comparison = only(compare(fine=correlated(1, 1.0), constant=constant), "SRCC")
-    assert [(one.run, one.letters, one.note) for one in metric_comparison.standings] == [
+    assert [(one.run, one.significance_group, one.note) for one in metric_comparison.standings] == [
         ("fine", "", ""),
         ("constant", "", "constant prediction"),
     ]

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from cmi_bench.evaluation.comparison import letter_groups
+from cmi_bench.evaluation.comparison import significance_groups
 
 
 def share(letters, first, second):
@@ -16,7 +16,7 @@ def test_runs_share_a_letter_exactly_if_they_do_not_differ(seed):
     names = [f"run{number}" for number in range(generator.integers(1, 8))]
     pairs = list(itertools.combinations(names, 2))
     differing = [frozenset(pair) for pair in pairs if generator.random() < 0.5]
-    letters = letter_groups(names, differing)
+    letters = significance_groups(names, differing)
     for pair in pairs:
         assert share(letters, *pair) == (frozenset(pair) not in differing)
     assert all(letters.values())
@@ -24,13 +24,13 @@ def test_runs_share_a_letter_exactly_if_they_do_not_differ(seed):
 
 def test_the_best_gets_the_first_letter_and_overlaps_get_two():
     differing = [frozenset({"best", "worst"})]
-    assert letter_groups(["best", "middle", "worst"], differing) == {"best": "a", "middle": "ab", "worst": "b"}
+    assert significance_groups(["best", "middle", "worst"], differing) == {"best": "a", "middle": "ab", "worst": "b"}
 
 
 def test_extremes():
     names = [str(number) for number in range(30)]
-    assert set(letter_groups(names, []).values()) == {"a"}
+    assert set(significance_groups(names, []).values()) == {"a"}
     everything = [frozenset(pair) for pair in itertools.combinations(names, 2)]
-    letters = letter_groups(names, everything)
+    letters = significance_groups(names, everything)
     assert [letters[name] for name in ("0", "1", "25", "26", "27")] == ["a", "b", "z", "a2", "b2"]
-    assert letter_groups([], []) == {}
+    assert significance_groups([], []) == {}

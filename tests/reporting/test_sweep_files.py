@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cmi_bench.evaluation.metrics import MetricKey
 from cmi_bench.reporting.sweep import (
-    Letters,
+    SignificanceGroups,
     SweepJob,
     Value,
     has_steps,
@@ -37,7 +37,9 @@ def test_csv_has_each_job_with_all_its_metrics():
 
 
 def test_markdown_has_the_main_metrics_the_best_in_bold_and_the_reason():
-    text = sweep_markdown("a_sweep", JOBS, Letters({(SRCC, "step_500"): "b", (SRCC, "step_2000"): "a"}, 0.05))
+    text = sweep_markdown(
+        "a_sweep", JOBS, SignificanceGroups({(SRCC, "step_500"): "b", (SRCC, "step_2000"): "a"}, 0.05)
+    )
     assert "# a\\_sweep" in text
     assert "| 0 | step\\_500 | finished | 0.2500 b |" in text
     assert "| 1 | step\\_1000 | failed |  |" in text

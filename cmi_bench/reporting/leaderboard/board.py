@@ -121,7 +121,7 @@ class Cell:
     value: float | None
     """As a fraction or correlation."""
     interval: Interval | None = None
-    letters: str = ""
+    significance_group: str = ""
     """Own rows that share a letter do not differ significantly."""
     n: int | None = None
     """Rows that it is over; None for reported figures, which are over all."""
@@ -200,5 +200,5 @@ def ranked(rows: Sequence[BoardRow], columns: Sequence[Column]) -> list[BoardRow
     return [replace(row, cells=cells) for row, cells in zip(rows, marked, strict=True)]
 
 
-Letters = Mapping[tuple[str, str], str]
-"""By run and column key: own runs that share a letter do not differ in that column."""
+ColumnGroups = Mapping[tuple[str, str], str]
+"""Significance groups by run and column key: own runs that share a letter do not differ in that column."""

@@ -13,8 +13,8 @@ from cmi_bench.evaluation.pairing import MetricComparison, PairedRows, Run, pair
 from cmi_bench.reporting.format import percent_name
 from cmi_bench.reporting.leaderboard.board import (
     BoardTable,
+    ColumnGroups,
     Leaderboard,
-    Letters,
     TableForm,
     ranked,
     table_forms,
@@ -67,15 +67,15 @@ def board_comparisons(
     return correct_families(metric_comparisons, alpha)
 
 
-def letters_of(metric_comparisons: Sequence[MetricComparison], form: TableForm) -> Letters:
-    """Return the letters of metric comparisons, by the columns of a table."""
+def column_groups(metric_comparisons: Sequence[MetricComparison], form: TableForm) -> ColumnGroups:
+    """Return the significance groups of metric comparisons, by the columns of a table."""
     by_place = {(one.dataset, one.task, one.metric, one.group): one for one in metric_comparisons}
-    letters: dict[tuple[str, str], str] = {}
+    groups: dict[tuple[str, str], str] = {}
     for column in form.columns:
         metric_comparison = by_place.get((column.dataset.name, column.task, column.metric, column.group_value))
         for standing in metric_comparison.standings if metric_comparison is not None else ():
-            letters[standing.run, column.key] = standing.letters
-    return letters
+            groups[standing.run, column.key] = standing.significance_group
+    return groups
 
 
 def build_leaderboard(
@@ -103,8 +103,8 @@ def build_leaderboard(
     for form in forms:
         metric_comparisons = board_comparisons(grouped, form, settings, alpha=alpha, origins=origins) if grouped else []
         warnings |= dict.fromkeys(resolution_notes(metric_comparisons, settings, alpha))
-        letters = letters_of(metric_comparisons, form)
-        own = [own_row(label, evaluation, form, letters) for label, evaluation in evaluations.items()]
+        groups = column_groups(metric_comparisons, form)
+        own = [own_row(label, evaluation, form, groups) for label, evaluation in evaluations.items()]
         rows = ranked([*reported_rows(form), *own], form.columns)
         tables.append(BoardTable(form, rows, facts["human_ceiling_percent"][form.slug]))
     return Leaderboard(
@@ -129,11 +129,11 @@ def _how(runs: Sequence[Run], settings: MetricSettings) -> list[str]:
 
 def _grouping(paired: PairedRows | None, grouped: PairedRows | None, alpha: float) -> list[str]:
     if grouped is not None:
-        said = (
+        meaning = (
             "Own rows that share a letter do not differ significantly in that column "
             f"(alpha = {alpha:g}; exact McNemar or paired bootstrap, Holm-corrected over a dataset's columns)."
         )
-        return [said, *([f"Letters are over the {grouped.n_common} rows in common."] if grouped.counts else [])]
+        return [meaning, *([f"The groups are over the {grouped.n_common} rows in common."] if grouped.counts else [])]
     if paired is None:
         return []
     why = f"{'; '.join(paired.counts)}" if paired.n_common else "no row in common"

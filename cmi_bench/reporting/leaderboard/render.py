@@ -28,7 +28,7 @@ from cmi_bench.utils.files import write_text_atomic
 
 COLUMNS = (
     *("table", "kind", "model", "column", "dataset", "task", "metric", "group"),
-    *("value", "text", "ci_low", "ci_high", "n", "comparable", "place", "letters", "notes"),
+    *("value", "text", "ci_low", "ci_high", "n", "comparable", "place", "significance_group", "notes"),
 )
 """`value` is a fraction or correlation; `text` as shown in the tables, percent for accuracies."""
 
@@ -79,7 +79,7 @@ def _figure(row: BoardRow, cell: Cell) -> dict[str, Any]:
         "n": cell.n,
         "comparable": cell.is_comparable,
         "place": cell.place,
-        "letters": cell.letters,
+        "significance_group": cell.significance_group,
         "notes": " ".join((*cell.notes, *row.notes)),
     }
 
@@ -195,10 +195,10 @@ def _latex_cell(cell: Cell | None, column: Column, one: BoardTable) -> str:
     if cell is None:
         return NO_FIGURE
     shown = {Place.BEST: f"\\textbf{{{cell.text}}}", Place.SECOND: f"\\underline{{{cell.text}}}"}
-    letters = f"$_{{\\mathrm{{{cell.letters}}}}}$" if cell.letters else ""
+    group = f"$_{{\\mathrm{{{cell.significance_group}}}}}$" if cell.significance_group else ""
     interval = interval_in_units(cell, column)
     beside = f" {{\\scriptsize {interval}}}" if interval else ""
-    return f"{shown[cell.place] if cell.place else cell.text}{letters}{_latex_marks(cell.notes, one)}{beside}"
+    return f"{shown[cell.place] if cell.place else cell.text}{group}{_latex_marks(cell.notes, one)}{beside}"
 
 
 def _latex_marks(notes: Sequence[str], one: BoardTable) -> str:
@@ -243,10 +243,10 @@ def _markdown_cell(cell: Cell | None, column: Column, one: BoardTable) -> str:
     if cell is None:
         return NO_FIGURE
     strong = {Place.BEST: "**", Place.SECOND: "_", None: ""}[cell.place]
-    letters = f" {cell.letters}" if cell.letters else ""
+    group = f" {cell.significance_group}" if cell.significance_group else ""
     interval = interval_in_units(cell, column)
     below = f"<br>{interval}" if interval else ""
-    return f"{strong}{cell.text}{strong}{letters}{_markdown_marks(cell.notes, one)}{below}"
+    return f"{strong}{cell.text}{strong}{group}{_markdown_marks(cell.notes, one)}{below}"
 
 
 def _markdown_marks(notes: Sequence[str], one: BoardTable) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.evaluate import DetailRecord, Evaluation, Measurement, Status, evaluate
 from cmi_bench.evaluation.pairing import Run
-from cmi_bench.reporting.leaderboard.board import BoardRow, Cell, Column, Kind, Letters, TableForm
+from cmi_bench.reporting.leaderboard.board import BoardRow, Cell, Column, ColumnGroups, Kind, TableForm
 
 
 def evaluate_run(run: Run, settings: MetricSettings) -> Evaluation:
@@ -23,12 +23,12 @@ def evaluate_run(run: Run, settings: MetricSettings) -> Evaluation:
     return evaluate(run.rows, settings, origin=run.origin)
 
 
-def own_row(label: str, evaluation: Evaluation, form: TableForm, letters: Letters) -> BoardRow:
+def own_row(label: str, evaluation: Evaluation, form: TableForm, groups: ColumnGroups) -> BoardRow:
     """Return a run's row in a table."""
     cells = {}
     for column in form.columns:
         if (record := _record(evaluation, column)) is not None and record.status is not Status.NOT_APPLICABLE:
-            cells[column.key] = _own_cell(record, column, letters.get((label, column.key), ""))
+            cells[column.key] = _own_cell(record, column, groups.get((label, column.key), ""))
     return BoardRow(label=label, kind=Kind.OWN, cells=cells)
 
 
@@ -48,7 +48,7 @@ def _record(evaluation: Evaluation, column: Column) -> Measurement | None:
     )
 
 
-def _own_cell(record: Measurement, column: Column, letters: str) -> Cell:
+def _own_cell(record: Measurement, column: Column, significance_group: str) -> Cell:
     value = record.metrics.get(column.metric)
     notes = []
     is_comparable = column.rows in (None, record.n)
@@ -60,7 +60,7 @@ def _own_cell(record: Measurement, column: Column, letters: str) -> Cell:
         text=_own_text(value, column),
         value=value,
         interval=record.intervals.get(column.metric),
-        letters=letters,
+        significance_group=significance_group,
         n=record.n,
         is_comparable=is_comparable,
         notes=tuple(notes),

@@ -42,6 +42,11 @@ def own(board, tmp_path_factory):
     return folder
 
 
+def groups_in(board):
+    cells = (cell for table in board.tables for row in table.rows for cell in row.cells.values())
+    return {cell.significance_group for cell in cells} - {""}
+
+
 def lines(folder, **wanted):
     with (folder / "leaderboard.csv").open(newline="") as file:
         found = list(csv.DictReader(file))
@@ -89,7 +94,11 @@ def test_own_rows_have_intervals_letters_and_places(own):
     line = {line["model"]: line for line in lines(own, kind="own", column="MusicEval_SRCC")}
     assert line["my_50"]["n"] == "413"
     assert float(line["my_50"]["ci_low"]) < float(line["my_50"]["value"]) < float(line["my_50"]["ci_high"])
-    assert (line["my_50"]["letters"], line["other"]["letters"], line["weak"]["letters"]) == ("a", "a", "b")
+    assert (
+        line["my_50"]["significance_group"],
+        line["other"]["significance_group"],
+        line["weak"]["significance_group"],
+    ) == ("a", "a", "b")
     assert {line["my_50"]["place"], line["other"]["place"]} == {"best", "second"}
     condition = lines(own, kind="own", model="weak", column="CMIPref_without_audio_percent")
     assert (condition[0]["n"], condition[0]["group"]) == ("250", "no_ref")
@@ -115,10 +124,10 @@ def test_own_runs_over_different_rows_get_no_letters_unless_told_to():
     rows = {"a": full_size_rows(1.0)[:60], "b": full_size_rows(1.0, 1)[10:60]}
     apart = board_of(**rows)
     assert any(note.startswith("No significance groups: own runs are over different rows") for note in apart.notes)
-    assert not any(cell.letters for table in apart.tables for row in table.rows for cell in row.cells.values())
+    assert not groups_in(apart)
     together = board_of(intersect=True, **rows)
-    assert "Letters are over the 50 rows in common." in together.notes
-    assert any(cell.letters for table in together.tables for row in table.rows for cell in row.cells.values())
+    assert "The groups are over the 50 rows in common." in together.notes
+    assert groups_in(together)
 
 
 def test_a_constant_model_is_undefined_and_not_ranked():
@@ -133,7 +142,7 @@ def test_a_constant_model_is_undefined_and_not_ranked():
 def test_without_intervals_there_are_figures():
     board = board_of(MetricSettings(resamples=0), a=full_size_rows()[:40], b=full_size_rows(seed=1)[:40])
     cell = board.tables[0].rows[-1].cells["CMIPref_ACC_percent"]
-    assert (cell.interval, cell.letters) == (None, "")
+    assert (cell.interval, cell.significance_group) == (None, "")
     assert cell.value is not None
 
 
