@@ -85,9 +85,6 @@ def _blocks(n_clusters: int, resamples: int, generator: np.random.Generator, wid
         yield counts.reshape(n_clusters, columns).astype(np.float64)
 
 
-# `scipy` loads its `stats` when that is first used, so importing this module stays quick.
-
-
 class Bounds(NamedTuple):
     """Both ends of an interval."""
 

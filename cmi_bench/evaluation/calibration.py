@@ -1,11 +1,8 @@
-"""How a difference of scores turns into a probability: the Bradley-Terry model with one scale.
+"""Calibration: whether larger margins are right more often, and the rows on which a model is most confidently wrong.
 
-P(A preferred) = sigmoid(beta * (score A - score B)), as in R. A. Bradley and M. E. Terry, "Rank analysis of
-incomplete block designs" (Biometrika 39, 1952), with the model's scores as the log-strengths up to the scale.
-
-Whether larger margins are right more often: accuracy by margin beside what a fitted scale promises.
-
-The rows on which a model is most confidently wrong.
+The Bradley-Terry model with one scale turns a difference of scores into a probability: P(A preferred) =
+sigmoid(beta * (score A - score B)), as in R. A. Bradley and M. E. Terry, "Rank analysis of incomplete block designs"
+(Biometrika 39, 1952), with the model's scores as the log-strengths up to the scale.
 """
 
 import math
@@ -160,9 +157,6 @@ def _bounds(credit: NDArray[np.float64], confidence: float) -> Bounds | None:
 def _equal_parts(values: NDArray[np.float64]) -> list[NDArray[np.intp]]:
     """Return positions in rising order of value, cut into equal parts; none of them empty."""
     return [part for part in np.array_split(np.argsort(values, kind="stable"), bin_count(values.size)) if part.size]
-
-
-# `scipy` loads `stats` when it is first used, so importing this module stays quick.
 
 
 class Mistake(NamedTuple):

@@ -1,14 +1,6 @@
-"""Which differences between runs are real: paired tests on the same rows.
+"""Which differences between runs are real: paired tests on the same rows, corrected for their number.
 
-The comparison of runs: pair the rows, compare each metric, correct for the number of comparisons, group.
-
-Several runs by the metrics of one task, on the rows that all of them answered.
-
-All runs by one metric over the same rows: how they stand, and how each two of them differ.
-
-Significance groups: runs that share a letter do not differ.
-
-How surprising a difference would be if there were none, and how many questions were asked.
+Runs that do not differ significantly share a letter: a significance group.
 """
 
 import itertools
@@ -40,7 +32,7 @@ from cmi_bench.evaluation.pairing import (
     require_common,
 )
 from cmi_bench.evaluation.protocols import PROTOCOLS
-from cmi_bench.evaluation.samples import ResultRow, Samples, dense, in_words, read_samples
+from cmi_bench.evaluation.samples import ResultRow, Samples, dense, read_samples, rows_text
 
 
 def significance_groups(names: Sequence[str], differing: Collection[frozenset[str]]) -> dict[str, str]:
@@ -261,7 +253,7 @@ def _note(chosen: Mapping[str, Samples], judged: Mapping[str, Samples]) -> str:
     parts = [f"{run} has no usable prediction here" for run in chosen if run not in judged]
     for run, samples in judged.items():
         if missing := int((samples.is_labelled & ~samples.is_evaluated).sum()):
-            parts.append(f"{in_words(missing)} failed in {run}, left out for all")
+            parts.append(f"{rows_text(missing)} failed in {run}, left out for all")
     return "; ".join(parts)
 
 

@@ -13,7 +13,7 @@ from cmi_bench.evaluation.groups import Group, duration_bin, duration_groups, ta
 from cmi_bench.evaluation.intervals import Interval, metric_intervals
 from cmi_bench.evaluation.metrics import Metric, Shown, Statistic, metrics_of
 from cmi_bench.evaluation.protocols import PROTOCOLS
-from cmi_bench.evaluation.samples import Samples, Selection, in_words, read_samples, select_rows
+from cmi_bench.evaluation.samples import Samples, Selection, read_samples, rows_text, select_rows
 
 
 class Status(StrEnum):
@@ -141,7 +141,7 @@ def _status(samples: Samples, statistics: Mapping[str, Statistic]) -> Status:
 def _note(samples: Samples, statistics: Mapping[str, Statistic]) -> str:
     if not samples.applicable:
         return f"not applicable: the model gives no {samples.task.aspect} score"
-    # Several metrics are often undefined for one reason; it is said once.
+    # Several metrics are often undefined for one reason; it is named once.
     names_of: dict[str, list[str]] = {}
     for name, statistic in statistics.items():
         names_of.setdefault(statistic.reason, []).append(name)
@@ -219,21 +219,21 @@ def _duration_labels(
 ) -> tuple[dict[Dataset, list[str | None]], list[str]]:
     """Return the duration bin of each row, by dataset, and notes on the rows that are in none."""
     if durations is None:
-        return {}, [_said("Groups by clip duration left out: no durations are known.")]
+        return {}, [_log_note("Groups by clip duration left out: no durations are known.")]
     seconds = {
         dataset: [row_seconds(row.raw, durations) for row in rows] for dataset, rows in selection.rows_of.items()
     }
     lengths = [length for of_dataset in seconds.values() for length in of_dataset]
     known = [length for length in lengths if length is not None]
     if lengths and not known:
-        return {}, [_said("Groups by clip duration left out: no clip's duration is known.")]
+        return {}, [_log_note("Groups by clip duration left out: no clip's duration is known.")]
     edges = settings.duration_bins
     outside = sum(duration_bin(length, edges) is None for length in known)
     notes = []
     if len(known) < len(lengths):
-        notes.append(_said(f"{in_words(len(lengths) - len(known))} of unknown duration: in no duration group."))
+        notes.append(_log_note(f"{rows_text(len(lengths) - len(known))} of unknown duration: in no duration group."))
     if outside:
-        notes.append(_said(f"{in_words(outside)} outside {edges[0]:g} to {edges[-1]:g} s: in no duration group."))
+        notes.append(_log_note(f"{rows_text(outside)} outside {edges[0]:g} to {edges[-1]:g} s: in no duration group."))
     labels = {
         dataset: [duration_bin(length, edges) for length in of_dataset] for dataset, of_dataset in seconds.items()
     }
@@ -253,7 +253,7 @@ def _by_duration(
                 yield detail_record(samples, groups[dataset][name], settings)
 
 
-def _said(note: str) -> str:
+def _log_note(note: str) -> str:
     """Log a note for the record; people read it under the table."""
     logger.debug(note)
     return note

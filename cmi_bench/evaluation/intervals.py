@@ -70,7 +70,7 @@ def resample_clusters(
 
     Args:
         metrics: By any key, over the same clusters.
-        cluster: [n] from `clusters.dense`.
+        cluster: [n] from `samples.dense`.
         settings: Number of resamples and seed.
         place: Names the random stream.
 

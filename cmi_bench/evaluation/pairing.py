@@ -1,8 +1,6 @@
-"""The rows that runs have in common: a row is known by what it says, not by where it stands.
+"""Several runs over the same rows: the rows they have in common, the records of a comparison, the disagreements.
 
-The rows on which runs disagree most: where to listen to find out what a difference is.
-
-What a comparison of runs comes to.
+A row is known by its own fields, not by its place in the file.
 """
 
 import itertools
@@ -22,7 +20,7 @@ from cmi_bench.errors import UserError
 from cmi_bench.evaluation.bootstrap import Floats
 from cmi_bench.evaluation.intervals import Interval
 from cmi_bench.evaluation.protocols import number, score_fields
-from cmi_bench.evaluation.samples import ResultRow, Samples, in_words, select_rows
+from cmi_bench.evaluation.samples import ResultRow, Samples, rows_text, select_rows
 
 Key = tuple[str, str, int]
 """Dataset, content, and the how-manieth row with it: identical rows are told apart by their order."""
@@ -58,7 +56,9 @@ class PairedRows:
         """How many rows of each run are not in all of them, in words; nothing where all runs have the same."""
         if all(n == self.n_common for n in self.n_rows.values()):
             return []
-        return [f"{run}: {in_words(n)}, {n - self.n_common} of them not in every run" for run, n in self.n_rows.items()]
+        return [
+            f"{run}: {rows_text(n)}, {n - self.n_common} of them not in every run" for run, n in self.n_rows.items()
+        ]
 
 
 def pair_rows(runs: Sequence[Run], split: str) -> PairedRows:
@@ -95,9 +95,9 @@ def require_common(paired: PairedRows, *, intersect: bool) -> list[str]:
     if counts and not intersect:
         raise UserError(
             f"The runs are over different rows.{listed}",
-            f"intersect=true compares them on the {in_words(paired.n_common)} in common.",
+            f"intersect=true compares them on the {rows_text(paired.n_common)} in common.",
         )
-    return [f"Compared on the {in_words(paired.n_common)} that all runs have.", *counts] if counts else []
+    return [f"Compared on the {rows_text(paired.n_common)} that all runs have.", *counts] if counts else []
 
 
 def _keyed(rows_of: Mapping[Dataset, Sequence[ResultRow]]) -> dict[Key, ResultRow]:
@@ -198,7 +198,7 @@ class Disagreement:
     answers: float
     """For pairs, how far apart the answers are: 2 for A against B, 1 for A or B against both; 0 for clips."""
     spread: float
-    """How far apart the runs' standpoints are, from 0 to 2; see `disagreement.standpoint`."""
+    """How far apart the runs' standpoints are, from 0 to 2; see `standpoint`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,9 +214,6 @@ class Comparison:
     disagreements: tuple[Disagreement, ...]
     """The greatest first, within each task."""
     notes: tuple[str, ...]
-
-
-# `scipy` loads `stats` when it is first used, so importing this module stays quick.
 
 
 def greatest_disagreements(

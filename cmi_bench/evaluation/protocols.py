@@ -2,7 +2,7 @@
 
 `strict` takes labels at their word and looks at the scores; `paper` gives the numbers of the
 public CMI-RewardBench evaluator. Labels and answers become numbers: a mean opinion score or a
-model's score for single clips, a side (see `agreement`) for pairs; NaN where there is none.
+model's score for single clips, a side (see `metrics.SIDE`) for pairs; NaN where there is none.
 """
 
 import math
@@ -136,8 +136,8 @@ PROTOCOLS: Mapping[ProtocolName, Protocol] = {
 
 def _validity(raw: Raw) -> tuple[bool, ...]:
     """What the row says of whether inference worked, for each side that it speaks of."""
-    said = (raw.get(field) for field in (fields.VALID_A, fields.VALID_B))
-    return tuple(str(value).strip().lower() in TRUE_SPELLINGS for value in said if not is_missing(value))
+    stated = (raw.get(field) for field in (fields.VALID_A, fields.VALID_B))
+    return tuple(str(value).strip().lower() in TRUE_SPELLINGS for value in stated if not is_missing(value))
 
 
 def is_unjudged(raw: Raw, columns: tuple[str, ...]) -> bool:

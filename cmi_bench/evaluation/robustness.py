@@ -1,4 +1,4 @@
-"""How a model answers to damage: the change of its scores from the clean clip, and whether it grows with severity."""
+"""How a model responds to perturbation: the change of its scores from the clean clip, and its trend over severity."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -46,7 +46,7 @@ class _Step(NamedTuple):
 
 
 class RobustnessResult(NamedTuple):
-    """A whole ladder under one aspect."""
+    """All perturbations under one aspect."""
 
     aspect: Aspect
     clean: tuple[float, ...]
@@ -56,10 +56,10 @@ class RobustnessResult(NamedTuple):
 
 
 def measure_robustness(scored: Iterable[tuple[DegradedClip, Score]], aspect: Aspect) -> RobustnessResult:
-    """Compare each spoilt clip with its clean original.
+    """Compare each perturbed clip with its clean original.
 
     Args:
-        scored: Clean clips (severity 0) and spoilt ones, with their scores.
+        scored: Clean clips (severity 0) and perturbed ones, with their scores.
         aspect: Which of the two scores is looked at.
     """
     every: dict[_Step, dict[int, float]] = {}
@@ -73,13 +73,13 @@ def measure_robustness(scored: Iterable[tuple[DegradedClip, Score]], aspect: Asp
     return RobustnessResult(
         aspect,
         tuple(clean.values()),
-        [_change(step, aspect, spoilt, clean) for step, spoilt in steps.items()],
+        [_change(step, aspect, perturbed, clean) for step, perturbed in steps.items()],
         [_trend(kind, aspect, steps, clean) for kind in dict.fromkeys(step.kind for step in steps)],
     )
 
 
-def _change(step: _Step, aspect: Aspect, spoilt: Mapping[int, float], clean: Mapping[int, float]) -> StepChange:
-    changes = np.array([score - clean[piece] for piece, score in spoilt.items() if piece in clean])
+def _change(step: _Step, aspect: Aspect, perturbed: Mapping[int, float], clean: Mapping[int, float]) -> StepChange:
+    changes = np.array([score - clean[piece] for piece, score in perturbed.items() if piece in clean])
     n = changes.size
     return StepChange(
         *step,
@@ -94,9 +94,9 @@ def _change(step: _Step, aspect: Aspect, spoilt: Mapping[int, float], clean: Map
 def _trend(
     kind: str, aspect: Aspect, steps: Mapping[_Step, Mapping[int, float]], clean: Mapping[int, float]
 ) -> KindTrend:
-    members = {step.severity: spoilt for step, spoilt in steps.items() if step.kind == kind}
+    members = {step.severity: perturbed for step, perturbed in steps.items() if step.kind == kind}
     along = [
-        {0: score} | {severity: spoilt[piece] for severity, spoilt in members.items() if piece in spoilt}
+        {0: score} | {severity: perturbed[piece] for severity, perturbed in members.items() if piece in perturbed}
         for piece, score in clean.items()
     ]
     found = [spearman(np.array(list(one), dtype=np.float64), np.array(list(one.values()))) for one in along]

@@ -1,11 +1,4 @@
-"""Which results rows are evaluated, and as rows of which dataset.
-
-The rows of one task as arrays: labels and predictions, ready for any metric or resampling.
-
-The pairs that tell how sure a model is: both clips scored, and people preferred one of them.
-
-Which rows belong together: rows of one prompt are no independent observations.
-"""
+"""The rows of one task as arrays: which rows are evaluated, their labels and predictions, and which belong together."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -60,13 +53,13 @@ def select_rows(rows: Sequence[Mapping[str, Any]], split: str) -> Selection:
             found[dataset].append(ResultRow(line, raw))
     notes = [
         *([] if any(found.values()) else [f"No row of split {split!r} to evaluate."]),
-        *(f"{in_words(count)} of split {name!r} left out." for name, count in sorted(other_splits.items())),
-        *(f"{in_words(count)} of unknown source {name!r} left out." for name, count in sorted(unknown.items())),
+        *(f"{rows_text(count)} of split {name!r} left out." for name, count in sorted(other_splits.items())),
+        *(f"{rows_text(count)} of unknown source {name!r} left out." for name, count in sorted(unknown.items())),
     ]
     return Selection({dataset: chosen for dataset, chosen in found.items() if chosen}, notes)
 
 
-def in_words(count: int) -> str:
+def rows_text(count: int) -> str:
     """Return "1 row", "2 rows"."""
     return f"{count} row" + "s" * (count != 1)
 

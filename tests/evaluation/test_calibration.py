@@ -1,6 +1,10 @@
+"""The Bradley-Terry scale against statsmodels' logistic regression; calibration by hand; the worst rows."""
+
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+import statsmodels.api as sm
+from scipy.stats import binomtest, percentileofscore
+from scored_rows import VALID, clips
 
 from cmi_bench.evaluation.calibration import (
     bin_count,
@@ -8,7 +12,10 @@ from cmi_bench.evaluation.calibration import (
     expected_calibration_error,
     fit_bradley_terry,
     margin_bins,
+    worst_clips,
+    worst_pairs,
 )
+from cmi_bench.evaluation.evaluate import evaluate
 from cmi_bench.evaluation.samples import DecidedPairs
 
 
@@ -77,3 +84,89 @@ def test_ties_promise_one_half_and_keep_it():
 def test_without_a_pair_there_is_no_error():
     assert expected_calibration_error([]) is None
     assert chance_error(pairs([]), 1.0) is None
+
+
+def drawn_margins(beta, n, *, seed, scale=1.0):
+    """Margins of A, and whether A was preferred, from the model itself."""
+    rng = np.random.default_rng(seed)
+    margin = scale * rng.standard_normal(n)
+    return margin, rng.random(n) < 1 / (1 + np.exp(-beta * margin))
+
+
+@pytest.mark.parametrize(("beta", "n", "scale"), [(2.0, 40, 1.0), (0.0, 60, 5.0), (-30.0, 200, 0.02), (1e-3, 500, 900)])
+def test_the_scale_is_that_of_a_logistic_regression_without_intercept(beta, n, scale):
+    margin, a_wins = drawn_margins(beta, n, seed=7, scale=scale)
+    fit = fit_bradley_terry(pairs(np.where(a_wins, margin, -margin)))
+    # In units of the scale, for statsmodels' own optimiser to converge.
+    oracle = sm.Logit(a_wins.astype(float), (margin / scale)[:, None]).fit(disp=0, method="newton", tol=1e-14)
+    assert fit.beta == pytest.approx(oracle.params[0] / scale, rel=1e-8)
+    low, high = oracle.conf_int()[0] / scale
+    assert (fit.ci_low, fit.ci_high) == pytest.approx((low, high), rel=1e-8)
+
+
+def test_the_true_scale_is_found_again():
+    margin, a_wins = drawn_margins(3.0, 20_000, seed=1)
+    fit = fit_bradley_terry(pairs(np.where(a_wins, margin, -margin)))
+    assert fit.ci_low < 3.0 < fit.ci_high
+    assert fit.ci_high - fit.ci_low < 0.2
+
+
+@pytest.mark.parametrize(
+    ("lead", "reason"),
+    [
+        ([], "no pair"),
+        ([0.0, 0.0], "no pair with different scores"),
+        ([1.0], "every pair is right"),
+        ([1.0, 0.0, 2.0], "every pair is right"),
+        ([-1.0, -2.0], "every pair is wrong"),
+    ],
+)
+def test_where_no_finite_scale_is_the_most_likely_there_is_none_and_a_reason(lead, reason):
+    fit = fit_bradley_terry(pairs(lead))
+    assert (fit.beta, fit.ci_low, fit.ci_high) == (None, None, None)
+    assert fit.reason.startswith(reason)
+
+
+def test_two_opposite_pairs_of_one_margin_are_a_coin():
+    assert fit_bradley_terry(pairs([1.0, -1.0])).beta == pytest.approx(0.0, abs=1e-12)
+
+
+def test_margins_of_very_different_size_do_not_overflow():
+    fit = fit_bradley_terry(pairs([1e6, 1e6, -1e-3]))
+    assert fit.beta is not None
+    assert np.isfinite([fit.beta, fit.ci_low, fit.ci_high]).all()
+
+
+def samples_of(labels, scores):
+    (samples,) = evaluate(clips(labels, scores, **VALID)).samples
+    return samples
+
+
+def test_pairs_come_in_order_of_margin_and_only_where_wrong():
+    lead = np.array([2.0, -0.5, 0.0, -3.0, -1.0])
+    pairs = DecidedPairs(np.arange(11, 16), lead, np.zeros(5))
+    assert worst_pairs(pairs, 2) == [(14, -3.0), (15, -1.0)]
+    assert len(worst_pairs(pairs, 10)) == 3
+
+
+def test_clips_come_in_order_of_the_distance_of_ranks():
+    rng = np.random.default_rng(3)
+    labels, scores = rng.choice(np.arange(1, 5.01, 0.5), 30), rng.normal(size=30).round(1)
+    worst = worst_clips(samples_of(labels, scores), 30)
+    standing = [
+        np.array([percentileofscore(values, value, kind="mean") for value in values]) / 100
+        for values in (labels, scores)
+    ]
+    expected = (standing[1] - standing[0]) * 30 / 29
+    assert [one.gap for one in worst] == pytest.approx([expected[one.row - 1] for one in worst])
+    assert [abs(one.gap) for one in worst] == sorted((abs(one.gap) for one in worst), reverse=True)
+
+
+def test_a_perfect_order_has_no_mistakes():
+    assert worst_clips(samples_of([1.0, 2.0, 3.0], [10, 20, 300]), 5) == []
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_one_clip_has_no_standing(n):
+    samples = samples_of([1.0, 2.0], [0.1, 0.2]).take(np.arange(n))
+    assert worst_clips(samples, 5) == []

@@ -1,6 +1,8 @@
 """Known answers, and what ties, failures and missing labels do under each protocol."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -58,7 +60,7 @@ def test_a_constant_prediction_has_no_correlation_and_says_so(protocol):
     assert record.note == "SRCC, LCC, K-Tau undefined: constant prediction"
 
 
-def test_all_ties_are_half_under_honest_and_b_under_compatible():
+def test_all_ties_are_half_under_strict_and_b_under_paper():
     rows = [arena("A", 1, 1)] * 3 + [arena("B", 1, 1)] + [arena("both", 1, 1)]
     strict, paper = only(rows), only(rows, "paper")
     assert strict.metrics["ACC"] == pytest.approx((4 * 0.5 + 1) / 5)
@@ -83,7 +85,7 @@ def test_all_failed_clips_leave_no_correlation():
 
 
 @pytest.mark.parametrize("bad", [None, math.nan, math.inf, -math.inf, "", "oops"])
-def test_a_failed_pair_costs_its_credit_under_honest(bad):
+def test_a_failed_pair_costs_its_credit_under_strict(bad):
     rows = [arena("A", 1, 0), arena("A", 1, 0, predicted_musicality_b=bad, predicted_preference=None)]
     strict, paper = only(rows), only(rows, "paper")
     assert (strict.n, strict.n_failed, strict.metrics["ACC"]) == (2, 1, 0.5)
@@ -121,7 +123,7 @@ def test_a_label_that_is_not_understood_is_an_error_that_names_the_row(row):
         evaluate(rows, origin="run/results.jsonl")
 
 
-def test_a_label_that_is_not_understood_is_dropped_under_compatible():
+def test_a_label_that_is_not_understood_is_dropped_under_paper():
     assert only([arena("banana", 1, 0), arena("A", 1, 0)], "paper").n == 1
     assert only([*clips([1, 2, 3], [1, 2, 3]), clip("good", 1)], "paper").n == 3
 
@@ -250,3 +252,17 @@ def test_rows_are_left_as_they_were():
     before = dict(row)
     evaluate([row])
     assert row == before
+
+
+HEAVY = ("torch", "lightning", "mlflow", "hydra", "pandas", "scipy.stats", "matplotlib", "transformers")
+
+
+@pytest.mark.slow
+def test_evaluation_and_reporting_import_nothing_heavy():
+    code = (
+        "import sys, cmi_bench.evaluation.evaluate, cmi_bench.reporting.metrics, cmi_bench.reporting.terminal,"
+        "cmi_bench.reporting.html.page;"
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"

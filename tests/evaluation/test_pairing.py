@@ -1,7 +1,9 @@
 import pytest
 from scored_rows import arena, clip
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.errors import UserError
+from cmi_bench.evaluation.comparison import compare_runs
 from cmi_bench.evaluation.pairing import Run, pair_rows, require_common
 
 
@@ -50,9 +52,9 @@ def test_different_rows_are_refused_with_the_counts():
 
 def test_or_intersected_when_told_to_with_the_counts():
     paired = pair_rows([run("a", songs(0, 1, 2)), run("b", songs(1, 2, 3, 4))], "test")
-    said = require_common(paired, intersect=True)
-    assert said[0] == "Compared on the 2 rows that all runs have."
-    assert said[1:] == paired.counts
+    notes = require_common(paired, intersect=True)
+    assert notes[0] == "Compared on the 2 rows that all runs have."
+    assert notes[1:] == paired.counts
     assert (numbers(paired, "a"), numbers(paired, "b")) == ([2, 3], [1, 2])
 
 
@@ -66,3 +68,46 @@ def test_rows_of_other_splits_are_nobodys():
     training = clip(3, 1.0, split="train")
     paired = pair_rows([run("a", [*songs(0), training]), run("b", songs(0))], "test")
     assert paired.counts == []
+
+
+def disagreements(**rows_of):
+    runs = [Run(label, rows, label) for label, rows in rows_of.items()]
+    return compare_runs(runs, MetricSettings(resamples=50), alpha=0.05).disagreements
+
+
+def pair_results(*margins):
+    return [arena("A", margin, 0.0, **{"audio-path": f"{i}.mp3"}) for i, margin in enumerate(margins)]
+
+
+def clip_results(*scores):
+    return [clip(1 + i, score, **{"audio-path": f"{i}.wav"}) for i, score in enumerate(scores)]
+
+
+def test_opposite_answers_come_first_and_the_surer_they_are_the_earlier():
+    found = disagreements(a=pair_results(5, 1, 9, 0.1), b=pair_results(-500, -100, 900, 10))
+    assert [(one.row, one.answers) for one in found] == [(1, 2.0), (2, 2.0)]
+    assert found[0].predictions == {"a": 5.0, "b": -500.0}
+    assert (found[0].label, found[0].raw["audio-path"]) == (1.0, "0.mp3")
+    # Standpoints are ranks: 3/4 for A against 3/4 for B, whatever the scales.
+    assert found[0].spread == pytest.approx(1.5)
+
+
+def test_clips_by_how_far_apart_their_ranks_are():
+    found = disagreements(a=clip_results(1, 2, 3, 4), b=clip_results(40, 20, 30, 10))
+    assert [one.row for one in found][:2] == [1, 4]
+    assert found[0].spread == pytest.approx(1.5)
+
+
+def test_rows_that_failed_somewhere_are_no_disagreement():
+    failed = pair_results(5, 1)
+    failed[0] |= {"predicted_musicality": None}
+    assert disagreements(a=failed, b=pair_results(-5, 1)) == ()
+
+
+def test_sides_stated_without_scores_do_as_well():
+    def stated(side):
+        row = {key: value for key, value in arena("A", 1, 0).items() if not key.startswith("predicted_musicality")}
+        return [row | {"predicted_preference": side}]
+
+    (found,) = disagreements(a=stated("model_a"), b=stated("model_b"))
+    assert found.predictions == {"a": 1.0, "b": -1.0}

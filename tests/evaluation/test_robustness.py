@@ -9,7 +9,7 @@ from cmi_bench.evaluation.robustness import measure_robustness
 from cmi_bench.types import Aspect
 
 
-def ladder(scores, kind="noise"):
+def along_steps(scores, kind="noise"):
     """`scores`: [pieces][severities], the first one clean."""
     return [
         degraded("clean" if severity == 0 else kind, f"step {severity}", severity, piece, score)
@@ -19,7 +19,7 @@ def ladder(scores, kind="noise"):
 
 
 def measure(scores, kind="noise"):
-    return measure_robustness(ladder(scores, kind), Aspect.MUSICALITY)
+    return measure_robustness(along_steps(scores, kind), Aspect.MUSICALITY)
 
 
 def test_changes_are_from_the_same_piece_clean():
@@ -57,7 +57,7 @@ def test_a_constant_model_changes_by_zero_and_has_no_trend():
 
 
 def test_kinds_are_apart():
-    scores = [*ladder([[1.0, 0.0]] * 2, "noise"), *ladder([[1.0, 2.0]] * 2, "cut")]
+    scores = [*along_steps([[1.0, 0.0]] * 2, "noise"), *along_steps([[1.0, 2.0]] * 2, "cut")]
     result = measure_robustness(scores, Aspect.ALIGNMENT)
     assert [(trend.kind, round(trend.correlation.value, 9)) for trend in result.trends] == [("noise", -1), ("cut", 1)]
 

@@ -1,5 +1,7 @@
 """Which differences are found, and which are not."""
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -9,7 +11,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from cmi_bench.config import MetricSettings
-from cmi_bench.evaluation.comparison import compare_runs
+from cmi_bench.evaluation.comparison import bootstrap_p, compare_runs, holm, significance_groups
 from cmi_bench.evaluation.evaluate import evaluate
 from cmi_bench.evaluation.pairing import Run
 
@@ -210,3 +212,55 @@ def test_more_comparisons_than_the_resamples_can_tell_apart_are_warned_of():
     assert note.startswith("28 comparisons are corrected together")
     assert "metrics.resamples=1121 would be enough" in note
     assert compare(MetricSettings(resamples=1121), **runs).notes == ()
+
+
+def share(letters, first, second):
+    return bool(set(letters[first]) & set(letters[second]))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_runs_share_a_letter_exactly_if_they_do_not_differ(seed):
+    generator = np.random.default_rng(seed)
+    names = [f"run{number}" for number in range(generator.integers(1, 8))]
+    pairs = list(itertools.combinations(names, 2))
+    differing = [frozenset(pair) for pair in pairs if generator.random() < 0.5]
+    letters = significance_groups(names, differing)
+    for pair in pairs:
+        assert share(letters, *pair) == (frozenset(pair) not in differing)
+    assert all(letters.values())
+
+
+def test_the_best_gets_the_first_letter_and_overlaps_get_two():
+    differing = [frozenset({"best", "worst"})]
+    assert significance_groups(["best", "middle", "worst"], differing) == {"best": "a", "middle": "ab", "worst": "b"}
+
+
+def test_extremes():
+    names = [str(number) for number in range(30)]
+    assert set(significance_groups(names, []).values()) == {"a"}
+    everything = [frozenset(pair) for pair in itertools.combinations(names, 2)]
+    letters = significance_groups(names, everything)
+    assert [letters[name] for name in ("0", "1", "25", "26", "27")] == ["a", "b", "z", "a2", "b2"]
+    assert significance_groups([], []) == {}
+
+
+@pytest.mark.parametrize("p_values", [[], [0.3], [0.01, 0.04, 0.03], [0.5, 0.5, 1.0], [0.001] * 4 + [0.9, 0.02]])
+def test_holm_is_that_of_statsmodels(p_values):
+    expected = multipletests(p_values, method="holm")[1] if p_values else []
+    assert holm(p_values) == pytest.approx(list(expected), abs=1e-12)
+
+
+def test_holm_of_many():
+    p_values = np.random.default_rng(0).random(60) ** 3
+    assert holm(p_values.tolist()) == pytest.approx(multipletests(p_values, method="holm")[1], abs=1e-12)
+
+
+def test_bootstrap_p_counts_the_rarer_side_of_nothing():
+    values = np.array([1.0] * 95 + [-1.0] * 4 + [np.nan] * 7)
+    assert bootstrap_p(values) == pytest.approx(2 * 5 / 100)
+    assert bootstrap_p(-values) == bootstrap_p(values)
+
+
+def test_bootstrap_p_is_never_nothing_and_never_more_than_one():
+    assert bootstrap_p(np.ones(999)) == pytest.approx(2 / 1000)
+    assert bootstrap_p(np.zeros(999)) == 1.0
