@@ -2,8 +2,6 @@
 
 `python -m benchmarks.audio [FOLDER]`: long files are synthesised, or are those of the folder named (real
 music gives other figures than noise, most of all in OGG). Results are printed and go to `outputs/bench/`.
-
-Something to measure with that no codec and no encoder finds easier than music.
 """
 
 import json
@@ -165,15 +163,17 @@ def _throughputs(folder: Path) -> Iterator[Throughput]:
     for workers in WORKERS:
         loader = DataLoader(Decoded(files), batch_size=None, num_workers=workers)
         yield Throughput("decode 30 s for a run", workers, _per_second(lambda loader=loader: list(loader)))  # type: ignore[misc]
-    for what, hear in (("manifest: headers and digest", False), ("manifest: decode all", True)):
+    for what, decodes in (("manifest: headers and digest", False), ("manifest: decode all", True)):
         for workers in WORKERS:
-            yield Throughput(what, workers, _per_second(lambda w=workers, h=hear: _manifest(folder, files, w, hear=h)))  # type: ignore[misc]
+            yield Throughput(
+                what, workers, _per_second(lambda w=workers, d=decodes: _manifest(folder, files, w, decode=d))
+            )  # type: ignore[misc]
 
 
-def _manifest(folder: Path, files: list[Path], workers: int, *, hear: bool) -> None:
+def _manifest(folder: Path, files: list[Path], workers: int, *, decode: bool) -> None:
     target = folder / "manifest.parquet"
     target.unlink(missing_ok=True)
-    update_manifest(folder, target, [file.name for file in files], hear=hear, workers=workers)
+    update_manifest(folder, target, [file.name for file in files], decode=decode, workers=workers)
 
 
 def _per_second(work: Callable[[], object]) -> float:

@@ -15,7 +15,7 @@ from torch import Tensor
 from cmi_bench.api.ranking import RankedSong, criterion, places
 from cmi_bench.api.songs import Audio, Song, as_song, name_of, samples_of, seconds_of_array
 from cmi_bench.audio.decode import RESAMPLER_CONTEXT, decode, to_mono
-from cmi_bench.audio.readers import Samples, Start
+from cmi_bench.audio.readers import DecodedAudio, Start
 from cmi_bench.config import Config, OnError
 from cmi_bench.data.audio_info import read_seconds
 from cmi_bench.errors import UserError, did_you_mean
@@ -88,7 +88,7 @@ class SongLoader:
             samples._replace(values=samples.values[:needed]), int(self.call.model.sr), self.call.max_dur, name=name
         )
 
-    def _written(self, samples: Samples) -> str:
+    def _written(self, samples: DecodedAudio) -> str:
         path = self.folder / f"{uuid.uuid4().hex}.wav"
         # Not libsndfile, which writes the time into such a file: equal songs have to be equal files.
         wavfile.write(path, samples.sr, samples.values)

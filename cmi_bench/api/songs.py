@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from cmi_bench.audio.readers import AudioError, Samples
+from cmi_bench.audio.readers import AudioError, DecodedAudio
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.types import Score
 
@@ -85,7 +85,7 @@ class _Rated(NamedTuple):
     sr: int
 
 
-def samples_of(audio: "Array | tuple[Array, int]", sample_rate: int | None, *, name: str) -> Samples:
+def samples_of(audio: "Array | tuple[Array, int]", sample_rate: int | None, *, name: str) -> DecodedAudio:
     """Return an array as samples.
 
     Args:
@@ -100,7 +100,7 @@ def samples_of(audio: "Array | tuple[Array, int]", sample_rate: int | None, *, n
     """
     rated = _rated(audio, sample_rate, name)
     values = _full_scale_one(_to_numpy(rated.array), name)
-    return Samples(_channels_last(values, name), rated.sr, decoder="memory")
+    return DecodedAudio(_channels_last(values, name), rated.sr, decoder="memory")
 
 
 def seconds_of_array(audio: "Array | tuple[Array, int]", sample_rate: int | None) -> float | None:

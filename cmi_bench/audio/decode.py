@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchaudio.transforms import Resample
 
-from cmi_bench.audio.readers import AudioError, Samples, Start, read_audio
+from cmi_bench.audio.readers import AudioError, DecodedAudio, Start, read_audio
 
 __all__ = ["AudioError", "decode", "resample", "to_mono"]
 
@@ -55,7 +55,7 @@ def decode(path: str | Path, sr: int, max_dur: float | None = None) -> Tensor:
     return to_mono(read_audio(Path(path), start), sr, max_dur, name=str(path))
 
 
-def to_mono(samples: Samples, sr: int, max_dur: float | None = None, *, name: str) -> Tensor:
+def to_mono(samples: DecodedAudio, sr: int, max_dur: float | None = None, *, name: str) -> Tensor:
     """Return decoded audio as a model hears it; see `decode`.
 
     Args:

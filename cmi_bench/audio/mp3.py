@@ -1,10 +1,9 @@
-"""Find the frames of an MP3 stream, whatever lies before, between and after them.
+"""Find the frames of an MP3 stream, whatever lies before, between and after them, and make the file whole.
 
 An MP3 file has no table of contents: it is a row of frames, each with a header of four bytes (ISO/IEC
 11172-3, 2.4.1.3) that says how long it is. Decoders believe a file's first frame or its Xing tag about the
-length of the whole, and libsndfile reads no further than that; counting the frames tells the truth.
-
-Make an MP3 file whole again for libsndfile: its frames alone, under a tag that counts them.
+length of the whole, and libsndfile reads no further than that; counting the frames tells the truth. A file that
+libsndfile would misread is handed to it as its frames alone, under a tag that counts them.
 """
 
 from collections.abc import Iterator
@@ -42,7 +41,7 @@ FRAME_BYTES = tuple(_frame_bytes(header) for header in range(1 << 16))
 """Length of a frame by its header's second and third byte; 0 for what is no header."""
 
 
-class Run(NamedTuple):
+class FrameRun(NamedTuple):
     """Frames that follow one another without a gap."""
 
     start: int
@@ -55,7 +54,7 @@ class Run(NamedTuple):
 class MpegFrames(NamedTuple):
     """The frames of a file."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[FrameRun, ...]
     is_cut: bool
     """Whether the file ends within a frame."""
     samples_per_frame: int
@@ -83,7 +82,7 @@ def find_frames(data: bytes) -> MpegFrames | None:
     return MpegFrames(runs, last.end + length > len(data), 1152 if (header >> 11) & 0b11 == 0b11 else 576)
 
 
-def _runs(data: bytes) -> Iterator[Run]:
+def _runs(data: bytes) -> Iterator[FrameRun]:
     kind = None
     position = data.find(SYNC)
     while position >= 0:
@@ -95,7 +94,7 @@ def _runs(data: bytes) -> Iterator[Run]:
         position = data.find(SYNC, position + 1 if run is None else run.end)
 
 
-def _walk(data: bytes, start: int) -> Run | None:
+def _walk(data: bytes, start: int) -> FrameRun | None:
     """Follow the frames from `start` to the first that is not where it should be, or not whole."""
     position, frames, end = start, 0, len(data)
     kind = _header(data, start) & SAME_STREAM
@@ -106,7 +105,7 @@ def _walk(data: bytes, start: int) -> Run | None:
             break
         position += length
         frames += 1
-    return Run(start, position, frames) if frames >= CHAIN else None
+    return FrameRun(start, position, frames) if frames >= CHAIN else None
 
 
 def _header(data: bytes, position: int) -> int:

@@ -1,8 +1,6 @@
-"""What an audio file is, without decoding it; nothing here needs torch but files that libsndfile does not know.
+"""What an audio file is: its headers, whether it was cut off, and what decoding all of it tells.
 
-Tell a file that was cut off from a whole one by its headers, container by container.
-
-Hear a file out: what only decoding all of it tells.
+Headers need no decoding, and nothing here needs torch but files that libsndfile does not know.
 """
 
 from collections.abc import Callable
@@ -176,11 +174,11 @@ def measure(path: Path) -> Measured:
     """
     try:
         with readers.open_soundfile(path) as file:
-            heard, peak = 0, 0.0
+            decoded, peak = 0, 0.0
             # Not `file.blocks`, which gives as much as the header promises, whatever the file holds.
             while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
-                heard, peak = heard + len(block), max_abs(block, peak)
-            return Measured(heard / file.samplerate, peak)
+                decoded, peak = decoded + len(block), max_abs(block, peak)
+            return Measured(decoded / file.samplerate, peak)
     except soundfile.LibsndfileError:
         # Of no format of libsndfile's, or damaged: the reader knows what can be had of it.
         samples = read_audio(path)

@@ -1,14 +1,7 @@
 """Read an audio file with the first library that can.
 
-Audio as a file holds it.
-
-The error of audio that cannot be used.
-
-Read audio with libsndfile: WAV, FLAC, OGG (Vorbis, Opus) and MP3, MP3 with bad headers included.
-
-Read audio with torchcodec and FFmpeg, where they are installed: M4A/AAC, WebM, and what else libsndfile cannot.
-
-The decoding libraries of this machine, in words.
+libsndfile reads WAV, FLAC, OGG (Vorbis, Opus) and MP3, MP3 with bad headers included. torchcodec with FFmpeg, where
+they are installed, reads M4A/AAC, WebM, and what else libsndfile cannot.
 """
 
 import io
@@ -28,7 +21,7 @@ if TYPE_CHECKING:
     from torchcodec.decoders import AudioDecoder
 
 
-class Samples(NamedTuple):
+class DecodedAudio(NamedTuple):
     """Decoded audio, before anything is done to it."""
 
     values: npt.NDArray[np.float32]
@@ -75,7 +68,7 @@ SLACK_FRAMES = 8
 """What encoders put around the music, in MPEG frames: a length may differ by this much from the frames' number."""
 
 
-def _read_soundfile(path: Path, start: Start) -> Samples:
+def _read_soundfile(path: Path, start: Start) -> DecodedAudio:
     """Read the start of a file, and no more of it than that takes.
 
     Raises:
@@ -133,10 +126,10 @@ def true_length(claimed: int, frames: MpegFrames) -> int:
     return claimed if abs(counted - claimed) <= SLACK_FRAMES * frames.samples_per_frame else counted
 
 
-def _read_from_soundfile(file: soundfile.SoundFile, start: Start) -> Samples:
+def _read_from_soundfile(file: soundfile.SoundFile, start: Start) -> DecodedAudio:
     wanted = start.samples(file.samplerate)
     values = file.read(-1 if wanted is None else wanted, dtype="float32", always_2d=True)
-    return Samples(values, file.samplerate, SOUNDFILE)
+    return DecodedAudio(values, file.samplerate, SOUNDFILE)
 
 
 def _open_cleaned(path: Path) -> soundfile.SoundFile | None:
@@ -182,7 +175,7 @@ def open_torchcodec(path: Path) -> "AudioDecoder":
         raise AudioError(f"torchcodec: {_reason(error)}") from error
 
 
-def _read_torchcodec(path: Path, start: Start) -> Samples:
+def _read_torchcodec(path: Path, start: Start) -> DecodedAudio:
     """Read the start of a file, and no more of it than that takes.
 
     Raises:
@@ -201,7 +194,7 @@ def _read_torchcodec(path: Path, start: Start) -> Samples:
             values = played.data[:, :wanted]
     except (RuntimeError, ValueError) as error:
         raise AudioError(f"torchcodec: {_reason(error)}") from error
-    return Samples(np.ascontiguousarray(values.numpy().T, dtype=np.float32), sr, TORCHCODEC)
+    return DecodedAudio(np.ascontiguousarray(values.numpy().T, dtype=np.float32), sr, TORCHCODEC)
 
 
 def _reason(error: Exception) -> str:
@@ -209,7 +202,7 @@ def _reason(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rpartition(", ")[2]
 
 
-def read_audio(path: Path, start: Start = ALL) -> Samples:
+def read_audio(path: Path, start: Start = ALL) -> DecodedAudio:
     """Read the start of a file: with libsndfile, or with torchcodec where libsndfile does not know the format.
 
     A file that libsndfile knows and finds damaged is not tried again: what can be had of it must not depend on

@@ -19,9 +19,9 @@ from cmi_bench.conformance import checks
 from cmi_bench.conformance.subject import (
     MAX_DUR,
     TOLERANCES,
+    CheckOutcome,
+    CheckResult,
     FailedCheckError,
-    Finding,
-    Outcome,
     Probes,
     SkippedCheckError,
     Subject,
@@ -62,7 +62,7 @@ CHECKS: dict[str, Check] = {
 
 def check_model(
     model: RewardModel, folder: Path, *, precision: str = "32", score_kwargs: Mapping[str, Any] | None = None
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Make all checks on a model.
 
     Args:
@@ -94,7 +94,7 @@ def check_model(
             checked.finish()
 
 
-def check_sampling_rate(model: BenchmarkModelABC) -> Finding:
+def check_sampling_rate(model: BenchmarkModelABC) -> CheckResult:
     """Make the check without which nothing can be asked; `check_model` begins with it."""
     return _made(SAMPLING_RATE, partial(checks.sampling_rate, model))
 
@@ -109,20 +109,20 @@ def assert_conforms(model: RewardModel, folder: Path, *, precision: str = "32") 
     assert not failed, "\n".join(f"{finding.check}: {finding.detail}" for finding in failed)
 
 
-def _made(name: str, check: Callable[[], str]) -> Finding:
+def _made(name: str, check: Callable[[], str]) -> CheckResult:
     """Make a check: whatever the model raises is a finding, but for what ends a run."""
     try:
-        return Finding(name, Outcome.PASSED, check())
+        return CheckResult(name, CheckOutcome.PASSED, check())
     except SkippedCheckError as error:
-        return Finding(name, Outcome.SKIPPED, str(error))
+        return CheckResult(name, CheckOutcome.SKIPPED, str(error))
     except FailedCheckError as error:
-        return Finding(name, Outcome.FAILED, str(error))
+        return CheckResult(name, CheckOutcome.FAILED, str(error))
     except ContractError as error:
-        return Finding(name, Outcome.FAILED, error.what)
+        return CheckResult(name, CheckOutcome.FAILED, error.what)
     except RunError:
         raise
     except Exception as error:
-        return Finding(name, Outcome.FAILED, describe_error(error))
+        return CheckResult(name, CheckOutcome.FAILED, describe_error(error))
 
 
 def describe_error(error: Exception) -> str:
@@ -133,8 +133,8 @@ def describe_error(error: Exception) -> str:
     return f"Raises {type(error).__name__}{': ' if message else ''}{message}"
 
 
-def _not_asked(names: Iterable[str]) -> list[Finding]:
-    return [Finding(name, Outcome.SKIPPED, "Not asked, for what is above.") for name in names]
+def _not_asked(names: Iterable[str]) -> list[CheckResult]:
+    return [CheckResult(name, CheckOutcome.SKIPPED, "Not asked, for what is above.") for name in names]
 
 
 def _ahead(probes: Probes, folder: Path) -> WorkAhead:
@@ -153,10 +153,10 @@ def _seconds(path: Path) -> float:
     return float(soundfile.info(path).duration)
 
 
-COLOURS = {Outcome.PASSED: "green", Outcome.FAILED: "bold red", Outcome.SKIPPED: "dim"}
+COLOURS = {CheckOutcome.PASSED: "green", CheckOutcome.FAILED: "bold red", CheckOutcome.SKIPPED: "dim"}
 
 
-def as_table(findings: Sequence[Finding], *, title: str) -> RenderableType:
+def as_table(findings: Sequence[CheckResult], *, title: str) -> RenderableType:
     """Return a table with a line for each check, the model's name above it."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("check", "result"):
@@ -168,16 +168,16 @@ def as_table(findings: Sequence[Finding], *, title: str) -> RenderableType:
     return Group(Text(title, style="bold"), table)
 
 
-def verdict_of(findings: Sequence[Finding], *, name: str) -> str:
+def verdict_of(findings: Sequence[CheckResult], *, name: str) -> str:
     """Return the verdict in one line."""
     counts = Counter(finding.outcome for finding in findings)
     if failed := failures(findings):
         checks = ", ".join(finding.check for finding in failed)
         return f"{name} does not conform: {len(failed)} of {len(findings)} checks failed ({checks})."
-    return f"{name} conforms: {counts[Outcome.PASSED]} checks passed, {counts[Outcome.SKIPPED]} skipped."
+    return f"{name} conforms: {counts[CheckOutcome.PASSED]} checks passed, {counts[CheckOutcome.SKIPPED]} skipped."
 
 
-def as_json(findings: Sequence[Finding], *, name: str) -> str:
+def as_json(findings: Sequence[CheckResult], *, name: str) -> str:
     """Return the text of `conformance.json`: the model, whether it conforms, and the findings."""
     document = {
         "model": name,

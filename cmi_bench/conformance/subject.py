@@ -15,7 +15,7 @@ import soundfile
 from torch import Tensor
 
 from cmi_bench.audio.decode import decode
-from cmi_bench.data.synthetic.clips import ClipPlan, make_clip
+from cmi_bench.data.synthetic.degradation import ClipPlan, make_clip
 from cmi_bench.data.synthetic.degradation_set import Piece, clean_pieces
 from cmi_bench.data.synthetic.instruments import Wave
 from cmi_bench.models.base import (
@@ -29,7 +29,7 @@ from cmi_bench.scoring.model_call import checked_scores
 from cmi_bench.types import Clip
 
 
-class Outcome(StrEnum):
+class CheckOutcome(StrEnum):
     """How a check went."""
 
     PASSED = "passed"
@@ -39,11 +39,11 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One line of the report."""
 
     check: str
-    outcome: Outcome
+    outcome: CheckOutcome
     detail: str
     """What was seen: numbers where there are some."""
 
@@ -56,9 +56,9 @@ class SkippedCheckError(Exception):
     """The check does not apply to the model; the message says why."""
 
 
-def failures(findings: Iterable[Finding]) -> list[Finding]:
+def failures(findings: Iterable[CheckResult]) -> list[CheckResult]:
     """Return what failed."""
-    return [finding for finding in findings if finding.outcome is Outcome.FAILED]
+    return [finding for finding in findings if finding.outcome is CheckOutcome.FAILED]
 
 
 Scores = npt.NDArray[np.float64]
@@ -68,7 +68,7 @@ TOLERANCES = {"32": 1e-4, "bf16": 0.02}
 COLUMNS = ("alignment", "musicality")
 
 
-class Comparison(NamedTuple):
+class ScoreComparison(NamedTuple):
     """How scores are compared."""
 
     tolerance: float
@@ -292,7 +292,7 @@ class Subject:
             FailedCheckError: Further than the tolerance.
         """
         spread = spread_of(np.concatenate(list(self._alone.values())))
-        return Comparison(self.tolerance, spread).check(found, wanted, [probe.clip_id for probe in probes])
+        return ScoreComparison(self.tolerance, spread).check(found, wanted, [probe.clip_id for probe in probes])
 
     def answered(self, probes: Sequence[Clip]) -> list[Clip]:
         """Return those that the model could score by themselves: what it fails on has a check of its own."""

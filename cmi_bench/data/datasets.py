@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.data import fields
-from cmi_bench.data.labels import is_missing
+from cmi_bench.data.fields import is_missing
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.types import Aspect
 

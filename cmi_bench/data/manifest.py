@@ -1,14 +1,6 @@
 """The manifest of a data root: what its audio files are, so that nobody has to open them all again.
 
-Find the audio files of a data root.
-
-Look at one audio file.
-
-One line of the manifest: what is known of an audio file.
-
-The manifest's file: one Parquet table, one row per audio file.
-
-Keep the manifest true: look at the files that are new or changed, and only at those.
+One Parquet table with a row per audio file. Only files that are new or changed are looked at.
 """
 
 import hashlib
@@ -82,10 +74,10 @@ class AudioRecord:
     """The library that decodes it: "soundfile" or "torchcodec"."""
     is_cut: bool | None = None
     """Whether its own headers promise more than there is."""
-    heard_seconds: float | None = None
+    decoded_seconds: float | None = None
     """How much could be decoded; None where that was not tried (only `task=prepare` and `task=doctor` do)."""
     peak: float | None = None
-    """Largest absolute sample, 1 being full scale; NaN where a sample is no number; None as for `heard_seconds`."""
+    """Largest absolute sample, 1 being full scale; NaN where a sample is no number; None as for `decoded_seconds`."""
     error: str | None = None
     """Why the file cannot be decoded."""
 
@@ -94,7 +86,7 @@ class AudioRecord:
         return (self.bytes, self.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
 
     @property
-    def was_heard(self) -> bool:
+    def was_decoded(self) -> bool:
         """Whether all of the file was decoded, or tried to be."""
         return self.peak is not None or self.error is not None
 
@@ -113,13 +105,13 @@ SILENCE = 2**-15
 """The smallest step of 16-bit audio."""
 
 
-def examine(root: Path, path: str, *, hear: bool) -> AudioRecord | None:
+def examine(root: Path, path: str, *, decode: bool) -> AudioRecord | None:
     """Return what a file of the data root is, None if there is no such file (any more).
 
     Args:
         root: The data root.
         path: The file, relative to it.
-        hear: Decode all of it, which takes 10 to 100 times as long as reading its headers.
+        decode: Decode all of it, which takes 10 to 100 times as long as reading its headers.
     """
     file = root / path
     try:
@@ -131,15 +123,15 @@ def examine(root: Path, path: str, *, hear: bool) -> AudioRecord | None:
     facts = {}
     try:
         facts = asdict(probe(file))
-        if hear:
-            heard = measure(file)
-            facts |= {"heard_seconds": heard.seconds, "peak": heard.peak}
+        if decode:
+            measured = measure(file)
+            facts |= {"decoded_seconds": measured.seconds, "peak": measured.peak}
     except AudioError as error:
         facts |= {"error": error.what.replace(f"{file}", path)}
     return AudioRecord(**asdict(record) | facts)
 
 
-VERSION = "1"
+VERSION = "2"
 """Raise it with any change of what a column means: files of another version are made anew."""
 VERSION_KEY = b"cmi_bench_manifest"
 
@@ -210,7 +202,7 @@ def _schema() -> "pyarrow.Schema":
         "codec": text,
         "decoder": text,
         "is_cut": pyarrow.bool_(),
-        "heard_seconds": number,
+        "decoded_seconds": number,
         "peak": number,
         "error": text,
     }
@@ -226,7 +218,7 @@ def update_manifest(
     file: Path,
     paths: Iterable[str],
     *,
-    hear: bool = False,
+    decode: bool = False,
     workers: int | None = None,
     progress: Progress = lambda records, _total: records,
 ) -> Manifest:
@@ -239,17 +231,17 @@ def update_manifest(
         root: The data root.
         file: The manifest's file; where it cannot be written, what was found is returned all the same.
         paths: Audio files, relative to the root; those that do not exist are passed over.
-        hear: Decode the files as well (once): without it, only headers and digests are looked at.
+        decode: Decode the files as well (once): without it, only headers and digests are looked at.
         workers: Files looked at in parallel; None: as many as there are cores.
         progress: Wraps the records as they come.
     """
     known = read_manifest(file).records
-    stale = [path for path in dict.fromkeys(paths) if _is_stale(root, path, known.get(path), hear=hear)]
+    stale = [path for path in dict.fromkeys(paths) if _is_stale(root, path, known.get(path), decode=decode)]
     if not stale:
         return Manifest(known)
     found: dict[str, AudioRecord] = {}
     try:
-        for record in progress(_examine_all(root, stale, hear=hear, workers=workers), len(stale)):
+        for record in progress(_examine_all(root, stale, decode=decode, workers=workers), len(stale)):
             found[record.path] = record
     finally:
         known = _keep(root, file, found)
@@ -261,18 +253,18 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _is_stale(root: Path, path: str, record: AudioRecord | None, *, hear: bool) -> bool:
+def _is_stale(root: Path, path: str, record: AudioRecord | None, *, decode: bool) -> bool:
     try:
         stat = (root / path).stat()
     except OSError:
         return False
-    return record is None or not record.describes(stat) or (hear and not record.was_heard)
+    return record is None or not record.describes(stat) or (decode and not record.was_decoded)
 
 
-def _examine_all(root: Path, paths: list[str], *, hear: bool, workers: int | None) -> Iterator[AudioRecord]:
+def _examine_all(root: Path, paths: list[str], *, decode: bool, workers: int | None) -> Iterator[AudioRecord]:
     # Threads: digests, headers and samples are the business of C code, which runs outside the interpreter's lock.
     with ThreadPoolExecutor(workers or cores()) as pool:
-        jobs = [pool.submit(examine, root, path, hear=hear) for path in paths]
+        jobs = [pool.submit(examine, root, path, decode=decode) for path in paths]
         try:
             for job in as_completed(jobs):
                 record = job.result()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import Dataset, MosTask, all_datasets, condition_of, dataset_of_source
-from cmi_bench.data.labels import LabelError, is_missing, parse_mos, parse_preference
+from cmi_bench.data.fields import LabelError, is_missing, parse_mos, parse_preference
 from cmi_bench.errors import UserError
 
 

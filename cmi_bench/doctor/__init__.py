@@ -60,7 +60,7 @@ def _check_data(config: Config, root: Path, remedies: Remedies) -> Iterator[Find
     rows = _limited(examined.rows, datasets, config.limit)
     paths = list(dict.fromkeys(path for row in rows for path in row.audio_files if is_inside(path)))
     manifest = update_manifest(
-        root, Path(config.data.manifest), paths, hear=True, progress=FileCount("decoding the audio")
+        root, Path(config.data.manifest), paths, decode=True, progress=FileCount("decoding the audio")
     )
     there = {path: record for path, record in manifest.records.items() if (root / path).is_file()}
     state = AudioState(rows, paths, type(manifest)(there), _upstream(root))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from cmi_bench.config import Config
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import Dataset, PairTask, dataset_of_source
-from cmi_bench.data.labels import is_missing
+from cmi_bench.data.fields import is_missing
 from cmi_bench.data.manifest import AudioRecord, Manifest
 from cmi_bench.data.rows import Line, Row, parse_object, to_row
 from cmi_bench.doctor.finding import Finding, Remedies, Status, some_of
@@ -85,7 +85,7 @@ def check_audio(root: Path, state: AudioState, remedies: Remedies) -> Iterator[F
         found = f"{len(missing):,} of {len(state.paths):,} files are missing under {root}: {some_of(missing)}."
         yield Finding(AUDIO_AREA, "files", Status.PROBLEM, found, remedies.audio)
     else:
-        hours = sum(record.heard_seconds or 0.0 for record in records) / 3600
+        hours = sum(record.decoded_seconds or 0.0 for record in records) / 3600
         size = format_bytes(sum(record.bytes for record in records))
         yield Finding(AUDIO_AREA, "files", Status.OK, f"{len(records):,} files, {size}, {hours:,.1f} hours")
     changed = [record.path for record in records if state.is_changed(record)]
@@ -135,7 +135,7 @@ def _check_copies(state: AudioState, remedies: Remedies) -> Iterator[Finding]:
 
 
 def _lasts(record: AudioRecord, least: float, less_than: float) -> bool:
-    return record.heard_seconds is not None and least <= record.heard_seconds < less_than
+    return record.decoded_seconds is not None and least <= record.decoded_seconds < less_than
 
 
 ROWS_AREA = "rows"

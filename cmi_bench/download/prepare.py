@@ -248,7 +248,7 @@ class Preparation:
 
     def look(self, paths: Sequence[str]) -> Manifest:
         """Bring the manifest up to date for the files that are there, each of which is decoded once."""
-        return update_manifest(self.root, self.manifest, paths, hear=True, progress=FileCount("checking audio"))
+        return update_manifest(self.root, self.manifest, paths, decode=True, progress=FileCount("checking audio"))
 
     def carry_out(self, plan: Plan) -> None:
         """Do what the plan says, and look at what has come.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.data.datasets import MosTask, PairTask, Task
-from cmi_bench.data.labels import Preference
+from cmi_bench.data.fields import Preference
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.evaluation.bootstrap import Floats, WeightedMetric
 from cmi_bench.evaluation.weighted import (

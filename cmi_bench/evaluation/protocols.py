@@ -13,7 +13,7 @@ from typing import Any
 from cmi_bench.config import ProtocolName
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import MosTask, PairTask, Raw, Task
-from cmi_bench.data.labels import LabelError, Preference, is_missing, parse_mos, parse_preference
+from cmi_bench.data.fields import LabelError, Preference, is_missing, parse_mos, parse_preference
 from cmi_bench.evaluation.metrics import SIDE
 
 TRUE_SPELLINGS = frozenset({"true", "1", "1.0"})

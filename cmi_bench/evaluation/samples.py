@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cmi_bench.config import Clustering
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import Dataset, PairTask, Task, all_datasets, dataset_of_row
-from cmi_bench.data.labels import LabelError, is_missing
+from cmi_bench.data.fields import LabelError, is_missing
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.protocols import Protocol, is_silent, is_unjudged, number, score_fields
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import MosTask, Task, dataset_of_source
-from cmi_bench.data.labels import Preference, parse_mos, parse_preference
+from cmi_bench.data.fields import Preference, parse_mos, parse_preference
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC, LabelledRow
 from cmi_bench.types import Aspect, Score

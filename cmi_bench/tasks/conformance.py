@@ -14,7 +14,7 @@ from cmi_bench.conformance.run import (
     describe_error,
     verdict_of,
 )
-from cmi_bench.conformance.subject import Finding, Outcome, failures
+from cmi_bench.conformance.subject import CheckOutcome, CheckResult, failures
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.registry import configured_model
@@ -43,7 +43,7 @@ def run_conformance(config: Config, folder: Path) -> None:
     seed_everything(config.seed, workers=True, verbose=False)
     devices = run_devices(config)
     built = _build(config, devices)
-    if isinstance(built, Finding):
+    if isinstance(built, CheckResult):
         _report([built], config, folder)
         return
     metadata = run_metadata(config, model_facts(config, built, devices))
@@ -55,20 +55,20 @@ def run_conformance(config: Config, folder: Path) -> None:
             score_kwargs=config.model.get("score_kwargs"),
         )
         metadata |= facts_afterwards(metadata, built)
-        metadata["counts"] = {outcome: sum(one.outcome is outcome for one in findings) for outcome in Outcome}
+        metadata["counts"] = {outcome: sum(one.outcome is outcome for one in findings) for outcome in CheckOutcome}
         metadata["seconds"] = {"wall": round(time.monotonic() - started, 3)}
         write_metadata(folder / "metadata.json", metadata | {"status": "finished"})
     _report(findings, config, folder)
 
 
-def _build(config: Config, devices: Devices) -> BenchmarkModelABC | Finding:
+def _build(config: Config, devices: Devices) -> BenchmarkModelABC | CheckResult:
     """Return the model, or the finding that says why no check can be made."""
     try:
         model = configured_model(config, devices.this_process)
     except UserError:
         raise
     except Exception as error:  # whatever its constructor raises is the model's failure
-        return Finding(CONSTRUCTION, Outcome.FAILED, describe_error(error))
+        return CheckResult(CONSTRUCTION, CheckOutcome.FAILED, describe_error(error))
     if model.needs_labels:
         raise UserError(
             f"model={config.model['name']} answers from the labels of rows, and these clips have none.",
@@ -78,7 +78,7 @@ def _build(config: Config, devices: Devices) -> BenchmarkModelABC | Finding:
     return sampling_rate if failures([sampling_rate]) else model
 
 
-def _report(findings: list[Finding], config: Config, folder: Path) -> None:
+def _report(findings: list[CheckResult], config: Config, folder: Path) -> None:
     name = model_label(config.model)
     write_text_atomic(folder / "conformance.json", as_json(findings, name=name))
     print_view(as_table(findings, title=name), width=WIDTH)

@@ -11,7 +11,7 @@ import torch
 
 from cmi_bench import Song, SongScorer
 from cmi_bench.api.scorer import SongLoader
-from cmi_bench.audio.readers import Samples
+from cmi_bench.audio.readers import DecodedAudio
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkBatchInput, SomeFailedError
 from cmi_bench.models.signal.model import SignalBaseline
@@ -197,7 +197,7 @@ def test_nothing_is_left_behind(scorer, files, tmp_path, monkeypatch):
 
 
 def test_equal_songs_reach_a_model_that_takes_paths_as_equal_files(tmp_path, monkeypatch):
-    samples = Samples(np.linspace(-1.5, 1.5, 200, dtype=np.float32).reshape(100, 2), 16000, "")
+    samples = DecodedAudio(np.linspace(-1.5, 1.5, 200, dtype=np.float32).reshape(100, 2), 16000, "")
     loader = SongLoader(ModelCall(None, 1.0), folder=tmp_path)
     first = Path(loader._written(samples)).read_bytes()
     time.sleep(1.1)  # such a file would tell seconds

@@ -1,10 +1,14 @@
+"""Whatever form audio comes in: channels, rates, sample formats, containers."""
+
 import numpy as np
 import pytest
 import soundfile
 import torch
 from torchaudio.functional import resample as torchaudio_resample
+from torchaudio.transforms import Resample
 
 from cmi_bench.audio.decode import AudioError, decode
+from cmi_bench.audio.probe import measure
 
 FORMATS = ["wav", "flac", "ogg", "mp3"]
 
@@ -56,3 +60,61 @@ def test_a_file_without_samples_is_an_error(tmp_path):
     soundfile.write(tmp_path / "clip.wav", np.zeros(0, dtype=np.float32), 24000)
     with pytest.raises(AudioError, match="no audio samples"):
         decode(tmp_path / "clip.wav", sr=24000)
+
+
+SUBTYPES = ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"]
+
+
+def music(sr, seconds, channels):
+    rng = np.random.default_rng((sr, channels))
+    return (0.4 * rng.uniform(-1, 1, size=(int(sr * seconds), channels))).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("sr", "channels"), [(8000, 1), (11025, 2), (16000, 1), (22050, 2), (44100, 6), (48000, 6), (88200, 2), (96000, 6)]
+)
+def test_any_rate_and_number_of_channels(tmp_path, sr, channels):
+    samples = music(sr, seconds=1.5, channels=channels)
+    soundfile.write(tmp_path / "clip.wav", samples, sr, subtype="FLOAT")
+    expected = Resample(sr, 24000)(torch.from_numpy(samples).mean(dim=1))
+    whole = decode(tmp_path / "clip.wav", sr=24000)
+    torch.testing.assert_close(whole, expected, rtol=0, atol=1e-6)
+    part = decode(tmp_path / "clip.wav", sr=24000, max_dur=0.7)
+    torch.testing.assert_close(part, expected[: int(0.7 * 24000)], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("subtype", SUBTYPES)
+def test_any_sample_format(tmp_path, subtype):
+    samples = music(24000, seconds=0.2, channels=2)
+    soundfile.write(tmp_path / "clip.wav", samples, 24000, subtype=subtype)
+    bits = {"PCM_U8": 7, "PCM_16": 15}.get(subtype, 23)
+    np.testing.assert_allclose(
+        decode(tmp_path / "clip.wav", sr=24000).numpy(), samples.mean(axis=1), rtol=0, atol=2.0**-bits
+    )
+
+
+def test_nothing_is_clipped(tmp_path):
+    loud = 2.5 * np.sin(np.arange(24000) * 0.1).astype(np.float32)
+    soundfile.write(tmp_path / "clip.wav", loud, 24000, subtype="FLOAT")
+    np.testing.assert_array_equal(decode(tmp_path / "clip.wav", sr=24000).numpy(), loud)
+    square = np.sign(np.sin(np.arange(48000) * 0.05)).astype(np.float32)
+    soundfile.write(tmp_path / "square.mp3", square, 24000)
+    assert decode(tmp_path / "square.mp3", sr=24000).abs().max() > 1.05  # MP3 rounds corners by overshooting
+
+
+def test_only_what_is_needed_is_read(tmp_path):
+    path = tmp_path / "clip.flac"
+    soundfile.write(path, music(16000, seconds=60, channels=1), 16000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 4])
+    assert decode(path, sr=16000, max_dur=10).shape == (160000,)
+    with pytest.raises(AudioError, match="get it again"):
+        decode(path, sr=16000)
+
+
+def test_samples_that_are_no_numbers_are_an_error(tmp_path):
+    samples = np.zeros(2400, dtype=np.float32)
+    samples[100] = np.nan
+    soundfile.write(tmp_path / "clip.wav", samples, 24000, subtype="FLOAT")
+    with pytest.raises(AudioError, match="no numbers"):
+        decode(tmp_path / "clip.wav", sr=24000)
+    assert np.isnan(measure(tmp_path / "clip.wav").peak)

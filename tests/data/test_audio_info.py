@@ -1,10 +1,22 @@
+"""Lengths and digests of audio: from a table, from the manifest, from the files."""
+
+import hashlib
 import json
 
 import numpy as np
 import pytest
 import soundfile
 
-from cmi_bench.data.audio_info import AudioHeaders, DurationTable, read_durations, row_seconds
+from cmi_bench.data.audio_info import (
+    AudioHeaders,
+    DurationTable,
+    FileIndex,
+    ManifestDurations,
+    ManifestIndex,
+    read_durations,
+    row_seconds,
+)
+from cmi_bench.data.manifest import audio_below, update_manifest
 from cmi_bench.errors import UserError
 
 
@@ -69,3 +81,36 @@ def test_what_is_no_table_of_durations_is_refused(tmp_path, text, complaint):
 def test_a_missing_file_of_durations_is_named(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         read_durations(tmp_path / "none.json")
+
+
+def write(path, samples, sr=16000):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.asarray(samples, dtype=np.float32), sr)
+
+
+def test_durations_come_from_it_as_long_as_the_file_is_the_same(tiny, monkeypatch):
+    manifest = update_manifest(tiny, tiny / "m.parquet", audio_below(tiny))
+    durations = ManifestDurations(tiny, manifest)
+    monkeypatch.setattr(durations.otherwise, "seconds", lambda audio: f"asked {audio}")
+    assert durations.seconds("pam/0.wav") == pytest.approx(0.4)
+    (tiny / "pam/1.wav").unlink()
+    assert durations.seconds("pam/1.wav") == pytest.approx(0.4)
+    write(tiny / "pam/2.wav", np.zeros(16000))
+    assert durations.seconds("pam/2.wav") == "asked pam/2.wav"
+    assert durations.seconds("nowhere.wav") == "asked nowhere.wav"
+
+
+def test_a_file_is_read_only_where_the_manifest_does_not_know_it(tiny, tmp_path, monkeypatch):
+    manifest = update_manifest(tiny, tiny / "manifest.parquet", ["pam/0.wav", "pam/1.wav"])
+    index = ManifestIndex(tiny, manifest)
+    asked = []
+    monkeypatch.setattr(FileIndex, "facts", lambda _self, path: asked.append(path))
+    known = index.facts(tiny / "pam/0.wav")
+    assert known.digest == hashlib.sha256((tiny / "pam/0.wav").read_bytes()).hexdigest()
+    assert known.seconds == 0.4
+    assert asked == []
+    soundfile.write(tiny / "pam/1.wav", [0.0] * 99, 8000)
+    others = [tiny / "pam/1.wav", tiny / "pam/2.wav", tmp_path / "elsewhere.wav"]
+    for path in others:
+        index.facts(path)
+    assert asked == others

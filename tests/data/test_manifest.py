@@ -1,3 +1,5 @@
+"""The manifest says what is true of the files, and opens only those that are new or changed."""
+
 import hashlib
 import os
 import shutil
@@ -8,7 +10,6 @@ import pytest
 import soundfile
 
 from cmi_bench.data import manifest
-from cmi_bench.data.audio_info import ManifestDurations
 from cmi_bench.data.manifest import audio_below, read_manifest, update_manifest
 
 
@@ -18,9 +19,9 @@ def opened(monkeypatch):
     names = []
     examine = manifest.examine
 
-    def watched(root, path, *, hear):
+    def watched(root, path, *, decode):
         names.append(path)
-        return examine(root, path, hear=hear)
+        return examine(root, path, decode=decode)
 
     monkeypatch.setattr(manifest, "examine", watched)
     return names
@@ -35,7 +36,7 @@ def test_what_it_says_of_each_file(tiny):
     write(tiny / "cmi/stereo.flac", np.full((24000, 2), 0.25), 48000)
     paths = audio_below(tiny)
     assert len(paths) == 16
-    update_manifest(tiny, tiny / "manifest.parquet", paths, hear=True)
+    update_manifest(tiny, tiny / "manifest.parquet", paths, decode=True)
     table = pd.read_parquet(tiny / "manifest.parquet").set_index("path")
     assert list(table.index) == paths
     stereo = table.loc["cmi/stereo.flac"]
@@ -68,7 +69,7 @@ def test_only_new_and_changed_files_are_opened(tiny, opened):
     assert manifest.records["pam/1.wav"].seconds == 100 / 16000
     assert "pam/0.wav" not in manifest.records
     opened.clear()
-    assert update_manifest(tiny, file, ["pam/1.wav"], hear=True).records["pam/1.wav"].is_silent
+    assert update_manifest(tiny, file, ["pam/1.wav"], decode=True).records["pam/1.wav"].is_silent
     assert opened == ["pam/1.wav"]
 
 
@@ -78,12 +79,12 @@ def test_files_that_cannot_be_decoded_are_in_it_with_the_reason(tmp_path):
     write(tmp_path / "cut.flac", np.random.default_rng(0).uniform(-1, 1, 50_000))
     content = (tmp_path / "cut.flac").read_bytes()
     (tmp_path / "cut.flac").write_bytes(content[: len(content) // 2])
-    records = update_manifest(tmp_path, tmp_path / "m.parquet", audio_below(tmp_path), hear=True).records
+    records = update_manifest(tmp_path, tmp_path / "m.parquet", audio_below(tmp_path), decode=True).records
     assert records["text.wav"].error.startswith("Cannot decode text.wav: ")
     assert records["empty.wav"].error
     assert "lost sync" in records["cut.flac"].error
     assert records["cut.flac"].seconds == pytest.approx(50_000 / 16000)  # what its header promises
-    assert all(record.was_heard for record in records.values())
+    assert all(record.was_decoded for record in records.values())
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 but no table", None])
@@ -141,15 +142,3 @@ def test_the_digest_of_a_run_is_that_of_names_and_contents(tiny, tmp_path):
     assert elsewhere.audio_digest(paths[1:]) != digest
     write(copy / paths[0], np.ones(10) * 0.1)
     assert update_manifest(copy, copy / "other.parquet", paths).audio_digest(paths) != digest
-
-
-def test_durations_come_from_it_as_long_as_the_file_is_the_same(tiny, monkeypatch):
-    manifest = update_manifest(tiny, tiny / "m.parquet", audio_below(tiny))
-    durations = ManifestDurations(tiny, manifest)
-    monkeypatch.setattr(durations.otherwise, "seconds", lambda audio: f"asked {audio}")
-    assert durations.seconds("pam/0.wav") == pytest.approx(0.4)
-    (tiny / "pam/1.wav").unlink()
-    assert durations.seconds("pam/1.wav") == pytest.approx(0.4)
-    write(tiny / "pam/2.wav", np.zeros(16000))
-    assert durations.seconds("pam/2.wav") == "asked pam/2.wav"
-    assert durations.seconds("nowhere.wav") == "asked nowhere.wav"

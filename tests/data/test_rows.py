@@ -1,18 +1,49 @@
+"""Rows are read from JSON lines; what is wrong is named with file, line and field."""
+
 import json
 
 import pytest
 
 from cmi_bench.data.datasets import (
     CMI_PREF,
-    MUSIC_ARENA,
     MUSIC_EVAL,
-    PAM,
-    all_datasets,
-    dataset_by_slug,
-    dataset_of_source,
 )
-from cmi_bench.data.rows import load_rows
+from cmi_bench.data.rows import load_rows, read_jsonl
 from cmi_bench.errors import UserError
+
+
+def test_lines_are_numbered_as_in_an_editor_and_blank_ones_passed_over(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n\n   \n{"b": "ä"}', encoding="utf-8")
+    assert [(line.number, line.value) for line in read_jsonl(path)] == [(1, {"a": 1}), (4, {"b": "ä"})]
+
+
+def test_a_malformed_line_is_named_with_file_line_and_column(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n{"a": }\n')
+    with pytest.raises(UserError, match=r"rows\.jsonl, line 2, column 7: not JSON") as caught:
+        list(read_jsonl(path))
+    assert "one JSON object" in caught.value.hint
+
+
+def test_a_line_that_is_no_object_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("[1, 2]\n")
+    with pytest.raises(UserError, match="line 1: a JSON list, not an object"):
+        list(read_jsonl(path))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere\.jsonl does not exist"):
+        list(read_jsonl(tmp_path / "nowhere.jsonl"))
+
+
+def test_a_file_that_is_not_text_is_named(tmp_path):
+    path = tmp_path / "audio.jsonl"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="cannot be read as UTF-8"):
+        list(read_jsonl(path))
+
 
 CLIP = {"source": "PAM (music)", "split": "test", "audio-path": "a.wav", "prompt": "p", "musicality": 3.0}
 EVAL = {"source": "MusicEval", "split": "test", "audio-path": "e.wav", "musicality": 2.5}
@@ -113,27 +144,3 @@ def test_a_label_that_is_not_understood_is_named_with_file_line_and_field(write,
 def test_a_field_that_is_not_text_is_named(write):
     with pytest.raises(UserError, match="line 1: the field 'prompt' is 3, not text"):
         load_rows(write(CLIP | {"prompt": 3}))
-
-
-@pytest.mark.parametrize(
-    ("source", "dataset"),
-    [
-        ("PAM (music)", PAM),
-        ("MusicEval", MUSIC_EVAL),
-        ("SongEval", MUSIC_EVAL),
-        ("Music Arena ['01-2025JULAUG']", MUSIC_ARENA),
-        ("cmi-arena-annotation", CMI_PREF),
-        ("MusicEval2", None),
-        ("", None),
-    ],
-)
-def test_the_source_says_the_dataset(source, dataset):
-    assert dataset_of_source(source) is dataset
-
-
-def test_datasets_are_found_by_slug():
-    assert [dataset_by_slug(dataset.slug) for dataset in all_datasets()] == list(all_datasets())
-    assert [dataset.is_paired for dataset in all_datasets()] == [False, False, True, True]
-    with pytest.raises(UserError, match="no dataset 'pma'") as error:
-        dataset_by_slug("pma")
-    assert "Did you mean pam?" in error.value.hint

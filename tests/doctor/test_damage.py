@@ -25,7 +25,7 @@ DAMAGED = ["data=mini", "data.synthesise=false", "model=signal", "tracking=none"
 
 @pytest.fixture(scope="session")
 def whole(mini_root, tmp_path_factory):
-    """A copy of the mini benchmark whose audio was heard already."""
+    """A copy of the mini benchmark whose audio was decoded already."""
     root = tmp_path_factory.mktemp("whole") / "data"
     shutil.copytree(mini_root, root, ignore=shutil.ignore_patterns(".*", "*.parquet"))
     found(root)
@@ -174,16 +174,16 @@ def test_an_undamaged_copy_has_none(whole):
     assert found(whole) == {}
 
 
-def test_only_what_changed_is_heard_again(root, monkeypatch):
-    heard = []
+def test_only_what_changed_is_decoded_again(root, monkeypatch):
+    examined = []
     monkeypatch.setattr(
-        update, "examine", lambda root, path, *, hear: heard.append(path) or examine_one(root, path, hear=hear)
+        update, "examine", lambda root, path, *, decode: examined.append(path) or examine_one(root, path, decode=decode)
     )
     found(root)
-    assert heard == []
+    assert examined == []
     cut(root / WAV)
     found(root)
-    assert heard == [WAV]
+    assert examined == [WAV]
 
 
 def test_what_mends_it_has_the_words_that_the_user_said(root):

@@ -52,7 +52,7 @@ def test_the_manifest_knows_what_has_come(root, prepare):
     prepare()
     records = read_manifest(root / "manifest.parquet").records
     assert len(records) == 16
-    assert all(record.was_heard and not record.is_silent and record.error is None for record in records.values())
+    assert all(record.was_decoded and not record.is_silent and record.error is None for record in records.values())
 
 
 def test_music_eval_keeps_the_samples_form_and_order(root, prepare):

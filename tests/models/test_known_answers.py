@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cmi_bench.data.labels import LabelError
+from cmi_bench.data.fields import LabelError
 from cmi_bench.data.synthetic.build import plan_mini
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC

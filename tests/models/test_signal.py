@@ -10,7 +10,7 @@ from scipy.signal import chirp
 from scipy.stats import spearmanr
 
 from cmi_bench.audio.decode import decode
-from cmi_bench.data.labels import Preference, parse_preference
+from cmi_bench.data.fields import Preference, parse_preference
 from cmi_bench.data.rows import load_rows
 from cmi_bench.models.base import ALIGNMENT_COLUMN, MUSICALITY_COLUMN, BenchmarkBatchInput, BenchmarkModelABC
 from cmi_bench.models.signal.features import SAMPLING_RATE, describe, waveform_features

@@ -2,9 +2,9 @@
 
 What is in it
     Short pieces of real musical structure (chords, bass, a melody of motifs, drums; six genres, ten timbres,
-    keys, two families of tempo), some of them spoilt on purpose: notes out of tune, off the beat or wrong,
+    keys, two families of tempo), some of them damaged on purpose: notes out of tune, off the beat or wrong,
     noise, clipping, dropouts, muffling. The labels follow from what was done: musicality from how badly a
-    clip was spoilt, alignment from how much of its prompt (or reference) it fulfils. So a judge that listens
+    clip was damaged, alignment from how much of its prompt (or reference) it fulfils. So a judge that listens
     can be told from one that does not, while nothing is learnt about real systems: all names are invented.
 
     ========== ===== =================================================================================
@@ -20,14 +20,10 @@ What is in it
     three more than 30 s. Row format, order of the datasets and folders are those of the public `all_test.jsonl`.
 
 Where to look
-    `styles` (what is asked), `prompts` (in words), `composition` (notes), `timbres` and `drums` (sounds), `render`
-    (waveform), `damage`, `raters` (labels), one file per dataset, `build` (folder), `ensure` (build once).
+    `composition` (what is asked, and notes for it), `instruments` (sounds and the waveform), `degradation` (faults,
+    clips), `labels` (prompts in words, what raters say), `mos_sets` and `pair_sets` (the four datasets).
 
-Have the mini benchmark there, built at most once however many processes ask.
-
-Build the mini benchmark into a folder.
-
-The mark of a finished mini benchmark: which version, and what must be there.
+The folder is built at most once however many processes ask; its stamp says which version it is and what must be there.
 """
 
 import json
@@ -43,7 +39,7 @@ from typing import Any, cast
 from filelock import FileLock
 
 from cmi_bench.data.datasets import MiniPart, all_datasets
-from cmi_bench.data.synthetic.clips import ClipPlan, write_clip
+from cmi_bench.data.synthetic.degradation import ClipPlan, write_clip
 from cmi_bench.data.synthetic.labels import Part
 from cmi_bench.errors import UserError
 from cmi_bench.utils.files import file_digest

@@ -1,7 +1,4 @@
-"""Write a piece: chords, bass, melody and drums as notes in time.
-
-What a piece of music is asked to be: genre, key, tempo, instruments; and how far two such wishes are apart.
-"""
+"""Write a piece as notes (chords, bass, melody, drums), from what is asked of it: genre, key, tempo, instruments."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -1,12 +1,19 @@
-"""What can go wrong with a piece, each at a strength from 0 (nothing) to 1 (hardly bearable)."""
+"""One clip: a composed piece, played with the faults that its plan says, and written as a file.
+
+A fault has a strength from 0 (nothing) to 1 (hardly bearable).
+"""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import soundfile
 
-from cmi_bench.data.synthetic.instruments import Note, Wave
+from cmi_bench.data.synthetic.composition import Style, compose
+from cmi_bench.data.synthetic.instruments import Note, Wave, render, stream
 
 Rng = np.random.Generator
 
@@ -57,7 +64,7 @@ def damage_notes(notes: Sequence[Note], damages: Sequence[Damage], rng: Rng) -> 
 
 
 def damage_wave(wave: Wave, sr: int, damages: Sequence[Damage], rng: Rng) -> Wave:
-    """Spoil a waveform by the faults among `damages` that concern sound.
+    """Damage a waveform by the faults among `damages` that concern sound.
 
     Args:
         wave: float32 [samples, channels].
@@ -138,7 +145,7 @@ def draw_damages(harm: float, rng: Rng) -> tuple[Damage, ...]:
     """Choose what does a given harm.
 
     Args:
-        harm: How badly the clip is spoilt as a whole, 0 to 1.
+        harm: How badly the clip is damaged as a whole, 0 to 1.
         rng: Chooses the faults.
 
     Returns:
@@ -149,3 +156,38 @@ def draw_damages(harm: float, rng: Rng) -> tuple[Damage, ...]:
     first, second = rng.permutation(len(Fault))[:2]
     faults = list(Fault)
     return Damage(faults[first], harm), Damage(faults[second], harm / 2)
+
+
+_COMPOSING, _DAMAGING = 0, 1
+"""Last ids of a clip's two random streams: the same piece can be had whole and damaged."""
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """Everything a clip is made from."""
+
+    path: str
+    """Relative to the data root; the suffix decides the format."""
+    style: Style
+    damages: tuple[Damage, ...]
+    seconds: float
+    sr: int
+    """Hz."""
+    channels: int
+    seed: tuple[int, ...]
+    """Ids of the clip's random streams."""
+
+
+def make_clip(plan: ClipPlan) -> Wave:
+    """Compose, play and damage a clip: float32 [samples, channels] in [-1, 1]."""
+    notes = compose(plan.style, plan.seconds, stream(*plan.seed, _COMPOSING))
+    rng = stream(*plan.seed, _DAMAGING)
+    wave = render(damage_notes(notes, plan.damages, rng), plan.seconds, plan.sr, plan.channels)
+    return damage_wave(wave, plan.sr, plan.damages, rng)
+
+
+def write_clip(root: Path, plan: ClipPlan) -> None:
+    """Make a clip and write it below `root`: WAV as 16 bit, MP3 as libsndfile makes it."""
+    path = root / plan.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, make_clip(plan), plan.sr)

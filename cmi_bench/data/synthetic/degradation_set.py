@@ -1,10 +1,8 @@
-"""The sanity ladder: clean pieces of the mini benchmark's generator, each spoilt by known amounts in known ways.
+"""The degradation set of `task=robustness`: clean pieces of the mini benchmark's generator, each perturbed by known
+amounts in known ways.
 
-Write the ladder's clips as audio files, for models that take paths as well as for ears.
-
-Clean pieces whose prompts they fulfil.
-
-What is done to a clean piece, kind by kind, from hardly audible to plain.
+Each clean piece fulfils its prompt. Each kind of perturbation has steps of rising severity, from hardly audible to
+plain. The clips are written as files, for models that take paths as well as for ears.
 """
 
 import math
@@ -16,15 +14,23 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from cmi_bench.data.synthetic.clips import ClipPlan, make_clip
 from cmi_bench.data.synthetic.composition import Style, agreement, draw_style
-from cmi_bench.data.synthetic.degradation import CUTOFF_RANGE, MAX_DRIVE, SNR_RANGE, Damage, Fault, damage_wave
+from cmi_bench.data.synthetic.degradation import (
+    CUTOFF_RANGE,
+    MAX_DRIVE,
+    SNR_RANGE,
+    ClipPlan,
+    Damage,
+    Fault,
+    damage_wave,
+    make_clip,
+)
 from cmi_bench.data.synthetic.instruments import Wave, stream
 from cmi_bench.data.synthetic.labels import write_lyrics, write_prompt
 from cmi_bench.types import Aspect, Clip
 
-LADDER_ID = 5
-"""First id of the ladder's random streams; the mini benchmark's datasets have 1 to 4."""
+DEGRADATION_ID = 5
+"""First id of the set's random streams; the mini benchmark's datasets have 1 to 4."""
 MAX_PIECES = 8
 SAMPLING_RATE = 24000
 SECONDS = 5.0
@@ -44,7 +50,7 @@ class Piece(NamedTuple):
 
     def play(self) -> Wave:
         """Return the waveform: float32 [samples, 1] at `SAMPLING_RATE`."""
-        plan = ClipPlan("", self.style, (), SECONDS, SAMPLING_RATE, 1, (LADDER_ID, _AUDIO, self.number))
+        plan = ClipPlan("", self.style, (), SECONDS, SAMPLING_RATE, 1, (DEGRADATION_ID, _AUDIO, self.number))
         return make_clip(plan)
 
 
@@ -60,18 +66,18 @@ def least_fitting(piece: Piece, others: list[Piece]) -> Piece:
 
 def _piece(number: int) -> Piece:
     is_vocal = number % VOCAL_EVERY == 0
-    style = draw_style(stream(LADDER_ID, _WISH, number), vocal=is_vocal)
-    words = stream(LADDER_ID, _WORDS, number)
+    style = draw_style(stream(DEGRADATION_ID, _WISH, number), vocal=is_vocal)
+    words = stream(DEGRADATION_ID, _WORDS, number)
     return Piece(number, style, write_prompt(style, words), write_lyrics(words) if is_vocal else "")
 
 
 Rng = np.random.Generator
-Spoil = Callable[[Wave, int, Rng], Wave]
-"""From a waveform [samples, channels], its sampling rate in Hz and a generator to the spoilt waveform."""
+Perturb = Callable[[Wave, int, Rng], Wave]
+"""From a waveform [samples, channels], its sampling rate in Hz and a generator to the perturbed waveform."""
 
 
 class Kind(StrEnum):
-    """A way of spoiling."""
+    """A way of perturbing a clip."""
 
     CLEAN = "clean"
     SILENCE = "silence"
@@ -91,14 +97,14 @@ LOWERS: dict[Kind, Aspect] = {
 
 
 class Step(NamedTuple):
-    """One rung of the ladder."""
+    """One kind of perturbation at one severity."""
 
     kind: Kind
     label: str
     """How much, e.g. "20 dB"."""
     severity: int
     """0 for clean, then rising within a kind."""
-    spoil: Spoil | None = None
+    perturb: Perturb | None = None
     """None leaves the sound as it is."""
 
     @property
@@ -132,10 +138,10 @@ def degradation_steps() -> list[Step]:
 
 
 def _damaging(kind: Kind, fault: Fault, strengths: Sequence[tuple[str, float]]) -> list[Step]:
-    def spoil(strength: float) -> Spoil:
+    def perturb(strength: float) -> Perturb:
         return lambda wave, sr, rng: damage_wave(wave, sr, [Damage(fault, strength)], rng)
 
-    return [Step(kind, label, severity, spoil(value)) for severity, (label, value) in enumerate(strengths, start=1)]
+    return [Step(kind, label, severity, perturb(value)) for severity, (label, value) in enumerate(strengths, start=1)]
 
 
 def _snr_strength(decibels: float) -> float:
@@ -161,12 +167,12 @@ def _white_noise(wave: Wave, _sr: int, rng: Rng) -> Wave:
     return np.asarray(np.clip(level * rng.standard_normal(wave.shape), -1, 1), dtype=np.float32)
 
 
-def _cut(share: float) -> Spoil:
+def _cut(share: float) -> Perturb:
     return lambda wave, _sr, _rng: wave[: max(1, round(share * len(wave)))]
 
 
-_SPOILING = 3
-"""Second id of the ladder's random streams."""
+_PERTURBING = 3
+"""Second id of the set's random streams."""
 
 
 class DegradedClip(NamedTuple):
@@ -191,7 +197,7 @@ def plan_degradations(pieces: Sequence[Piece], steps: Sequence[Step], folder: Pa
 
 
 def write_degradations(pieces: Sequence[Piece], steps: Sequence[Step], folder: Path) -> None:
-    """Play and spoil the pieces into 16 bit WAV files, the same bytes each time.
+    """Play and perturb the pieces into 16 bit WAV files, the same bytes each time.
 
     Args:
         pieces: The pieces.
@@ -205,12 +211,9 @@ def write_degradations(pieces: Sequence[Piece], steps: Sequence[Step], folder: P
                 continue
             path = _path(piece, step, folder)
             path.parent.mkdir(parents=True, exist_ok=True)
-            spoilt = (
-                step.spoil(wave, SAMPLING_RATE, stream(LADDER_ID, _SPOILING, index, piece.number))
-                if step.spoil
-                else wave
-            )
-            soundfile.write(path, spoilt, SAMPLING_RATE, subtype="PCM_16")
+            rng = stream(DEGRADATION_ID, _PERTURBING, index, piece.number)
+            perturbed = step.perturb(wave, SAMPLING_RATE, rng) if step.perturb else wave
+            soundfile.write(path, perturbed, SAMPLING_RATE, subtype="PCM_16")
 
 
 def _clip(number: int, piece: Piece, step: Step, pieces: Sequence[Piece], folder: Path) -> DegradedClip:

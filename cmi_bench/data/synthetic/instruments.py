@@ -1,11 +1,4 @@
-"""Unpitched instruments and the patterns they are played in.
-
-Pitched instruments: wavetables whose spectrum changes along the note.
-
-Random streams that depend on stable numbers only, never on order, process or time.
-
-Play notes into a waveform.
-"""
+"""Play notes into a waveform: wavetable instruments, drums, and random streams that depend on stable numbers only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
-"""What each of the four datasets hands to the build.
+"""The rows' words and labels: instructions as a person would type them, and labels as people would give them.
 
-Instructions in words: what a person would type to get a piece of a given style.
-
-Labels as people would give them, from how spoilt a clip is and how well it fits its prompt.
+Labels follow from how much a clip is damaged and how well it fits its prompt.
 """
 
 from enum import StrEnum
@@ -10,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cmi_bench.data.synthetic.clips import ClipPlan
 from cmi_bench.data.synthetic.composition import TONICS, Mode, Style
+from cmi_bench.data.synthetic.degradation import ClipPlan
 from cmi_bench.data.synthetic.instruments import VOICE
 
 

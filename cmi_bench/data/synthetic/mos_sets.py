@@ -4,9 +4,8 @@ MusicEval in small: single clips at 16 kHz with mean opinions of experts.
 """
 
 from cmi_bench.data import fields
-from cmi_bench.data.synthetic.clips import ClipPlan
 from cmi_bench.data.synthetic.composition import MAX_DRIFT, agreement, draw_style, drift
-from cmi_bench.data.synthetic.degradation import draw_damages
+from cmi_bench.data.synthetic.degradation import ClipPlan, draw_damages
 from cmi_bench.data.synthetic.instruments import stream
 from cmi_bench.data.synthetic.labels import (
     AUDIO,

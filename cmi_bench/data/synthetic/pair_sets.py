@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cmi_bench.data import fields
-from cmi_bench.data.synthetic.clips import ClipPlan
 from cmi_bench.data.synthetic.composition import Style, agreement, draw_style, drift
-from cmi_bench.data.synthetic.degradation import draw_damages
+from cmi_bench.data.synthetic.degradation import ClipPlan, draw_damages
 from cmi_bench.data.synthetic.instruments import stream
 from cmi_bench.data.synthetic.labels import (
     AUDIO,

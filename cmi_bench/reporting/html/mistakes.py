@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import PairTask
-from cmi_bench.data.labels import is_missing
+from cmi_bench.data.fields import is_missing
 from cmi_bench.evaluation.calibration import Mistake, worst_clips, worst_pairs
 from cmi_bench.evaluation.protocols import number, score_fields
 from cmi_bench.evaluation.samples import Samples, decided_pairs

@@ -1,8 +1,10 @@
+"""Labels as the public files spell them."""
+
 import math
 
 import pytest
 
-from cmi_bench.data.labels import LabelError, Preference, is_missing, parse_mos, parse_preference
+from cmi_bench.data.fields import LabelError, Preference, is_missing, parse_mos, parse_preference
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+"""Each perturbation is what its label says."""
+
 import numpy as np
 import pytest
 import soundfile
@@ -21,9 +23,9 @@ from cmi_bench.data.synthetic.degradation_set import (
 
 
 @pytest.fixture(scope="module")
-def ladder(tmp_path_factory):
+def degraded(tmp_path_factory):
     """Two pieces at every step: waveforms by kind, severity and piece."""
-    folder = tmp_path_factory.mktemp("ladder")
+    folder = tmp_path_factory.mktemp("degraded")
     pieces, steps = clean_pieces(2), degradation_steps()
     write_degradations(pieces, steps, folder)
     return {
@@ -41,51 +43,51 @@ def test_severities_count_up_from_clean_in_every_kind():
         assert severities
 
 
-def test_clean_pieces_are_music_of_full_length(ladder):
-    clean = ladder[Kind.CLEAN, 0, 1]
+def test_clean_pieces_are_music_of_full_length(degraded):
+    clean = degraded[Kind.CLEAN, 0, 1]
     assert len(clean) == SECONDS * SAMPLING_RATE
     assert 0.4 < np.abs(clean).max() < 0.99
-    assert not np.array_equal(clean, ladder[Kind.CLEAN, 0, 2])
+    assert not np.array_equal(clean, degraded[Kind.CLEAN, 0, 2])
 
 
-def test_noise_has_the_ratio_that_is_written_on_it(ladder):
-    clean = ladder[Kind.CLEAN, 0, 1]
+def test_noise_has_the_ratio_that_is_written_on_it(degraded):
+    clean = degraded[Kind.CLEAN, 0, 1]
     for severity, db in enumerate(SNRS_DB, start=1):
-        spoilt = ladder[Kind.SNR, severity, 1]
+        noisy = degraded[Kind.SNR, severity, 1]
         # The whole clip may have been turned down, so the clean part is what is left after projecting on it.
-        gain = spoilt @ clean / (clean @ clean)
-        noise = spoilt - gain * clean
+        gain = noisy @ clean / (clean @ clean)
+        noise = noisy - gain * clean
         assert 10 * np.log10(np.sum((gain * clean) ** 2) / np.sum(noise**2)) == pytest.approx(db, abs=0.3)
 
 
-def test_a_lowpass_takes_what_is_above_its_cutoff(ladder):
+def test_a_lowpass_takes_what_is_above_its_cutoff(degraded):
     def above(wave, hertz):
         power = np.abs(np.fft.rfft(wave)) ** 2
         return power[np.fft.rfftfreq(len(wave), 1 / SAMPLING_RATE) > hertz].sum() / power.sum()
 
     for severity, hertz in enumerate(CUTOFFS_HZ, start=1):
         # Two octaves up a fourth-order filter has taken 48 dB.
-        kept = above(ladder[Kind.LOWPASS, severity, 1], 4 * hertz)
-        assert kept < 1e-3 * max(above(ladder[Kind.CLEAN, 0, 1], 4 * hertz), 1e-3)
+        kept = above(degraded[Kind.LOWPASS, severity, 1], 4 * hertz)
+        assert kept < 1e-3 * max(above(degraded[Kind.CLEAN, 0, 1], 4 * hertz), 1e-3)
 
 
-def test_clipping_flattens_more_and_more(ladder):
+def test_clipping_flattens_more_and_more(degraded):
     flat = [np.mean(np.abs(wave) > 0.99 * np.abs(wave).max()) for wave in (
-        ladder[Kind.CLEAN, 0, 1], *(ladder[Kind.CLIPPING, severity + 1, 1] for severity in range(len(DRIVES_DB)))
+        degraded[Kind.CLEAN, 0, 1], *(degraded[Kind.CLIPPING, severity + 1, 1] for severity in range(len(DRIVES_DB)))
     )]  # fmt: skip
     assert flat == sorted(flat)
     assert flat[0] < 0.001
     assert flat[-1] > 0.1
 
 
-def test_silence_noise_and_cut_are_what_they_are_called(ladder):
-    clean = ladder[Kind.CLEAN, 0, 2]
-    assert not ladder[Kind.SILENCE, 1, 2].any()
-    noise = ladder[Kind.NOISE, 1, 2]
+def test_silence_noise_and_cut_are_what_they_are_called(degraded):
+    clean = degraded[Kind.CLEAN, 0, 2]
+    assert not degraded[Kind.SILENCE, 1, 2].any()
+    noise = degraded[Kind.NOISE, 1, 2]
     assert np.sqrt(np.mean(noise**2)) == pytest.approx(np.sqrt(np.mean(clean**2)), rel=0.02)
     assert abs(np.corrcoef(noise, clean)[0, 1]) < 0.02
     for severity, share in enumerate(SHARES_KEPT, start=1):
-        cut = ladder[Kind.CUT, severity, 2]
+        cut = degraded[Kind.CUT, severity, 2]
         assert len(cut) == round(share * len(clean))
         assert np.array_equal(cut, clean[: len(cut)])
 

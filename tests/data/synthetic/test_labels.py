@@ -1,12 +1,16 @@
-"""The mini benchmark's labels follow from what was done to the clips."""
+"""Labels follow from what was done to the clips; prompts say what is asked."""
 
 from scipy.stats import spearmanr
 
-from cmi_bench.data.labels import Preference, parse_preference
+from cmi_bench.data.fields import Preference, parse_preference
 from cmi_bench.data.synthetic.build import plan_mini
+from cmi_bench.data.synthetic.composition import (
+    Mode,
+    Style,
+)
 from cmi_bench.data.synthetic.degradation import Fault
 from cmi_bench.data.synthetic.instruments import stream
-from cmi_bench.data.synthetic.labels import Verdict, compare, confidence, mean_opinion
+from cmi_bench.data.synthetic.labels import Verdict, compare, confidence, mean_opinion, write_lyrics, write_prompt
 
 PLAN = plan_mini()
 HARM = {clip.path: max((damage.strength for damage in clip.damages), default=0.0) for clip in PLAN.clips}
@@ -83,3 +87,20 @@ def test_larger_differences_make_surer():
         return sum(float(text) for text in texts if text) / sum(map(bool, texts))
 
     assert mean_confidence(0.1) < mean_confidence(0.4) < mean_confidence(0.9)
+
+
+STYLE = Style(genre="rock", tonic=9, mode=Mode.MINOR, tempo=132, lead="piano", drums=True)
+
+
+def test_prompts_say_what_is_asked():
+    for number in range(20):
+        prompt = write_prompt(STYLE, stream(9, number)).lower()
+        assert "rock" in prompt
+        assert "piano" in prompt
+        assert "with drums" in prompt
+        assert "minor" in prompt or "dark" in prompt
+        assert "132" in prompt or "fast" in prompt
+
+
+def test_lyrics_are_four_lines():
+    assert len(write_lyrics(stream(9)).splitlines()) == 4
