@@ -15,6 +15,7 @@ from cmi_bench.doctor.finding import Finding, Remedies, Status, some_of
 from cmi_bench.download.http import PARTIAL
 from cmi_bench.download.state import RESERVE, format_bytes, free_bytes
 from cmi_bench.errors import UserError
+from cmi_bench.models.registry import target_of
 from cmi_bench.utils.files import without_credentials
 
 DISK_AREA = "disk"
@@ -97,7 +98,7 @@ def _torch(config: Config) -> Iterator[Finding]:
         yield Finding(ENVIRONMENT_AREA, "devices", Status.PROBLEM, error.what, error.hint)
         return
     chosen = f"{there}; a run uses {devices.accelerator} {devices.selected}"
-    if not gpus and str(config.model.get("_target_")).endswith("CmiRM"):
+    if not gpus and target_of(config.model).endswith("CmiRM"):
         found = f"{chosen}: the whole benchmark takes hours, on few cores a day."
         yield Finding(
             ENVIRONMENT_AREA, "devices", Status.WARNING, found, "Use a machine with a GPU, or a part: limit=20"

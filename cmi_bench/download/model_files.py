@@ -30,6 +30,7 @@ from cmi_bench.models.hub import (
     parse_hub_name,
     split_hub_name,
 )
+from cmi_bench.models.registry import target_of
 from cmi_bench.utils.files import without_credentials
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ def model_parts(spec: Mapping[str, Any], look: Look) -> list[Part]:
     Raises:
         UserError: A configuration is there but not readable.
     """
-    find = _PARTS.get(str(spec.get("_target_")))
+    find = _PARTS.get(target_of(spec))
     return [] if find is None or not spec.get("checkpoint") else find(spec, look)
 
 
@@ -334,7 +335,7 @@ def songeval_works(spec: Mapping[str, Any], url: str) -> list[Work]:
         url: Where the repository's files are.
     """
     folder = Path(str(spec.get("checkpoint"))).expanduser()
-    if spec.get("_target_") != SONGEVAL_TARGET or folder.name != SONGEVAL_FOLDER:
+    if target_of(spec) != SONGEVAL_TARGET or folder.name != SONGEVAL_FOLDER:
         return []
     missing = [file for file in (CONFIG, f"ckpt/{WEIGHTS}") if not _is_whole(folder / file)]
     if not missing:

@@ -66,6 +66,17 @@ def installed_models(taken: Container[str] = ()) -> list[InstalledModel]:
 
 
 NOT_FOR_CONSTRUCTOR = frozenset({"name", "_target_", "class_path", "init_kwargs", "score_kwargs"})
+HYDRA_KEYS = frozenset({"_convert_", "_recursive_"})
+"""Keys of a model's configuration that are for `hydra.utils.instantiate`."""
+
+
+def target_of(spec: Mapping[str, Any]) -> str:
+    """Return the dotted path of a model's class, "" if none: `class_path` ("module:Class") if set, or else `_target_`.
+
+    >>> target_of({"class_path": "my_models:MyModel"})
+    'my_models.MyModel'
+    """
+    return str(spec.get("class_path") or spec.get("_target_") or "").replace(":", ".")
 
 
 def build_model(
@@ -79,9 +90,10 @@ def build_model(
 ) -> BenchmarkModelABC:
     """Construct a reward model.
 
-    The class is named by `class_path` ("module:Class", the user's own) or `_target_` ("module.Class",
-    the shipped configurations). Its constructor gets the keys of `spec` that are not null, `init_kwargs`,
-    and `device` and `precision` if it takes them.
+    `hydra.utils.instantiate` makes it from `_target_` ("module.Class"), for which `class_path` ("module:Class") is
+    another name. The constructor gets the keys of `spec` that are not null, `init_kwargs`, and `device` and
+    `precision` if it takes them. A mapping with a `_target_` of its own stays a mapping, unless `_recursive_: true`
+    is in `spec`.
 
     Args:
         spec: The composed `model` group.
@@ -95,14 +107,16 @@ def build_model(
         UserError: The class cannot be found, does not take an argument, or does not look like a
             reward model; or a precision, or to be compiled, was asked for that the model cannot be told.
     """
-    path = spec.get("class_path") or spec["_target_"]
+    path = str(spec.get("class_path") or spec.get("_target_") or "")
     build = _load(path)
     takes = inspect.signature(build).parameters
     if precision != "32" and "precision" not in takes:
         raise UserError(f"{path} computes in a precision of its own.", "Leave out precision=, or set it to 32.")
     if compile and "compile" not in takes:
         raise UserError(f"{path} cannot be compiled.", "Leave out compile=true.")
-    options = {key: value for key, value in spec.items() if key not in NOT_FOR_CONSTRUCTOR and value is not None}
+    options = {
+        key: value for key, value in spec.items() if key not in NOT_FOR_CONSTRUCTOR | HYDRA_KEYS and value is not None
+    }
     arguments: dict[str, Any] = {"device": device} if _accepts(takes, "device") else {}
     arguments |= {"precision": precision} if "precision" in takes else {}
     arguments |= {"compile": True} if compile else {}
@@ -110,7 +124,7 @@ def build_model(
     arguments |= options | dict(spec.get("init_kwargs") or {})
     _check_arguments(path, takes, arguments)
     try:
-        model = build(**arguments)
+        model = _instantiate(build, {key: spec[key] for key in spec if key in HYDRA_KEYS}, arguments)
     except NotFetchedError as error:
         prepare = f"python run.py task=prepare model={spec.get('name')}"
         raise UserError(error.what, f"{prepare} (with the other words of this command) gets all it needs.") from error
@@ -119,21 +133,46 @@ def build_model(
     return adapt(model, path)
 
 
+def _instantiate(build: Callable[..., Any], settings: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
+    """Call a constructor by `hydra.utils.instantiate`; what it raises comes out as it was raised."""
+    from hydra.errors import InstantiationException  # here: it takes 0.2 s, and listing models needs none of it
+    from hydra.utils import instantiate
+
+    # Texts are resolved already, and Hydra would look for interpolations in them once more.
+    texts = {key: value for key, value in arguments.items() if isinstance(value, str)}
+    others = {key: value for key, value in arguments.items() if key not in texts}
+    try:
+        make = instantiate(
+            {"_recursive_": False, "_convert_": "all"} | dict(settings) | others,
+            _target_=build,
+            _partial_=True,
+        )
+    except InstantiationException as error:
+        raise error.__cause__ or error from None
+    return make(**texts)
+
+
 def _load(path: str) -> Callable[..., Any]:
+    """Return the class, or the method of a class, that a dotted path names; "module:Class" is taken too."""
     module_name, _, name = path.replace(":", ".").rpartition(".")
     if not module_name:
         raise UserError(f"{path!r} is not a class path.", "The form is module:Class, such as my_models:MyModel.")
     try:
-        module = _import(module_name)
+        module: Any = _import(module_name)
     except ImportError as error:
-        if error.name is None or not module_name.startswith(error.name):
+        if error.name == module_name and "." in module_name and ":" not in path:  # module.Class.method
+            module = _load(module_name)
+        elif error.name is None or not module_name.startswith(error.name):
             raise UserError(f"{path}: importing {module_name} failed: {error}", "Install what it needs.") from error
-        raise UserError(
-            f"There is no module {error.name!r} (from {path!r}).",
-            "Put the file beside run.py or its folder on PYTHONPATH; the form is module:Class.",
-        ) from error
+        else:
+            raise UserError(
+                f"There is no module {error.name!r} (from {path!r}).",
+                "Put the file beside run.py or its folder on PYTHONPATH; the form is module:Class.",
+            ) from error
     found = getattr(module, name, None)
     if not callable(found):
+        if inspect.isclass(module):
+            raise UserError(f"{module_name} has no method {name!r}.", "Name the class, or one of its methods.")
         classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
         raise UserError(f"Module {module_name} has no class {name!r}.", did_you_mean(name, classes))
     return found  # type: ignore[no-any-return]
