@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 PARALLEL := --numprocesses 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help env run test test-slow test-all lint format bench bench-audio ui clean
+.PHONY: help env run test test-slow test-all lint format bench bench-audio mutants ui clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -48,6 +48,10 @@ bench: $(READY) ## Measure how fast CMI-RM scores, on a random network of its si
 
 bench-audio: $(READY) ## Measure how fast audio is decoded (outputs/bench/; MUSIC=folder for music of your own)
 	$(BIN)/python -m benchmarks.audio $(MUSIC)
+
+mutants: $(READY) ## Put mistakes into what changed since main, one at a time, and list those no test notices (FILES, SINCE, SET, SAMPLE, SEED, TESTS)
+	$(BIN)/python -m benchmarks.mutants $(FILES) $(if $(SINCE),--since $(SINCE)) $(if $(SET),--set $(SET)) \
+		$(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(TESTS),--tests $(TESTS))
 
 ui: $(READY) ## Open the MLflow UI on the local store (http://127.0.0.1:5000)
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --port $(or $(PORT),5000)

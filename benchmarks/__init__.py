@@ -1,1 +1,1 @@
-"""Measurements of the project's own speed: `make bench-audio`. No tests, and nothing a run needs."""
+"""Measurements of the project itself: its speed (`make bench`), and its tests (`make mutants`). Nothing a run needs."""

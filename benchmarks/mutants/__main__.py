@@ -1,0 +1,207 @@
+"""`make mutants`: put mistakes into the package one at a time, and print those that no test notices.
+
+    make mutants                                          # in the files that differ from `main`
+    make mutants SINCE=HEAD~3 SAMPLE=40                   # in those that differ from another revision
+    make mutants FILES="cmi_bench/scoring/store.py"       # in these files or folders
+    make mutants SET=named                                # the fixed set: each of them must die
+
+A sample is drawn with a seed (SEED=0), and mutants run on a copy of the tree with the tests of the mirrored folder
+(TESTS="tests/tasks" adds others; slow tests are left out). `equivalent.toml` lists mutants that change nothing anyone
+could see, each with the reason: they are not counted. Results go to `outputs/bench/mutants.json` as well.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.mutants.coverage_map import PACKAGE, CoverageMap
+from benchmarks.mutants.mutations import Mutation, mutations_of
+from benchmarks.mutants.trial import Copy, Result
+
+PROJECT = Path(__file__).parents[2]
+NAMED = Path(__file__).with_name("named.toml")
+EQUIVALENT = Path(__file__).with_name("equivalent.toml")
+OUTPUT = Path("outputs/bench")
+NICE = 10
+console = Console(highlight=False, markup=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A mutant written down: lines of a file, and what they become."""
+
+    path: str
+    before: str
+    """Text of the file, found in it once; of equivalent mutants the whole changed lines, without indentation."""
+    after: str
+    name: str = ""
+    reason: str = ""
+    """Why nothing could notice an equivalent mutant."""
+    tests: list[str] = field(default_factory=list)
+    """Folders of tests besides the mirrored one."""
+
+
+def read_entries(file: Path) -> list[Entry]:
+    """Read a list of mutants (`[[mutant]]` in TOML)."""
+    return [Entry(**one) for one in tomllib.loads(file.read_text("utf-8")).get("mutant", [])]
+
+
+def named_mutation(entry: Entry, project: Path = PROJECT) -> Mutation:
+    """Apply a named mutant.
+
+    Raises:
+        ValueError: Its text is not in the file, or more than once: the code has changed, and the entry must follow.
+    """
+    file = project / entry.path
+    original = file.read_text("utf-8") if file.exists() else ""
+    count = original.count(entry.before)
+    if count != 1:
+        raise ValueError(f"{NAMED.name}: {entry.name!r}: its text is {count} times in {entry.path}, not once.")
+    first = len(original[: original.index(entry.before)].encode())
+    span = first, first + len(entry.before.encode())
+    return Mutation(entry.path, "named", original, span, entry.after, entry.name)
+
+
+def mirrored(path: str, project: Path = PROJECT) -> str:
+    """Return the folder of the tests of a file of the package.
+
+    >>> mirrored("cmi_bench/scoring/store.py")
+    'tests/scoring'
+    """
+    inside = Path(path).relative_to(PACKAGE)
+    tests = Path("tests") / (inside.parts[0] if len(inside.parts) > 1 else "")
+    return str(tests) if (project / tests).is_dir() else "tests"
+
+
+def changed_since(revision: str) -> list[str]:
+    """Return the package's files that differ from a revision."""
+    command = ["git", "diff", "--name-only", "--diff-filter=d", revision, "--", f"{PACKAGE}/*.py"]
+    done = subprocess.run(command, cwd=PROJECT, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"git knows no revision {revision!r}.\nName another: make mutants SINCE=HEAD~1")
+    return done.stdout.split()
+
+
+def files_named(names: Iterable[str]) -> list[str]:
+    """Return the package's files among these files and folders."""
+    found = []
+    for name in names:
+        path = PROJECT / name
+        if not path.exists():
+            raise SystemExit(f"{name} does not exist.\nName files or folders of the package: FILES=cmi_bench/scoring")
+        inside = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        found += [str(one.resolve().relative_to(PROJECT)) for one in inside]
+    return list(dict.fromkeys(found))
+
+
+def sampled(files: Sequence[str], size: int, seed: int) -> list[Mutation]:
+    """Draw mutants from these files, all equally likely, without those known to be equivalent."""
+    equivalent = {(one.path, one.before.strip(), one.after.strip()) for one in read_entries(EQUIVALENT)}
+    mutants = [mutant for file in files for mutant in mutations_of(file, (PROJECT / file).read_text("utf-8"))]
+    random.Random(seed).shuffle(mutants)
+    console.print(f"{len(mutants)} mutants in {len(files)} files; {min(size, len(mutants))} are tried (seed {seed})")
+    wanted = (one for one in mutants if (one.path, one.before, one.after) not in equivalent and one.is_valid)
+    return list(itertools.islice(wanted, size))
+
+
+def main() -> None:
+    """Run from the command line; the exit status is 1 when a named mutant survives."""
+    words = _arguments()
+    os.nice(NICE)
+    if words.set == "named":
+        entries = [one for one in read_entries(NAMED) if words.only in one.name]
+        mutants = [named_mutation(one) for one in entries]
+        extra = {one.name: one.tests for one in entries}
+    else:
+        files = files_named(words.files) if words.files else changed_since(words.since)
+        mutants, extra = sampled(files, words.sample, words.seed), {}
+    if not mutants:
+        console.print("Nothing to mutate.")
+        return
+    with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
+        copy = Copy(PROJECT, Path(scratch))
+        maps: dict[tuple[str, ...], CoverageMap] = {}
+        results = []
+        for mutation in mutants:
+            folders = tuple(sorted({mirrored(mutation.path), *extra.get(mutation.name, []), *words.tests}))
+            if folders not in maps:
+                maps[folders] = _coverage(copy, folders)
+            results.append(copy.try_mutation(mutation, maps[folders], words.budget))
+            _show(results[-1], len(results), len(mutants))
+    _summarise(results, words)
+    if words.set == "named" and not all(result.is_killed for result in results):
+        raise SystemExit(1)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.mutants", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("files", nargs="*", help="files or folders of the package; those changed when none is named")
+    parser.add_argument("--since", default="main", help="revision that changed files differ from (main)")
+    parser.add_argument("--set", choices=("changed", "named"), default="changed", help="named: the fixed set")
+    parser.add_argument("--only", default="", help="of the named set, those whose name contains this")
+    parser.add_argument("--sample", type=int, default=30, help="how many mutants are tried (30)")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample (0)")
+    parser.add_argument("--tests", nargs="*", default=[], help="folders of tests besides the mirrored one")
+    parser.add_argument("--budget", type=float, default=60.0, help="seconds of tests for a mutant at most (60)")
+    return parser.parse_args()
+
+
+def _coverage(copy: Copy, folders: Sequence[str]) -> CoverageMap:
+    saved = PROJECT / OUTPUT / "mutants_coverage" / f"{copy.key(folders)}.json"
+    if saved.exists():
+        return CoverageMap.load(saved)
+    console.print(f"measuring which line the tests in {', '.join(folders)} reach ...")
+    return copy.measure_coverage(folders, saved)
+
+
+def _show(result: Result, number: int, total: int) -> None:
+    mutation = result.mutation
+    what = mutation.name or f"{mutation.path}:{mutation.lines[0]} {mutation.kind}"
+    console.print(f"[{number}/{total}] {result.status}: {what} ({result.tests} tests, {result.seconds:.0f} s)")
+    if not result.is_killed:
+        console.print("\n".join(f"    {line}" for line in mutation.diff.splitlines()))
+
+
+def _summarise(results: Sequence[Result], words: argparse.Namespace) -> None:
+    killed = sum(result.is_killed for result in results)
+    console.print(f"\n{killed} of {len(results)} killed ({killed / len(results):.1%})")
+    counts = Counter(result.status for result in results)
+    console.print(", ".join(f"{count} {status}" for status, count in counts.most_common()))
+    record = {
+        "command": sys.argv[1:],
+        "set": words.set,
+        "seed": words.seed,
+        "killed": killed,
+        "mutants": [
+            {
+                "path": result.mutation.path,
+                "line": result.mutation.lines[0],
+                "kind": result.mutation.kind,
+                "name": result.mutation.name,
+                "status": result.status,
+                "tests": result.tests,
+                "seconds": round(result.seconds, 1),
+                "cause": result.cause,
+                "diff": result.mutation.diff,
+            }
+            for result in results
+        ],
+    }
+    (PROJECT / OUTPUT).mkdir(parents=True, exist_ok=True)
+    (PROJECT / OUTPUT / "mutants.json").write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
