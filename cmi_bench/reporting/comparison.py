@@ -18,8 +18,18 @@ from cmi_bench.data import fields
 from cmi_bench.data.datasets import PairTask, all_datasets
 from cmi_bench.evaluation.comparison import is_significant
 from cmi_bench.evaluation.pairing import Comparison, Difference, Disagreement, MetricComparison
-from cmi_bench.reporting.format import bounds_text, csv_text, escape, interval_text, p_text, percent_name, signed, table
-from cmi_bench.utils.files import write_text_atomic
+from cmi_bench.reporting.format import (
+    bounds_text,
+    csv_text,
+    escape,
+    interval_cells,
+    interval_text,
+    p_text,
+    percent_name,
+    signed,
+    table,
+    write_files,
+)
 
 
 def comparison_json(comparison: Comparison) -> str:
@@ -105,8 +115,7 @@ def _difference_line(metric_comparison: MetricComparison, difference: Difference
         "value_a": values[difference.first],
         "value_b": values[difference.second],
         "difference": difference.value,
-        "ci_low": difference.interval.low,
-        "ci_high": difference.interval.high,
+        **interval_cells(difference.interval),
         "test": difference.test,
         "p": difference.p,
         "p_holm": difference.p_holm,
@@ -129,8 +138,7 @@ def _matrix_lines(metric_comparison: MetricComparison) -> Iterator[Line]:
             "n": metric_comparison.n,
             "run": one.run,
             "value": one.value,
-            "ci_low": None if one.interval is None else one.interval.low,
-            "ci_high": None if one.interval is None else one.interval.high,
+            **interval_cells(one.interval),
             "significance_group": one.significance_group,
             **{minus(other): metric_comparison.difference(one.run, other) for other in runs},
         }
@@ -327,4 +335,4 @@ FILES = {
 
 def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
     """Write the comparison's files into a folder, which is made if missing."""
-    return [write_text_atomic(folder / name, make(comparison)) for name, make in FILES.items()]
+    return write_files(comparison, FILES, folder)

@@ -1,9 +1,13 @@
-"""Numbers and tables as text: rounded figures, intervals, p-values, Markdown and CSV."""
+"""Numbers and tables as text: rounded figures, intervals, p-values, Markdown and CSV; files of tables."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 from cmi_bench.evaluation.intervals import Interval
+from cmi_bench.utils.files import write_text_atomic
+
+Subject = TypeVar("Subject")
 
 
 def bare(value: float, digits: int = 3) -> str:
@@ -90,6 +94,28 @@ def table(header: Sequence[str], lines: Sequence[Sequence[str]], *, numbers_from
     """
     rule = ["---:" if numbers_from is not None and at >= numbers_from else "---" for at in range(len(header))]
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *lines))
+
+
+def interval_cells(interval: Interval | None) -> dict[str, float | None]:
+    """Return the cells `ci_low` and `ci_high` of a CSV line; both None where there is no interval."""
+    return {
+        "ci_low": None if interval is None else interval.low,
+        "ci_high": None if interval is None else interval.high,
+    }
+
+
+def write_files(subject: Subject, forms: Mapping[str, Callable[[Subject], str]], folder: Path) -> list[Path]:
+    """Write each form of a subject into a folder, which is made if missing.
+
+    Args:
+        subject: What the files are about, such as a comparison.
+        forms: By file name, the function that returns the file's text.
+        folder: Where to.
+
+    Returns:
+        The files, in the order of `forms`.
+    """
+    return [write_text_atomic(folder / name, text_of(subject)) for name, text_of in forms.items()]
 
 
 def csv_text(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:

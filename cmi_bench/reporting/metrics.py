@@ -18,10 +18,10 @@ from cmi_bench.evaluation.metrics import (
     leaderboard_metrics,
     metric_columns,
 )
-from cmi_bench.reporting.format import csv_text
+from cmi_bench.reporting.format import csv_text, interval_cells
 from cmi_bench.utils.files import write_text_atomic
 
-Cell = str | int | float | None
+CellValue = str | int | float | None
 
 COUNT_COLUMNS = ("n_failed", "n_unlabelled", "n_tied_prediction", "n_tied_label")
 OWN_COLUMNS = (*COUNT_COLUMNS, "status", "protocol", "note")
@@ -55,7 +55,7 @@ def _interval_columns(metrics: Sequence[Metric]) -> list[str]:
     return [*bootstrap, *exact]
 
 
-def cells(record: Measurement) -> Mapping[str, Cell]:
+def cells(record: Measurement) -> Mapping[str, CellValue]:
     """Return a record's values by column: metrics that the task does not have are not in it.
 
     A metric that is undefined or not applicable is None, as is a count that the task does not have.
@@ -76,9 +76,9 @@ def cells(record: Measurement) -> Mapping[str, Cell]:
     }
 
 
-def _interval_cells(record: Measurement) -> Mapping[str, Cell]:
+def _interval_cells(record: Measurement) -> Mapping[str, CellValue]:
     """Return the ends of the intervals by column; those of an interval that does not exist are not in it."""
-    found: dict[str, Cell] = {}
+    found: dict[str, CellValue] = {}
     for metric, interval in record.intervals.items():
         if interval.low is not None:
             found |= zip(metric_columns(metric)[1:], (interval.low, interval.high), strict=True)
@@ -112,8 +112,8 @@ def intervals_csv(evaluation: Evaluation) -> str:
     return csv_text(INTERVAL_COLUMNS, (line for record in records for line in _lines(record, evaluation.settings)))
 
 
-def _lines(record: Measurement, settings: MetricSettings) -> Iterator[Mapping[str, Cell]]:
-    place: dict[str, Cell] = {"dataset": record.dataset, "task": record.task, "n": record.n}
+def _lines(record: Measurement, settings: MetricSettings) -> Iterator[Mapping[str, CellValue]]:
+    place: dict[str, CellValue] = {"dataset": record.dataset, "task": record.task, "n": record.n}
     if isinstance(record, DetailRecord):
         place |= {name: getattr(record, name) for name in ("group_key", "group_value", "ref_category")}
     place |= {name: getattr(record, name) for name in (*COUNT_COLUMNS, "protocol")}
@@ -123,13 +123,12 @@ def _lines(record: Measurement, settings: MetricSettings) -> Iterator[Mapping[st
             yield {**place, "metric": metric, "value": value, **_cells(record.intervals.get(metric))}
 
 
-def _cells(interval: Interval | None) -> dict[str, Cell]:
+def _cells(interval: Interval | None) -> dict[str, CellValue]:
     """Return nothing where intervals are switched off."""
     if interval is None:
         return {}
     return {
-        "ci_low": interval.low,
-        "ci_high": interval.high,
+        **interval_cells(interval),
         "exact_low": None if interval.exact is None else interval.exact.low,
         "exact_high": None if interval.exact is None else interval.exact.high,
         "n_clusters": interval.n_clusters,
@@ -204,9 +203,11 @@ class _Lookup:
         }
 
     def summary(self, dataset: str, task: str, metric: str) -> float | None:
+        """Return a metric over all rows of a task."""
         return self._summary.get((dataset, task), {}).get(metric)
 
     def cmi_pref(self, task: str, key: str, value: str, ref_category: str | None = None) -> float | None:
+        """Return the accuracy over a group of CMI-Pref's rows."""
         return self._detail.get((CMI_PREF.name, task, key, value, ref_category), {}).get("ACC")
 
 

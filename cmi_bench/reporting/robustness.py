@@ -11,7 +11,7 @@ from rich.text import Text
 
 from cmi_bench.evaluation.robustness import KindTrend, RobustnessResult, StepChange
 from cmi_bench.reporting.format import csv_text
-from cmi_bench.reporting.plots.base import Colour, Plot, draw_plot, light_frame
+from cmi_bench.reporting.plots import Colour, Plot, draw_plot, light_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from rich.text import Text
 from cmi_bench.evaluation.metrics import MetricKey, Shown, all_metrics, metric_columns
 from cmi_bench.evaluation.pairing import Comparison
 from cmi_bench.reporting.format import csv_text, escape, table
-from cmi_bench.reporting.plots.base import Colour, Plot, draw_plot, light_frame, write_png
+from cmi_bench.reporting.plots import Colour, Plot, draw_plot, light_frame, write_png
 from cmi_bench.utils.files import write_text_atomic
 
 if TYPE_CHECKING:

@@ -60,7 +60,7 @@ def _table(evaluation: Evaluation) -> Table:
 def _lines(record: SummaryRecord, *, intervals: bool, failures: bool) -> Iterator[list[Text]]:
     names = [metric.name for metric in all_metrics() if metric.name in record.metrics]
     for number, name in enumerate(names):
-        # What the lines of a task have in common is said in the first of them.
+        # What the lines of a task have in common stands in the first of them.
         place = [record.dataset, record.task, str(record.n)] if number == 0 else [""] * 3
         value = record.metrics[name]
         shown = NO_VALUE[record.status] if value is None else f"{value:.4f}"

@@ -21,8 +21,15 @@ from cmi_bench.reporting.comparison import write_comparison
 from cmi_bench.reporting.sweep import SweepJob, columns_of, has_steps, significance_groups_of, sweep_view, write_sweep
 from cmi_bench.sweeps.jobs import NOT_RUN, plan_jobs, read_outcomes, swept_keys
 from cmi_bench.sweeps.record import FAILED, FINISHED
-from cmi_bench.tracking.description import RunDescription, dataset_name, job_name, model_label
-from cmi_bench.tracking.mlflow import ChildEnd, MLflowSweep, SeriesPoint
+from cmi_bench.tracking.mlflow import (
+    ChildEnd,
+    MLflowSweep,
+    RunDescription,
+    SeriesPoint,
+    dataset_name,
+    job_name,
+    model_label,
+)
 from cmi_bench.tracking.sweep_plan import PLAN_FILE, SweepPlan, read_plan, write_plan
 from cmi_bench.utils.console import print_view
 

@@ -34,8 +34,8 @@ from cmi_bench.scoring.score import Scored, score_clips
 from cmi_bench.scoring.trainer import LightningRunner
 from cmi_bench.tasks.evaluate import evaluate_and_report
 from cmi_bench.tracking.callback import MLflowCallback
-from cmi_bench.tracking.description import describe_run, final_metrics, model_label
 from cmi_bench.tracking.metadata import resolved_config, run_metadata, write_metadata
+from cmi_bench.tracking.mlflow import describe_run, final_metrics, model_label
 from cmi_bench.tracking.sweep_plan import sweep_place
 from cmi_bench.types import Clip
 from cmi_bench.utils.console import FileCount, peak_memory

@@ -6,8 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from cmi_bench.config import TrackingConfig
-from cmi_bench.tracking.description import RunDescription
-from cmi_bench.tracking.mlflow import MLflowRun
+from cmi_bench.tracking.mlflow import MLflowRun, RunDescription
 
 PROGRESS_SECONDS = 15.0
 """How often the count of scored clips is sent while the run goes on."""
@@ -26,16 +25,18 @@ class MLflowCallback(MLflowRun, Callback):
         self.last_sent = 0.0
         self.sent = False
 
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the MLflow run."""
         if trainer.is_global_zero:
             self.start()
         self.last_sent = time.monotonic()  # a short run has no progress to show
 
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Send the last count, if one was sent before."""
         if self.sent:
             self.log_metrics({"items_done": self.done})
 
-    def on_predict_batch_end(  # noqa: D102
+    def on_predict_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -44,6 +45,7 @@ class MLflowCallback(MLflowRun, Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
+        """Count the clips of the batch on all ranks, and send the count now and then."""
         items, _ = batch
         self.done += items * trainer.world_size
         if time.monotonic() - self.last_sent > PROGRESS_SECONDS:

@@ -18,8 +18,7 @@ from cmi_bench.reporting.metrics import write_reports
 from cmi_bench.reporting.sweep import SweepJob, sweep_csv, sweep_markdown, values_of
 from cmi_bench.reporting.terminal import summary_text
 from cmi_bench.tasks.evaluate import Report
-from cmi_bench.tracking.description import RunDescription
-from cmi_bench.tracking.mlflow import MLflowRun
+from cmi_bench.tracking.mlflow import MLflowRun, RunDescription
 from cmi_bench.types import Aspect
 
 ROWS = [

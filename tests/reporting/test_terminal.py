@@ -57,7 +57,7 @@ def test_without_intervals_there_is_no_column_for_them(mixed):
     assert "interval" not in summary_text(evaluate(mixed, MetricSettings(resamples=0))).lower()
 
 
-def test_the_compatible_protocol_is_named(mixed):
+def test_the_paper_protocol_is_named(mixed):
     assert "Protocol paper" in summary_text(evaluate(mixed, MetricSettings(protocol="paper")))
 
 

@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 
 from cmi_bench.config import TrackingConfig
 from cmi_bench.tracking.callback import MLflowCallback
-from cmi_bench.tracking.description import RunDescription
+from cmi_bench.tracking.mlflow import RunDescription
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def test_what_was_written_is_read(tmp_path):
     assert read_metadata(path) == {"a": {"b": 1}}
 
 
-def test_nothing_there_is_nothing_said(tmp_path, caplog):
+def test_a_missing_file_is_no_warning(tmp_path, caplog):
     assert read_metadata(tmp_path / "metadata.json") is None
     assert caplog.records == []
 

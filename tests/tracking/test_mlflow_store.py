@@ -44,7 +44,7 @@ def test_several_processes_may_open_a_new_store_at_once(settings):
     code = textwrap.dedent(
         f"""
         from cmi_bench.config import TrackingConfig
-        from cmi_bench.tracking.description import RunDescription
+        from cmi_bench.tracking.mlflow import RunDescription
         from cmi_bench.tracking.mlflow import MLflowRun
         with MLflowRun({settings!r}, RunDescription("r", {{}}, {{}})) as run:
             run.start()

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from cmi_bench.data.datasets import INSTRUMENTAL, NO_REF, REF, VOCAL
 from cmi_bench.evaluation.bootstrap import Bounds
 from cmi_bench.evaluation.evaluate import DetailRecord, Evaluation, Measurement, Status
@@ -24,6 +26,13 @@ class ReportSource:
     """What the rows' audio paths may be relative to, the likeliest first."""
     metadata: Mapping[str, Any] | None = None
     """The run's `metadata.json`; None where there is none."""
+
+
+def template_environment(module: str) -> Environment:
+    """Return the environment of the templates beside a module; what they show is escaped, what they miss an error."""
+    return Environment(
+        loader=PackageLoader(module), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
 
 
 NO_VALUE = {Status.OK: "", Status.UNDEFINED: "undefined", Status.NOT_APPLICABLE: "not applicable"}

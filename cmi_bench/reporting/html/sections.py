@@ -19,6 +19,16 @@ from cmi_bench.evaluation.evaluate import DetailRecord, Measurement, SummaryReco
 from cmi_bench.evaluation.metrics import metric_by_name
 from cmi_bench.evaluation.samples import DecidedPairs, Samples, decided_pairs
 from cmi_bench.reporting.format import percent_name
+from cmi_bench.reporting.html.charts import (
+    ScoreSpread,
+    Section,
+    ValueRow,
+    distribution_plot,
+    drawable,
+    interval_plot,
+    margin_plot,
+    scatter_plot,
+)
 from cmi_bench.reporting.html.format import (
     DURATION,
     ReportSource,
@@ -31,22 +41,12 @@ from cmi_bench.reporting.html.format import (
     value_name,
     with_interval,
 )
-from cmi_bench.reporting.plots.base import Plot
-from cmi_bench.reporting.plots.charts import (
-    ScoreSpread,
-    Section,
-    ValueRow,
-    distribution_plot,
-    drawable,
-    interval_plot,
-    margin_plot,
-    scatter_plot,
-)
+from cmi_bench.reporting.plots import Plot
 from cmi_bench.types import Aspect
 
 
 class Figure(NamedTuple):
-    """A plot with what is to be said of it."""
+    """A plot with its title and caption."""
 
     title: str
     caption: str
@@ -95,7 +95,7 @@ def group_section(source: ReportSource) -> FigureSection:
         "groups",
         "Accuracy by group",
         "Groups",
-        lead.format(interval=_interval_words(source)),
+        lead.format(interval=_describe_intervals(source)),
         [
             figure
             for (dataset, task), members in _by_task(records)
@@ -111,14 +111,14 @@ def duration_section(source: ReportSource) -> FigureSection:
     empty = (
         "No duration is known, or none lies in a bin; the notes under the summary say which."
         if source.evaluation.settings.by_duration
-        else "Not asked for in this run; metrics=full or metrics.by_duration=true does."
+        else "Not part of this run: metrics=full or metrics.by_duration=true makes it."
     )
     metrics = dict.fromkeys(main_metric(record) for record in records)
     return FigureSection(
         "duration",
         "By clip length",
         "Clip length",
-        f"A pair's length is the mean of its clips'. Dots with {_interval_words(source)}; dashes are chance.",
+        f"A pair's length is the mean of its clips'. Dots with {_describe_intervals(source)}; dashes are chance.",
         [
             figure
             for metric in metrics
@@ -193,7 +193,7 @@ def _lower_edge(record: DetailRecord) -> float:
     return float(record.group_value.strip("[])").split(",")[0])
 
 
-def _interval_words(source: ReportSource) -> str:
+def _describe_intervals(source: ReportSource) -> str:
     settings = source.evaluation.settings
     if not settings.resamples:
         return "no intervals (switched off)"
@@ -269,7 +269,7 @@ def scatter_section(source: ReportSource) -> FigureSection | None:
         "people",
         "Predicted against human scores",
         "People",
-        "Each dot is a clip: what people said on average, and what the model said. The line is the least-squares fit.",
+        "Each dot is a clip: its mean opinion score, and the model's score. The line is the least-squares fit.",
         list(_scatter_figures(tasks)),
         empty="No clip has both a label and a prediction.",
     )

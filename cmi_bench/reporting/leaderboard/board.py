@@ -98,14 +98,14 @@ def _key(dataset: Dataset, name: str, metric: Metric) -> str:
     return f"{dataset.name.replace('-', '')}_{name.replace('-', '')}{unit}"
 
 
-class Kind(StrEnum):
+class RowKind(StrEnum):
     """Whose figures a row holds."""
 
     REPORTED = "reported"
     OWN = "own"
 
 
-class Place(StrEnum):
+class Rank(StrEnum):
     """What is marked in a column."""
 
     BEST = "best"
@@ -113,7 +113,7 @@ class Place(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class BoardCell:
     """One figure."""
 
     text: str
@@ -128,7 +128,7 @@ class Cell:
     is_comparable: bool = True
     """Whether it is over all rows that the reported figures are over; others are not ranked."""
     notes: tuple[str, ...] = ()
-    place: Place | None = None
+    rank: Rank | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +136,8 @@ class BoardRow:
     """A model's figures."""
 
     label: str
-    kind: Kind
-    cells: Mapping[str, Cell]
+    kind: RowKind
+    cells: Mapping[str, BoardCell]
     """By column key; a column without a figure is not in it."""
     notes: tuple[str, ...] = ()
 
@@ -193,10 +193,10 @@ def ranked(rows: Sequence[BoardRow], columns: Sequence[Column]) -> list[BoardRow
             if column.key in cells and cells[column.key].value is not None and cells[column.key].is_comparable
         }
         levels = sorted(set(shown.values()), reverse=True)
-        for place, level in zip((Place.BEST, Place.SECOND), levels, strict=False):
+        for rank, level in zip((Rank.BEST, Rank.SECOND), levels, strict=False):
             for at, value in shown.items():
                 if value == level:
-                    marked[at][column.key] = replace(marked[at][column.key], place=place)
+                    marked[at][column.key] = replace(marked[at][column.key], rank=rank)
     return [replace(row, cells=cells) for row, cells in zip(rows, marked, strict=True)]
 
 

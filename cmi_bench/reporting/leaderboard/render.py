@@ -6,25 +6,24 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cmi_bench.reporting.format import bare, bounds_text, csv_text, escape, table
+from cmi_bench.reporting.format import bare, bounds_text, csv_text, escape, interval_cells, table, write_files
+from cmi_bench.reporting.html.format import template_environment
 from cmi_bench.reporting.leaderboard.board import (
+    BoardCell,
     BoardRow,
     BoardTable,
-    Cell,
     Column,
-    Kind,
     Leaderboard,
-    Place,
+    Rank,
+    RowKind,
     TableForm,
 )
-from cmi_bench.utils.files import write_text_atomic
 
 COLUMNS = (
     *("table", "kind", "model", "column", "dataset", "task", "metric", "group"),
@@ -68,17 +67,16 @@ def _place(table: BoardTable, column: Column) -> dict[str, Any]:
     }
 
 
-def _figure(row: BoardRow, cell: Cell) -> dict[str, Any]:
+def _figure(row: BoardRow, cell: BoardCell) -> dict[str, Any]:
     return {
         "kind": row.kind,
         "model": row.label,
         "value": cell.value,
         "text": cell.text,
-        "ci_low": None if cell.interval is None else cell.interval.low,
-        "ci_high": None if cell.interval is None else cell.interval.high,
+        **interval_cells(cell.interval),
         "n": cell.n,
         "comparable": cell.is_comparable,
-        "place": cell.place,
+        "place": cell.rank,
         "significance_group": cell.significance_group,
         "notes": " ".join((*cell.notes, *row.notes)),
     }
@@ -106,7 +104,7 @@ def before_ceiling(form: TableForm) -> int:
     return len(form.columns) - len(form.ceiling)
 
 
-def interval_in_units(cell: Cell, column: Column) -> str:
+def interval_in_units(cell: BoardCell, column: Column) -> str:
     """Return a figure's interval in the unit of its column, e.g. "[.641, .722]" or "[74.1, 81.6]"."""
     interval = cell.interval
     if interval is None or interval.low is None or interval.high is None:
@@ -118,16 +116,10 @@ def interval_in_units(cell: Cell, column: Column) -> str:
 
 def leaderboard_html(board: Leaderboard) -> str:
     """Return the text of `leaderboard.html`: light or dark as the reader prefers, scrolling where it is narrow."""
-    environment = Environment(
-        loader=PackageLoader("cmi_bench.reporting.leaderboard.build"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
+    environment = template_environment("cmi_bench.reporting.leaderboard.build")
     return environment.get_template("leaderboard.html.j2").render(
         board=board,
-        own=Kind.OWN,
+        own=RowKind.OWN,
         headings=headings,
         before_ceiling=before_ceiling,
         interval=interval_in_units,
@@ -161,7 +153,7 @@ def _escape(text: str) -> str:
 
 def _latex_table(one: BoardTable, notes: str) -> str:
     columns = one.form.columns
-    own = [row for row in one.rows if row.kind is Kind.OWN]
+    own = [row for row in one.rows if row.kind is RowKind.OWN]
     upper = " & ".join(f"\\multicolumn{{{span}}}{{c}}{{{_escape(name)}}}" for name, span in headings(one.form))
     footnotes = " ".join(f"$^{{{number}}}${_escape(note)}" for number, note in enumerate(one.footnotes, start=1))
     ceiling = f"\\multicolumn{{{len(one.form.ceiling)}}}{{c}}{{{one.ceiling}}}"
@@ -174,7 +166,7 @@ def _latex_table(one: BoardTable, notes: str) -> str:
         f" & {upper} \\\\",
         f"Model & {' & '.join(_escape(column.name) for column in columns)} \\\\",
         r"\midrule",
-        *(_latex_line(row, one) for row in one.rows if row.kind is Kind.REPORTED),
+        *(_latex_line(row, one) for row in one.rows if row.kind is RowKind.REPORTED),
         *([r"\midrule"] if own else []),
         *(_latex_line(row, one) for row in own),
         r"\midrule",
@@ -191,14 +183,14 @@ def _latex_line(row: BoardRow, one: BoardTable) -> str:
     return f"{_escape(row.label)}{_latex_marks(row.notes, one)} & {' & '.join(cells)} \\\\"
 
 
-def _latex_cell(cell: Cell | None, column: Column, one: BoardTable) -> str:
+def _latex_cell(cell: BoardCell | None, column: Column, one: BoardTable) -> str:
     if cell is None:
         return NO_FIGURE
-    shown = {Place.BEST: f"\\textbf{{{cell.text}}}", Place.SECOND: f"\\underline{{{cell.text}}}"}
+    shown = {Rank.BEST: f"\\textbf{{{cell.text}}}", Rank.SECOND: f"\\underline{{{cell.text}}}"}
     group = f"$_{{\\mathrm{{{cell.significance_group}}}}}$" if cell.significance_group else ""
     interval = interval_in_units(cell, column)
     beside = f" {{\\scriptsize {interval}}}" if interval else ""
-    return f"{shown[cell.place] if cell.place else cell.text}{group}{_latex_marks(cell.notes, one)}{beside}"
+    return f"{shown[cell.rank] if cell.rank else cell.text}{group}{_latex_marks(cell.notes, one)}{beside}"
 
 
 def _latex_marks(notes: Sequence[str], one: BoardTable) -> str:
@@ -235,14 +227,14 @@ def _markdown_table(one: BoardTable) -> str:
 
 
 def _markdown_label(row: BoardRow, one: BoardTable) -> str:
-    mark = "▸ " if row.kind is Kind.OWN else ""
+    mark = "▸ " if row.kind is RowKind.OWN else ""
     return f"{mark}{escape(row.label)}{_markdown_marks(row.notes, one)}"
 
 
-def _markdown_cell(cell: Cell | None, column: Column, one: BoardTable) -> str:
+def _markdown_cell(cell: BoardCell | None, column: Column, one: BoardTable) -> str:
     if cell is None:
         return NO_FIGURE
-    strong = {Place.BEST: "**", Place.SECOND: "_", None: ""}[cell.place]
+    strong = {Rank.BEST: "**", Rank.SECOND: "_", None: ""}[cell.rank]
     group = f" {cell.significance_group}" if cell.significance_group else ""
     interval = interval_in_units(cell, column)
     below = f"<br>{interval}" if interval else ""
@@ -259,8 +251,8 @@ def _footnotes(one: BoardTable) -> list[str]:
 
 
 TERMINAL_LEGEND = "¹ best, ² second of a column; ° not over all rows, so not ranked; ? undefined. ▸ own runs."
-_MARKS = {Place.BEST: "¹", Place.SECOND: "²", None: " "}
-_STYLES = {Place.BEST: "bold green", Place.SECOND: "bold", None: ""}
+_MARKS = {Rank.BEST: "¹", Rank.SECOND: "²", None: " "}
+_STYLES = {Rank.BEST: "bold green", Rank.SECOND: "bold", None: ""}
 
 
 def leaderboard_view(board: Leaderboard) -> RenderableType:
@@ -281,11 +273,11 @@ def _terminal_table(one: BoardTable) -> Table:
         table.add_column("\n".join(words), justify="right", no_wrap=True)
     for row in one.rows:
         cells = [_terminal_cell(row.cells.get(column.key), column) for column in one.form.columns]
-        table.add_row(Text(f"▸ {row.label}" if row.kind is Kind.OWN else row.label), *cells)
+        table.add_row(Text(f"▸ {row.label}" if row.kind is RowKind.OWN else row.label), *cells)
     return table
 
 
-def _terminal_cell(cell: Cell | None, column: Column) -> Text:
+def _terminal_cell(cell: BoardCell | None, column: Column) -> Text:
     """One digit less than in the files, so that nine columns fit."""
     if cell is None:
         return Text(f"{NO_FIGURE} ", style="dim")
@@ -294,7 +286,7 @@ def _terminal_cell(cell: Cell | None, column: Column) -> Text:
     shown = f"{cell.value * 100:.1f}" if column.is_percent else bare(cell.value)
     if not cell.is_comparable:
         return Text(f"{shown}°", style="dim")
-    return Text(shown + _MARKS[cell.place], style=_STYLES[cell.place])
+    return Text(shown + _MARKS[cell.rank], style=_STYLES[cell.rank])
 
 
 FILES = {
@@ -308,4 +300,4 @@ FILES = {
 
 def write_leaderboard(board: Leaderboard, folder: Path) -> list[Path]:
     """Write the leaderboard's files into a folder, which is made if missing."""
-    return [write_text_atomic(folder / name, make(board)) for name, make in FILES.items()]
+    return write_files(board, FILES, folder)

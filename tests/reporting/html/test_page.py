@@ -114,11 +114,11 @@ def test_numbers_with_intervals_margins_and_mistakes_are_there(whole):
     assert "annotator&#39;s confidence was" in page or "annotator's confidence was" in page
     assert "preferred by the model" in page
     assert "mean opinion score" in page
-    assert "Not asked for in this run" in page  # durations
+    assert "Not part of this run" in page  # durations
     assert "There is no metadata.json beside these results." in page
 
 
-def test_players_are_relative_and_a_missing_file_is_said(whole):
+def test_players_are_relative_and_a_missing_file_is_named(whole):
     outline = Outline(whole[0])
     links = {one["src"] for one in outline.all("audio")}
     assert links
@@ -192,9 +192,9 @@ def test_there_is_a_page_for_whatever_there_is(lines, tmp_path):
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL).lower().split()
 
 
-def test_infinite_numbers_of_the_compatible_protocol_are_left_out_of_the_plots(tmp_path):
+def test_infinite_numbers_of_the_paper_protocol_are_left_out_of_the_plots(tmp_path):
     lines = [
-        PAM | {"musicality": label, "predicted_musicality": said} for label, said in ((1, 0.1), (7, 0.3), (3, "inf"))
+        PAM | {"musicality": label, "predicted_musicality": score} for label, score in ((1, 0.1), (7, 0.3), (3, "inf"))
     ]
     Outline(page_of(source_of([*lines, PAIR | {"predicted_musicality": "-inf"}], protocol="paper"), tmp_path))
     assert (tmp_path / "plots/scores-pam-musicality.png").is_file()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cmi_bench.evaluation.bootstrap import Bounds
 from cmi_bench.evaluation.calibration import MarginBin
 from cmi_bench.evaluation.samples import Samples
-from cmi_bench.reporting.plots.base import Colour, Plot, draw_plot, light_frame
+from cmi_bench.reporting.plots import Colour, Plot, draw_plot, light_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -162,7 +162,7 @@ def drawable(samples: Samples) -> NDArray[np.bool_]:
 
 
 def scatter_plot(samples: Samples, *, name: str, alt: str) -> Plot:
-    """Draw each clip of a task at what people and what the model said, with the least-squares line.
+    """Draw each clip of a task at its mean opinion score and its prediction, with the least-squares line.
 
     Args:
         samples: Rows of a task on single clips, one or more of them `drawable`.

@@ -134,7 +134,7 @@ def test_a_constant_model_is_undefined_and_not_ranked():
     constant = [row | {name: 0.5 for name in row if name.startswith("predicted")} for row in full_size_rows()]
     (musicality, _) = board_of(constant=constant).tables
     cell = musicality.rows[-1].cells["PAM_SRCC"]
-    assert (cell.text, cell.value, cell.place) == ("undef.", None, None)
+    assert (cell.text, cell.value, cell.rank) == ("undef.", None, None)
     assert any("constant prediction" in note for note in cell.notes)
     assert musicality.rows[-1].cells["CMIPref_ACC_percent"].text == "50.00"
 

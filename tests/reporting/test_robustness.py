@@ -45,7 +45,7 @@ def test_the_table_fits_and_says_what_failed(results):
     assert "2 pieces" in text
 
 
-def test_a_model_that_judges_nothing_is_said(results):
+def test_a_model_without_scores_is_named(results):
     assert "gave no clip a score" in plain_text(sanity_view([], {}, title="mute"))
 
 

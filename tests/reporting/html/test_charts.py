@@ -1,3 +1,5 @@
+"""The charts of a report."""
+
 import re
 
 import numpy as np
@@ -5,8 +7,7 @@ import pytest
 
 from cmi_bench.evaluation.bootstrap import Bounds
 from cmi_bench.evaluation.calibration import MarginBin
-from cmi_bench.reporting.plots.base import draw_plot, write_png
-from cmi_bench.reporting.plots.charts import (
+from cmi_bench.reporting.html.charts import (
     ScoreSpread,
     Section,
     ValueRow,
@@ -49,21 +50,5 @@ def test_a_plot_is_an_element_in_the_pages_colours_and_a_png(plots):
         assert plot.png.startswith(b"\x89PNG")
 
 
-def test_text_stays_text(plots):
+def test_labels_stay_text(plots):
     assert "&lt;3 &amp; $x$</text>" in plots["groups"].svg
-
-
-def test_drawing_leaves_matplotlibs_settings_alone():
-    import matplotlib
-
-    before = dict(matplotlib.rcParams)
-    plot = draw_plot("empty", "nothing", lambda figure: None, height=1.0)
-    assert dict(matplotlib.rcParams) == before
-    assert plot.name == "empty"
-
-
-def test_png_files_are_named_after_the_plot(plots, tmp_path):
-    plot = plots["margins"]
-    path = write_png(plot, tmp_path / "plots")
-    assert path == tmp_path / "plots/margins.png"
-    assert path.read_bytes() == plot.png

@@ -29,7 +29,7 @@ LOOK = """
     return [box.width, box.height, plot.querySelectorAll("path, use").length];
   }) };
 """
-LISTEN = """
+LOAD_AUDIO = """
   const players = [...document.querySelectorAll("audio")];
   return Promise.all(players.map((player) => new Promise((done) => {
     player.addEventListener("loadedmetadata", () => done([player.getAttribute("src"), player.duration]));
@@ -90,14 +90,14 @@ def test_themes_follow_the_reader_and_the_button_and_plots_follow_the_theme(page
 
 
 def test_every_player_finds_its_file(page):
-    seen = ask(page, LISTEN)
+    seen = ask(page, LOAD_AUDIO)
     assert seen.console == []
     assert len(seen.found) > 20
     assert [src for src, seconds in seen.found if not seconds > 0.15] == []
 
 
 def test_a_player_whose_file_went_away_says_so(page):
-    script = LISTEN.replace("player.load();", 'player.src = "gone.wav"; player.load();')
+    script = LOAD_AUDIO.replace("player.load();", 'player.src = "gone.wav"; player.load();')
     seen = ask(page, f"await (async () => {{ {script} }})(); return document.querySelectorAll('.warn').length;")
     assert seen.found > 20
 
