@@ -1,7 +1,6 @@
 """A reward model for use outside of the benchmark: songs from files or from memory, scored in this process."""
 
 import math
-import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,11 +19,11 @@ from cmi_bench.config import Config, OnError
 from cmi_bench.data.audio_info import read_seconds
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.models.adapter import adapt
-from cmi_bench.models.base import BenchmarkBatchInput, RewardModel
-from cmi_bench.scoring.batching import BatchLimits, Outcome
+from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC, RewardModel
+from cmi_bench.scoring.batching import BatchLimits, ScoreWriter
 from cmi_bench.scoring.local import LocalRunner
 from cmi_bench.scoring.model_call import ModelCall, mark_partial_nan
-from cmi_bench.scoring.stages import LoadedInputs, WholeStage
+from cmi_bench.scoring.stages import Loaded, WholeStage, load_items
 from cmi_bench.scoring.store import MemoryScoreWriter, RunStats
 from cmi_bench.types import Score
 
@@ -37,6 +36,11 @@ class NumberedSong:
     song: Song
 
     @property
+    def key(self) -> str:
+        """Its place, in the form of the stages' keys."""
+        return str(self.index)
+
+    @property
     def name(self) -> str:
         """What to call it in messages."""
         return name_of(self.song.audio) or f"Song {self.index + 1}"
@@ -46,21 +50,13 @@ class NumberedSong:
 class SongLoader:
     """Loads songs for a model."""
 
-    call: ModelCall
+    call: ModelCall[BenchmarkModelABC]
     folder: Path
     """For files, where a model takes nothing else."""
 
-    def __call__(self, items: Sequence[NumberedSong]) -> LoadedInputs:
+    def __call__(self, items: Sequence[NumberedSong]) -> Loaded[NumberedSong, BenchmarkBatchInput]:
         """Decode, convert, or hand over the paths."""
-        start = time.perf_counter()
-        loaded = LoadedInputs([], {}, 0.0)
-        for item in items:
-            try:
-                loaded.inputs.append((str(item.index), self._input(item)))
-            except UserError as error:
-                loaded.errors[str(item.index)] = str(error)
-        loaded.seconds = time.perf_counter() - start
-        return loaded
+        return load_items(items, self._input, reason=str)
 
     def _input(self, item: NumberedSong) -> BenchmarkBatchInput:
         song, unused = item.song, self.call.model.unused_inputs
@@ -101,7 +97,7 @@ class SongStage:
     title = "scoring"
     start = 0.0
 
-    def __init__(self, songs: Sequence[NumberedSong], call: ModelCall, folder: Path) -> None:
+    def __init__(self, songs: Sequence[NumberedSong], call: ModelCall[BenchmarkModelABC], folder: Path) -> None:
         self.songs = songs
         self.load = SongLoader(call, folder)
         self._whole = WholeStage([], call, RunStats())
@@ -121,9 +117,9 @@ class SongStage:
         known = seconds_of_array(audio, sample_rate) if path is None else read_seconds(Path(path))  # type: ignore[arg-type]
         return self.load.call.seconds_of(known)
 
-    def work(self, loaded: LoadedInputs) -> Outcome:
+    def work(self, loaded: Loaded[NumberedSong, BenchmarkBatchInput], writer: ScoreWriter) -> None:
         """Score."""
-        return self._whole.work(loaded)
+        self._whole.work(loaded, writer)
 
 
 HINT = "\n  -> "
@@ -307,12 +303,10 @@ class SongScorer:
             most = self.model.clips_at_once
             limits = None if most is None else BatchLimits(most, math.inf)
             self._runner.run(stage, writer, limits=limits)
-        collected = writer.collected
-        failed = {key: Score.failed(reason) for key, reason in collected.failures.items()}
-        found = mark_partial_nan(collected.scores | failed)
+        found = mark_partial_nan(writer.scores)
         if on_error is OnError.fail:
             _raise_first_failure(songs, found)
-        return [found[str(song.index)] for song in songs]
+        return [found[song.key] for song in songs]
 
 
 def _on_error(name: str) -> OnError:
@@ -325,7 +319,7 @@ def _on_error(name: str) -> OnError:
 
 def _raise_first_failure(songs: Sequence[NumberedSong], scores: Mapping[str, Score]) -> None:
     for song in songs:
-        error = scores[str(song.index)].error
+        error = scores[song.key].error
         if error:
             raise UserError(
                 error if song.name in error else f"{song.name}: {error}",

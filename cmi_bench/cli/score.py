@@ -77,7 +77,7 @@ def song_record(song: RequestedSong, scored: Score) -> dict[str, Any]:
     return own | {"musicality": scored.musicality, "alignment": scored.alignment, "error": scored.error}
 
 
-class Scored(NamedTuple):
+class ScoredSongs(NamedTuple):
     """What a command has to show."""
 
     model: str
@@ -86,7 +86,7 @@ class Scored(NamedTuple):
     """One for each song, in their order."""
 
 
-def score_songs(songs: Sequence[RequestedSong], options: ModelOptions) -> Scored:
+def score_songs(songs: Sequence[RequestedSong], options: ModelOptions) -> ScoredSongs:
     """Score songs; what cannot be scored says so by itself.
 
     Scores and embeddings are looked up and kept where the benchmark keeps them, so that the same command, stopped
@@ -110,7 +110,7 @@ def score_songs(songs: Sequence[RequestedSong], options: ModelOptions) -> Scored
     with TemporaryDirectory(prefix="cmi-bench-") as folder:
         found = score_clips(clips, model, runner, config=config, index=FileIndex(), folder=Path(folder)).scores
     _prune(config)
-    return Scored(str(config.model["name"]), [found[clip.clip_id] for clip in clips])
+    return ScoredSongs(str(config.model["name"]), [found[clip.clip_id] for clip in clips])
 
 
 def _config(options: ModelOptions) -> "Config":

@@ -2,12 +2,12 @@
 
 Batches are planned before anything is decoded (`plan_batches`). A batch that fails is bisected until the item to blame
 is found (`bisect`). A `Stage` says what there is to do and does it, a `Runner` drives it: Lightning's predict loop in a
-run of the benchmark, a plain loop for a few songs. What a batch comes to, an `Outcome`, goes to an `OutcomeWriter`.
+run of the benchmark, a plain loop for a few songs. Each part of a batch that is done goes to a `ScoreWriter` at once.
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from cmi_bench.errors import RunError, UserError
@@ -108,26 +108,11 @@ def _reason(error: Exception) -> str:
     return error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 
-@dataclass
-class Outcome:
-    """What a batch came to."""
+class ScoreWriter(Protocol):
+    """Takes scores and failures as they are made."""
 
-    scores: dict[str, Score] = field(default_factory=dict)
-    """By the key of the request; NaN for what the model does not judge."""
-    failures: dict[str, str] = field(default_factory=dict)
-    """Why something could not be scored or encoded, by its key."""
-
-    def add(self, other: "Outcome") -> None:
-        """Take over what another batch, or a part of this one, came to."""
-        self.scores |= other.scores
-        self.failures |= other.failures
-
-
-class OutcomeWriter(Protocol):
-    """Takes what batches come to, as they are done."""
-
-    def write(self, outcome: Outcome) -> None:
-        """Keep a batch's scores and failures."""
+    def write(self, scores: Mapping[str, Score]) -> None:
+        """Keep scores by the key of their request; of what could not be scored or encoded, by its key, the reason."""
 
     @property
     def stopped(self) -> bool:
@@ -155,8 +140,8 @@ class Stage(Protocol[Item, LoadedT]):
     def length(self, item: Item) -> float:
         """Return an item's length in seconds of audio; asked on rank 0 only."""
 
-    def work(self, loaded: LoadedT) -> Outcome:
-        """Do the work on a batch."""
+    def work(self, loaded: LoadedT, writer: ScoreWriter) -> None:
+        """Do the work on a batch, and write each part of it that is done."""
 
 
 class Runner(Protocol):
@@ -166,12 +151,12 @@ class Runner(Protocol):
     def processes(self) -> int:
         """How many share the work."""
 
-    def run(self, stage: Stage[Any, Any], writer: OutcomeWriter, *, limits: BatchLimits | None = None) -> None:
+    def run(self, stage: Stage[Any, Any], writer: ScoreWriter, *, limits: BatchLimits | None = None) -> None:
         """Do all of a stage's work; returns in all processes when it is done in all.
 
         Args:
             stage: The work.
-            writer: Takes what each batch came to.
+            writer: Takes scores and failures.
             limits: How large this stage's batches may get, where that is not the runner's to say.
         """
 

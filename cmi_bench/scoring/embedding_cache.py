@@ -14,10 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
@@ -27,8 +25,10 @@ from torch import Tensor
 from cmi_bench.audio.decode import decode
 from cmi_bench.data.audio_info import FileFacts
 from cmi_bench.models.base import EmbeddedInput, EmbeddingModel
+from cmi_bench.scoring.model_call import ModelCall, read_answer
 from cmi_bench.scoring.requests import Request
 from cmi_bench.scoring.store import RunStats
+from cmi_bench.types import Score
 from cmi_bench.utils.files import content_key, write_bytes_atomic, writing_to
 
 log = logging.getLogger(__name__)
@@ -163,12 +163,18 @@ class TextItem:
 
 @dataclass(frozen=True)
 class EmbeddingInputs:
-    """The audio and the texts whose embeddings a request is scored from."""
+    """A request, and the audio and the texts whose embeddings it is scored from."""
 
+    request: Request
     audio: AudioItem
     ref_audio: AudioItem | None
     text: TextItem
     lyrics: TextItem
+
+    @property
+    def key(self) -> str:
+        """The request's."""
+        return self.request.key
 
     @property
     def audio_items(self) -> tuple[AudioItem, ...]:
@@ -182,16 +188,27 @@ class EmbeddingInputs:
         return list(dict.fromkeys((*(item.key for item in self.audio_items), *texts)))
 
 
-class EmbeddingAddresses:
-    """The addresses of a model's embeddings; without the model itself, so that it may go to other processes."""
+class CachedModel:
+    """An embedding model that looks up before it encodes, and stores what it encodes.
 
-    def __init__(self, model: EmbeddingModel, max_dur: float) -> None:
-        self.views = {flag: model.audio_view(max_dur, is_reference=flag) for flag in (False, True)}
+    Its methods are those of `EmbeddingModel`, but audio is named by its file (`AudioItem`): of a file whose embedding
+    is stored, nothing is decoded.
+    """
+
+    def __init__(self, call: ModelCall[EmbeddingModel], cache: EmbeddingCache, stats: RunStats) -> None:
+        """Wrap a model.
+
+        Args:
+            call: The model, on this process's device, and what it is told.
+            cache: Where embeddings are looked up and stored.
+            stats: Counts what is encoded.
+        """
+        self.call = call
+        self.cache = cache
+        self.sr = int(call.model.sr)
+        self.views = {flag: call.model.audio_view(call.max_dur, is_reference=flag) for flag in (False, True)}
         """How clips (False) and references (True) are decoded."""
-        self._if_unknown = max_dur
-        """Seconds of a file whose length is not known."""
-        self._audio_identity = model.audio_identity
-        self._text_identity = model.text_identity
+        self._stats = stats
 
     def inputs_of(self, request: Request) -> EmbeddingInputs:
         """Return what a request is scored from, with the addresses of the embeddings."""
@@ -199,6 +216,7 @@ class EmbeddingAddresses:
         if clip.ref_audio is not None and request.ref_audio is not None:
             reference = self._audio_item(clip.ref_audio, request.ref_audio, is_reference=True)
         return EmbeddingInputs(
+            request=request,
             audio=self._audio_item(clip.audio, request.audio, is_reference=False),
             ref_audio=reference,
             text=self._text_item(clip.text),
@@ -207,41 +225,14 @@ class EmbeddingAddresses:
 
     def _audio_item(self, path: Path, facts: FileFacts, *, is_reference: bool) -> AudioItem:
         view = self.views[is_reference]
-        key = content_key(audio=facts.digest, view=view.name, encoder=self._audio_identity)
+        key = content_key(audio=facts.digest, view=view.name, encoder=self.call.model.audio_identity)
         limit = math.inf if view.seconds is None else view.seconds
-        seconds = min(self._if_unknown if facts.seconds is None else facts.seconds, limit)
+        seconds = min(self.call.max_dur if facts.seconds is None else facts.seconds, limit)
         chunks = 1 if view.chunk_seconds is None else max(math.ceil(seconds / view.chunk_seconds), 1)
         return AudioItem(key, path, seconds, chunks, is_reference)
 
     def _text_item(self, text: str) -> TextItem:
-        return TextItem(content_key(text=text, encoder=self._text_identity), text)
-
-
-class CachedModel:
-    """An embedding model that looks up before it encodes, and stores what it encodes.
-
-    Its methods are those of `EmbeddingModel`, but audio is named by its file (`AudioItem`): of a file whose embedding
-    is stored, nothing is decoded.
-    """
-
-    def __init__(self, model: EmbeddingModel, max_dur: float, cache: EmbeddingCache, stats: RunStats) -> None:
-        """Wrap a model.
-
-        Args:
-            model: The model, on this process's device.
-            max_dur: Seconds of a clip that are looked at.
-            cache: Where embeddings are looked up and stored.
-            stats: Counts what is encoded.
-        """
-        self.cache = cache
-        self.sr = int(model.sr)
-        self.name = model.class_name
-        self.addresses = EmbeddingAddresses(model, max_dur)
-        self.views = self.addresses.views
-        """How clips (False) and references (True) are decoded."""
-        self._model = model
-        self._max_dur = max_dur
-        self._stats = stats
+        return TextItem(content_key(text=text, encoder=self.call.model.text_identity), text)
 
     def embed_audio(
         self, items: Sequence[AudioItem], waveforms: Mapping[str, Tensor] | None = None
@@ -268,7 +259,7 @@ class CachedModel:
                 else decode(item.path, self.sr, self.views[is_reference].seconds)
                 for item in lacking
             ]
-            embedded = self._model.embed_audio(audio, self._max_dur, is_reference=is_reference)
+            embedded = self.call.model.embed_audio(audio, self.call.max_dur, is_reference=is_reference)
             found |= self._stored({item.key: tensors for item, tensors in zip(lacking, embedded, strict=True)})
             self._stats.counts["chunks_encoded"] += sum(item.chunks for item in lacking)
         return [found[item.key] for item in items]
@@ -282,7 +273,7 @@ class CachedModel:
         found = {item.key: tensors for item in items if (tensors := self.cache.get(item.key)) is not None}
         lacking = [item for item in items if item.key not in found]
         if lacking:
-            embedded = self._model.embed_texts([item.text for item in lacking])
+            embedded = self.call.model.embed_texts([item.text for item in lacking])
             found |= self._stored({item.key: [tokens] for item, tokens in zip(lacking, embedded, strict=True)})
             self._stats.counts["texts_encoded"] += len(lacking)
         return [found[item.key][0] for item in items]
@@ -293,9 +284,10 @@ class CachedModel:
                 self.cache.put(key, tensors)
         return {key: list(tensors) for key, tensors in entries.items()}
 
-    def score_embedded(self, clips: Sequence[EmbeddedInput]) -> npt.NDArray[np.floating[Any]]:
-        """Score embedded clips: array [N, 2], as from `EmbeddingModel.score_embedded`."""
-        return self._model.score_embedded(clips)
+    def score_embedded(self, clips: Mapping[str, EmbeddedInput]) -> dict[str, Score]:
+        """Score embedded clips, by their requests' keys; see `ModelCall.score`."""
+        answer = self.call.model.score_embedded(list(clips.values()))
+        return read_answer(list(clips), answer, self.call.model.class_name)
 
 
 MAX_FILLERS = 64

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from cmi_bench.scoring.batching import BatchLimits, OutcomeWriter, Stage, plan_batches
+from cmi_bench.scoring.batching import BatchLimits, ScoreWriter, Stage, plan_batches
 from cmi_bench.utils.console import ProgressBar
 
 Item = TypeVar("Item")
@@ -32,7 +32,7 @@ class LocalRunner:
         self.workers = workers
         self.show_progress = show_progress
 
-    def run(self, stage: Stage[Any, Any], writer: OutcomeWriter, *, limits: BatchLimits | None = None) -> None:
+    def run(self, stage: Stage[Any, Any], writer: ScoreWriter, *, limits: BatchLimits | None = None) -> None:
         """Do all of a stage's work; see `Runner.run`."""
         pending = stage.pending()
         plan = plan_batches(pending, limits or self.limits, length=stage.length, start=stage.start)
@@ -45,7 +45,7 @@ class LocalRunner:
             torch.inference_mode(),
         ):
             for batch, loaded in zip(plan, batches, strict=True):
-                writer.write(stage.work(loaded))
+                stage.work(loaded, writer)
                 bar.advance(len(batch))
                 if writer.stopped:
                     break

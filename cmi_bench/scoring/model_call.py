@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +16,16 @@ from cmi_bench.models.base import (
     BenchmarkModelABC,
     SomeFailedError,
 )
-from cmi_bench.scoring.batching import Outcome
 from cmi_bench.types import Aspect, Score
+
+Model = TypeVar("Model", bound=BenchmarkModelABC, covariant=True)
 
 
 @dataclass(frozen=True)
-class ModelCall:
+class ModelCall(Generic[Model]):
     """A model, and what it is told with each call."""
 
-    model: BenchmarkModelABC
+    model: Model
     max_dur: float
     """Seconds of a clip that are looked at, from its start."""
     score_kwargs: Mapping[str, Any] = field(default_factory=dict)
@@ -38,7 +39,7 @@ class ModelCall:
         """
         return self.max_dur if length is None else min(length, self.max_dur)
 
-    def score(self, inputs: Mapping[str, BenchmarkBatchInput]) -> Outcome:
+    def score(self, inputs: Mapping[str, BenchmarkBatchInput]) -> dict[str, Score]:
         """Return what `score_batch` says of clips, by their keys.
 
         Raises:
@@ -57,7 +58,9 @@ class ContractError(RunError):
     """A model that answers in a form the benchmark cannot read."""
 
 
-def read_answer(keys: Sequence[str], answer: Any, model: str, *, failed: Mapping[int, str] | None = None) -> Outcome:
+def read_answer(
+    keys: Sequence[str], answer: Any, model: str, *, failed: Mapping[int, str] | None = None
+) -> dict[str, Score]:
     """Return a model's answer as scores by key; an infinite score is a failure.
 
     Args:
@@ -70,17 +73,16 @@ def read_answer(keys: Sequence[str], answer: Any, model: str, *, failed: Mapping
         ContractError: See `checked_scores`.
     """
     reasons = failed or {}
-    outcome = Outcome()
+    found: dict[str, Score] = {}
     for place, (key, row) in enumerate(zip(keys, checked_scores(answer, len(keys), model).tolist(), strict=True)):
         score = Score(alignment=row[ALIGNMENT_COLUMN], musicality=row[MUSICALITY_COLUMN])
         if place in reasons:
-            outcome.failures[key] = reasons[place]
+            score = Score.failed(reasons[place])
         elif any(map(math.isinf, score.columns)):
             values = f"alignment {score.alignment}, musicality {score.musicality}"
-            outcome.failures[key] = f"the model returned an infinite score ({values})"
-        else:
-            outcome.scores[key] = score
-    return outcome
+            score = Score.failed(f"the model returned an infinite score ({values})")
+        found[key] = score
+    return found
 
 
 def checked_scores(answer: Any, count: int, model: str) -> npt.NDArray[np.float64]:

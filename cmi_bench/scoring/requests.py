@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from cmi_bench.data.audio_info import AudioIndex, FileFacts
 from cmi_bench.data.rows import Row
-from cmi_bench.models.base import UnusedInput
+from cmi_bench.models.base import BenchmarkModelABC, UnusedInput
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.types import Clip
 from cmi_bench.utils.files import content_key
@@ -68,7 +68,7 @@ class ScoringPlan(NamedTuple):
     """Clip id to the reason why there is no request: a file that is not there."""
 
 
-def deduplicate(clips: Sequence[Clip], call: ModelCall, index: AudioIndex) -> ScoringPlan:
+def deduplicate(clips: Sequence[Clip], call: ModelCall[BenchmarkModelABC], index: AudioIndex) -> ScoringPlan:
     """Find the distinct requests among clips.
 
     Args:
@@ -102,7 +102,9 @@ def _without(clip: Clip, unused: frozenset[UnusedInput]) -> Clip:
     )
 
 
-def _request_key(clip: Clip, call: ModelCall, *, audio: FileFacts, ref_audio: FileFacts | None) -> str:
+def _request_key(
+    clip: Clip, call: ModelCall[BenchmarkModelABC], *, audio: FileFacts, ref_audio: FileFacts | None
+) -> str:
     return content_key(
         audio=audio.digest,
         text=clip.text,

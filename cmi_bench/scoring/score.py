@@ -17,7 +17,7 @@ from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache, claim
 from cmi_bench.scoring.model_call import ModelCall, mark_partial_nan
 from cmi_bench.scoring.requests import Request, ScoringPlan, deduplicate
 from cmi_bench.scoring.stages import EmbedAudioStage, EmbedTextStage, HeadStage, WholeStage
-from cmi_bench.scoring.store import FailureLog, RunStats, ScoreStore, ScoreWriter, clear_stats, collect_stats
+from cmi_bench.scoring.store import FailureLog, FileScoreWriter, RunStats, ScoreStore, clear_stats, collect_stats
 from cmi_bench.types import Clip, Score
 from cmi_bench.utils.distributed import is_rank_zero, process_rank
 
@@ -70,9 +70,9 @@ def score_clips(
         missing = [request for request in plan.requests if request.key not in known]
     # A single process that has nothing to do is done; of several, the others wait for rank 0's word.
     if missing or runner.processes > 1:
-        writer = ScoreWriter(store, failures, stop_on_failure=stop_on_failure)
+        writer = FileScoreWriter(store, failures, stop_on_failure=stop_on_failure)
         if isinstance(model, EmbeddingModel) and not call.score_kwargs:
-            _score_embedded(missing, model, runner, config=config, writer=writer, stats=stats)
+            _score_embedded(missing, ModelCall(model, call.max_dur), runner, config=config, writer=writer, stats=stats)
         else:
             _score_whole(missing, call, runner, config=config, writer=writer, stats=stats)
     stats.write(folder, process_rank())
@@ -84,7 +84,13 @@ def score_clips(
 
 
 def _score_whole(
-    missing: Sequence[Request], call: ModelCall, runner: Runner, *, config: Config, writer: ScoreWriter, stats: RunStats
+    missing: Sequence[Request],
+    call: ModelCall[BenchmarkModelABC],
+    runner: Runner,
+    *,
+    config: Config,
+    writer: FileScoreWriter,
+    stats: RunStats,
 ) -> None:
     """Score requests with `score_batch`; returns on all ranks when all are done."""
     stage, model = WholeStage(missing, call, stats), call.model
@@ -104,17 +110,17 @@ def _score_whole(
 
 def _score_embedded(
     missing: Sequence[Request],
-    model: EmbeddingModel,
+    call: ModelCall[EmbeddingModel],
     runner: Runner,
     *,
     config: Config,
-    writer: ScoreWriter,
+    writer: FileScoreWriter,
     stats: RunStats,
 ) -> None:
     """Embed what requests need, then score them; returns on all ranks when all are done."""
     with ExitStack() as stack:
-        cached = CachedModel(model, config.max_dur, EmbeddingCache(_cache_folder(config, writer, stack)), stats)
-        inputs = [cached.addresses.inputs_of(request) for request in missing]
+        cached = CachedModel(call, EmbeddingCache(_cache_folder(config, writer, stack)), stats)
+        inputs = [cached.inputs_of(request) for request in missing]
         audio = {item.key: item for one in inputs for item in one.audio_items}
         texts = {item.key: item for one in inputs for item in (one.text, one.lyrics)}
         stats.counts["chunks_needed"] = sum(item.chunks for item in audio.values())
@@ -123,10 +129,10 @@ def _score_embedded(
             start = stack.enter_context(claim_start(cached.cache.folder))
         runner.run(EmbedAudioStage(list(audio.values()), cached, stats, start=start), writer)
         runner.run(EmbedTextStage(list(texts.values()), cached, stats), writer)
-        runner.run(HeadStage(missing, cached, stats, failed=writer.failures.read), writer)
+        runner.run(HeadStage(inputs, cached, stats, failed=writer.failures.read), writer)
 
 
-def _cache_folder(config: Config, writer: ScoreWriter, stack: ExitStack) -> Path:
+def _cache_folder(config: Config, writer: FileScoreWriter, stack: ExitStack) -> Path:
     if config.cache.dir:
         return Path(config.cache.dir) / "embeddings"
     # Ranks pass embeddings to each other through files in any case; without a cache they go with the run.

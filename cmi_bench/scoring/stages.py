@@ -2,35 +2,87 @@
 
 Each says what there is to do, how a batch is loaded (in the data loader's workers, without the model) and how it is
 worked on. A batch that fails is bisected: too large a batch is halved until it fits, a broken clip costs no other its
-score.
+score. What a part comes to is written when that part is done.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 from torch import Tensor
 
 from cmi_bench.audio.decode import AudioError, decode
-from cmi_bench.models.base import AudioInput, BenchmarkBatchInput, EmbeddedInput
-from cmi_bench.scoring.batching import Outcome, bisect
+from cmi_bench.errors import UserError
+from cmi_bench.models.base import AudioInput, BenchmarkBatchInput, BenchmarkModelABC, EmbeddedInput
+from cmi_bench.scoring.batching import ScoreWriter, bisect
 from cmi_bench.scoring.embedding_cache import AudioItem, CachedModel, EmbeddingCache, EmbeddingInputs, TextItem
-from cmi_bench.scoring.model_call import ModelCall, read_answer
+from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import Request
 from cmi_bench.scoring.store import RunStats
-from cmi_bench.types import Clip
+from cmi_bench.types import Clip, Score
+
+
+class Keyed(Protocol):
+    """What has an address of its own among the items of a stage."""
+
+    @property
+    def key(self) -> str:
+        """The address."""
+
+
+Item = TypeVar("Item", bound=Keyed)
+Value = TypeVar("Value")
 
 
 @dataclass
-class LoadedAudio:
-    """Decoded audio of a batch."""
+class Loaded(Generic[Item, Value]):
+    """A batch: its items, each with what was read of it."""
 
-    waveforms: list[tuple[AudioItem, Tensor]]
-    errors: dict[str, str]
-    """Why a file cannot be decoded, by embedding key."""
+    items: list[tuple[Item, Value]]
+    errors: dict[str, Score]
+    """Of an item that cannot be read, by its key, the reason."""
     seconds: float
-    """Spent on decoding."""
+    """How long that took."""
+
+
+def load_items(
+    items: Iterable[Item],
+    read: Callable[[Item], Value],
+    *,
+    reason: Callable[[UserError], str] = lambda error: error.what,
+) -> Loaded[Item, Value]:
+    """Read items; one that cannot be read costs no other its place.
+
+    Args:
+        items: Of a batch.
+        read: Raises a `UserError` if it cannot.
+        reason: What is kept of that.
+    """
+    start = time.perf_counter()
+    loaded = Loaded[Item, Value]([], {}, 0.0)
+    for item in items:
+        try:
+            loaded.items.append((item, read(item)))
+        except UserError as error:
+            loaded.errors[item.key] = Score.failed(reason(error))
+    loaded.seconds = time.perf_counter() - start
+    return loaded
+
+
+def work_on(
+    loaded: Loaded[Item, Value], work: Callable[[Sequence[tuple[Item, Value]]], None], writer: ScoreWriter
+) -> None:
+    """Do the work on a batch, bisected where it fails, and write the failures.
+
+    Args:
+        loaded: The batch.
+        work: Does the work on a part, and writes what the part comes to.
+        writer: Takes what could not be read, and what fails alone.
+    """
+    writer.write(loaded.errors)
+    bisect(loaded.items, work, blame=lambda one, reason: writer.write({one[0].key: Score.failed(reason)}))
 
 
 @dataclass(frozen=True)
@@ -44,19 +96,12 @@ class AudioLoader:
     seconds: Mapping[bool, float | None]
     """How much is decoded, of clips (False) and of references (True); None for all."""
 
-    def __call__(self, items: Sequence[AudioItem]) -> LoadedAudio:
+    def __call__(self, items: Sequence[AudioItem]) -> Loaded[AudioItem, Tensor]:
         """Decode a batch."""
-        start = time.perf_counter()
-        loaded = LoadedAudio([], {}, 0.0)
-        for item in items:
-            if item.key in self.cache:
-                continue
-            try:
-                loaded.waveforms.append((item, decode(item.path, self.sr, self.seconds[item.is_reference])))
-            except AudioError as error:
-                loaded.errors[item.key] = error.what
-        loaded.seconds = time.perf_counter() - start
-        return loaded
+        return load_items((item for item in items if item.key not in self.cache), self._decode)
+
+    def _decode(self, item: AudioItem) -> Tensor:
+        return decode(item.path, self.sr, self.seconds[item.is_reference])
 
 
 class EmbedAudioStage:
@@ -89,24 +134,21 @@ class EmbedAudioStage:
         """Return the seconds that are decoded."""
         return item.seconds
 
-    def work(self, loaded: LoadedAudio) -> Outcome:
+    def work(self, loaded: Loaded[AudioItem, Tensor], writer: ScoreWriter) -> None:
         """Encode and store."""
         if self._idle_since is not None:
             self.stats.seconds["wait"] += time.perf_counter() - self._idle_since
         self.stats.seconds["decode"] += loaded.seconds
-        failures = dict(loaded.errors)
         with self.stats.timed("encode"):
-            for is_reference in (False, True):
-                bisect(
-                    [pair for pair in loaded.waveforms if pair[0].is_reference is is_reference],
-                    self._embed,
-                    blame=lambda pair, reason: failures.update({pair[0].key: reason}),
-                )
+            work_on(loaded, self._embed, writer)
         self._idle_since = time.perf_counter()
-        return Outcome(failures=failures)
 
     def _embed(self, part: Sequence[tuple[AudioItem, Tensor]]) -> None:
         self.model.embed_audio([item for item, _ in part], {item.key: waveform for item, waveform in part})
+
+
+def _load_texts(items: Sequence[TextItem]) -> Loaded[TextItem, str]:
+    return load_items(items, lambda item: item.text)
 
 
 class EmbedTextStage:
@@ -119,11 +161,7 @@ class EmbedTextStage:
         self.items = items
         self.model = model
         self.stats = stats
-
-    @property
-    def load(self) -> Callable[[Sequence[TextItem]], list[TextItem]]:
-        """A text is there already."""
-        return list
+        self.load = _load_texts
 
     def pending(self) -> list[TextItem]:
         """Return what the cache lacks."""
@@ -133,27 +171,17 @@ class EmbedTextStage:
         """Return a length that sorts texts like their tokens do, and that no limit in seconds is meant for."""
         return len(item.text) / 1e6
 
-    def work(self, loaded: list[TextItem]) -> Outcome:
+    def work(self, loaded: Loaded[TextItem, str], writer: ScoreWriter) -> None:
         """Encode and store."""
-        failures: dict[str, str] = {}
         with self.stats.timed("encode"):
-            bisect(loaded, self._embed, blame=lambda item, reason: failures.update({item.key: reason}))
-        return Outcome(failures=failures)
+            work_on(loaded, self._embed, writer)
 
-    def _embed(self, part: Sequence[TextItem]) -> None:
-        self.model.embed_texts(part)
+    def _embed(self, part: Sequence[tuple[TextItem, str]]) -> None:
+        self.model.embed_texts([item for item, _ in part])
 
 
-@dataclass
-class LoadedEmbeddings:
-    """What a batch is scored from."""
-
-    wanted: list[tuple[str, EmbeddingInputs]]
-    """Request key, and what the request is scored from."""
-    found: dict[str, list[Tensor]] = field(default_factory=dict)
-    """Embeddings by key; one that turned out damaged is not among them."""
-    errors: dict[str, str] = field(default_factory=dict)
-    """Why a request cannot be scored, by request key."""
+Embeddings = dict[str, list[Tensor]]
+"""By embedding key; one that is damaged is not among them."""
 
 
 @dataclass(frozen=True)
@@ -161,26 +189,24 @@ class EmbeddingLoader:
     """Reads embeddings from the cache."""
 
     cache: EmbeddingCache
-    inputs_of: Callable[[Request], EmbeddingInputs]
-    """What a request is scored from."""
     failed: Callable[[], Mapping[str, str]]
     """Why embeddings could not be made in this run, by embedding key."""
 
-    def __call__(self, items: Sequence[Request]) -> LoadedEmbeddings:
+    def __call__(self, items: Sequence[EmbeddingInputs]) -> Loaded[EmbeddingInputs, Embeddings]:
         """Read what a batch needs, each embedding once."""
         failed = self.failed()
-        loaded = LoadedEmbeddings([])
-        for request in items:
-            inputs = self.inputs_of(request)
+        found: Embeddings = {}
+
+        def read(inputs: EmbeddingInputs) -> Embeddings:
             reasons = [failed[key] for key in inputs.keys if key in failed]
             if reasons:
-                loaded.errors[request.key] = "; ".join(reasons)
-                continue
-            loaded.wanted.append((request.key, inputs))
+                raise AudioError("; ".join(reasons))
             for key in inputs.keys:
-                if key not in loaded.found and (tensors := self.cache.get(key)) is not None:
-                    loaded.found[key] = tensors
-        return loaded
+                if key not in found and (tensors := self.cache.get(key)) is not None:
+                    found[key] = tensors
+            return {key: found[key] for key in inputs.keys if key in found}
+
+        return load_items(items, read)
 
 
 _Prompt = tuple[str, str, str]
@@ -198,7 +224,7 @@ class HeadStage:
 
     def __init__(
         self,
-        requests: Sequence[Request],
+        inputs: Sequence[EmbeddingInputs],
         model: CachedModel,
         stats: RunStats,
         *,
@@ -207,7 +233,7 @@ class HeadStage:
         """Take what is needed.
 
         Args:
-            requests: What is to be scored.
+            inputs: What is to be scored.
             model: Looks up embeddings, and makes anew what is damaged.
             stats: Takes times.
             failed: Returns why embeddings could not be made in this run, by embedding key.
@@ -215,36 +241,31 @@ class HeadStage:
         self.model = model
         self.stats = stats
         # Side by side, those with one prompt meet in a batch, for which a model may look at the prompt once.
-        self.requests = sorted(requests, key=_prompt)
+        self.inputs = sorted(inputs, key=lambda one: _prompt(one.request))
         self._longest: dict[_Prompt, float] = {}
-        for request in requests:
+        for request in (one.request for one in inputs):
             self._longest[_prompt(request)] = max(request.seconds, self._longest.get(_prompt(request), 0.0))
-        self.load = EmbeddingLoader(model.cache, model.addresses.inputs_of, failed)
+        self.load = EmbeddingLoader(model.cache, failed)
 
-    def pending(self) -> list[Request]:
-        """Return the requests that nothing has answered yet."""
-        return list(self.requests)
+    def pending(self) -> list[EmbeddingInputs]:
+        """Return what nothing has answered yet."""
+        return list(self.inputs)
 
-    def length(self, item: Request) -> float:
+    def length(self, item: EmbeddingInputs) -> float:
         """Return the seconds of audio of the longest request with the same prompt: the plan keeps equals together."""
-        return self._longest[_prompt(item)]
+        return self._longest[_prompt(item.request)]
 
-    def work(self, loaded: LoadedEmbeddings) -> Outcome:
+    def work(self, loaded: Loaded[EmbeddingInputs, Embeddings], writer: ScoreWriter) -> None:
         """Score."""
-        outcome = Outcome(failures=dict(loaded.errors))
+
+        def score(part: Sequence[tuple[EmbeddingInputs, Embeddings]]) -> None:
+            clips = {inputs.key: self._embedded(inputs, found) for inputs, found in part}
+            writer.write(self.model.score_embedded(clips))
+
         with self.stats.timed("score"):
-            bisect(
-                loaded.wanted,
-                lambda part: outcome.add(self._score(part, loaded.found)),
-                blame=lambda item, reason: outcome.failures.update({item[0]: reason}),
-            )
-        return outcome
+            work_on(loaded, score, writer)
 
-    def _score(self, part: Sequence[tuple[str, EmbeddingInputs]], found: dict[str, list[Tensor]]) -> Outcome:
-        clips = [self._embedded(inputs, found) for _, inputs in part]
-        return read_answer([key for key, _ in part], self.model.score_embedded(clips), self.model.name)
-
-    def _embedded(self, inputs: EmbeddingInputs, found: dict[str, list[Tensor]]) -> EmbeddedInput:
+    def _embedded(self, inputs: EmbeddingInputs, found: Embeddings) -> EmbeddedInput:
         for item in inputs.audio_items:
             if item.key not in found:  # its entry was damaged, or pruned meanwhile
                 (found[item.key],) = self.model.embed_audio([item])
@@ -259,18 +280,6 @@ class HeadStage:
         )
 
 
-@dataclass
-class LoadedInputs:
-    """A batch with its audio in the form that the model takes."""
-
-    inputs: list[tuple[str, BenchmarkBatchInput]]
-    """Request key and what the model is given."""
-    errors: dict[str, str]
-    """Why a clip cannot be loaded, by request key."""
-    seconds: float
-    """Spent on decoding."""
-
-
 @dataclass(frozen=True)
 class InputLoader:
     """Loads requests in the form in which a model takes its audio."""
@@ -281,17 +290,9 @@ class InputLoader:
     seconds: float
     """How much is decoded, from a file's start; of waveforms."""
 
-    def __call__(self, items: Sequence[Request]) -> LoadedInputs:
+    def __call__(self, items: Sequence[Request]) -> Loaded[Request, BenchmarkBatchInput]:
         """Decode, or hand over the paths."""
-        start = time.perf_counter()
-        loaded = LoadedInputs([], {}, 0.0)
-        for item in items:
-            try:
-                loaded.inputs.append((item.key, self._input(item.clip)))
-            except AudioError as error:
-                loaded.errors[item.key] = error.what
-        loaded.seconds = time.perf_counter() - start
-        return loaded
+        return load_items(items, lambda item: self._input(item.clip))
 
     def _input(self, clip: Clip) -> BenchmarkBatchInput:
         return BenchmarkBatchInput(
@@ -312,7 +313,7 @@ class WholeStage:
     title = "scoring"
     start = 0.0
 
-    def __init__(self, requests: Sequence[Request], call: ModelCall, stats: RunStats) -> None:
+    def __init__(self, requests: Sequence[Request], call: ModelCall[BenchmarkModelABC], stats: RunStats) -> None:
         self.requests = requests
         self.call = call
         self.stats = stats
@@ -326,14 +327,12 @@ class WholeStage:
         """Return the seconds of audio that a request is about."""
         return item.seconds
 
-    def work(self, loaded: LoadedInputs) -> Outcome:
+    def work(self, loaded: Loaded[Item, BenchmarkBatchInput], writer: ScoreWriter) -> None:
         """Score."""
         self.stats.seconds["decode"] += loaded.seconds
-        outcome = Outcome(failures=dict(loaded.errors))
         with self.stats.timed("score"):
-            bisect(
-                loaded.inputs,
-                lambda part: outcome.add(self.call.score(dict(part))),
-                blame=lambda item, reason: outcome.failures.update({item[0]: reason}),
+            work_on(
+                loaded,
+                lambda part: writer.write(self.call.score({item.key: given for item, given in part})),
+                writer,
             )
-        return outcome

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cmi_bench.scoring.batching import Outcome
 from cmi_bench.types import Aspect, Score
 from cmi_bench.utils.files import writing_to
 
@@ -124,8 +123,8 @@ class FailureLog:
             path.unlink()
 
 
-class ScoreWriter:
-    """Writes scores to the store and failures to the run's log, as batches are done."""
+class FileScoreWriter:
+    """Writes scores to the store and failures to the run's log, as they are made."""
 
     def __init__(self, store: ScoreStore, failures: FailureLog, *, stop_on_failure: bool) -> None:
         """Take the files.
@@ -139,18 +138,19 @@ class ScoreWriter:
         self.failures = failures
         self.stop_on_failure = stop_on_failure
 
-    def write(self, outcome: Outcome) -> None:
-        """Store a batch's scores, and log its failures.
+    def write(self, scores: Mapping[str, Score]) -> None:
+        """Store scores, and log the failures among them.
 
         Raises:
             RunError: The disk is full.
         """
         with writing_to(self.store.folder, instead="set cache.dir to another disk"):
-            self.store.append(outcome.scores)
-        if not outcome.failures:
+            self.store.append({key: score for key, score in scores.items() if not score.error})
+        failures = {key: score.error for key, score in scores.items() if score.error}
+        if not failures:
             return
         with writing_to(self.failures.folder, instead="set hydra.run.dir to another disk"):
-            self.failures.append(outcome.failures)
+            self.failures.append(failures)
             if self.stop_on_failure:
                 self.failures.stop()
 
@@ -166,11 +166,11 @@ class MemoryScoreWriter:
     stopped = False
 
     def __init__(self) -> None:
-        self.collected = Outcome()
+        self.scores: dict[str, Score] = {}
 
-    def write(self, outcome: Outcome) -> None:
-        """Keep a batch's scores and failures."""
-        self.collected.add(outcome)
+    def write(self, scores: Mapping[str, Score]) -> None:
+        """Keep scores and failures."""
+        self.scores |= scores
 
 
 STATS_FILES = "stats.rank*.json"

@@ -10,10 +10,9 @@ from typing import Any, Generic, TypeVar
 
 import hydra
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
 from torch.utils.data import DataLoader, Dataset
 
-from cmi_bench.scoring.batching import BatchLimits, Outcome, OutcomeWriter, Stage, plan_batches
+from cmi_bench.scoring.batching import BatchLimits, ScoreWriter, Stage, plan_batches
 from cmi_bench.utils.console import ProgressBar
 from cmi_bench.utils.distributed import Devices
 
@@ -42,9 +41,10 @@ class StageModule(LightningModule, Generic[Item, Loaded]):
     this process's device already.
     """
 
-    def __init__(self, stage: Stage[Item, Loaded], limits: BatchLimits, *, workers: int) -> None:
+    def __init__(self, stage: Stage[Item, Loaded], writer: ScoreWriter, limits: BatchLimits, *, workers: int) -> None:
         super().__init__()
         self.stage = stage
+        self.writer = writer
         self.limits = limits
         self.workers = workers
         self.total = 0
@@ -59,46 +59,23 @@ class StageModule(LightningModule, Generic[Item, Loaded]):
         pending, ranks = self.stage.pending(), self.trainer.world_size
         return plan_batches(pending, self.limits, length=self.stage.length, start=self.stage.start, at_least=ranks)
 
-    def predict_step(self, batch: tuple[int, Loaded], batch_idx: int) -> Outcome:
-        """Work on one batch; `PredictionWriter` keeps what it came to."""
-        _, loaded = batch
-        return self.stage.work(loaded)
+    def predict_step(self, batch: tuple[int, Loaded], batch_idx: int) -> int:
+        """Work on one batch, and return its number of items."""
+        items, loaded = batch
+        self.stage.work(loaded, self.writer)
+        return items
 
     def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
         """Leave the batch where it is: what goes to the device, and when, is the model's business."""
         return batch
 
+    def on_predict_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """End the loop of every rank once the writer says so.
 
-class PredictionWriter(BasePredictionWriter):
-    """Keeps what each batch came to, and ends the loop of every rank once the writer says so.
-
-    The loop ends in good order rather than by an exception: a rank that dies would make Lightning
-    kill the others, and with them the message that says which clip it was.
-    """
-
-    writer: OutcomeWriter
-    """Set for each stage."""
-
-    def __init__(self) -> None:
-        super().__init__("batch")
-
-    def write_on_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        prediction: Outcome,
-        batch_indices: Sequence[int] | None,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int,
-    ) -> None:
-        """Keep a batch's scores and failures."""
-        self.writer.write(prediction)
-
-    def on_predict_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Leave the loop: Lightning's predict loop ends on StopIteration from any of its hooks."""
+        It ends in good order (Lightning's predict loop does on StopIteration from any of its hooks) rather than by an
+        exception: a rank that dies would make Lightning kill the others, and with them the message that says which
+        clip it was.
+        """
         if self.writer.stopped:
             raise StopIteration
 
@@ -116,14 +93,13 @@ class StageProgress(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Outcome,
+        outputs: int,
         batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Advance by this batch on every rank: they run at about the same pace."""
-        items, _ = batch
-        self.bar.advance(items * trainer.world_size)
+        self.bar.advance(outputs * trainer.world_size)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the finished bar on the screen."""
@@ -137,7 +113,6 @@ class StageProgress(Callback):
 
 NOISE = (
     ".*does not have many workers.*",  # more decoders than `workers` are not wanted: the model takes the time
-    ".*Couldn't infer the batch indices.*",  # each item of the loader is a batch, with its keys inside
     ".*LeafSpec.*is deprecated.*",  # between Lightning and torch
 )
 """Lightning's warnings that say nothing to a user of the benchmark."""
@@ -166,12 +141,11 @@ class LightningRunner:
         """
         self.limits = limits
         self.workers = workers
-        self._predictions = PredictionWriter()
         chosen = {"accelerator": devices.accelerator, "devices": devices.selected}
         for name in ("lightning.pytorch", "lightning.fabric"):  # the metadata has the devices
             logging.getLogger(name).setLevel(logging.WARNING)
         self.trainer: Trainer = hydra.utils.instantiate(
-            dict(settings) | chosen | {"callbacks": [self._predictions, StageProgress(), *callbacks]}
+            dict(settings) | chosen | {"callbacks": [StageProgress(), *callbacks]}
         )
 
     @property
@@ -179,19 +153,18 @@ class LightningRunner:
         """How many share the work, one a device."""
         return self.trainer.world_size
 
-    def run(self, stage: Stage[Any, Any], writer: OutcomeWriter, *, limits: BatchLimits | None = None) -> None:
+    def run(self, stage: Stage[Any, Any], writer: ScoreWriter, *, limits: BatchLimits | None = None) -> None:
         """Do all of a stage's work; returns on all ranks when it is done on all.
 
         Args:
             stage: The work.
-            writer: Takes what each batch came to.
+            writer: Takes scores and failures.
             limits: How large this stage's batches may get, where that is not the run's to say.
 
         Raises:
             KeyboardInterrupt: The user stopped the run.
         """
-        self._predictions.writer = writer
-        module = StageModule(stage, limits or self.limits, workers=self.workers)
+        module = StageModule(stage, writer, limits or self.limits, workers=self.workers)
         try:
             with warnings.catch_warnings():
                 for message in NOISE:

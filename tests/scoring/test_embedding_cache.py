@@ -1,3 +1,5 @@
+"""Embeddings on disk: as they were put, never believed when damaged, and several processes at one folder."""
+
 import subprocess
 import sys
 import time
@@ -5,7 +7,7 @@ import time
 import pytest
 import torch
 
-from cmi_bench.scoring.embedding_cache import EmbeddingCache
+from cmi_bench.scoring.embedding_cache import EmbeddingCache, claim_start, spread
 from cmi_bench.utils.files import content_key
 
 KEY = content_key(audio="abc", view="final")
@@ -60,6 +62,15 @@ def test_pruning_removes_what_was_not_used_for_longest(tmp_path):
     assert cache.size().entries == 2
     cache.prune(0)
     assert cache.size() == (0, 0)
+
+
+def test_places_are_spread_and_free_again(tmp_path):
+    with claim_start(tmp_path) as first:
+        with claim_start(tmp_path) as second, claim_start(tmp_path) as third:
+            assert [first, second, third] == [0.0, 0.5, 0.25]
+        with claim_start(tmp_path) as again:
+            assert again == 0.5
+    assert len({spread(number) for number in range(64)}) == 64
 
 
 @pytest.mark.slow

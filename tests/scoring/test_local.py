@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from cmi_bench.scoring.batching import BatchLimits, Outcome
+from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.local import LocalRunner
 from cmi_bench.scoring.store import MemoryScoreWriter
 
@@ -38,14 +38,13 @@ class Numbers:
             raise RuntimeError("cannot load")
         return items
 
-    def work(self, loaded):
+    def work(self, loaded, writer):
         assert torch.is_inference_mode_enabled()
         if TOO_MUCH in loaded:
             raise RuntimeError("cannot work")
         time.sleep(0.005)
         self.ahead = max(self.ahead, len(self.loaded) - len(self.worked))
         self.worked.append(loaded)
-        return Outcome()
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])

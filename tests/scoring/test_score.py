@@ -1,6 +1,5 @@
 """Scoring through Lightning's real predict loop: once, again, after damage, with faults."""
 
-import json
 import math
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from scoring_run import score
 
 from cmi_bench.data.rows import load_rows
 from cmi_bench.errors import UserError
-from cmi_bench.models.base import AudioView, BenchmarkModelABC, EmbeddingModel
+from cmi_bench.models.base import AudioView, BenchmarkModelABC, EmbeddingModel, SomeFailedError
 from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
 from cmi_bench.scoring.requests import clips_of
@@ -120,30 +119,6 @@ def test_models_that_take_paths_get_paths(run):
     scores = run.score(Paths()).scores
     assert scores["2:a"].musicality == 1.0  # the second row has a reference
     assert scores["1:a"].musicality == 0.0
-
-
-def test_results_carry_the_rows_fields_and_the_public_names(run):
-    pair, _, single = run.results(run.score(Crossings()))[:3]
-    assert [key for key in pair if key not in run.rows[0].raw] == [
-        "benchmark_dataset",
-        "predicted_musicality",
-        "predicted_musicality_b",
-        "predicted_text-music alignment",
-        "predicted_text-music alignment_b",
-        "predicted_preference",
-        "predicted_preference-musicality",
-        "predicted_preference-alignment",
-        "inference_valid_b",
-        "inference_valid_a",
-        "inference_error",
-    ]
-    assert pair["predicted_text-music alignment"] is None  # not judged
-    assert pair["predicted_preference-alignment"] is None
-    # Tones rise from file to file, so the second clip crosses zero more often.
-    assert pair["predicted_preference-musicality"] == "model_b"
-    assert single["benchmark_dataset"] == "PAM"
-    assert "predicted_musicality_b" not in single
-    json.dumps(pair, allow_nan=False)
 
 
 def test_each_audio_and_each_text_is_encoded_once(run):
@@ -302,3 +277,53 @@ def test_a_full_disk_is_said_and_nothing_is_lost(run, monkeypatch):
     model = Encoder()
     assert run.score(model).stats.counts["failed"] == 0
     assert len(model.encoded) == 10
+
+
+class Service(BenchmarkModelABC):
+    """Fails on one clip of a batch, and says which."""
+
+    sr = 16000
+    identity = "service"
+    clips_at_once = 5
+
+    def __init__(self):
+        self.batches, self.prepared, self.finished = [], [], 0
+
+    def prepare(self, work):
+        self.prepared.append(work)
+
+    def finish(self):
+        self.finished += 1
+
+    def score_batch(self, inputs, batch_size, max_dur, **kwargs):
+        self.batches.append([one.clip_id for one in inputs])
+        bad = {place: "no answer" for place, one in enumerate(inputs) if one.clip_id == "3:a"}
+        scores = np.ones((len(inputs), 2))
+        if bad:
+            scores[list(bad)] = np.nan
+            raise SomeFailedError(scores, bad)
+        return scores
+
+
+def test_what_a_service_says_has_failed_costs_the_other_clips_nothing(run):
+    model = Service()
+    scored = run.score(model, batch_size=2, stop=False, max_dur=10.0)
+    scores = scored.scores
+    assert sorted(len(batch) for batch in model.batches) == [4, 5, 5]
+    assert {key for key, one in scores.items() if one.error} == {"3:a"}
+    assert scores["3:a"].error == "no answer"
+    assert (scored.stats.counts["failed"], scored.stats.counts["scored"]) == (1, 13)
+
+
+def test_a_service_is_told_what_is_coming_and_that_it_is_over(run, tmp_path):
+    model = Service()
+    run.score(model, stop=False, max_dur=10.0)
+    (work,) = model.prepared
+    assert len(work.clips) == 14
+    assert {round(clip.seconds, 3) for clip in work.clips} == {0.4}
+    assert sum(one.clip.ref_audio is not None for one in work.clips) == 2
+    assert work.folder == tmp_path / "cache/scores/service"
+    assert (work.max_dur, work.processes, work.resume) == (10.0, 1, True)
+    run.score(model, stop=False, max_dur=10.0)
+    assert [one.clip.audio.name for one in model.prepared[1].clips] == ["0.wav"]  # what failed
+    assert model.finished == 2

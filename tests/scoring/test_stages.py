@@ -1,17 +1,24 @@
-"""Which clips meet in a batch when embeddings are scored."""
+"""Stages: which clips meet in a batch, what is passed over, and what is written when."""
 
+import contextlib
+import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+import torch
 
 from cmi_bench.data.audio_info import FileFacts
-from cmi_bench.models.base import AudioView
+from cmi_bench.models.base import AudioView, BenchmarkModelABC, SomeFailedError
 from cmi_bench.scoring.batching import BatchLimits, plan_batches
-from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache
+from cmi_bench.scoring.embedding_cache import AudioItem, CachedModel, EmbeddingCache, TextItem
+from cmi_bench.scoring.local import LocalRunner
+from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import Request
-from cmi_bench.scoring.stages import HeadStage
-from cmi_bench.scoring.store import RunStats
-from cmi_bench.types import Clip
+from cmi_bench.scoring.stages import EmbedAudioStage, EmbedTextStage, HeadStage, WholeStage
+from cmi_bench.scoring.store import MemoryScoreWriter, RunStats
+from cmi_bench.types import Clip, Score
 
 
 class Model:
@@ -32,8 +39,9 @@ def request(name, seconds, prompt, reference=None):
 @pytest.fixture
 def plan(tmp_path):
     def make(requests, items):
-        cached = CachedModel(Model(), 120.0, EmbeddingCache(tmp_path), RunStats())
-        stage = HeadStage(requests, cached, RunStats(), failed=dict)
+        cached = CachedModel(ModelCall(Model(), 120.0), EmbeddingCache(tmp_path), RunStats())
+        inputs = [cached.inputs_of(one) for one in requests]
+        stage = HeadStage(inputs, cached, RunStats(), failed=dict)
         batches = plan_batches(stage.pending(), BatchLimits(items, 1e9), length=stage.length)
         return [{item.key for item in batch} for batch in batches]
 
@@ -63,3 +71,130 @@ def test_another_reference_is_another_prompt(plan):
 
 def test_a_prompt_of_many_clips_takes_several_batches(plan):
     assert plan([request(str(number), 10.0, "") for number in range(5)], 2) == [{"0", "1"}, {"2", "3"}, {"4"}]
+
+
+SR = 8000
+
+
+class Encoder:
+    """Embeds as it is told when; writes down how much."""
+
+    sr = SR
+    class_name = "Encoder"
+    audio_identity = text_identity = "encoder"
+
+    def __init__(self, before=lambda: None):
+        self.before = before
+        self.embedded = 0
+
+    def audio_view(self, max_dur, *, is_reference):
+        return AudioView("all", None)
+
+    def embed_audio(self, waveforms, max_dur, *, is_reference):
+        self.before()
+        self.embedded += len(waveforms)
+        return [[waveform[:4, None]] for waveform in waveforms]
+
+    def embed_texts(self, texts):
+        self.before()
+        self.embedded += len(texts)
+        return [torch.ones(2, len(text)) for text in texts]
+
+
+@pytest.fixture
+def items(tmp_path):
+    found = []
+    for number in range(16):
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, np.full(SR // 10 + number, 0.5), SR)
+        found.append(AudioItem(f"{number:02}", path, 0.1, 1, is_reference=False))
+    return found
+
+
+def stage(items, model, tmp_path, start=0.0):
+    cache = EmbeddingCache(tmp_path / "cache")
+    stats = RunStats()
+    return EmbedAudioStage(items, CachedModel(ModelCall(model, 1.0), cache, stats), stats, start=start)
+
+
+def run(made):
+    LocalRunner(BatchLimits(1, 100), workers=0, show_progress=False).run(made, MemoryScoreWriter())
+
+
+def test_what_another_one_encoded_meanwhile_is_passed_over(items, tmp_path):
+    """The two take turns, clip by clip: between them each clip is encoded once, but for one that both are at."""
+    turns = threading.Barrier(2, timeout=1)
+
+    def take_turns():
+        with contextlib.suppress(threading.BrokenBarrierError):  # the other one is done
+            turns.wait()
+
+    encoders = [Encoder(before=take_turns) for _ in range(2)]
+    stages = [stage(items, encoder, tmp_path, start) for encoder, start in zip(encoders, (0.0, 0.5), strict=True)]
+    threads = [threading.Thread(target=run, args=(made,)) for made in stages]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert all(encoder.embedded in (8, 9) for encoder in encoders)
+    assert all(item.key in stages[0].model.cache for item in items)
+    assert [made.stats.counts["chunks_encoded"] for made in stages] == [encoder.embedded for encoder in encoders]
+
+
+def test_what_appears_between_loading_and_encoding_is_not_encoded_again(items, tmp_path):
+    encoder = Encoder()
+    made = stage(items, encoder, tmp_path)
+    loaded = made.load(items[:2])
+    made.model.cache.put(items[0].key, [torch.zeros(1)])
+
+    writer = MemoryScoreWriter()
+    made.work(loaded, writer)
+    assert not writer.scores
+    assert encoder.embedded == 1
+    assert made.model.cache.get(items[0].key)[0].tolist() == [0.0]
+    assert not made.load(items[:2]).items
+
+
+def test_texts_too(tmp_path):
+    encoder, cache = Encoder(), EmbeddingCache(tmp_path / "cache")
+    texts = [TextItem("aa", "one"), TextItem("bb", "two")]
+    made = EmbedTextStage(texts, CachedModel(ModelCall(encoder, 1.0), cache, RunStats()), RunStats())
+    assert made.pending() == texts
+    cache.put("aa", [torch.zeros(1)])
+    made.work(made.load(texts), MemoryScoreWriter())
+
+    assert encoder.embedded == 1
+
+
+class Fragile(BenchmarkModelABC):
+    """Takes two clips at a time, and stops the whole run on a clip called "end"; says of "odd" that it failed."""
+
+    sr = 8000
+
+    def score_batch(self, inputs, batch_size, max_dur, **kwargs):
+        names = [Path(one.audio).name for one in inputs]
+        if len(inputs) > 2:
+            raise MemoryError("out of memory")
+        if "end" in names:
+            raise KeyboardInterrupt
+        scores = np.ones((len(inputs), 2))
+        if "odd" in names:
+            raise SomeFailedError(scores, {names.index("odd"): "no answer"})
+        return scores
+
+
+def whole_stage(names):
+    requests = [request(name, 1.0, "") for name in names]
+    stage = WholeStage(requests, ModelCall(Fragile(), 1.0), RunStats())
+    return stage, stage.load(requests)
+
+
+def test_each_part_of_a_bisected_batch_is_written_when_it_is_done():
+    made, loaded = whole_stage(["1", "2", "odd", "4", "5", "6", "end", "8"])
+    writer = MemoryScoreWriter()
+    with pytest.raises(KeyboardInterrupt):
+        made.work(loaded, writer)
+    assert list(writer.scores) == ["1", "2", "odd", "4", "5", "6"]
+    assert {key for key, score in writer.scores.items() if score == Score(1.0, 1.0)} == {"1", "2", "4", "5", "6"}
+    assert writer.scores["odd"].error == "no answer"
