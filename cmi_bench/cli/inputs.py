@@ -87,7 +87,8 @@ def check_columns(records: Sequence[Record], path: Path, *columns: str) -> None:
 
 
 def _json_lines(text: str, path: Path) -> Iterator[Record]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not `splitlines`, which ends a line at characters that lyrics contain, such as U+2028.
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             where = f"{path}, line {number}"
             yield Record(where, parse_object(line, where))
@@ -198,9 +199,17 @@ def _song(number: int, record: Record, folder: Path) -> RequestedSong:
 def named_songs(paths: Sequence[Path], instruction: Instruction) -> list[RequestedSong]:
     """Return the songs in the order given; those of a folder, with all below it, in the order of their names.
 
+    One that is not there is a song too: it fails by itself, and costs the others nothing.
+
     Raises:
-        UserError: One is not there, or a folder holds no audio.
+        UserError: None is there, or a folder holds no audio.
     """
+    if paths and not any(path.exists() for path in paths):
+        missing = paths[0] if len(paths) == 1 else f"None of the {len(paths)} songs, such as {paths[0]},"
+        raise UserError(
+            f"{missing} {'does not exist' if len(paths) == 1 else 'exists'}.",
+            "Check the path; it is relative to the folder you are in.",
+        )
     files = [file for path in paths for file in _files(path)]
     if instruction.ref_audio is not None and not instruction.ref_audio.is_file():
         raise UserError(f"The reference {instruction.ref_audio} does not exist.", "Check the path given as --ref.")
@@ -216,6 +225,4 @@ def _files(path: Path) -> list[Path]:
         if not found:
             raise UserError(f"{path} holds no audio files.", f"Known are {', '.join(sorted(AUDIO_SUFFIXES))}.")
         return found
-    if not path.exists():
-        raise UserError(f"{path} does not exist.", "Check the path; it is relative to the folder you are in.")
     return [path]

@@ -1,103 +1,194 @@
-"""The options of the commands, each declared once."""
+"""The options that commands share: groups, each declared once, and what is made of a group's options.
 
+A command takes a group as one parameter (`songs: Songs`), and has all of the group's options on its command line:
+`with_option_groups` puts them there, and calls the command with what the group made of them.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 import typer
 
-from cmi_bench.api.ranking import By
+from cmi_bench.api.ranking import By, Criterion
+from cmi_bench.cli.inputs import STDIN, Instruction, RequestedSong, named_songs, read_text, requested_songs
+from cmi_bench.cli.score import Form, ModelOptions
+from cmi_bench.errors import UserError
+from cmi_bench.main import explain_errors
 
 MODEL = "Model"
 INSTRUCTION = "What the songs were made from"
 OUTPUT = "Output"
 RANKING = "Ranking"
+KEPT = "The scores made so far are kept, unless --no-cache was given; the same command goes on from there."
 
-Songs = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="SONGS...", help="Audio files, and folders whose audio files are all taken."),
-]
-Requests = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Instead of SONGS: JSON lines or CSV with the columns audio, text, lyrics, ref_audio, of which only audio"
-        " is needed. Paths are relative to the file; other columns are carried through.",
-    ),
-]
-Text = Annotated[
-    str | None, typer.Option(help="The prompt, as it is: nothing is escaped.", rich_help_panel=INSTRUCTION)
-]
-TextFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The prompt from a file; - is stdin.", rich_help_panel=INSTRUCTION)
-]
-Lyrics = Annotated[str | None, typer.Option(help="The lyrics.", rich_help_panel=INSTRUCTION)]
-LyricsFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The lyrics from a file; - is stdin.", rich_help_panel=INSTRUCTION)
-]
-Ref = Annotated[Path | None, typer.Option(metavar="AUDIO", help="The reference audio.", rich_help_panel=INSTRUCTION)]
 
-Model = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="As in run.py model=NAME.", show_default="cmi_rm", rich_help_panel=MODEL),
-]
-Checkpoint = Annotated[
-    str | None,
-    typer.Option(help="A file, a folder or a hub id.", show_default="the model's published one", rich_help_panel=MODEL),
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...", rich_help_panel=MODEL)]
-MaxDur = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SECONDS",
-        help="How much of each song is used, from its start.",
-        show_default="the benchmark's, 120",
-        rich_help_panel=MODEL,
-    ),
-]
-Precision = Annotated[str | None, typer.Option(help="32 or bf16.", show_default="32", rich_help_panel=MODEL)]
-CacheDir = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="Where embeddings and scores are kept.",
-        show_default="the benchmark's, or ~/.cache/cmi-bench where there is no checkout",
-        rich_help_panel=MODEL,
-    ),
-]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep nothing, use nothing kept.", rich_help_panel=MODEL)]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Other settings of the model and of scoring, in run.py's words: --set model.mode=standard,"
-        " --set batch_size=4. Repeatable.",
-        rich_help_panel=MODEL,
-    ),
-]
+@dataclass(frozen=True)
+class OptionGroup:
+    """Options that belong together: the parameters of a function that makes one thing of them."""
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON lines.", rich_help_panel=OUTPUT)]
-Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.", rich_help_panel=OUTPUT)]
+    make: Callable[..., Any]
 
-RankBy = Annotated[By, typer.Option("--by", help="What decides.", rich_help_panel=RANKING)]
-Weight = Annotated[
-    float | None,
-    typer.Option(
-        min=0.0,
-        max=1.0,
-        help="With --by mean: musicality's share; alignment has the rest. The scores are taken as they are.",
-        show_default="0.5",
-        rich_help_panel=RANKING,
-    ),
-]
-TopK = Annotated[
-    int | None, typer.Option(min=1, help="Only the best so many.", show_default="all", rich_help_panel=RANKING)
-]
-CopyTo = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="Copy the songs shown there, as 01_name, 02_name, ...; nothing is overwritten.",
-        rich_help_panel=RANKING,
-    ),
-]
+
+def _songs(
+    songs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="SONGS...", help="Audio files, and folders whose audio files are all taken."),
+    ] = None,
+    requests: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Instead of SONGS: JSON lines or CSV with the columns audio, text, lyrics, ref_audio, of which only"
+            " audio is needed. Paths are relative to the file; other columns are carried through.",
+        ),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="The prompt, as it is: nothing is escaped.", rich_help_panel=INSTRUCTION)
+    ] = None,
+    text_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The prompt from a file; - is stdin.", rich_help_panel=INSTRUCTION),
+    ] = None,
+    lyrics: Annotated[str | None, typer.Option(help="The lyrics.", rich_help_panel=INSTRUCTION)] = None,
+    lyrics_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The lyrics from a file; - is stdin.", rich_help_panel=INSTRUCTION),
+    ] = None,
+    ref: Annotated[
+        Path | None, typer.Option(metavar="AUDIO", help="The reference audio.", rich_help_panel=INSTRUCTION)
+    ] = None,
+) -> list[RequestedSong]:
+    if text_file == STDIN and lyrics_file == STDIN:
+        raise UserError("Both --text-file and --lyrics-file are stdin.", "Give one of them as a file.")
+    instruction = Instruction(read_text(text, text_file, "--text"), read_text(lyrics, lyrics_file, "--lyrics"), ref)
+    if bool(songs) == (requests is not None):
+        raise UserError("Give songs, or a file of --requests, one of them.", "cmi-bench score --help shows examples.")
+    if requests is None:
+        return named_songs(songs or [], instruction)
+    if instruction != Instruction():
+        raise UserError(
+            "--text, --lyrics and --ref go with songs; a file of --requests has its own.", "Put them into its columns."
+        )
+    return requested_songs(requests)
+
+
+def _model(
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="As in run.py model=NAME.", show_default="cmi_rm", rich_help_panel=MODEL),
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            help="A file, a folder or a hub id.", show_default="the model's published one", rich_help_panel=MODEL
+        ),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:1, ...", rich_help_panel=MODEL)
+    ] = ModelOptions.device,
+    max_dur: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="How much of each song is used, from its start.",
+            show_default="the benchmark's, 120",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="32 or bf16.", show_default="32", rich_help_panel=MODEL)] = None,
+    cache_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where embeddings and scores are kept.",
+            show_default="the benchmark's, or ~/.cache/cmi-bench where there is no checkout",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Keep nothing, use nothing kept.", rich_help_panel=MODEL)
+    ] = False,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Other settings of the model and of scoring, in run.py's words: --set model.mode=standard,"
+            " --set batch_size=4. Repeatable.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+) -> ModelOptions:
+    return ModelOptions(model, checkpoint, device, max_dur, precision, cache_dir, no_cache, setting or ())
+
+
+def _form(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON lines.", rich_help_panel=OUTPUT)] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.", rich_help_panel=OUTPUT)] = False,
+) -> Form:
+    if json and csv:
+        raise UserError("Both --json and --csv are given.", "Give one of them.")
+    return Form.JSON if json else Form.CSV if csv else Form.TABLE
+
+
+def _criterion(
+    by: Annotated[By, typer.Option("--by", help="What decides.", rich_help_panel=RANKING)] = By.MUSICALITY,
+    weight: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="With --by mean: musicality's share; alignment has the rest. The scores are taken as they are.",
+            show_default="0.5",
+            rich_help_panel=RANKING,
+        ),
+    ] = None,
+) -> Criterion:
+    if weight is None:
+        return Criterion(by)
+    if by is not By.MEAN:
+        raise UserError(f"--weight says nothing with --by {by}.", "Use --by mean.")
+    return Criterion(by, weight)
+
+
+Songs = Annotated[list[RequestedSong], OptionGroup(_songs)]
+Model = Annotated[ModelOptions, OptionGroup(_model)]
+PrintedForm = Annotated[Form, OptionGroup(_form)]
+Rule = Annotated[Criterion, OptionGroup(_criterion)]
+
+
+def with_option_groups(command: Callable[..., int]) -> Callable[..., None]:
+    """Return a command whose parameters that are groups are their options; a mistake in them gets one message.
+
+    Args:
+        command: Takes keyword arguments, and returns its exit code.
+    """
+    own = inspect.signature(command).parameters
+    groups = {name: _group(parameter) for name, parameter in own.items()}
+    options = {
+        name: [parameter] if group is None else list(inspect.signature(group.make).parameters.values())
+        for (name, parameter), group in zip(own.items(), groups.values(), strict=True)
+    }
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        with explain_errors(KEPT):
+            given = {}
+            for name, group in groups.items():
+                part = {option.name: values[option.name] for option in options[name]}
+                given[name] = part[name] if group is None else group.make(**part)
+            raise typer.Exit(command(**given))
+
+    shown = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for part in options.values() for option in part]
+    run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    run.__annotations__ = {option.name: option.annotation for option in shown}
+    del run.__wrapped__
+    return run
+
+
+def _group(parameter: inspect.Parameter) -> OptionGroup | None:
+    return next((one for one in get_args(parameter.annotation) if isinstance(one, OptionGroup)), None)

@@ -1,12 +1,20 @@
-"""`cmi-bench score`."""
+"""`cmi-bench score`: the benchmark's own scores, in one store with it."""
 
-import csv
-import io
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from cmi_bench import Song, load_model
+
+BUNDLE = Path(__file__).parents[1] / "data" / "parity" / "cmi_rm"
+COMMAND = Path(sys.executable).with_name("cmi-bench")
 
 
 def records(done):
@@ -65,86 +73,109 @@ def test_free_text_arrives_as_it_is(songs, cli, text, monkeypatch):
     assert seen == [text] * 3
 
 
-CSV = 'audio,text,take,ref_audio\nclean.wav,"slow, calm",7,takes/b.wav\ngone.wav,,8,\n'
-JSONL = (
-    '{"audio": "clean.wav", "text": "slow, calm", "take": 7, "ref_audio": "takes/b.wav"}\n\n'
-    '{"audio": "gone.wav", "text": null, "take": 8}\n'
-)
-
-
-@pytest.mark.parametrize(("name", "content"), [("r.csv", "\ufeff" + CSV), ("r.jsonl", JSONL)])
-def test_requests_from_a_file(songs, cli, tmp_path, monkeypatch, name, content):
-    (songs / name).write_text(content, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)  # their paths are relative to the file
-    done = cli("score", "--requests", songs / name, "--json")
+def test_a_song_that_is_not_there_costs_the_others_nothing(songs, cli):
+    done = cli("score", "nope.mp3", "clean.wav", "--json")
     assert done.exit_code == 3
     first, second = records(done)
-    assert (first["text"], str(first["take"])) == ("slow, calm", "7")
-    expected = load_model("signal").score(songs / "clean.wav", text="slow, calm", ref_audio=songs / "takes/b.wav")
-    assert (first["musicality"], first["alignment"]) == (expected.musicality, expected.alignment)
-    assert second["musicality"] is None
-    assert "No such file" in second["error"]
-    table = list(csv.DictReader(io.StringIO(cli("score", "--requests", songs / name, "--csv").stdout)))
-    assert [float(table[0]["musicality"]), table[1]["musicality"]] == [expected.musicality, ""]
+    assert first["audio"] == "nope.mp3"
+    assert "No such file" in first["error"]
+    assert (first["musicality"], second["error"]) == (None, "")
+    assert second["musicality"] > 0
+    ranked = records(cli("rank", "nope.mp3", "clean.wav", "--json"))
+    assert [(one["rank"], one["audio"]) for one in ranked] == [(1, "clean.wav"), (None, "nope.mp3")]
 
 
-WRONG_REQUESTS = [
-    ("r.jsonl", '{"audio": "a", "text": 3}', "line 1: 'text' is 3, not text"),
-    ("r.jsonl", '{"adio": "a"}', "no column 'audio'.\n  -> Did you mean adio"),
-    ("r.jsonl", '{"audio": "a"}\n{"text": "x"}', "line 2: there is no 'audio'"),
-    ("r.jsonl", '{"audio": "a"}\n{"audio": " "}', "line 2: 'audio' is empty"),
-    ("r.jsonl", '{"audio": "a"', "line 1, column 14: not JSON"),
-    ("r.jsonl", "[1]", "entry 1: no JSON object"),
-    ("r.jsonl", "", "holds no records"),
-    ("r.csv", "audio,text\na,b,c\n", "line 2: not as many cells"),
-    ("r.csv", 'audio,text\na,"b\n', "not CSV"),
-    ("r.csv", "song\na\n", "no column 'audio'"),
-]
+def test_resume_false_scores_afresh(songs, cli, tmp_path, monkeypatch):
+    source = "class Counts:\n    sr = 8000\n    identity = 'counts'\n    asked = 0\n"
+    source += "    def score_batch(self, inputs, batch_size, max_dur):\n        Counts.asked += len(inputs)\n"
+    (tmp_path / "counts_for_test.py").write_text(source + "        return [[1.0, Counts.asked] for _ in inputs]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["score", "clean.wav", "--json", "--model=custom", "--set", "model.class_path=counts_for_test:Counts"]
+    assert [records(cli(*words))[0]["musicality"] for _ in range(2)] == [1.0, 1.0]
+    assert records(cli(*words, "--set", "resume=false"))[0]["musicality"] == 2.0
+    assert records(cli(*words))[0]["musicality"] == 2.0  # what was scored afresh is kept
 
 
-@pytest.mark.parametrize(("name", "content", "says"), WRONG_REQUESTS)
-def test_wrong_requests_are_named_with_their_line(songs, cli, name, content, says):
-    (songs / name).write_text(content)
-    done = cli("score", "--requests", name)
-    assert done.exit_code == 1
-    assert says in done.stderr
-    assert done.stdout == ""
+def stored(cache):
+    return sum(len(path.read_text().splitlines()) for path in (cache / "scores").rglob("*.jsonl"))
 
 
-MISTAKES = [
-    (["score"], 1, "Give songs, or a file of --requests"),
-    (["score", "clean.wav", "--requests", "r.csv"], 1, "one of them"),
-    (["score", "--requests", "gone.csv"], 1, "gone.csv does not exist"),
-    (["score", "--requests", "r.csv", "--text", "x"], 1, "go with songs"),
-    (["score", "gone.wav"], 1, "gone.wav does not exist"),
-    (["score", "empty"], 1, "empty holds no audio files"),
-    (["score", "clean.wav", "--ref", "gone.wav"], 1, "The reference gone.wav does not exist"),
-    (["score", "clean.wav", "--text", "x", "--text-file", "y"], 1, "Both --text and --text-file"),
-    (["score", "clean.wav", "--text-file", "gone"], 1, "gone cannot be read"),
-    (["score", "clean.wav", "--text-file", "-", "--lyrics-file", "-"], 1, "are stdin"),
-    (["score", "clean.wav", "--json", "--csv"], 1, "Both --json and --csv"),
-    (["score", "clean.wav", "--no-cache"], 1, "Both --no-cache and --cache-dir"),
-    (["score", "clean.wav", "--model", "signa"], 1, "Did you mean signal"),
-    (["score", "clean.wav", "--checkpoint", "x"], 1, "has no option 'checkpoint'"),
-    (["score", "clean.wav", "--model", "oracle"], 1, "answers from the labels"),
-    (["score", "clean.wav", "--device", "cuda:99"], 1, "Asked for cuda:99"),
-    (["score", "clean.wav", "--max-dur", "-3"], 1, "max_dur=-3.0 is not positive"),
-    (["score", "clean.wav", "--set", "batchsize=3"], 1, "Did you mean batch_size"),
-    (["rank", "clean.wav", "--weight", "0.3"], 1, "Use --by mean"),
-    (["rank", "clean.wav", "--by", "loudness"], 2, "loudness"),
-    (["rank", "clean.wav", "--top-k", "0"], 2, "--top-k"),
-    (["score", "clean.wav", "--bogus"], 2, "--bogus"),
-]
+@pytest.mark.slow
+def test_one_clip_one_score(run_here, cli, tiny, tmp_path):
+    """CMI-RM in Lightning's loop, by the command (with and without its cache), and by the Python interface."""
+    shutil.copy(BUNDLE / "audio" / "b_44k_stereo_3s.flac", tiny / "pam" / "0.wav")
+    cache, words = tmp_path / "cache", ["max_dur=2", "limit=2"]
+    run_here(
+        "model=cmi_rm", f"model.checkpoint={BUNDLE}/sa_mean", f"data.root={tiny}",
+        f"data.jsonl={tiny}/all_test.jsonl", f"cache.dir={cache}", "tracking=none", "metrics.resamples=0",
+        "metrics.report=false", "workers=0", "+device=cpu", *words, folder=tmp_path / "run",
+    )  # fmt: skip
+    rows = [json.loads(line) for line in (tmp_path / "run" / "results.jsonl").read_text().splitlines()]
+    requests = tiny / "requests.jsonl"
+    wanted = [
+        {"audio": row["audio-path"], "text": row.get("prompt", ""), "lyrics": row.get("lyrics", ""),
+         "ref_audio": row.get("ref-audio-path", "")} for row in rows
+    ]  # fmt: skip
+    requests.write_text("".join(json.dumps(one) + "\n" for one in wanted))
+    expected = [(row["predicted_musicality"], row["predicted_text-music alignment"]) for row in rows]
+    model = ["--model", "cmi_rm", "--checkpoint", f"{BUNDLE}/sa_mean", "--device", "cpu", "--max-dur", "2"]
+    before = stored(cache)
+    assert before
+    for keeping in (["--cache-dir", cache], ["--no-cache"]):
+        done = cli("score", "--requests", requests, *model, *keeping, "--json", cache=False)
+        assert done.exit_code == 0
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [(one["musicality"], one["alignment"]) for one in found] == [
+            pytest.approx(scores, abs=1e-4) for scores in expected
+        ]
+    assert stored(cache) == before
+    scorer = load_model("cmi_rm", checkpoint=BUNDLE / "sa_mean", device="cpu", max_dur=2)
+    direct = [
+        scorer.score(
+            tiny / one["audio"], text=one["text"], lyrics=one["lyrics"],
+            ref_audio=tiny / one["ref_audio"] if one["ref_audio"] else None,
+        )
+        for one in wanted
+    ]  # fmt: skip
+    assert [(one.musicality, one.alignment) for one in direct] == [
+        pytest.approx(scores, abs=1e-4) for scores in expected
+    ]
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "says"), MISTAKES, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
-)
-def test_a_mistake_gets_one_message(songs, cli, words, code, says):
-    (songs / "empty").mkdir()
-    (songs / "r.csv").write_text("audio\nclean.wav\n")
-    done = cli(*words)
-    assert done.exit_code == code
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+SLOW_MODEL = """
+import pathlib, time
+class Slow:
+    sr = 8000
+    audio_input = "path"
+    identity = "slow"
+    def score_batch(self, inputs, batch_size, max_dur):
+        with pathlib.Path("asked.txt").open("a") as file:
+            file.writelines(one.audio + "\\n" for one in inputs)
+        if pathlib.Path("wait").exists() and pathlib.Path("asked.txt").read_text().count("\\n") > 1:
+            time.sleep(60)
+        return [[0.0, 1.0] for _ in inputs]
+"""
+
+
+@pytest.mark.slow
+def test_a_command_that_was_stopped_goes_on(songs, tmp_path):
+    (songs / "slow_for_test.py").write_text(SLOW_MODEL)
+    (songs / "wait").touch()
+    words = ["rank", "clean.wav", "takes", "--model", "custom", "--set", "model.class_path=slow_for_test:Slow"]
+    words += ["--set", "batch_size=1", "--cache-dir", str(tmp_path / "cache")]
+    environment = os.environ | {"PYTHONPATH": str(songs)}
+    process = subprocess.Popen([COMMAND, *words], stderr=subprocess.PIPE, text=True, env=environment)
+    asked = songs / "asked.txt"
+    deadline = time.monotonic() + 60
+    while not asked.exists() or asked.read_text().count("\n") < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Stopped. The scores made so far are kept" in said
+    (songs / "wait").unlink()
+    subprocess.run([COMMAND, *words], check=True, env=environment, capture_output=True)
+    names = asked.read_text().split()
+    assert len(names) == 4  # of three songs only the one that was being scored is asked for again
+    assert len(set(names)) == 3

@@ -1,0 +1,71 @@
+"""The commands: their options, one message for each mistake, and what a shell sees of them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = Path(sys.executable).with_name("cmi-bench")
+
+
+MISTAKES = [
+    (["score"], 1, "Give songs, or a file of --requests"),
+    (["score", "clean.wav", "--requests", "r.csv"], 1, "one of them"),
+    (["score", "--requests", "gone.csv"], 1, "gone.csv does not exist"),
+    (["score", "--requests", "r.csv", "--text", "x"], 1, "go with songs"),
+    (["score", "gone.wav"], 1, "gone.wav does not exist"),
+    (["score", "gone.wav", "lost.wav"], 1, "None of the 2 songs, such as gone.wav, exists"),
+    (["score", "empty"], 1, "empty holds no audio files"),
+    (["score", "clean.wav", "--ref", "gone.wav"], 1, "The reference gone.wav does not exist"),
+    (["score", "clean.wav", "--text", "x", "--text-file", "y"], 1, "Both --text and --text-file"),
+    (["score", "clean.wav", "--text-file", "gone"], 1, "gone cannot be read"),
+    (["score", "clean.wav", "--text-file", "-", "--lyrics-file", "-"], 1, "are stdin"),
+    (["score", "clean.wav", "--json", "--csv"], 1, "Both --json and --csv"),
+    (["score", "clean.wav", "--no-cache"], 1, "Both --no-cache and --cache-dir"),
+    (["score", "clean.wav", "--model", "signa"], 1, "Did you mean signal"),
+    (["score", "clean.wav", "--checkpoint", "x"], 1, "has no option 'checkpoint'"),
+    (["score", "clean.wav", "--model", "oracle"], 1, "answers from the labels"),
+    (["score", "clean.wav", "--device", "cuda:99"], 1, "Asked for cuda:99"),
+    (["score", "clean.wav", "--max-dur", "-3"], 1, "max_dur=-3.0 is not positive"),
+    (["score", "clean.wav", "--set", "batchsize=3"], 1, "Did you mean batch_size"),
+    (["rank", "clean.wav", "--weight", "0.3"], 1, "Use --by mean"),
+    (["rank", "clean.wav", "--by", "loudness"], 2, "loudness"),
+    (["rank", "clean.wav", "--top-k", "0"], 2, "--top-k"),
+    (["score", "clean.wav", "--bogus"], 2, "--bogus"),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"), MISTAKES, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_a_mistake_gets_one_message(songs, cli, words, code, says):
+    (songs / "empty").mkdir()
+    (songs / "r.csv").write_text("audio\nclean.wav\n")
+    done = cli(*words)
+    assert done.exit_code == code
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.slow
+def test_the_installed_command_in_a_pipe(songs, tmp_path):
+    """Stdout holds results only, a reader that leaves early is no error, and nothing is left in the folder."""
+    before = sorted(path for path in songs.rglob("*"))
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    command = f"{COMMAND} score clean.wav takes --model signal --no-cache --json"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True, env=environment)
+    assert len([json.loads(line) for line in done.stdout.splitlines()]) == 3
+    done = subprocess.run(
+        f"set -o pipefail; {command} | true",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(path for path in songs.rglob("*")) == before
