@@ -74,15 +74,16 @@ def named_mutation(entry: Entry, project: Path = PROJECT) -> Mutation:
     return Mutation(entry.path, "named", original, span, entry.after, entry.name)
 
 
-def mirrored(path: str, project: Path = PROJECT) -> str:
-    """Return the folder of the tests of a file of the package.
+def mirrored(path: str, project: Path = PROJECT) -> list[str]:
+    """Return the test files of the folder that mirrors a file's, or the nearest above it that has some.
 
-    >>> mirrored("cmi_bench/scoring/store.py")
-    'tests/scoring'
+    >>> "tests/scoring/test_store.py" in mirrored("cmi_bench/scoring/store.py")
+    True
     """
-    inside = Path(path).relative_to(PACKAGE)
-    tests = Path("tests") / (inside.parts[0] if len(inside.parts) > 1 else "")
-    return str(tests) if (project / tests).is_dir() else "tests"
+    folder = project / "tests" / Path(path).parent.relative_to(PACKAGE)
+    while not (found := sorted(folder.glob("test_*.py"))):
+        folder = folder.parent
+    return [str(file.relative_to(project)) for file in found]
 
 
 def changed_since(revision: str) -> list[str]:
@@ -132,13 +133,18 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
         copy = Copy(PROJECT, Path(scratch))
-        maps: dict[tuple[str, ...], CoverageMap] = {}
+        maps: dict[tuple[str, ...], CoverageMap] = {}  # by the tests that it was measured with
         results = []
         for mutation in mutants:
-            folders = tuple(sorted({mirrored(mutation.path), *extra.get(mutation.name, []), *words.tests}))
-            if folders not in maps:
-                maps[folders] = _coverage(copy, folders)
-            results.append(copy.try_mutation(mutation, maps[folders], words.budget))
+            chosen = [
+                tuple(mirrored(mutation.path)),
+                *((one,) for one in (*extra.get(mutation.name, []), *words.tests)),
+            ]
+            for tests in chosen:
+                if tests not in maps:
+                    maps[tests] = _coverage(copy, tests)
+            coverage = CoverageMap.merged([maps[tests] for tests in chosen])
+            results.append(copy.try_mutation(mutation, coverage, words.budget))
             _show(results[-1], len(results), len(mutants))
     _summarise(results, words)
     if words.set == "named" and not all(result.is_killed for result in results):
@@ -153,17 +159,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="of the named set, those whose name contains this")
     parser.add_argument("--sample", type=int, default=30, help="how many mutants are tried (30)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (0)")
-    parser.add_argument("--tests", nargs="*", default=[], help="folders of tests besides the mirrored one")
+    parser.add_argument("--tests", nargs="*", default=[], help="files or folders of tests besides the mirrored one's")
     parser.add_argument("--budget", type=float, default=60.0, help="seconds of tests for a mutant at most (60)")
     return parser.parse_args()
 
 
-def _coverage(copy: Copy, folders: Sequence[str]) -> CoverageMap:
-    saved = PROJECT / OUTPUT / "mutants_coverage" / f"{copy.key(folders)}.json"
+def _coverage(copy: Copy, tests: Sequence[str]) -> CoverageMap:
+    saved = PROJECT / OUTPUT / "mutants_coverage" / f"{copy.key(tests)}.json"
     if saved.exists():
         return CoverageMap.load(saved)
-    console.print(f"measuring which line the tests in {', '.join(folders)} reach ...")
-    return copy.measure_coverage(folders, saved)
+    console.print(f"measuring which lines the tests reach: {' '.join(tests)}")
+    return copy.measure_coverage(tests, saved)
 
 
 def _show(result: Result, number: int, total: int) -> None:

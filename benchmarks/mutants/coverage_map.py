@@ -50,6 +50,19 @@ class CoverageMap:
         own = [self.seconds[test] for test in tests if test.split("::")[0] == file]
         return sum(own) / len(own)
 
+    @classmethod
+    def merged(cls, maps: Iterable["CoverageMap"]) -> "CoverageMap":
+        """Return what the tests of several maps reach together."""
+        whole = cls()
+        for one in maps:
+            whole.seconds |= one.seconds
+            whole.fixtures |= one.fixtures
+            for path, by_line in one.lines.items():
+                reached = whole.lines.setdefault(path, {})
+                for line, contexts in by_line.items():
+                    reached[line] = [*reached.get(line, ()), *contexts]
+        return whole
+
     def save(self, path: Path) -> None:
         """Write it as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)

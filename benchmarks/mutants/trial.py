@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.mutants.coverage_map import CoverageMap, CoverageRecorder, OnlyThese
+from benchmarks.mutants.coverage_map import PACKAGE, CoverageMap, CoverageRecorder, OnlyThese
 from benchmarks.mutants.mutations import Mutation
 
 LIBRARIES = ("numpy", "scipy.stats", "pandas", "torch", "torchaudio", "lightning", "hydra", "matplotlib.pyplot")
@@ -64,27 +64,29 @@ class Copy:
             check=True,
             capture_output=True,
         )
-        self._digest = hashlib.sha256()
+        self._digests: dict[str, bytes] = {}
         for name in sorted(set(listed.stdout.decode().split("\0"))):
             source = project / name
             if name and source.is_file():
                 target = self.root / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target)
-                if source.suffix in {".py", ".yaml", ".toml"}:
-                    self._digest.update(name.encode() + b"\0" + source.read_bytes())
+                self._digests[name] = hashlib.sha256(source.read_bytes()).digest()
         os.environ["OMP_NUM_THREADS"] = "1"
         for library in LIBRARIES:
             importlib.import_module(library)
 
     def key(self, tests: Sequence[str]) -> str:
-        """Return what the coverage of these test folders depends on, as a digest."""
-        digest = self._digest.copy()
-        digest.update("\0".join(tests).encode())
+        """Return what the coverage of these files and folders of tests depends on, as a digest."""
+        matters = (PACKAGE, "conf", "pyproject.toml", "tests/helpers", "tests/conftest.py", *tests)
+        digest = hashlib.sha256()
+        for name, content in self._digests.items():
+            if name.startswith(matters):
+                digest.update(name.encode() + content)
         return digest.hexdigest()[:16]
 
     def measure_coverage(self, tests: Sequence[str], target: Path) -> CoverageMap:
-        """Run the test folders, and save which test reaches which line."""
+        """Run these files and folders of tests, and save which test reaches which line."""
 
         def work() -> int:
             recorder = CoverageRecorder(self.root)

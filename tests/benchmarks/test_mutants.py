@@ -88,6 +88,15 @@ def test_a_line_is_tested_by_those_who_reach_it_and_a_constant_by_all_who_reach_
     assert coverage.tests_of(of["LIMIT = 3"]) == ["u.py::quick", "t.py::slow", "t.py::shared"]
 
 
+def test_maps_of_several_folders_are_one():
+    first = CoverageMap(seconds={"t.py::a": 1.0}, fixtures={"t.py::a": []}, lines={"m.py": {"4": ["t.py::a"]}})
+    second = CoverageMap(seconds={"u.py::b": 0.1}, fixtures={"u.py::b": []}, lines={"m.py": {"4": ["u.py::b"]}})
+    constant = mutations_of("m.py", MODULE)[0]
+
+    assert CoverageMap.merged([first, second]).tests_of(constant) == ["u.py::b", "t.py::a"]
+    assert first.tests_of(constant) == ["t.py::a"]
+
+
 def test_a_sample_is_the_same_for_the_same_seed():
     def draw(seed):
         return [mutation.diff for mutation in sampled(["cmi_bench/evaluation/groups.py"], 5, seed)]
