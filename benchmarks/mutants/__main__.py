@@ -20,7 +20,7 @@ import sys
 import tempfile
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -118,12 +118,12 @@ def sampled(files: Sequence[str], size: int, seed: int) -> list[Mutation]:
 
 
 def main() -> None:
-    """Run from the command line; the exit status is 1 when a named mutant survives."""
+    """Run from the command line; the exit status is 1 when a named mutant survives, or fits the code no more."""
     words = _arguments()
     os.nice(NICE)
     if words.set == "named":
         entries = [one for one in read_entries(NAMED) if words.only in one.name]
-        mutants = [named_mutation(one) for one in entries]
+        mutants = list(_applied(entries))
         extra = {one.name: one.tests for one in entries}
     else:
         files = files_named(words.files) if words.files else changed_since(words.since)
@@ -147,8 +147,16 @@ def main() -> None:
             results.append(copy.try_mutation(mutation, coverage, words.budget))
             _show(results[-1], len(results), len(mutants))
     _summarise(results, words)
-    if words.set == "named" and not all(result.is_killed for result in results):
+    if words.set == "named" and sum(result.is_killed for result in results) < len(entries):
         raise SystemExit(1)
+
+
+def _applied(entries: Iterable[Entry]) -> Iterator[Mutation]:
+    for entry in entries:
+        try:
+            yield named_mutation(entry)
+        except ValueError as error:
+            console.print(str(error))
 
 
 def _arguments() -> argparse.Namespace:
