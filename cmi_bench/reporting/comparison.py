@@ -1,7 +1,6 @@
 """A comparison of runs as CSV, JSON, Markdown and for a terminal."""
 
 import itertools
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -11,7 +10,6 @@ from typing import Any
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from cmi_bench.config import Clustering
 from cmi_bench.data import fields
@@ -28,8 +26,10 @@ from cmi_bench.reporting.format import (
     percent_name,
     signed,
     table,
+    text_cell,
     write_files,
 )
+from cmi_bench.utils.files import json_text
 
 
 def comparison_json(comparison: Comparison) -> str:
@@ -42,7 +42,7 @@ def comparison_json(comparison: Comparison) -> str:
         "disagreements": [_disagreement(row) for row in comparison.disagreements],
         "notes": list(comparison.notes),
     }
-    return json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    return json_text(document)
 
 
 def _disagreement(row: Disagreement) -> dict[str, Any]:
@@ -213,7 +213,7 @@ def comparison_markdown(comparison: Comparison) -> str:
 
 
 def _notes(comparison: Comparison) -> list[str]:
-    runs = "\n".join(f"- {escape(run)}: `{origin}`" for run, origin in comparison.origins.items())
+    runs = "\n".join(f"- {escape(run)}: {escape(origin)}" for run, origin in comparison.origins.items())
     notes = "\n".join(f"- {escape(note.strip())}" for note in (*how_it_was_done(comparison), *comparison.notes))
     legend = "- A cell is the run of its line minus the run of its column, with the corrected p; bold: significant."
     return [runs, f"{notes}\n{legend}"]
@@ -283,12 +283,12 @@ def comparison_view(comparison: Comparison) -> RenderableType:
         if (metric_comparison.dataset, metric_comparison.task) not in seen:
             seen.add((metric_comparison.dataset, metric_comparison.task))
             parts += [
-                Text(comparison_title(metric_comparison, comparison), style="bold"),
+                text_cell(comparison_title(metric_comparison, comparison), style="bold"),
                 _table(metric_comparison, comparison),
             ]
-            parts += [Text(f"{metric_comparison.note}.\n")] if metric_comparison.note else []
+            parts += [text_cell(f"{metric_comparison.note}.\n")] if metric_comparison.note else []
     notes = (*how_it_was_done(comparison), *comparison.notes)
-    return Group(*parts, *(Text(note) for note in notes))
+    return Group(*parts, *(text_cell(note) for note in notes))
 
 
 def _table(metric_comparison: MetricComparison, comparison: Comparison) -> Table:
@@ -300,7 +300,7 @@ def _table(metric_comparison: MetricComparison, comparison: Comparison) -> Table
     table.add_column("minus the best", no_wrap=True)
     table.add_column("p", justify="right", no_wrap=True)
     for cells in _lines(metric_comparison):
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(text_cell, cells))
     return table
 
 

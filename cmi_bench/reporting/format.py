@@ -1,10 +1,14 @@
 """Numbers and tables as text: rounded figures, intervals, p-values, Markdown and CSV; files of tables."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rich.text import Text
+
 from cmi_bench.evaluation.intervals import Interval
+from cmi_bench.utils.console import printable
 from cmi_bench.utils.files import write_text_atomic
 
 Subject = TypeVar("Subject")
@@ -72,16 +76,30 @@ def p_text(p: float | None) -> str:
     return "<.001" if p < 0.001 else bare(p)
 
 
+def text_cell(text: object, style: str = "") -> Text:
+    """Return text for a terminal, whatever it came from: no markup, and no command to the terminal."""
+    return Text(printable(str(text)), style=style)
+
+
+def one_line(text: str) -> str:
+    """Return text that can be shown everywhere, without line ends.
+
+    >>> one_line("la\\nla\\x00") == "la la\ufffd"
+    True
+    """
+    return " ".join(printable(text).splitlines())
+
+
 _SPECIAL = str.maketrans({char: f"\\{char}" for char in "\\`*_<>[]|"})
 
 
 def escape(text: str) -> str:
-    """Return text that Markdown shows as it is.
+    """Return text that Markdown shows as it is, on one line.
 
     >>> print(escape("a_b|c"))
     a\\_b\\|c
     """
-    return text.translate(_SPECIAL)
+    return one_line(text).translate(_SPECIAL)
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]], *, numbers_from: int | None = None) -> str:
@@ -118,6 +136,26 @@ def write_files(subject: Subject, forms: Mapping[str, Callable[[Subject], str]],
     return [write_text_atomic(folder / name, text_of(subject)) for name, text_of in forms.items()]
 
 
+_NUMBER = re.compile(r"[=+-]?\d*\.?\d+(e[+-]?\d+)?", re.IGNORECASE)
+
+
+def csv_cell(value: Any) -> Any:
+    """Return a cell that a spreadsheet shows and does not compute; what is no text stays as it is.
+
+    Text that begins like a formula (with `=`, `+`, `-`, `@`, their full-width forms, a tab or a line end) gets an
+    apostrophe in front, which spreadsheets take as the sign of text (OWASP, CSV injection). Numbers written as text
+    stay, and so does "=3", a group of the public tables.
+
+    >>> csv_cell("=HYPERLINK(1)"), csv_cell("-0.5"), csv_cell("=3"), csv_cell(-0.5)
+    ("'=HYPERLINK(1)", '-0.5', '=3', -0.5)
+    """
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    is_formula = text[:1] in ("\t", "\n") or text.lstrip()[:1] in tuple("=+-@＝＋－＠")
+    return f"'{text}" if is_formula and not _NUMBER.fullmatch(text) else text
+
+
 def csv_text(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
     """Return a table as CSV with its header; a cell that a line does not have, or that is None, is empty.
 
@@ -131,6 +169,7 @@ def csv_text(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
     if unknown:
         raise ValueError(f"No column for {', '.join(unknown)}.")
     # As objects, numbers keep their type, and each float is written with all its digits.
-    cells = [[record.get(column) for column in columns] for record in records]
-    text: str = pd.DataFrame(cells, columns=list(columns), dtype=object).to_csv(index=False, lineterminator="\n")
+    cells = [[csv_cell(record.get(column)) for column in columns] for record in records]
+    table = pd.DataFrame(cells, columns=[csv_cell(column) for column in columns], dtype=object)
+    text: str = table.to_csv(index=False, lineterminator="\n")
     return text

@@ -14,11 +14,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from cmi_bench.data.datasets import all_datasets
 from cmi_bench.evaluation.metrics import Shown, all_metrics, headline_metric, metrics_of
 from cmi_bench.models.registry import installed_models
+from cmi_bench.reporting.format import text_cell
 from cmi_bench.tracking.metadata import look_up, read_metadata
 from cmi_bench.utils.distributed import DEVICES
 
@@ -44,7 +44,7 @@ def options_table(options: Iterable[Option]) -> Table:
         if last not in (None, option.key):
             table.add_section()
         last = option.key
-        table.add_row(Text(option.key + option.name), Text(option.description))
+        table.add_row(text_cell(option.key + option.name), text_cell(option.description))
     return table
 
 
@@ -163,13 +163,13 @@ def runs_table(runs: Sequence[PastRun], *, base: Path) -> Table:
     for run in runs:
         metrics = (run.metrics.get((dataset.name, task.name)) for dataset, task in shown)
         table.add_row(
-            Text(run.started[:16].replace("T", " ")),
-            Text(run.status, style=STYLES.get(run.status, "")),
-            Text(run.model + (f" ({run.task})" if run.task not in ("", BENCHMARK) else "")),
-            Text(run.data),
-            *(Text("" if value is None else f"{value:.4f}") for value in metrics),
-            Text("" if run.n_failed is None else str(run.n_failed), style="bold red" if run.n_failed else "dim"),
-            Text(str(run.folder.relative_to(base) if run.folder.is_relative_to(base) else run.folder)),
+            text_cell(run.started[:16].replace("T", " ")),
+            text_cell(run.status, style=STYLES.get(run.status, "")),
+            text_cell(run.model + (f" ({run.task})" if run.task not in ("", BENCHMARK) else "")),
+            text_cell(run.data),
+            *(text_cell("" if value is None else f"{value:.4f}") for value in metrics),
+            text_cell("" if run.n_failed is None else str(run.n_failed), style="bold red" if run.n_failed else "dim"),
+            text_cell(str(run.folder.relative_to(base) if run.folder.is_relative_to(base) else run.folder)),
         )
     return table
 

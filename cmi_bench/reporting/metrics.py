@@ -1,6 +1,5 @@
 """The metrics of an evaluation as files: CSV, JSON and LaTeX lines as the public evaluator writes them, and more."""
 
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,8 +17,8 @@ from cmi_bench.evaluation.metrics import (
     leaderboard_metrics,
     metric_columns,
 )
-from cmi_bench.reporting.format import csv_text, interval_cells
-from cmi_bench.utils.files import write_text_atomic
+from cmi_bench.reporting.format import csv_text, interval_cells, one_line
+from cmi_bench.utils.files import json_text, write_text_atomic
 
 CellValue = str | int | float | None
 
@@ -153,7 +152,7 @@ def metrics_json(evaluation: Evaluation, config: Mapping[str, Any] | None = None
         "detail": [cells(record) for record in evaluation.detail],
         "notes": evaluation.notes,
     }
-    return json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    return json_text(document)
 
 
 def public_config(settings: MetricSettings) -> dict[str, Any]:
@@ -218,11 +217,11 @@ def latex_lines(evaluation: Evaluation, label: str) -> str:
 
     Args:
         evaluation: What was measured; a group that was not made is "-".
-        label: First cell of each line, written as it is.
+        label: First cell of each line, written as it is, on one line.
     """
     lookup = _Lookup(evaluation)
     lines = [*(make(lookup) for make in PAPER_LINES), *_further_lines(lookup)]
-    return "".join(f"% {line.comment}\n{' & '.join([label, *line.cells])} \\\\\n" for line in lines)
+    return "".join(f"% {line.comment}\n{' & '.join([one_line(label), *line.cells])} \\\\\n" for line in lines)
 
 
 def _correlation(value: float | None) -> str:

@@ -5,12 +5,15 @@ The pairs of colours can be told apart by those who see no red or no green, and 
 
 import io
 import re
+import warnings
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree
 
+from cmi_bench.reporting.format import one_line
+from cmi_bench.utils.console import printable
 from cmi_bench.utils.files import write_bytes_atomic
 
 if TYPE_CHECKING:
@@ -52,11 +55,11 @@ def inline_svg(text: str, *, prefix: str, alt: str) -> str:
     """
     ElementTree.register_namespace("", SVG)
     ElementTree.register_namespace("xlink", XLINK)
-    root = ElementTree.fromstring(text)
+    root = ElementTree.fromstring(printable(text))
     _remove(root, "metadata", "style")
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
-    root.attrib |= {"role": "img", "aria-label": alt, "focusable": "false"}
+    root.attrib |= {"role": "img", "aria-label": one_line(alt), "focusable": "false"}
     # Most of Matplotlib's ids name parts of the drawing, and nothing points to them.
     used = {name for element in root.iter() for value in element.attrib.values() for name in _REFERENCE.findall(value)}
     for element in root.iter():
@@ -140,7 +143,9 @@ def draw_plot(name: str, alt: str, draw: Callable[["Figure"], None], *, height: 
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context(STYLE):
+    with rc_context(STYLE), warnings.catch_warnings():
+        # A label in a script that the font does not have is drawn as boxes in the PNG, and is text in the SVG.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure)
         png, svg = io.BytesIO(), io.StringIO()
@@ -154,6 +159,16 @@ def draw_plot(name: str, alt: str, draw: Callable[["Figure"], None], *, height: 
 def write_png(plot: Plot, folder: Path) -> Path:
     """Write `<name>.png` into a folder."""
     return write_bytes_atomic(folder / f"{plot.name}.png", plot.png)
+
+
+LABEL_LENGTH = 40
+"""Characters: a longer label leaves the plot no room."""
+
+
+def plot_label(text: str) -> str:
+    """Return text that can be drawn: on one line, and shortened in its middle where it is long."""
+    line, half = one_line(text), LABEL_LENGTH // 2
+    return line if len(line) <= LABEL_LENGTH else f"{line[:half]}…{line[1 - half :]}"
 
 
 def light_frame(axes: "Axes", *, grid: str) -> None:

@@ -1,17 +1,16 @@
 """The robustness of a model's scores: how each kind of damage changes them, as CSV, JSON, table and plot."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from cmi_bench.evaluation.robustness import KindTrend, RobustnessResult, StepChange
-from cmi_bench.reporting.format import csv_text
+from cmi_bench.reporting.format import csv_text, text_cell
 from cmi_bench.reporting.plots import Colour, Plot, draw_plot, light_frame
+from cmi_bench.utils.files import json_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +50,7 @@ def sanity_json(results: Sequence[RobustnessResult]) -> str:
             for trend in result.trends
         ],
     }
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+    return json_text(document)
 
 
 def sanity_view(results: Sequence[RobustnessResult], lowers: Mapping[str, str], *, title: str) -> RenderableType:
@@ -63,7 +62,7 @@ def sanity_view(results: Sequence[RobustnessResult], lowers: Mapping[str, str], 
         title: The model's name.
     """
     if not results:
-        return Group(Text(title, style="bold"), Text("The model gave no clip a score."))
+        return Group(text_cell(title, style="bold"), text_cell("The model gave no clip a score."))
     n = len(results[0].clean)
     note = (
         f"Change from the clean clip, mean and standard deviation over {n} pieces; clean scores: "
@@ -71,7 +70,7 @@ def sanity_view(results: Sequence[RobustnessResult], lowers: Mapping[str, str], 
         + ". rho: rank correlation of severity and score, mean over pieces; -1.00 where more damage always lowers it."
         " * is what a listener would lower."
     )
-    return Group(Text(title, style="bold"), _table(results, lowers), Text(note))
+    return Group(text_cell(title, style="bold"), _table(results, lowers), text_cell(note))
 
 
 def _table(results: Sequence[RobustnessResult], lowers: Mapping[str, str]) -> Table:
@@ -88,11 +87,11 @@ def _table(results: Sequence[RobustnessResult], lowers: Mapping[str, str]) -> Ta
     for row in zip(*(result.changes for result in results), strict=True):
         kind, step = row[0].kind, row[0].step
         is_first, last = kind != last, kind
-        cells = [Text(kind if is_first else ""), Text(step), *([Text(str(row[0].n))] if shows_n else [])]
+        cells = [text_cell(kind if is_first else ""), text_cell(step), *([text_cell(str(row[0].n))] if shows_n else [])]
         for change, result in zip(row, results, strict=True):
             mark = "*" if lowers.get(kind) == result.aspect else " "
-            cells.append(Text(_change(change) + mark))
-            cells.append(Text(_trend(_trend_of(kind, result)) if is_first else ""))
+            cells.append(text_cell(_change(change) + mark))
+            cells.append(text_cell(_trend(_trend_of(kind, result)) if is_first else ""))
         table.add_row(*cells)
     return table
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from cmi_bench.evaluation.metrics import MetricKey, Shown, all_metrics, metric_columns
 from cmi_bench.evaluation.pairing import Comparison
-from cmi_bench.reporting.format import csv_text, escape, table
-from cmi_bench.reporting.plots import Colour, Plot, draw_plot, light_frame, write_png
+from cmi_bench.reporting.format import csv_text, escape, table, text_cell
+from cmi_bench.reporting.plots import Colour, Plot, draw_plot, light_frame, plot_label, write_png
 from cmi_bench.utils.files import write_text_atomic
 
 if TYPE_CHECKING:
@@ -172,10 +171,12 @@ def sweep_view(jobs: Sequence[SweepJob], groups: SignificanceGroups | None) -> R
         for column in columns:
             value = job.values.get(column)
             text = "" if value is None else f"{value.value:7.4f} {groups.of(column, job.label) if groups else ''}"
-            cells.append(Text(text.rstrip(), style="bold" if value and value.value == best[column] else ""))
-        table.add_row(str(job.number), Text(job.label), *cells, Text(job.status, style=STYLES.get(job.status, "")))
-    reasons = [Text(f"{job.label}: {job.reason}") for job in jobs if job.reason]
-    return Group(table, *reasons, *map(Text, legend(groups)))
+            cells.append(text_cell(text.rstrip(), style="bold" if value and value.value == best[column] else ""))
+        table.add_row(
+            str(job.number), text_cell(job.label), *cells, text_cell(job.status, style=STYLES.get(job.status, ""))
+        )
+    reasons = [text_cell(f"{job.label}: {job.reason}") for job in jobs if job.reason]
+    return Group(table, *reasons, *map(text_cell, legend(groups)))
 
 
 COLUMNS = 3
@@ -241,9 +242,9 @@ def _draw_panel(axes: "Axes", panel: SweepPanel, labels: Sequence[str] | None) -
         linestyle="-" if labels is None else "none",
     )
     if labels is not None:
-        axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right")
+        axes.set_xticks(range(len(labels)), list(map(plot_label, labels)), rotation=40, ha="right")
         axes.set_xlim(-0.5, len(labels) - 0.5)
-    axes.set_title(panel.title, loc="left", fontsize=9)
+    axes.set_title(plot_label(panel.title), loc="left", fontsize=9)
     light_frame(axes, grid="y")
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from cmi_bench.config import Clustering, ProtocolName
 from cmi_bench.evaluation.evaluate import Evaluation, Status, SummaryRecord
 from cmi_bench.evaluation.metrics import all_metrics
-from cmi_bench.reporting.format import bounds_text, interval_text, percent_name
+from cmi_bench.reporting.format import bounds_text, interval_text, percent_name, text_cell
 from cmi_bench.utils.console import PLAIN_WIDTH, plain_text
 
 NO_VALUE = {Status.OK: "", Status.UNDEFINED: "undef.", Status.NOT_APPLICABLE: "n/a"}
@@ -26,10 +26,10 @@ def summary_view(evaluation: Evaluation, title: str = "") -> RenderableType:
         evaluation: What was measured.
         title: E.g. the model's name.
     """
-    parts: list[RenderableType] = [Text(title, style="bold")] if title else []
+    parts: list[RenderableType] = [text_cell(title, style="bold")] if title else []
     if evaluation.summary:
         parts.append(_table(evaluation))
-    return Group(*parts, *(Text(line) for line in _notes(evaluation)))
+    return Group(*parts, *(text_cell(line) for line in _notes(evaluation)))
 
 
 def summary_text(evaluation: Evaluation, title: str = "", *, width: int = PLAIN_WIDTH) -> str:
@@ -64,12 +64,12 @@ def _lines(record: SummaryRecord, *, intervals: bool, failures: bool) -> Iterato
         place = [record.dataset, record.task, str(record.n)] if number == 0 else [""] * 3
         value = record.metrics[name]
         shown = NO_VALUE[record.status] if value is None else f"{value:.4f}"
-        cells = [Text(text) for text in (*place, name, shown)]
+        cells = [text_cell(text) for text in (*place, name, shown)]
         if intervals:
-            cells.append(Text(interval_text(record.intervals.get(name)), style="dim"))
+            cells.append(text_cell(interval_text(record.intervals.get(name)), style="dim"))
         if failures:
             style = "bold red" if record.n_failed else "dim"
-            cells.append(Text(str(record.n_failed) if number == 0 else "", style=style))
+            cells.append(text_cell(str(record.n_failed) if number == 0 else "", style=style))
         yield cells
 
 
@@ -144,12 +144,14 @@ def songs_view(lines: Sequence[SongLine], title: str = "", note: str = "") -> Re
     for name in (*(["mean"] if with_mean else []), "musicality", "alignment"):
         table.add_column(name, justify="right", no_wrap=True)
     for line in lines:
-        cells = [Text("" if line.rank is None else str(line.rank))] if ranked else []
+        cells = [text_cell("" if line.rank is None else str(line.rank))] if ranked else []
         means = [_number(line.mean, line)] if with_mean else []
-        table.add_row(*cells, Text(line.name), *means, _number(line.musicality, line), _number(line.alignment, line))
+        table.add_row(
+            *cells, text_cell(line.name), *means, _number(line.musicality, line), _number(line.alignment, line)
+        )
     below = [note] if note else []
     below += [line.error if line.name in line.error else f"{line.name}: {line.error}" for line in lines if line.error]
-    return Group(*([Text(title, style="bold")] if title else []), table, *map(Text, below))
+    return Group(*([text_cell(title, style="bold")] if title else []), table, *map(text_cell, below))
 
 
 def table_width(lines: Sequence[SongLine]) -> int:
@@ -159,5 +161,5 @@ def table_width(lines: Sequence[SongLine]) -> int:
 
 def _number(value: float | None, line: SongLine) -> Text:
     if line.error:
-        return Text("failed", style="bold red")
-    return Text("n/a", style="dim") if value is None or math.isnan(value) else Text(f"{value:.4f}")
+        return text_cell("failed", style="bold red")
+    return text_cell("n/a", style="dim") if value is None or math.isnan(value) else text_cell(f"{value:.4f}")

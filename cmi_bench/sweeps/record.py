@@ -19,7 +19,7 @@ from cmi_bench.hydra_errors import error_message, explain
 from cmi_bench.tracking.sweep_plan import sweep_place
 from cmi_bench.utils.console import print_error
 from cmi_bench.utils.distributed import is_rank_zero
-from cmi_bench.utils.files import content_key, write_text_atomic
+from cmi_bench.utils.files import content_key, json_text, write_text_atomic
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def recorded_job(folder: Path, overrides: Sequence[str], fingerprint: str) -> It
 
 
 def _write(record: JobRecord, folder: Path) -> None:
-    write_text_atomic(folder / JOB_FILE, json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n")
+    write_text_atomic(folder / JOB_FILE, json_text(asdict(record)))
 
 
 NO_MATTER = frozenset({"device", "trainer", "workers", "jobs", "tracking", "cache", "sweep", "resume", "run_folders"})

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from cmi_bench.audio.readers import decoder_versions
 from cmi_bench.config import Config
-from cmi_bench.utils.files import file_digest, without_credentials, write_text_atomic
+from cmi_bench.utils.files import file_digest, json_text, without_credentials, write_text_atomic
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ def run_metadata(config: Config, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
     """Write `metadata.json`; a run does so at its start and again, with counts and times, at its end."""
-    write_text_atomic(path, json.dumps(metadata, indent=2, ensure_ascii=False) + "\n")
+    write_text_atomic(path, json_text(metadata, allow_nan=True))
 
 
 def read_metadata(path: Path) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from cmi_bench.utils.files import write_text_atomic
+from cmi_bench.utils.files import json_text, write_text_atomic
 
 PLAN_FILE = "sweep.json"
 PARENT_TAG, JOB_TAG = "mlflow.parentRunId", "sweep_job"
@@ -46,7 +46,7 @@ class SweepPlan:
 
 def write_plan(plan: SweepPlan, folder: Path) -> None:
     """Write the plan for the jobs, and for the same sweep started again."""
-    write_text_atomic(folder / PLAN_FILE, json.dumps(asdict(plan), indent=2, ensure_ascii=False) + "\n")
+    write_text_atomic(folder / PLAN_FILE, json_text(asdict(plan)))
 
 
 def read_plan(folder: Path) -> SweepPlan | None:

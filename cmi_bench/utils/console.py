@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 import resource
 import sys
 import threading
@@ -29,6 +30,22 @@ BYTES = "B"
 """The unit whose amounts are shown as kB, MB, GB."""
 
 T = TypeVar("T")
+
+
+_LINE_ENDS = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+
+
+def printable(text: str) -> str:
+    r"""Return text that every page, file and terminal can show.
+
+    Every kind of line end becomes a line feed; control characters, halves of surrogate pairs and noncharacters, which
+    XML, HTML or UTF-8 do not allow or a terminal takes for commands, become U+FFFD.
+
+    >>> printable("one\u2028two\x1b[2J") == "one\ntwo\ufffd[2J"
+    True
+    """
+    return _UNPRINTABLE.sub("\ufffd", _LINE_ENDS.sub("\n", text))
 
 
 def print_view(view: RenderableType, *, width: int = PLAIN_WIDTH) -> None:

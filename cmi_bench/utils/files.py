@@ -26,6 +26,22 @@ def write_text_atomic(path: Path, text: str) -> Path:
     return write_bytes_atomic(path, text.encode("utf-8"))
 
 
+def json_text(document: object, *, allow_nan: bool = False) -> str:
+    """Return an indented JSON document with its last line end, as it is written to files.
+
+    A half of a surrogate pair, which UTF-8 cannot hold, is written as JSON's escape and is read back as it was.
+
+    Args:
+        document: Plain values.
+        allow_nan: Write NaN and infinity by names that Python reads and other readers of JSON may not.
+
+    Raises:
+        ValueError: NaN or infinity that is not allowed.
+    """
+    text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=allow_nan) + "\n"
+    return text.encode(errors="backslashreplace").decode()
+
+
 def write_bytes_atomic(path: Path, content: bytes, *, sync: bool = True) -> Path:
     """Write bytes; otherwise as `write_text_atomic`.
 

@@ -3,6 +3,8 @@
 from typing import Any
 
 VALID = {"inference_valid_a": True}
+HOSTILE = "=1+cmd()|x\x00\x01\x1b[2J\x85\u2028\u2029\ud800\uffff</script><svg>]]>&\r\n| `x` $y_{1}$"
+"""A spreadsheet's formula, what XML, HTML and UTF-8 do not allow, a terminal's command, line ends, and markup."""
 VALID_PAIR = {"inference_valid_a": True, "inference_valid_b": True}
 
 

@@ -3,6 +3,7 @@ import json
 
 import pytest
 from full_size import full_size_rows
+from scored_rows import HOSTILE
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.comparison import compare_runs
@@ -109,3 +110,14 @@ def test_the_terminal_shows_one_table_a_task_within_80_columns(comparison):
     assert "has no usable prediction here" in " ".join(text.split())
     assert "Runs that share a letter do not differ significantly (alpha = 0.05)." in text
     assert "…" not in text
+
+
+def test_names_and_rows_may_hold_anything(tmp_path):
+    rows = [[row | {"prompt": HOSTILE} for row in full_size_rows(1.0, seed)[::60]] for seed in (1, 2)]
+    runs = [Run(f"{HOSTILE}{number}", of_run, HOSTILE) for number, of_run in enumerate(rows)]
+    hostile = compare_runs(runs, MetricSettings(resamples=20), alpha=0.05)
+    write_comparison(hostile, tmp_path)
+    assert json.loads((tmp_path / "comparison.json").read_text())["runs"] == {run.label: HOSTILE for run in runs}
+    (prompt,) = {line["prompt"] for line in read(tmp_path / "disagreements.csv")}
+    assert prompt.startswith("'=1+cmd()")
+    assert plain_text(comparison_view(hostile)).encode()

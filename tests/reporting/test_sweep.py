@@ -3,6 +3,9 @@
 import csv
 import io
 from pathlib import Path
+from xml.etree import ElementTree
+
+from scored_rows import HOSTILE
 
 from cmi_bench.evaluation.metrics import MetricKey
 from cmi_bench.reporting.sweep import (
@@ -13,8 +16,10 @@ from cmi_bench.reporting.sweep import (
     metrics_plot,
     sweep_csv,
     sweep_markdown,
+    sweep_view,
     values_of,
 )
+from cmi_bench.utils.console import plain_text
 
 SRCC = MetricKey("PAM", "musicality", "SRCC")
 LCC = MetricKey("PAM", "musicality", "LCC")
@@ -64,3 +69,11 @@ def test_by_step_only_where_all_that_finished_are_steps_of_one_training():
 def test_undefined_metrics_are_left_out():
     line = {"dataset": "PAM", "task": "musicality", "n": 3, "SRCC": None, "LCC": 0.5, "LCC_ci_low": 0.1}
     assert values_of([line]) == {LCC: Value(0.5, 0.1, None)}
+
+
+def test_a_label_may_hold_anything():
+    jobs = [job(0, None, 0.5, label=HOSTILE), job(1, None, None, label="b", status="failed", message=HOSTILE)]
+    ElementTree.fromstring(metrics_plot(jobs).svg)
+    assert "'=1+cmd()" in sweep_csv(jobs)
+    assert len(sweep_markdown(HOSTILE, jobs, None).encode().splitlines()) == 8
+    assert "\x1b" not in plain_text(sweep_view(jobs, None))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cmi_bench.evaluation.bootstrap import Bounds
 from cmi_bench.evaluation.calibration import MarginBin
 from cmi_bench.evaluation.samples import Samples
-from cmi_bench.reporting.plots import Colour, Plot, draw_plot, light_frame
+from cmi_bench.reporting.plots import Colour, Plot, draw_plot, light_frame, plot_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,10 +85,10 @@ def _draw_sections(axes: "Axes", sections: Sequence[Section]) -> None:
     headings: list[int] = []
     for section in sections:
         headings.append(len(ticks))
-        ticks.append((at, section.heading))
+        ticks.append((at, plot_label(section.heading)))
         for row in section.rows:
             at += 1
-            ticks.append((at, row.label))
+            ticks.append((at, plot_label(row.label)))
             _draw_row(axes, at, row)
         at += 1
     axes.set_yticks([place for place, _ in ticks], [label for _, label in ticks])
@@ -232,7 +232,7 @@ def distribution_plot(spreads: Sequence[ScoreSpread], *, axis: str, name: str, a
                 highest = max(highest, others.max())
                 axes.legend(loc="upper right", ncols=2, fontsize=7.5, borderaxespad=0.0, handlelength=1.2)
             axes.set_ylim(0, HEADROOM * highest)
-            axes.set_title(spread.heading, loc="left", fontsize=9, y=0.86, pad=0)
+            axes.set_title(plot_label(spread.heading), loc="left", fontsize=9, y=0.86, pad=0)
             axes.set_yticks([])
             axes.spines["left"].set_visible(False)
             light_frame(axes, grid="x")

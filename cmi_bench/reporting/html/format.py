@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from cmi_bench.data.datasets import INSTRUMENTAL, NO_REF, REF, VOCAL
 from cmi_bench.evaluation.bootstrap import Bounds
 from cmi_bench.evaluation.evaluate import DetailRecord, Evaluation, Measurement, Status
 from cmi_bench.evaluation.intervals import Interval
+from cmi_bench.utils.console import printable
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,17 @@ class ReportSource:
 def template_environment(module: str) -> Environment:
     """Return the environment of the templates beside a module; what they show is escaped, what they miss an error."""
     return Environment(
-        loader=PackageLoader(module), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+        loader=PackageLoader(module),
+        autoescape=True,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
     )
+
+
+def _printable(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 NO_VALUE = {Status.OK: "", Status.UNDEFINED: "undefined", Status.NOT_APPLICABLE: "not applicable"}

@@ -34,7 +34,10 @@ def audio_link(audio: str, roots: Sequence[Path], folder: Path) -> AudioLink:
         roots: Data roots.
         folder: Where the page is.
     """
-    found = next((root / audio for root in roots if (root / audio).is_file()), None)
+    try:
+        found = next((root / audio for root in roots if (root / audio).is_file()), None)
+    except OSError as error:  # a name that is too long, or a folder that may not be read
+        return AudioLink(audio, None, f"cannot be read: {error.strerror}")
     if found is None:
         return AudioLink(audio, None, "not found under data.root")
     try:
@@ -42,7 +45,7 @@ def audio_link(audio: str, roots: Sequence[Path], folder: Path) -> AudioLink:
         relative = os.path.relpath(found.absolute(), folder.absolute())
     except ValueError:  # on another drive of a Windows machine
         return AudioLink(audio, None, "on another drive, which no relative path reaches")
-    return AudioLink(audio, quote(Path(relative).as_posix()))
+    return AudioLink(audio, quote(os.fsencode(Path(relative).as_posix())))
 
 
 SHOWN = 5

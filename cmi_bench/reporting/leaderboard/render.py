@@ -12,7 +12,17 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cmi_bench.reporting.format import bare, bounds_text, csv_text, escape, interval_cells, table, write_files
+from cmi_bench.reporting.format import (
+    bare,
+    bounds_text,
+    csv_text,
+    escape,
+    interval_cells,
+    one_line,
+    table,
+    text_cell,
+    write_files,
+)
 from cmi_bench.reporting.html.format import template_environment
 from cmi_bench.reporting.leaderboard.board import (
     BoardCell,
@@ -148,7 +158,7 @@ def leaderboard_latex(board: Leaderboard) -> str:
 
 
 def _escape(text: str) -> str:
-    return text.translate(_ESCAPES)
+    return one_line(text).translate(_ESCAPES)
 
 
 def _latex_table(one: BoardTable, notes: str) -> str:
@@ -260,8 +270,10 @@ def leaderboard_view(board: Leaderboard) -> RenderableType:
     parts: list[RenderableType] = []
     for one in board.tables:
         ceiling = f"{CEILING_LABEL} on CMI-Pref: {one.ceiling}\n"
-        parts += [Text(f"{one.form.title}\n", style="bold"), _terminal_table(one), Text(ceiling)]
-    return Group(*parts, *(Text(note) for note in (TERMINAL_LEGEND, board.source, board.ceiling_note, *board.notes)))
+        parts += [text_cell(f"{one.form.title}\n", style="bold"), _terminal_table(one), text_cell(ceiling)]
+    return Group(
+        *parts, *(text_cell(note) for note in (TERMINAL_LEGEND, board.source, board.ceiling_note, *board.notes))
+    )
 
 
 def _terminal_table(one: BoardTable) -> Table:
@@ -273,20 +285,20 @@ def _terminal_table(one: BoardTable) -> Table:
         table.add_column("\n".join(words), justify="right", no_wrap=True)
     for row in one.rows:
         cells = [_terminal_cell(row.cells.get(column.key), column) for column in one.form.columns]
-        table.add_row(Text(f"▸ {row.label}" if row.kind is RowKind.OWN else row.label), *cells)
+        table.add_row(text_cell(f"▸ {row.label}" if row.kind is RowKind.OWN else row.label), *cells)
     return table
 
 
 def _terminal_cell(cell: BoardCell | None, column: Column) -> Text:
     """One digit less than in the files, so that nine columns fit."""
     if cell is None:
-        return Text(f"{NO_FIGURE} ", style="dim")
+        return text_cell(f"{NO_FIGURE} ", style="dim")
     if cell.value is None:
-        return Text("? ", style="dim")
+        return text_cell("? ", style="dim")
     shown = f"{cell.value * 100:.1f}" if column.is_percent else bare(cell.value)
     if not cell.is_comparable:
-        return Text(f"{shown}°", style="dim")
-    return Text(shown + _MARKS[cell.rank], style=_STYLES[cell.rank])
+        return text_cell(f"{shown}°", style="dim")
+    return text_cell(shown + _MARKS[cell.rank], style=_STYLES[cell.rank])
 
 
 FILES = {

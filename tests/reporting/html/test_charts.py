@@ -1,9 +1,11 @@
 """The charts of a report."""
 
 import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from scored_rows import HOSTILE
 
 from cmi_bench.evaluation.bootstrap import Bounds
 from cmi_bench.evaluation.calibration import MarginBin
@@ -52,3 +54,18 @@ def test_a_plot_is_an_element_in_the_pages_colours_and_a_png(plots):
 
 def test_labels_stay_text(plots):
     assert "&lt;3 &amp; $x$</text>" in plots["groups"].svg
+
+
+def test_a_label_may_hold_anything():
+    rows = [ValueRow(HOSTILE, 0.7, None, 12)]
+    plot = interval_plot([Section(HOSTILE, rows)], metric="ACC", name="hostile", alt=HOSTILE)
+    assert ElementTree.fromstring(plot.svg).attrib["aria-label"].startswith("=1+cmd()")
+    assert "|x\ufffd\ufffd\ufffd[2J" in plot.svg
+    spread = ScoreSpread(HOSTILE, np.arange(3.0))
+    ElementTree.fromstring(distribution_plot([spread], axis="s", name="hostile", alt="x").svg)
+
+
+def test_a_script_that_the_font_lacks_is_no_warning(recwarn):
+    plot = interval_plot([Section("\u5927\u97f3", [])], metric="ACC", name="script", alt="x")
+    assert "\u5927\u97f3" in plot.svg
+    assert not recwarn.list

@@ -2,9 +2,11 @@
 
 import re
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import pytest
 from report_rows import VALID, rows, source_of, write_audio
+from scored_rows import HOSTILE
 
 from cmi_bench.reporting.html.format import ReportSource
 from cmi_bench.reporting.html.page import write_page
@@ -203,3 +205,25 @@ def test_infinite_numbers_of_the_paper_protocol_are_left_out_of_the_plots(tmp_pa
 def test_without_intervals_the_page_says_so(tmp_path):
     page = page_of(source_of([PAIR] * 3, resamples=0), tmp_path)
     assert "no intervals (switched off)" in page
+
+
+def test_a_page_is_valid_whatever_the_rows_and_the_metadata_hold(tmp_path):
+    texts = ("prompt", "lyrics", "audio-path", "audio2", "ref-audio-path", "model_a")
+    lines = [row | {name: f"{HOSTILE} {at}" for name in texts if row.get(name)} for at, row in enumerate(rows(8))]
+    lines += [PAIR | {"source": f"Music Arena ['{HOSTILE}']", "prompt": HOSTILE}, {"source": HOSTILE, "split": "test"}]
+    base = source_of(lines)
+    metadata = {
+        "argv": [HOSTILE],
+        "model": {"name": HOSTILE},
+        "config": {"data": {"name": HOSTILE}},
+        "started": HOSTILE,
+    }
+    page = page_of(ReportSource(base.evaluation, lines, HOSTILE, [tmp_path], metadata), tmp_path)
+    Outline(page)
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]", page)
+    assert "&lt;/script&gt;&lt;svg&gt;]]&gt;&amp;" in page
+    assert page.count("</script>") == 1
+    plots = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    assert len(plots) == 10
+    for plot in plots:
+        ElementTree.fromstring(plot)

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from full_size import full_size_rows
+from scored_rows import HOSTILE
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.pairing import Run
@@ -214,3 +215,15 @@ def test_the_terminal_shows_both_tables_within_80_columns(board):
     assert "73.9¹" in text
     assert "Human ceiling on CMI-Pref: 75.20" in text
     assert text.count("▸ my_50") == 2
+
+
+def test_a_label_may_hold_anything(tmp_path):
+    board = board_of(**{HOSTILE: full_size_rows()[:30]})
+    write_leaderboard(board, tmp_path)
+    plain_text(leaderboard_view(board)).encode()
+    assert lines(tmp_path, kind="own")[0]["model"].startswith("'=1+cmd()")
+    page = Page()
+    page.feed((tmp_path / "leaderboard.html").read_text())
+    assert page.open == []
+    for name in ("leaderboard.html", "leaderboard.tex", "leaderboard.md"):
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]", (tmp_path / name).read_text())
