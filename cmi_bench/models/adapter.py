@@ -43,7 +43,7 @@ def adapt(model: Any, name: str = "") -> BenchmarkModelABC:
 
     Args:
         model: An object with `sr` and `score_batch`.
-        name: What to call it in a message; its class by default.
+        name: Its name in messages; its class by default.
 
     Raises:
         UserError: It lacks one of the two.
@@ -82,7 +82,7 @@ class AdaptedModel(BenchmarkModelABC):
 
     @property
     def identity(self) -> str | None:
-        """What settles a score besides the clip and `max_dur`, where the model tells it."""
+        """What settles a score besides the clip and `max_dur`, where the model has one."""
         return getattr(self._model, "identity", None)
 
     @property

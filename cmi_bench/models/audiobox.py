@@ -1,10 +1,6 @@
-"""Audiobox Aesthetics: four ratings of any audio.
+"""Audiobox Aesthetics (https://arxiv.org/abs/2502.05139): four ratings of any audio, by the package's own network.
 
-Read Audiobox Aesthetics, strictly: what the hub has, or the package's own `checkpoint.pt`.
-
-Audiobox Aesthetics behind the benchmark's contract.
-
-The windows in which Audiobox Aesthetics listens to a clip.
+Weights are read strictly: the hub's files, or the package's own `checkpoint.pt`.
 """
 
 import pickle
@@ -160,7 +156,7 @@ class Audiobox(AudioRating):
         axis: str,
         device: str | torch.device = "cpu",
     ) -> None:
-        """Load the model, which computes in float32 whatever is asked of it: the package switches autocast off.
+        """Load the model, which always computes in float32: the package switches autocast off.
 
         Args:
             checkpoint: Hub id, folder, or the package's `checkpoint.pt`.
@@ -191,7 +187,7 @@ class Audiobox(AudioRating):
         """What settles the ratings besides the audio and its view."""
         return content_key(model="audiobox", files=self.digest, code=cmi_bench.__version__)
 
-    def embed_heard(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+    def encode_waveforms(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Rate clips [samples]: of each float32 [1, 4] on the CPU."""
         cut = [windows_of(waveform, WINDOW_SECONDS * self.sr) for waveform in waveforms]
         windows = [window for clip in cut for window in clip]

@@ -40,7 +40,7 @@ class BenchmarkBatchInput:
     text: str = ""
     """The prompt; may be empty."""
     lyrics: str = ""
-    """The lyrics asked for; may be empty."""
+    """The lyrics; may be empty."""
     ref_audio: "str | Tensor | None" = None
     """Reference audio in the same form as `audio`, or None."""
     clip_id: str = ""
@@ -71,13 +71,13 @@ class ClipAhead(NamedTuple):
 
     clip: Clip
     seconds: float | None
-    """Length of the clip's file; None where its header does not say."""
+    """Length of the clip's file; None where its header has none."""
     ref_seconds: float | None
-    """Length of the reference's file; None where there is none, or its header does not say."""
+    """Length of the reference's file; None where there is none, or its header has none."""
 
 
 class WorkAhead(NamedTuple):
-    """What a run is about to ask of a model."""
+    """The work of a run that is about to begin."""
 
     clips: Sequence[ClipAhead]
     """What no earlier run has scored; on rank 0 only."""
@@ -263,7 +263,7 @@ class EmbeddingModel(BenchmarkModelABC):
 
     @abstractmethod
     def embed_audio(self, waveforms: "Sequence[Tensor]", max_dur: float, *, is_reference: bool) -> "list[list[Tensor]]":
-        """Embed waveforms float32 [samples], decoded as the view asks: of each its windows' frames [time, dim].
+        """Embed waveforms float32 [samples], decoded as in the view: of each its windows' frames [time, dim].
 
         Raises:
             AudioError: A waveform is too short.

@@ -1,7 +1,7 @@
 """Models whose result is known beforehand: to check the benchmark itself, from rows to tables.
 
 `Constant` must give ties and undefined correlations, `Random` chance, `Oracle` perfection and `ReversedOracle` its
-opposite. None of them listens.
+opposite. None of them decodes audio.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _SHARE_OF_WINNER = {Preference.A: (1.0, 0.0), Preference.B: (0.0, 1.0), Preferen
 
 
 class _KnownAnswer(BenchmarkModelABC):
-    """A model that answers clip by clip without hearing them."""
+    """A model that answers clip by clip without their audio."""
 
     @property
     def sr(self) -> int:
@@ -82,7 +82,7 @@ class Oracle(_KnownAnswer):
         self._answers: dict[str, Score] = {}
 
     def bind_rows(self, rows: Iterable[LabelledRow]) -> None:
-        """Take the labels of the rows that will be asked for.
+        """Take the labels of the rows that will be scored.
 
         Raises:
             LabelError: A label is not understood.
@@ -102,7 +102,7 @@ class Oracle(_KnownAnswer):
 
 
 class ReversedOracle(Oracle):
-    """Knows the labels and says the opposite: the oracle's scores with their sign turned."""
+    """Knows the labels and gives the opposite: the oracle's scores with their sign turned."""
 
     def _answer(self, clip_id: str) -> Score:
         score = super()._answer(clip_id)

@@ -33,12 +33,12 @@ def checked_precision(name: str) -> Precision:
 
 
 def computes_bf16() -> bool:
-    """Tell whether this CPU multiplies bfloat16 by itself."""
+    """Return whether this CPU multiplies bfloat16 by itself."""
     return torch.backends.cpu.get_cpu_capability() not in CPUS_WITHOUT_BF16
 
 
 def warn_if_slow(precision: Precision, device: torch.device) -> None:
-    """Warn where bfloat16 was asked for of a processor that takes hundreds of times longer for it."""
+    """Warn about bfloat16 on a processor that takes hundreds of times longer for it."""
     if precision == "bf16" and device.type == "cpu" and not computes_bf16():
         capability = torch.backends.cpu.get_cpu_capability()
         log.warning("precision=bf16 is very slow on this CPU (%s); precision=32 is faster.", capability)
@@ -49,7 +49,7 @@ def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
     """Compute without gradients in float32 throughout ("32"), or with products in bfloat16 ("bf16").
 
     Float32 means float32: TensorFloat-32, which PyTorch uses in CUDA convolutions by default and in
-    matrix products where a program asked for it, is off inside and as before outside.
+    matrix products where a program switched it on, is off inside and as before outside.
     """
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         if precision == "bf16":

@@ -198,7 +198,7 @@ class Clap(TextSimilarity):
         """Sampling rate in Hz of the waveforms the model takes."""
         return int(self.loaded.extractor.sampling_rate)
 
-    def embed_heard(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+    def encode_waveforms(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Embed clips [samples]: of each the mean of its windows' latents, float32 [1, dim] on the CPU."""
         cut = [windows_of(waveform, self.window) for waveform in waveforms]
         windows = [window for clip in cut for window in clip]
@@ -214,7 +214,7 @@ class Clap(TextSimilarity):
         found = self.network.get_audio_features(input_features=features, is_longer=is_longer).pooler_output
         return F.normalize(found.float(), dim=-1).cpu()
 
-    def embed_words(self, texts: Sequence[str]) -> list[Tensor]:
+    def encode_texts(self, texts: Sequence[str]) -> list[Tensor]:
         """Embed texts: of each its latent, float32 [1, dim] on the CPU."""
         ids = [torch.tensor(tokens) for tokens in self.loaded.tokenizer.encode(texts)]
         with arithmetic(self.precision, self.device):

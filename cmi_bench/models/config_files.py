@@ -1,6 +1,6 @@
-"""Configuration files that come with model weights, read into pydantic models.
+"""Configurations read into pydantic models: files that come with model weights, and options of `conf/model/`.
 
-A mistake is answered with a `UserError` that names the file, the key, what it holds and what is expected.
+A mistake is answered with a `UserError` that names the file or option, the key, its value and what is expected.
 """
 
 import json
@@ -76,7 +76,24 @@ def read_config_file(file: Path, kind: type[SectionT]) -> SectionT:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise _user_error(file, values, error.errors(include_url=False)[0]) from None
+        raise _user_error(f"{file}: ", values, error.errors(include_url=False)[0]) from None
+
+
+def read_options(values: Mapping[str, Any], kind: type[SectionT], *, name: str = "model") -> SectionT:
+    """Read options of the configuration into a model.
+
+    Args:
+        values: The options.
+        kind: The model.
+        name: Where they are in the configuration, such as "model.calls".
+
+    Raises:
+        UserError: An option is missing, unknown or wrong; the message names it as `name.option`.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise _user_error(f"{name}.", values, error.errors(include_url=False)[0]) from None
 
 
 def read_mapping(file: Path) -> Mapping[str, Any]:
@@ -104,22 +121,24 @@ _EXPECTED = {
     "bool_type": "true or false",
     "dict_type": "a mapping",
     "model_type": "a mapping",
+    "finite_number": "a finite number",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
 }
-"""What pydantic's errors ask for."""
+"""What is expected, by the type of pydantic's error; its context fills the braces."""
 
 
-def _user_error(file: Path, values: Mapping[str, Any], error: ErrorDetails) -> UserError:
-    """Return one of pydantic's errors as a message for people."""
+def _user_error(where: str, values: Mapping[str, Any], error: ErrorDetails) -> UserError:
+    """Return one of pydantic's errors as a message for people; `where` stands before the key."""
     context = error.get("ctx", {})
     keys = [*map(str, error["loc"]), *filter(None, [context.get("key")])]
     name, value = ".".join(keys), error["input"]
     if error["type"] == "missing":
-        return UserError(f"{file} has no key {name}.", did_you_mean(keys[-1], _keys_at(values, keys[:-1])))
+        return UserError(f"{where}{name} is missing.", did_you_mean(keys[-1], _keys_at(values, keys[:-1])))
     if error["type"] == "key_error":
-        return UserError(f"{file}: {name} {context['what']}", context["hint"])
-    if error["type"] == "greater_than_equal":
-        return UserError(f"{file}: {name} is {value!r}; expected at least {context['ge']}.")
-    return UserError(f"{file}: {name} is {value!r}; expected {_EXPECTED.get(error['type'], error['msg'])}.")
+        return UserError(f"{where}{name} {context['what']}", context["hint"])
+    expected = _EXPECTED.get(error["type"], error["msg"]).format(**context)
+    return UserError(f"{where}{name} is {value!r}; expected {expected}.")
 
 
 def _keys_at(values: Any, path: Sequence[str]) -> list[str]:

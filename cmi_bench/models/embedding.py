@@ -38,7 +38,7 @@ def load_waveform(audio: str | Path | Tensor, name: str, *, sr: int, seconds: fl
 
     Args:
         audio: A path, or a mono waveform at `sr` Hz, of which nothing is cut off.
-        name: What to call it in messages.
+        name: Its name in messages.
         sr: Sampling rate, Hz.
         seconds: How much is decoded of a file; None for all.
 
@@ -59,7 +59,7 @@ def load_waveform(audio: str | Path | Tensor, name: str, *, sr: int, seconds: fl
 class EmbeddingScorer(EmbeddingModel):
     """Makes `score_batch` of the steps of `models.base.EmbeddingModel`.
 
-    What a subclass has to say: how audio and texts become vectors, and vectors scores.
+    A subclass defines how audio and texts become vectors, and vectors scores.
     """
 
     audio_input: AudioInput = "waveform"
@@ -77,11 +77,11 @@ class EmbeddingScorer(EmbeddingModel):
         return known_digest(self.digest_dir, self.files, lambda: files_digest(self.files))
 
     @abstractmethod
-    def embed_heard(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+    def encode_waveforms(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Embed waveforms float32 [samples], each cropped and long enough, on the CPU: of each a vector [1, dim]."""
 
     def audio_view(self, max_dur: float, *, is_reference: bool) -> AudioView:
-        """Return how a clip is listened to under `max_dur` seconds; a reference is listened to like any other clip."""
+        """Return which part of a clip is used under `max_dur` seconds; a reference is treated like any other clip."""
         return AudioView(f"the first {max_dur:g} s", max_dur, self.chunk_seconds)
 
     def embed_audio(self, waveforms: Sequence[Tensor], max_dur: float, *, is_reference: bool) -> list[list[Tensor]]:
@@ -93,15 +93,15 @@ class EmbeddingScorer(EmbeddingModel):
         return [[vector] for vector in self._vectors(waveforms, max_dur, ["The audio"] * len(waveforms))]
 
     def _vectors(self, waveforms: Sequence[Tensor], max_dur: float, names: Sequence[str]) -> list[Tensor]:
-        heard = [waveform[: int(max_dur * self.sr)] for waveform in waveforms]
-        for waveform, name in zip(heard, names, strict=True):
+        cropped = [waveform[: int(max_dur * self.sr)] for waveform in waveforms]
+        for waveform, name in zip(cropped, names, strict=True):
             if len(waveform) < self.min_samples:
                 raise AudioError(
                     f"{name} is too short: {len(waveform)} samples at {self.sr} Hz; {type(self).__name__} needs"
                     f" {self.min_samples}.",
                     "Leave the clip out, or raise max_dur.",
                 )
-        embedded = self.embed_heard(heard)
+        embedded = self.encode_waveforms(cropped)
         for vector, name in zip(embedded, names, strict=True):
             if not vector.isfinite().all():  # NaN would read as "not judged"
                 raise AudioError(f"{name} has no finite score.", "Does its audio hold NaN or infinite samples?")
@@ -125,17 +125,19 @@ class EmbeddingScorer(EmbeddingModel):
     def _embed(self, one: BenchmarkBatchInput, name: str, max_dur: float) -> EmbeddedInput:
         reference = None if "ref_audio" in self.unused_inputs else one.ref_audio
         return EmbeddedInput(
-            windows=[self._listen(one.audio, f"Clip {name}", max_dur)],
-            text=self._read(one.text, "text"),
-            lyrics=self._read(one.lyrics, "lyrics"),
-            ref_audio=None if reference is None else self._listen(reference, f"The reference of clip {name}", max_dur),
+            windows=[self._embed_audio(one.audio, f"Clip {name}", max_dur)],
+            text=self._embed_text(one.text, "text"),
+            lyrics=self._embed_text(one.lyrics, "lyrics"),
+            ref_audio=None
+            if reference is None
+            else self._embed_audio(reference, f"The reference of clip {name}", max_dur),
         )
 
-    def _listen(self, audio: str | Tensor, name: str, max_dur: float) -> Tensor:
+    def _embed_audio(self, audio: str | Tensor, name: str, max_dur: float) -> Tensor:
         waveform = load_waveform(audio, name, sr=self.sr, seconds=max_dur)
         return self._vectors([waveform], max_dur, [name])[0]
 
-    def _read(self, text: str, kind: UnusedInput) -> Tensor:
+    def _embed_text(self, text: str, kind: UnusedInput) -> Tensor:
         return self.embed_texts(["" if kind in self.unused_inputs else text])[0]
 
 
@@ -158,7 +160,7 @@ class AudioRating(EmbeddingScorer):
 
         Args:
             rating: One of `ratings`, or "mean".
-            option: What the user calls the choice.
+            option: The option's name, for messages.
 
         Raises:
             UserError: There is no such rating.
@@ -200,14 +202,14 @@ NO_TEXT = "music"
 class TextSimilarity(EmbeddingScorer):
     """Judges alignment by cosine similarity with the prompt; musicality is not applicable, lyrics are not read.
 
-    The similarity is the mean over the clip's windows. Where a clip has reference audio, `reference` says what
-    becomes of it: "ignore" looks at the prompt only; "mean" takes the mean of the similarity to the prompt and of
-    that to the reference (over all pairs of windows); "only" takes the latter. A clip without reference is compared
+    The similarity is the mean over the clip's windows. `reference` is the use of a clip's reference audio: "ignore"
+    compares with the prompt only; "mean" takes the mean of the similarity to the prompt and of that to the reference
+    (over all pairs of windows); "only" takes the latter. A clip without reference is compared
     with its prompt in any case.
     """
 
     family: ClassVar[str]
-    """Tells models of one kind from others in their identities."""
+    """Name of the kind of model, in identities."""
     precision: Precision
 
     def __init__(self, reference: str) -> None:
@@ -245,10 +247,10 @@ class TextSimilarity(EmbeddingScorer):
 
     def embed_texts(self, texts: Sequence[str]) -> list[Tensor]:
         """Embed prompts, "music" in place of an empty one: of each its latent [1, dim], of length 1."""
-        return self.embed_words([text if text.strip() else NO_TEXT for text in texts])
+        return self.encode_texts([text if text.strip() else NO_TEXT for text in texts])
 
     @abstractmethod
-    def embed_words(self, texts: Sequence[str]) -> list[Tensor]:
+    def encode_texts(self, texts: Sequence[str]) -> list[Tensor]:
         """Embed texts, none of them empty: of each its latent [1, dim], of length 1."""
 
     def score_embedded(self, clips: Sequence[EmbeddedInput]) -> npt.NDArray[np.floating[Any]]:

@@ -1,8 +1,6 @@
-"""Find a model's files: on disk, or on the Hugging Face hub and in its cache.
+"""Find a model's files on disk, on the Hugging Face hub or in its cache, and name checkpoints in tables.
 
-Names of models on the Hugging Face hub, with a revision if need be: "owner/name", "owner/name@revision".
-
-What a checkpoint is called in tables.
+A model on the hub is named "owner/name", or "owner/name@revision".
 """
 
 import re
@@ -119,7 +117,7 @@ def find_checkpoint(checkpoint: str, config: str | None = None) -> CheckpointFil
             folder above.
 
     Raises:
-        UserError: A file is not there, or the hub cannot or will not give it; the hint says what helps.
+        UserError: A file is not there, or cannot be had from the hub; the hint names the way out.
     """
     path = Path(checkpoint).expanduser()
     if path.is_file():
@@ -177,7 +175,7 @@ def download(repo: str, files: Sequence[str], *, otherwise: str, fetch: str | No
     Args:
         repo: Hub id, such as "HaiwenXia/CMI-RM", or "HaiwenXia/CMI-RM@revision".
         files: What must be there.
-        otherwise: What else the user can do, for the hint.
+        otherwise: The user's other choice, for the hint.
         fetch: The command that does the same by hand, for the hint; None for the plain one.
 
     Raises:
@@ -212,7 +210,7 @@ def _fetch(repo: str, files: Sequence[str]) -> str:
 
 
 def _explained(error: Exception, repo: str, fetch: str, *, otherwise: str) -> UserError:
-    """Return the error that says what is wrong and what helps."""
+    """Return the error for a failed download, with its cause and the way out."""
     # Behind the client's "not in the cache either" is why it looked there.
     cause = error if isinstance(error, HfHubHTTPError) else error.__cause__
     status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
@@ -238,7 +236,7 @@ def _explained(error: Exception, repo: str, fetch: str, *, otherwise: str) -> Us
 
 
 def is_hub_id(name: str) -> bool:
-    """Tell whether a name has the form of a hub id, with or without a revision ("owner/name@revision")."""
+    """Return whether a name has the form of a hub id, with or without a revision ("owner/name@revision")."""
     return parse_hub_name(name) is not None and not name.endswith(".safetensors")
 
 

@@ -1,14 +1,6 @@
-"""MuQ-MuLan: one space for music and text.
-
-MuQ-MuLan behind the benchmark's contract.
-
-MuQ-MuLan's two towers and their projections into one space.
-
-The windows in which MuQ-MuLan listens to a clip.
-"""
+"""MuQ-MuLan (https://arxiv.org/abs/2501.01108): a music tower and a text tower, projected into one space."""
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,6 +24,7 @@ from cmi_bench.models.embedding import TextSimilarity
 from cmi_bench.models.hub import EITHER_WEIGHTS, ENCODER_CONFIG, TOKENIZER, find_folder, find_model
 from cmi_bench.models.kernels.prepare import Kernels, checked_kernels, kernels_used, prepare
 from cmi_bench.models.muq.config import MulanConfig, MulanSection, MuqConfig, read_muq_config
+from cmi_bench.models.muq.encoder import TRAINING_ONLY
 from cmi_bench.models.muq.mel import MIN_SAMPLES, SAMPLE_RATE
 from cmi_bench.models.muq.towers import AudioTower, TextTokenizer, TextTower
 from cmi_bench.models.weights import load_strictly
@@ -45,15 +38,11 @@ PREFIXES = {
 NOT_USED = (
     "*.num_batches_tracked",
     "mulan.audio.aggregator.*",
-    "mulan.audio.model.model.cls_token",
-    "mulan.audio.model.model.conformer.pos_conv_embed.*",
-    "mulan.audio.model.model.linear.*",
-    "mulan.audio.model.model.quantizer_*",
-    "mulan.audio.model.model.rvq.*",
     "mulan.contrast.*",
     "mulan.text.model.pooler.*",
+    *(f"mulan.audio.model.model.{name}" for name in TRAINING_ONLY),
 )
-"""Tensors of the training that comparing has no use for."""
+"""Tensors of the training, which a comparison does not use."""
 
 
 class SimilaritySection(MulanSection):
@@ -129,17 +118,13 @@ def load_network(
     """
     with torch.device("meta"):
         network = MulanNetwork(mulan, muq, xlmr_config=xlmr_config, dim_latent=dim_latent)
-    load_strictly(network, weights, name_in_file=_name_in_file, is_not_used=_is_not_used)
+    load_strictly(network, weights, name_in_file=_name_in_file, not_used=NOT_USED)
     return network.eval()
 
 
 def _name_in_file(name: str) -> str:
     prefix = next((prefix for prefix in PREFIXES if name.startswith(prefix)), "")
     return PREFIXES.get(prefix, "mulan.") + name.removeprefix(prefix)
-
-
-def _is_not_used(name: str) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in NOT_USED)
 
 
 def windows_of(waveform: Tensor, size: int) -> list[Tensor]:
@@ -215,7 +200,7 @@ class MuQMuLan(TextSimilarity):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What is worth writing down of how this process computed."""
+        """How this process computed, for the run's metadata."""
         return {"kernels": kernels_used(self.device, self.kernels)}
 
     @property
@@ -223,7 +208,7 @@ class MuQMuLan(TextSimilarity):
         """Sampling rate in Hz of the waveforms the model takes."""
         return SAMPLE_RATE
 
-    def embed_heard(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+    def encode_waveforms(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Embed clips [samples]: of each the mean of its windows' latents, float32 [1, dim_latent] on the CPU."""
         cut = [windows_of(waveform, self.window) for waveform in waveforms]
         latents = iter(self._encode([window for windows in cut for window in windows]))
@@ -236,7 +221,7 @@ class MuQMuLan(TextSimilarity):
         with arithmetic(self.precision, self.device):
             return in_batches(equal_batches_of([len(window) for window in windows], WINDOW_BATCH), latents)
 
-    def embed_words(self, texts: Sequence[str]) -> list[Tensor]:
+    def encode_texts(self, texts: Sequence[str]) -> list[Tensor]:
         """Embed texts: of each its latent, float32 [1, dim_latent] on the CPU."""
         ids = self.tokenizer.encode(texts)
         with arithmetic(self.precision, self.device):

@@ -105,7 +105,7 @@ def build_model(
 
     Raises:
         UserError: The class cannot be found, does not take an argument, or does not look like a
-            reward model; or a precision, or to be compiled, was asked for that the model cannot be told.
+            reward model; or it has no choice of precision, or cannot be compiled.
     """
     path = str(spec.get("class_path") or spec.get("_target_") or "")
     build = _load(path)
@@ -127,7 +127,7 @@ def build_model(
         model = _instantiate(build, {key: spec[key] for key in spec if key in HYDRA_KEYS}, arguments)
     except NotFetchedError as error:
         prepare = f"python run.py task=prepare model={spec.get('name')}"
-        raise UserError(error.what, f"{prepare} (with the other words of this command) gets all it needs.") from error
+        raise UserError(error.what, f"{prepare} (with the other options of this command) gets all it needs.") from error
     if isinstance(model, BenchmarkModelABC):
         model.digest_dir = digest_dir
     return adapt(model, path)

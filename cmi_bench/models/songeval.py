@@ -1,15 +1,10 @@
-"""SongEval's reward model: five ratings of a song from a hidden state of MuQ.
+"""SongEval's reward model: MuQ up to one of its hidden states, and a head from its frames to five ratings of a song.
 
-MuQ up to one of its hidden states, from a checkpoint of its own.
-
-SongEval's head (https://arxiv.org/abs/2505.10793; the code is its definition): frames to five ratings.
-
-SongEval's reward model behind the benchmark's contract.
+The head: https://arxiv.org/abs/2505.10793; the public code is its definition.
 """
 
 from collections.abc import Sequence
 from copy import deepcopy
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, cast
@@ -33,21 +28,13 @@ from cmi_bench.models.embedding import AudioRating
 from cmi_bench.models.hub import EITHER_WEIGHTS, ENCODER_CONFIG, WEIGHTS, CheckpointFiles, find_checkpoint, find_model
 from cmi_bench.models.kernels.prepare import checked_kernels, kernels_used, prepare
 from cmi_bench.models.muq.config import MuqConfig, read_muq_config
-from cmi_bench.models.muq.encoder import Muq
+from cmi_bench.models.muq.encoder import TRAINING_ONLY, Muq
 from cmi_bench.models.muq.mel import MIN_SAMPLES, SAMPLE_RATE
 from cmi_bench.models.weights import load_strictly
 from cmi_bench.utils.files import content_key
 
-NOT_USED = (
-    "*.num_batches_tracked",
-    "model.cls_token",
-    "model.conformer.pos_conv_embed.*",
-    "model.linear.*",
-    "model.quantizer_*",
-    "model.recon_*",
-    "model.rvq.*",
-)
-"""Tensors of MuQ's training that encoding has no use for."""
+NOT_USED = ("*.num_batches_tracked", "model.recon_*", *(f"model.{name}" for name in TRAINING_ONLY))
+"""Tensors of MuQ's file that encoding does not use."""
 
 
 def load_muq(config: MuqConfig, weights: Path, hidden_state: int) -> Muq:
@@ -68,15 +55,11 @@ def load_muq(config: MuqConfig, weights: Path, hidden_state: int) -> Muq:
         )
     with torch.device("meta"):
         muq = Muq(config)
-    load_strictly(muq, weights, name_in_file=lambda name: f"model.{name}", is_not_used=_is_not_used)
+    load_strictly(muq, weights, name_in_file=lambda name: f"model.{name}", not_used=NOT_USED)
     if hidden_state < config.encoder_depth:
         muq.conformer.layers = muq.conformer.layers[:hidden_state]
         muq.conformer.layer_norm = cast(nn.LayerNorm, nn.Identity())
     return muq.eval()
-
-
-def _is_not_used(name: str) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in NOT_USED)
 
 
 RATINGS = ("coherence", "musicality", "memorability", "clarity", "naturalness")
@@ -209,7 +192,7 @@ class SongEvalRM(AudioRating):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What is worth writing down of how this process computed."""
+        """How this process computed, for the run's metadata."""
         return {"kernels": kernels_used(self.device, self.kernels)}
 
     @property
@@ -228,7 +211,7 @@ class SongEvalRM(AudioRating):
             code=cmi_bench.__version__,
         )
 
-    def embed_heard(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+    def encode_waveforms(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Rate songs [samples], each by itself: of each float32 [1, 5] on the CPU."""
         lengths = [len(waveform) for waveform in waveforms]
         at_once = max(1, BATCH_SECONDS * self.sr // max(lengths))

@@ -1,6 +1,7 @@
-"""Read tensors strictly: every one that is wanted is in the file, every one in the file is accounted for.
+"""Tensors read strictly, and digests of weights.
 
-Digests of weights, kept from run to run: gigabytes are read once, and not whenever a model is built.
+Every tensor that a network has is in the file, and every tensor of the file is used or listed as not used. Digests are
+kept from run to run, so that gigabytes are read once and not whenever a model is built.
 """
 
 import logging
@@ -9,6 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +33,7 @@ def load_strictly(
     file: Path,
     *,
     name_in_file: Callable[[str], str] = str,
-    is_not_used: Callable[[str], bool] = lambda _: False,
+    not_used: Iterable[str] = (),
 ) -> None:
     """Fill a network, which may have been built without memory (on the meta device), from one file.
 
@@ -39,14 +41,14 @@ def load_strictly(
         network: What to fill; afterwards in float32, mapped from the file, and without gradients.
         file: A `.safetensors` file, or a state dict that PyTorch saved.
         name_in_file: Returns what a tensor of the network is called there.
-        is_not_used: Tells whether a tensor of the file may be passed over.
+        not_used: Patterns (fnmatch) of tensors of the file that are not loaded.
 
     Raises:
         UserError: A tensor is missing, unexpected or of another shape, or the file cannot be read.
     """
     own = network.state_dict()
     wanted = {name_in_file(name): tensor for name, tensor in own.items()}
-    tensors = read_tensors(file, wanted, is_not_used=is_not_used)
+    tensors = read_tensors(file, wanted, not_used=not_used)
     refuse("missing", wanted.keys() - tensors.keys(), [file], WHOLE)
     network.load_state_dict({name: tensors[name_in_file(name)] for name in own}, assign=True)
     network.requires_grad_(False)
@@ -57,7 +59,7 @@ def read_tensors(
     wanted: Mapping[str, Tensor],
     *,
     rename: Callable[[str], str] = str,
-    is_not_used: Callable[[str], bool] = lambda _: False,
+    not_used: Iterable[str] = (),
 ) -> dict[str, Tensor]:
     """Return those of the tensors wanted that a file has, as float32.
 
@@ -65,14 +67,14 @@ def read_tensors(
         file: A `.safetensors` file, or a state dict that PyTorch saved.
         wanted: Tensors of the right shapes, by name.
         rename: Returns the name in `wanted` of what the file calls otherwise.
-        is_not_used: Tells whether a name that is not wanted may be there.
+        not_used: Patterns (fnmatch) of tensors that may be there and are not loaded.
 
     Raises:
         UserError: A tensor is unexpected or of another shape, or the file cannot be read.
     """
     with _opened(file) as stored:
         names = {rename(name): name for name in stored.names}
-        unknown = [theirs for name, theirs in names.items() if name not in wanted and not is_not_used(name)]
+        unknown = [names[name] for name in without(names.keys() - wanted.keys(), not_used)]
         refuse("unexpected", unknown, [file], "Does the configuration belong to these weights?")
         found = {name: stored.tensor(theirs) for name, theirs in names.items() if name in wanted}
     for name, tensor in found.items():
@@ -83,6 +85,12 @@ def read_tensors(
                 "Use the configuration files that came with the weights.",
             )
     return {name: tensor.to(torch.float32) for name, tensor in found.items()}
+
+
+def without(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """Return the names that match none of the patterns (fnmatch, case counts)."""
+    known = tuple(patterns)
+    return [name for name in names if not any(fnmatchcase(name, pattern) for pattern in known)]
 
 
 class _Stored(NamedTuple):
@@ -139,7 +147,7 @@ def known_digest(folder: Path | None, files: Sequence[Path], make: Callable[[], 
         folder: Where digests are kept; None keeps nothing.
         files: What is read to make it.
         make: Makes it: SHA-256, hexadecimal.
-        what: Plain values that say what of the files is digested.
+        what: Plain values that name the part of the files that is digested.
     """
     if folder is None:
         return make()

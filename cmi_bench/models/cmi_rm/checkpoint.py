@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
@@ -19,6 +18,7 @@ from cmi_bench.models.cmi_rm.config import RewardConfig, read_reward_config
 from cmi_bench.models.cmi_rm.network import Network
 from cmi_bench.models.hub import CheckpointFiles, find_folder, find_weights
 from cmi_bench.models.muq.config import MulanConfig, read_mulan_config, read_muq_config
+from cmi_bench.models.muq.encoder import TRAINING_ONLY
 from cmi_bench.models.muq.towers import TextTokenizer
 from cmi_bench.models.weights import known_digest, read_tensors, refuse
 from cmi_bench.utils.files import content_key, files_digest
@@ -37,12 +37,8 @@ BASE_PREFIXES = {"mulan.audio.": "audio_module.", "mulan.text.": "text_module."}
 NOT_USED = (
     "*.num_batches_tracked",
     # MuQ's and MuQ-MuLan's training targets and pooling
+    *(f"audio_module.model.model.{name}" for name in TRAINING_ONLY),
     "audio_module.aggregator.*",
-    "audio_module.model.model.cls_token",
-    "audio_module.model.model.conformer.pos_conv_embed.*",
-    "audio_module.model.model.linear.*",
-    "audio_module.model.model.quantizer_*",
-    "audio_module.model.model.rvq.*",
     "text_module.model.pooler.*",
     "mulan.audio_to_latents.*",
     "mulan.text_to_latents.*",
@@ -81,13 +77,8 @@ def name_in_base(name: str) -> str:
 
 
 def is_encoder(name: str) -> bool:
-    """Tell whether CMI-RM's name is one of an encoder tensor, which MuQ-MuLan has too."""
+    """Return whether CMI-RM's name is one of an encoder tensor, which MuQ-MuLan has too."""
     return name.startswith(tuple(BASE_PREFIXES.values()))
-
-
-def is_not_used(name: str) -> bool:
-    """Tell whether CMI-RM's name is one that inference has no use for."""
-    return any(fnmatchcase(name, pattern) for pattern in NOT_USED)
 
 
 def load_weights(network: nn.Module, checkpoint: Path, find_base: Callable[[], Path]) -> dict[str, Path]:
@@ -108,13 +99,13 @@ def load_weights(network: nn.Module, checkpoint: Path, find_base: Callable[[], P
         UserError: A tensor is missing, unexpected or of another shape, or a file cannot be read.
     """
     wanted = {checkpoint_name(name): tensor for name, tensor in network.state_dict(keep_vars=True).items()}
-    tensors = read_tensors(checkpoint, wanted, is_not_used=is_not_used)
+    tensors = read_tensors(checkpoint, wanted, not_used=NOT_USED)
     _share(tensors, wanted)
     files, own = [checkpoint], frozenset(tensors)
     if any(is_encoder(name) for name in wanted.keys() - tensors.keys()):
         files.append(find_base())
         # Where both have a tensor, the checkpoint's counts.
-        base = read_tensors(files[-1], wanted, rename=name_in_base, is_not_used=is_not_used)
+        base = read_tensors(files[-1], wanted, rename=name_in_base, not_used=NOT_USED)
         tensors = base | tensors
     refuse("missing", wanted.keys() - tensors.keys(), files, "Is it the whole checkpoint, with its own config.yaml?")
     names = {name: checkpoint_name(name) for name in network.state_dict()}

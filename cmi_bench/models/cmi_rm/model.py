@@ -104,7 +104,7 @@ def load_checked_waveform(
 
     Args:
         audio: A path, or a mono waveform at `sr` Hz.
-        name: What to call it in messages.
+        name: Its name in messages.
         sr: Sampling rate, Hz.
         seconds: How much is decoded of a file; None for all.
         max_dur: Seconds of the clip that are used; they must hold enough samples.
@@ -138,7 +138,7 @@ def samples_digest(waveform: Tensor) -> bytes:
 RELEASED = "HaiwenXia/CMI-RM"
 """Hub id of the published checkpoint."""
 ENCODE_BATCH = 8
-"""Chunks or texts encoded at once, unless the caller says otherwise."""
+"""Chunks or texts encoded at once, unless the caller sets another number."""
 CPU_SECONDS = 30.0
 """Audio that a CPU encodes at once, at most: more is slower there, by 5 %, and takes twice the memory."""
 
@@ -218,7 +218,7 @@ class CmiRM(EmbeddingModel):
 
     @property
     def _arithmetic(self) -> str:
-        """What decides over rounding that can be told from a score."""
+        """The part of the arithmetic that shows in a score."""
         return f"{self.precision}, compiled" if self.compile else self.precision
 
     @property
@@ -250,7 +250,7 @@ class CmiRM(EmbeddingModel):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What is worth writing down of how this process computed."""
+        """How this process computed, for the run's metadata."""
         return {"compiled": self.compile, "kernels": kernels_used(self.device, self.kernels)}
 
     def _encoder_identity(self, part: str) -> str:

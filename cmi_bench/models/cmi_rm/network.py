@@ -64,7 +64,7 @@ class MeanMlp(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """Depthwise convolution with a stride, norm, SiLU; gated by a pointwise convolution before it if asked."""
+    """Depthwise convolution with a stride, norm, SiLU; optionally gated by a pointwise convolution before it."""
 
     def __init__(self, dim: int, stride: int, config: DownsampleConfig, *, gated: bool = False) -> None:
         super().__init__()
@@ -151,7 +151,7 @@ def build_downsampler(dim: int, config: DownsampleConfig) -> nn.Module:
 
 
 class Prompt(NamedTuple):
-    """What was asked for, encoded; each [length, dim] without padding."""
+    """The instruction of a clip, encoded; each [length, dim] without padding."""
 
     text: Tensor
     """Tokens of the prompt text."""
@@ -162,12 +162,12 @@ class Prompt(NamedTuple):
 
 
 class Embedded(NamedTuple):
-    """A clip and what was asked for, encoded."""
+    """A clip and its instruction, encoded."""
 
     audio: Tensor
     """Frames of the clip: [length, dim] without padding."""
     prompt: Prompt
-    """One object for all clips that have it in common: it is looked at once."""
+    """One object for all clips that have it in common: it is encoded once."""
 
 
 class Scorer(nn.Module):
@@ -214,12 +214,12 @@ class Scorer(nn.Module):
 
     def embed_audio(self, audio: Sequence[Tensor], prompts: Sequence[Tensor]) -> Tensor:
         """Return the clips' audio [length, dim] in view of their prompts, averaged: [len(audio), dim]."""
-        frames, asked = pad(audio), pad(prompts)
+        frames, prompt = pad(audio), pad(prompts)
         if isinstance(self.joint_transformer, Transformer):
             # The transformer knows no order, so the frames may come first; of the prompt nothing is wanted.
-            rows = self.joint_transformer(*join(frames, asked), first=frames.values.shape[1])
+            rows = self.joint_transformer(*join(frames, prompt), first=frames.values.shape[1])
         else:
-            rows = self._decode(frames, asked)
+            rows = self._decode(frames, prompt)
         return torch.stack(
             [
                 # A clip shorter than the downsampling factor has no positions; the sum of none is zero.
@@ -290,11 +290,11 @@ def judge(scorer: Scorer, clips: Sequence[Embedded], batch_size: int) -> Tensor:
         batches_of([_length(prompt) for prompt in prompts], batch_size),
         lambda batch: scorer.embed_prompts([prompts[index] for index in batch]),
     )
-    asked = {id(prompt): tokens for prompt, tokens in zip(prompts, embedded, strict=True)}
+    prompt_tokens = {id(prompt): tokens for prompt, tokens in zip(prompts, embedded, strict=True)}
     scores = in_batches(
         batches_of([len(clip.audio) for clip in clips], batch_size),
         lambda batch: scorer(
-            [clips[index].audio for index in batch], [asked[id(clips[index].prompt)] for index in batch]
+            [clips[index].audio for index in batch], [prompt_tokens[id(clips[index].prompt)] for index in batch]
         ),
     )
     return torch.stack(scores)

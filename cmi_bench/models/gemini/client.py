@@ -1,4 +1,4 @@
-"""Calls to Gemini: Google's client, paced and repeated calls, what errors mean, and a store of the raw answers."""
+"""Calls to Gemini: Google's client, pacing, repetition, the meaning of errors, and a store of the raw answers."""
 
 import json
 import logging
@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 import httpx2
 
 from cmi_bench.errors import RunError, UserError
-from cmi_bench.models.gemini.cost import Budget, Price, Tokens, asked_tokens, used_tokens
+from cmi_bench.models.gemini.cost import Budget, Price, Tokens, expected_tokens, used_tokens
 from cmi_bench.models.gemini.requests import (
     ClipError,
-    Question,
+    ClipRequest,
     RawAnswer,
     RetryError,
-    StoppedError,
+    RunOverError,
     audio_parts,
     content,
     generation,
@@ -45,7 +45,7 @@ class KeptAnswer(NamedTuple):
     """One answer of the service, of whatever kind."""
 
     key: str
-    """Content address of the question."""
+    """Content address of the request."""
     time: str
     """When it came, ISO 8601, UTC."""
     dollars: float
@@ -54,7 +54,7 @@ class KeptAnswer(NamedTuple):
 
 
 class AnswerStore:
-    """Answers by question: in memory, and from `open` on in a folder of append-only JSONL files.
+    """Answers by request: in memory, and from `open` on in a folder of append-only JSONL files.
 
     As with scores, a process never appends to a file that it did not begin: a line that a kill cut off stays the
     last of its file, and is passed over.
@@ -76,7 +76,7 @@ class AnswerStore:
 
         Args:
             folder: Where; one for each identity.
-            settings: What the answers were asked with, written beside them for people.
+            settings: The judge's settings, written beside the answers for people.
             read: Whether the answers that are there already are used. They are kept in any case.
 
         Raises:
@@ -93,7 +93,7 @@ class AnswerStore:
         return len(self._answers)
 
     def of(self, key: str) -> list[KeptAnswer]:
-        """Return the answers to a question, the newest first."""
+        """Return the answers to a request, the newest first."""
         with self._lock:
             return sorted(self._answers.get(key, ()), key=lambda one: one.time, reverse=True)
 
@@ -137,11 +137,11 @@ INSTALL = "pip install -c constraints.txt -e '.[gemini]'"
 
 
 def make_client(key: Key, *, base_url: str | None, timeout: float) -> "Client":
-    """Return a client for the Gemini API; nothing is asked yet.
+    """Return a client for the Gemini API; nothing is sent yet.
 
     Args:
         key: For Google.
-        base_url: Another address to ask; None for Google's own.
+        base_url: Another address; None for Google's own.
         timeout: Seconds that a call may take.
 
     Raises:
@@ -151,9 +151,11 @@ def make_client(key: Key, *, base_url: str | None, timeout: float) -> "Client":
     try:
         from google import genai
     except ImportError as error:
-        raise UserError(f"Gemini is asked through the package google-genai: {error}.", INSTALL) from error
-    # No retries of the client's own: they know neither of the spending limit nor of the pace. And no address but from
-    # the configuration, though the client would take it from the environment: it is part of the scores' identity.
+        raise UserError(f"model=gemini needs the package google-genai: {error}.", INSTALL) from error
+    # `Judge` repeats calls, not the client's HttpRetryOptions (google-genai 3.4.0): those ignore RetryInfo and
+    # Retry-After, repeat a day's quota that is used up, reserve no budget for an attempt, hold no other thread back,
+    # sleep on when the run ends, and take an answer that is cut off or unreadable for a success.
+    # The address is part of the scores' identity: never from the environment, where the client would look.
     options = genai.types.HttpOptions(
         base_url=base_url or GOOGLE, api_version=API_VERSION, timeout=round(timeout * 1000)
     )
@@ -187,7 +189,7 @@ class Pace:
         """Return when the next call may begin.
 
         Raises:
-            StoppedError: The run is over.
+            RunOverError: The run is over.
         """
         with self._lock:
             turn = max(self._next, time.monotonic())
@@ -203,13 +205,13 @@ class Pace:
         """Wait, unless the run is over.
 
         Raises:
-            StoppedError: It is.
+            RunOverError: It is.
         """
         if self.stop.wait(max(seconds, 0.0)):
-            raise StoppedError
+            raise RunOverError
 
 
-KEPT = "What was answered so far is kept; the same command goes on from there."
+KEPT = "All answers so far are kept; the same command goes on from there."
 TEMPORARY = frozenset((408, 500, 502, 503, 504))
 _SHOWN = 300
 """Characters of an error's text: some hold a whole answer."""
@@ -218,14 +220,14 @@ CONNECTION_ATTEMPTS = 3
 NO_CONNECTION = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)
 
 
-def what_it_means(error: Exception, *, key: Key, judge: str, address: str) -> RetryError | ClipError | RunError:
+def classify_error(error: Exception, *, key: Key, judge: str, address: str) -> RetryError | ClipError | RunError:
     """Return what to do about a failed call; no text in it shows the key.
 
     Args:
         error: What the client raised.
         key: To be kept out of the texts, and named where it is refused.
-        judge: The model that was asked.
-        address: Where it was asked.
+        judge: The model.
+        address: The service's.
     """
     from google.genai.errors import APIError
 
@@ -233,15 +235,15 @@ def what_it_means(error: Exception, *, key: Key, judge: str, address: str) -> Re
         return error
     if isinstance(error, APIError):
         return _refused(error, key, judge, address)
-    said = _said(str(error), key) or type(error).__name__
+    text = _error_text(str(error), key) or type(error).__name__
     if isinstance(error, NO_CONNECTION):
         hint = f"Check the network, the proxy (HTTPS_PROXY) or model.base_url. {KEPT}"
-        final = RunError(f"Cannot reach {address}: {said.rstrip('.')}.", hint)
+        final = RunError(f"Cannot reach {address}: {text.rstrip('.')}.", hint)
         return RetryError(final.what, final=final, attempts=CONNECTION_ATTEMPTS)
     if isinstance(error, httpx2.TimeoutException):
         reason = "no answer came within model.calls.timeout"
     else:  # the connection broke, or what came over it is no answer
-        reason = f"the call failed ({type(error).__name__}: {said})"
+        reason = f"the call failed ({type(error).__name__}: {text})"
     return RetryError(reason, final=ClipError(reason))
 
 
@@ -254,33 +256,31 @@ def may_be_billed(error: Exception) -> bool:
 
 def _refused(error: Any, key: Key, judge: str, address: str) -> RetryError | ClipError | RunError:
     """Judge an answer with an HTTP status other than 200."""
-    said = _said(str(error.message or "no reason given"), key).rstrip(".")
+    text = _error_text(str(error.message or "no reason given"), key).rstrip(".")
     status = f"{address} answers {error.code} {error.status or ''}".rstrip()
     if error.code == 429:
         final = RunError(
-            f"The rate limit or quota of the key in {key.variable} is used up: {said}.",
-            f"Wait, or ask less often (model.calls.requests_per_minute). {KEPT}",
+            f"The rate limit or quota of the key in {key.variable} is used up: {text}.",
+            f"Wait, or send fewer requests (model.calls.requests_per_minute). {KEPT}",
         )
         # A day's quota does not come back while one waits.
-        return (
-            final if "PerDay" in str(error.details) else RetryError(final.what, final=final, wait=asked_to_wait(error))
-        )
+        return final if "PerDay" in str(error.details) else RetryError(final.what, final=final, wait=retry_delay(error))
     if error.code in TEMPORARY:
-        reason = f"{status}: {said}"
-        return RetryError(reason, final=ClipError(reason), wait=asked_to_wait(error))
-    if error.code in (401, 403) or "API_KEY" in str(error.details) or "API key" in said:
+        reason = f"{status}: {text}"
+        return RetryError(reason, final=ClipError(reason), wait=retry_delay(error))
+    if error.code in (401, 403) or "API_KEY" in str(error.details) or "API key" in text:
         hint = f"export {key.variable}=... with a key from https://aistudio.google.com/apikey"
-        return RunError(f"{status}; the key in {key.variable} is refused: {said}.", hint)
+        return RunError(f"{status}; the key in {key.variable} is refused: {text}.", hint)
     if error.code == 404:
         hint = "Choose another with model.judge=...; https://ai.google.dev/gemini-api/docs/models lists them."
-        return RunError(f"{status}; there is no model {judge!r}: {said}.", hint)
+        return RunError(f"{status}; there is no model {judge!r}: {text}.", hint)
     if error.status == "FAILED_PRECONDITION":  # such as billing, or a country that is not served
-        return RunError(f"{status}: {said}.", "Fix it in the account that the key belongs to.")
-    return ClipError(f"{status}: {said}")
+        return RunError(f"{status}: {text}.", "Fix it in the account that the key belongs to.")
+    return ClipError(f"{status}: {text}")
 
 
-def asked_to_wait(error: Any) -> float | None:
-    """Return the seconds that the service asks for, in `RetryInfo` or `Retry-After`; None where it does not."""
+def retry_delay(error: Any) -> float | None:
+    """Return the seconds to wait that the service names, in `RetryInfo` or `Retry-After`; None where it does not."""
     details = error.details.get("error", error.details).get("details", ()) if isinstance(error.details, dict) else ()
     for detail in details if isinstance(details, list) else ():
         if str(detail.get("@type", "")).endswith("RetryInfo"):
@@ -289,7 +289,7 @@ def asked_to_wait(error: Any) -> float | None:
     return _retry_seconds(str(headers.get("retry-after", "")))
 
 
-def _said(text: str, key: Key) -> str:
+def _error_text(text: str, key: Key) -> str:
     """Return an error's text on one line, not too long, without the key."""
     line = key.hide(" ".join(text.split()))
     return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
@@ -303,7 +303,7 @@ def _retry_seconds(text: str) -> float | None:
 
 
 LONGEST_WAIT = 300.0
-"""Seconds; where the service asks for more, the user decides."""
+"""Seconds; where the service names more, the user decides."""
 JITTER = 0.25
 """Calls that failed together are not repeated together: up to this share is added to a wait."""
 
@@ -331,18 +331,18 @@ class Judge:
         self.answers = answers
         self.pace = Pace(calls.requests_per_minute)
 
-    def ask(self, question: Question) -> Score:
-        """Return the judge's scores, 0 to 100.
+    def score(self, request: ClipRequest) -> Score:
+        """Return the scores of a clip, 0 to 100.
 
         Raises:
             ClipError: There is no answer for this clip.
             RunError: There will be none for any.
-            StoppedError: The run is over.
+            RunOverError: The run is over.
         """
         failures = 0
         while True:
             try:
-                return self._attempt(question)
+                return self._attempt(request)
             except RetryError as failure:
                 failures += 1
                 self._wait(failure, failures)
@@ -356,48 +356,48 @@ class Judge:
             raise failure.final
         seconds = self.calls.backoff * 2.0 ** (failures - 1) if failure.wait is None else failure.wait
         log.debug("%s; trying again in %.1f s", failure, seconds)
-        if failure.wait is not None:  # said to the key, not to this call
+        if failure.wait is not None:  # for all calls with this key
             self.pace.hold(seconds)
         self.pace.pause(seconds * (1 + JITTER * random.random()))
 
-    def _attempt(self, question: Question) -> Score:
+    def _attempt(self, request: ClipRequest) -> Score:
         self.pace.wait_for_turn()
-        most = self._most(question).dollars(self.price)
+        most = self._most(request).dollars(self.price)
         self.budget.reserve(most)
         cost = 0.0
         try:
-            raw = self._call(question)
-            used = used_tokens(raw, seconds=_audio_seconds(question))
+            raw = self._call(request)
+            used = used_tokens(raw, seconds=_audio_seconds(request))
             cost = most if used is None else used.dollars(self.price)
-            self.answers.add(question.key, raw, dollars=cost)
-            return read_answer(raw, with_alignment=question.has_instruction)
+            self.answers.add(request.key, raw, dollars=cost)
+            return read_answer(raw, with_alignment=request.has_instruction)
         except Exception as error:
             if cost == 0.0 and may_be_billed(error):
                 cost = most
             # From None: the client's own exceptions may show what was sent.
-            raise what_it_means(
+            raise classify_error(
                 error, key=self.key, judge=self.settings.judge, address=self.settings.base_url or GOOGLE
             ) from None
         finally:
             self.budget.settle(most, cost)
 
-    def _call(self, question: Question) -> RawAnswer:
+    def _call(self, request: ClipRequest) -> RawAnswer:
         calls = self.calls
-        with audio_parts(self.client, question.recordings, inline_mb=calls.inline_mb, timeout=calls.timeout) as audio:
-            asked: Any = content(question, audio)
+        with audio_parts(self.client, request.recordings, inline_mb=calls.inline_mb, timeout=calls.timeout) as audio:
+            parts: Any = content(request, audio)
             config: Any = generation(
-                self.settings, max_output_tokens=calls.max_output_tokens, with_alignment=question.has_instruction
+                self.settings, max_output_tokens=calls.max_output_tokens, with_alignment=request.has_instruction
             )
             return raw_answer(
-                self.client.models.generate_content(model=self.settings.judge, contents=asked, config=config)
+                self.client.models.generate_content(model=self.settings.judge, contents=parts, config=config)
             )
 
-    def _most(self, question: Question) -> Tokens:
-        characters = len(self.settings.prompt) + len(question.text) + len(question.lyrics)
-        return asked_tokens(
-            characters=characters, seconds=_audio_seconds(question), output=self.calls.max_output_tokens
+    def _most(self, request: ClipRequest) -> Tokens:
+        characters = len(self.settings.prompt) + len(request.text) + len(request.lyrics)
+        return expected_tokens(
+            characters=characters, seconds=_audio_seconds(request), output=self.calls.max_output_tokens
         )
 
 
-def _audio_seconds(question: Question) -> float:
-    return sum(one.seconds for one in question.recordings)
+def _audio_seconds(request: ClipRequest) -> float:
+    return sum(one.seconds for one in request.recordings)

@@ -1,9 +1,4 @@
-"""The spending limit: no call begins that could cross it.
-
-What a run will cost, reckoned before it starts.
-
-What a call costs.
-"""
+"""Cost: of a call, of a run before it starts, and the limit that no call may cross."""
 
 import math
 import threading
@@ -40,7 +35,7 @@ class Budget:
                 raise RunError(
                     f"The spending limit is reached: ${self.spent:.2f} of ${self.limit:.2f} are spent, and one answer"
                     f" more may cost ${dollars:.3f}.",
-                    "What was answered so far is kept. Raise model.max_spend, and run the same command again: it goes"
+                    "All answers so far are kept. Raise model.max_spend, and run the same command again: it goes"
                     " on from there.",
                 )
             self._reserved += dollars
@@ -62,11 +57,11 @@ AUDIO_TOKENS_PER_SECOND = 32
 CHARACTERS_PER_TOKEN = 3.0
 """On the safe side: English has about 4."""
 FORM_TOKENS = 150
-"""What the schema and the words around the instruction come to."""
+"""Estimate of the schema and the text around the instruction."""
 ANSWER_TOKENS = 120
 """A usual answer, without thoughts."""
 THINKING_TOKENS = 1000
-"""What is reckoned for thoughts where the budget is the judge's own."""
+"""Estimate of the thoughts where the budget is the judge's own."""
 _MILLION = 1e6
 
 
@@ -86,7 +81,7 @@ def price_of(judge: str, prices: Mapping[str, Mapping[str, Any]]) -> Price:
         UserError: It is not in the table, or not complete.
     """
     example = f"'+model.prices={{{judge}:{{text:1.25,audio:1.25,output:10}}}}'"
-    where = f"Say what 10^6 tokens cost in dollars, from https://ai.google.dev/gemini-api/docs/pricing: {example}"
+    where = f"Give the cost of 10^6 tokens in dollars, from https://ai.google.dev/gemini-api/docs/pricing: {example}"
     if judge not in prices:
         raise UserError(f"There is no price for model.judge={judge}, so its cost cannot be bounded.", where)
     try:
@@ -99,7 +94,7 @@ def price_of(judge: str, prices: Mapping[str, Mapping[str, Any]]) -> Price:
 
 
 class Tokens(NamedTuple):
-    """How much a call is about."""
+    """Tokens of a call."""
 
     text: float
     audio: float
@@ -110,7 +105,7 @@ class Tokens(NamedTuple):
         return sum(count * rate for count, rate in zip(self, price, strict=True)) / _MILLION
 
 
-def asked_tokens(*, characters: int, seconds: float, output: float) -> Tokens:
+def expected_tokens(*, characters: int, seconds: float, output: float) -> Tokens:
     """Estimate a call before it is made.
 
     Args:
@@ -123,20 +118,20 @@ def asked_tokens(*, characters: int, seconds: float, output: float) -> Tokens:
 
 
 def used_tokens(raw: RawAnswer, *, seconds: float) -> Tokens | None:
-    """Return what the service says that a call came to; None where it does not say.
+    """Return the tokens of a call by the service's own count; None where it gives none.
 
     Args:
         raw: The answer.
-        seconds: Of all audio that was sent, for services that do not tell its tokens from those of text.
+        seconds: Of all audio that was sent, for services that do not count its tokens apart from those of text.
     """
     usage = raw.get("usage_metadata", {})
     if "prompt_token_count" not in usage:
         return None
-    asked = usage["prompt_token_count"]
+    prompt = usage["prompt_token_count"]
     details = {one.get("modality"): one.get("token_count", 0) for one in usage.get("prompt_tokens_details") or ()}
-    audio = min(details.get("AUDIO", seconds * AUDIO_TOKENS_PER_SECOND), asked)
+    audio = min(details.get("AUDIO", seconds * AUDIO_TOKENS_PER_SECOND), prompt)
     output = usage.get("candidates_token_count", 0) + usage.get("thoughts_token_count", 0)
-    return Tokens(text=asked - audio, audio=audio, output=output)
+    return Tokens(text=prompt - audio, audio=audio, output=output)
 
 
 class Estimate(NamedTuple):
@@ -160,11 +155,11 @@ class Estimate(NamedTuple):
 def estimate(
     clips: Iterable[ClipAhead], settings: JudgeSettings, price: Price, *, max_dur: float, max_output_tokens: int
 ) -> Estimate:
-    """Estimate what asking about clips costs, each once.
+    """Estimate the cost of judging clips, each once.
 
     Args:
-        clips: What will be asked.
-        settings: How.
+        clips: What will be judged.
+        settings: The judge's.
         price: Of the judge.
         max_dur: Seconds of each file that are sent.
         max_output_tokens: Bound of each answer.
@@ -173,23 +168,23 @@ def estimate(
     usual = min((thoughts or 0) + ANSWER_TOKENS, max_output_tokens)
     total = Estimate(0, 0.0, 0.0, 0.0)
     for ahead in clips:
-        seconds = _heard(ahead, max_dur)
+        seconds = _sent_seconds(ahead, max_dur)
         characters = len(settings.prompt) + len(ahead.clip.text) + len(ahead.clip.lyrics)
         expected, most = (
-            asked_tokens(characters=characters, seconds=seconds, output=output).dollars(price)
+            expected_tokens(characters=characters, seconds=seconds, output=output).dollars(price)
             for output in (usual, max_output_tokens)
         )
         total = Estimate(total.clips + 1, total.seconds + seconds, total.dollars + expected, total.most + most)
     return total
 
 
-def _heard(ahead: ClipAhead, max_dur: float) -> float:
+def _sent_seconds(ahead: ClipAhead, max_dur: float) -> float:
     lengths = [ahead.seconds] if ahead.clip.ref_audio is None else [ahead.seconds, ahead.ref_seconds]
     return sum(max_dur if seconds is None else min(seconds, max_dur) for seconds in lengths)
 
 
 def check_limit(cost: Estimate, limit: float | None) -> None:
-    """See whether a run may start.
+    """Check that a run may start.
 
     Args:
         cost: What it comes to.
@@ -200,11 +195,11 @@ def check_limit(cost: Estimate, limit: float | None) -> None:
     """
     if limit is not None and cost.dollars > limit:
         raise RunError(
-            f"This run would cost about ${cost.dollars:.2f}, and the limit is {limit_in_words(limit)}.",
+            f"This run would cost about ${cost.dollars:.2f}, and the limit is {format_limit(limit)}.",
             f"Score fewer clips (limit=20, subset=pam), or allow more: model.max_spend={math.ceil(cost.dollars * 1.3)}",
         )
 
 
-def limit_in_words(limit: float | None) -> str:
-    """Return a limit in dollars, with its name."""
+def format_limit(limit: float | None) -> str:
+    """Return a limit in dollars, with the name of its option."""
     return "none (model.max_spend)" if limit is None else f"${limit:.2f} (model.max_spend)"

@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -21,22 +21,23 @@ from cmi_bench.models.base import (
     SomeFailedError,
     WorkAhead,
 )
+from cmi_bench.models.config_files import read_options
 from cmi_bench.models.gemini.client import AnswerStore, Judge, Pace, make_client
-from cmi_bench.models.gemini.cost import Budget, check_limit, estimate, limit_in_words, price_of
+from cmi_bench.models.gemini.cost import Budget, check_limit, estimate, format_limit, price_of
 from cmi_bench.models.gemini.requests import (
     Audio,
     ClipError,
-    Question,
+    ClipRequest,
     RetryError,
-    StoppedError,
+    RunOverError,
     digest,
+    encode_flac,
     read_answer,
-    record,
 )
 from cmi_bench.models.gemini.settings import (
+    CallSettings,
     JudgeSettings,
-    call_settings,
-    check_numbers,
+    SpendingLimit,
     key_from_environment,
     prompt_text,
 )
@@ -48,31 +49,31 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Outcomes:
-    """What a batch came to, by question."""
+    """Scores and failures of a batch, by request."""
 
     scores: dict[str, Score] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     """Why there is no score."""
 
 
-def ask_all(questions: Mapping[str, Callable[[], Score]], pace: Pace, *, in_flight: int) -> Outcomes:
-    """Put questions, several at a time, and wait for all of them.
+def score_all(calls: Mapping[str, Callable[[], Score]], pace: Pace, *, in_flight: int) -> Outcomes:
+    """Make calls, several at a time, and wait for all of them.
 
-    Where the run ends early, what is in flight is waited for: it is paid for, and kept.
+    Where the run ends early, calls in flight are waited for: their answers are paid for, and kept.
 
     Args:
-        questions: What asks each one.
+        calls: Each returns the scores of one clip.
         pace: Stops whoever waits when the run is over.
         in_flight: How many at a time.
 
     Raises:
-        RunError: No further question can be answered.
+        RunError: No further call can succeed.
         KeyboardInterrupt: The user stopped the run.
     """
     outcomes = Outcomes()
     pace.stop.clear()
     with ThreadPoolExecutor(in_flight) as pool:
-        futures = {pool.submit(_ask, ask, pace): key for key, ask in questions.items()}
+        futures = {pool.submit(_call, call, pace): key for key, call in calls.items()}
         try:
             for future in as_completed(futures):
                 _sort(future, futures[future], outcomes)
@@ -85,11 +86,11 @@ def ask_all(questions: Mapping[str, Callable[[], Score]], pace: Pace, *, in_flig
     return outcomes
 
 
-def _ask(ask: Callable[[], Score], pace: Pace) -> Score:
+def _call(call: Callable[[], Score], pace: Pace) -> Score:
     try:
-        return ask()
+        return call()
     except RunError:
-        pace.stop.set()  # here, not where it is waited for: this thread would begin the next question meanwhile
+        pace.stop.set()  # here, not where it is waited for: this thread would begin the next call meanwhile
         raise
 
 
@@ -100,8 +101,8 @@ def _sort(future: "Future[Score]", key: str, outcomes: Outcomes) -> None:
         outcomes.reasons[key] = error.what
     except ClipError as error:
         outcomes.reasons[key] = str(error)
-    except StoppedError:
-        pass  # another question has the error that ends the run
+    except RunOverError:
+        pass  # another call has the error that ends the run
 
 
 BATCHES = 4
@@ -109,9 +110,9 @@ BATCHES = 4
 
 
 class GeminiJudge(BenchmarkModelABC):
-    """A language model that is asked, once per clip, for both scores on a scale from 0 to 100.
+    """A language model that gives both scores of a clip, 0 to 100, in one call.
 
-    A clip's score depends on nothing but the clip and its instruction, as far as the service answers equal questions
+    A clip's score depends on nothing but the clip and its instruction, as far as the service answers equal requests
     equally. Answers are kept by content and used again. A clip without any instruction gets 50 for alignment.
     """
 
@@ -131,15 +132,15 @@ class GeminiJudge(BenchmarkModelABC):
         base_url: str | None = None,
         max_spend: float | None = None,
     ) -> None:
-        """Make everything ready; the service is not asked yet.
+        """Read key and settings; nothing is sent yet.
 
         Args:
             judge: Google's name of the model.
             temperature: 0 for the least random answers.
             sr: Hz of the audio that is sent.
-            prices: Dollars for 10^6 tokens by judge; see `prices.Price`.
+            prices: Dollars for 10^6 tokens by judge; see `cost.Price`.
             calls: See `settings.CallSettings`.
-            prompt: What the judge is told.
+            prompt: The judge's instruction.
             prompt_file: A file with that; goes before `prompt`.
             thinking_budget: Tokens that it may think for; None leaves it to the judge.
             base_url: Another address than Google's.
@@ -148,26 +149,19 @@ class GeminiJudge(BenchmarkModelABC):
         Raises:
             UserError: The key or the package is missing, or a setting is not right.
         """
-        numbers = {"temperature": temperature, "sr": sr, "thinking_budget": thinking_budget, "max_spend": max_spend}
-        check_numbers(numbers)
+        settings = {"temperature": temperature, "sr": sr, "thinking_budget": thinking_budget, "base_url": base_url}
+        text = prompt_text(prompt, prompt_file)
+        self.settings = read_options(settings | {"judge": judge, "prompt": text}, JudgeSettings)
+        self.max_spend = read_options({"max_spend": max_spend}, SpendingLimit).max_spend
+        options = read_options(calls, CallSettings, name="model.calls")
         key = key_from_environment()
-        self.settings = JudgeSettings(
-            judge=judge,
-            prompt=prompt_text(prompt, prompt_file),
-            temperature=float(temperature),
-            thinking_budget=thinking_budget,
-            sr=sr,
-            base_url=base_url,
-        )
-        self.max_spend = max_spend
-        options = call_settings(calls)
         self._judge = Judge(
             make_client(key, base_url=base_url, timeout=options.timeout),
             key,
             self.settings,
             options,
             price=price_of(judge, prices),
-            budget=Budget(max_spend),
+            budget=Budget(self.max_spend),
             answers=AnswerStore(key),
         )
 
@@ -183,7 +177,7 @@ class GeminiJudge(BenchmarkModelABC):
 
     @property
     def digest(self) -> str:
-        """The same, for the run's metadata: it tells runs with different prompts apart."""
+        """The same, for the run's metadata: it differs between runs with different prompts."""
         return self.identity
 
     @property
@@ -197,28 +191,28 @@ class GeminiJudge(BenchmarkModelABC):
         return self._judge.calls.in_flight * BATCHES
 
     def prepare(self, work: WorkAhead) -> None:
-        """Find the answers of earlier runs, and say what the others will cost.
+        """Find the answers of earlier runs, and print what the others will cost.
 
         Raises:
-            RunError: That is more than `max_spend`; or several processes are to ask.
+            RunError: That is more than `max_spend`; or the run has several processes.
         """
         if work.processes > 1:
             raise RunError(
-                f"Gemini is asked from one process, which keeps to the limits; this run has {work.processes}.",
-                "Use device=cpu. How many clips are asked about at the same time is model.calls.in_flight.",
+                f"Gemini is called from one process, which keeps to the limits; this run has {work.processes}.",
+                "Use device=cpu. The number of clips judged at the same time is model.calls.in_flight.",
             )
         judge = self._judge
-        judge.answers.open(work.folder / "answers", asdict(self.settings), read=work.resume)
+        judge.answers.open(work.folder / "answers", self.settings.model_dump(), read=work.resume)
         judge.budget = Budget(self.max_spend)
         ahead = [one for one in work.clips if not self._is_answered(one.clip, work.max_dur)]
         if ahead:
             longest = judge.calls.max_output_tokens
             cost = estimate(ahead, self.settings, judge.price, max_dur=work.max_dur, max_output_tokens=longest)
-            log.info("%s, %s. Limit: %s.", self.settings.judge, cost, limit_in_words(self.max_spend))
+            log.info("%s, %s. Limit: %s.", self.settings.judge, cost, format_limit(self.max_spend))
             check_limit(cost, self.max_spend)
 
     def finish(self) -> None:
-        """Say what was spent."""
+        """Print what was spent."""
         if self._judge.budget.spent:
             log.info("Spent on %s: $%.2f.", self.settings.judge, self._judge.budget.spent)
 
@@ -236,8 +230,8 @@ class GeminiJudge(BenchmarkModelABC):
             RunError: The key is refused, the quota or the spending limit is used up, there is no network.
         """
         keys = [self._key(clip.audio, clip.text, clip.lyrics, clip.ref_audio, max_dur) for clip in inputs]
-        asking = {key: partial(self._score, key, clip, max_dur) for key, clip in zip(keys, inputs, strict=True)}
-        found = ask_all(asking, self._judge.pace, in_flight=self._judge.calls.in_flight)
+        calls = {key: partial(self._score, key, clip, max_dur) for key, clip in zip(keys, inputs, strict=True)}
+        found = score_all(calls, self._judge.pace, in_flight=self._judge.calls.in_flight)
         nothing = Score(math.nan, math.nan)
         scores = np.array([found.scores.get(key, nothing).columns for key in keys], dtype=np.float64).reshape(-1, 2)
         if found.reasons:
@@ -248,9 +242,9 @@ class GeminiJudge(BenchmarkModelABC):
         kept = self._kept(key, with_alignment=bool(clip.text or clip.lyrics or clip.ref_audio is not None))
         if kept is not None:
             return kept
-        recorded = record(clip.audio, sr=self.sr, max_dur=max_dur)
-        reference = None if clip.ref_audio is None else record(clip.ref_audio, sr=self.sr, max_dur=max_dur)
-        return self._judge.ask(Question(key, recorded, reference, clip.text, clip.lyrics))
+        recording = encode_flac(clip.audio, sr=self.sr, max_dur=max_dur)
+        reference = None if clip.ref_audio is None else encode_flac(clip.ref_audio, sr=self.sr, max_dur=max_dur)
+        return self._judge.score(ClipRequest(key, recording, reference, clip.text, clip.lyrics))
 
     def _is_answered(self, clip: Clip, max_dur: float) -> bool:
         if not len(self._judge.answers):  # nothing to look for: spare reading all files
@@ -260,7 +254,7 @@ class GeminiJudge(BenchmarkModelABC):
         return self._kept(key, with_alignment=bool(clip.text or clip.lyrics or clip.ref_audio)) is not None
 
     def _kept(self, key: str, *, with_alignment: bool) -> Score | None:
-        """Return the newest answer that can be read; what failed once is asked again by the next run."""
+        """Return the newest answer that can be read; what failed once is repeated by the next run."""
         for answer in self._judge.answers.of(key):
             with contextlib.suppress(ClipError, RetryError):
                 return read_answer(answer.raw, with_alignment=with_alignment)

@@ -1,12 +1,6 @@
-"""How audio travels: in the request itself, or uploaded before and removed after.
+"""Requests to Gemini and its answers: audio as FLAC, inline or uploaded, the form of the answer, reading it.
 
-Read the judge's answer, whether it has just come or was kept.
-
-How a call can end other than with scores.
-
-What of a clip is sent: exactly its first seconds, as FLAC.
-
-One question to the judge: the clip with all it was made from, and the form of the answer.
+A call can end without scores: `ClipError`, `RetryError`, `RunOverError`.
 """
 
 import contextlib
@@ -38,11 +32,11 @@ log = logging.getLogger(__name__)
 
 
 class ClipError(Exception):
-    """This clip gets no scores, and asking again would not help."""
+    """This clip gets no scores, and another call would not help."""
 
 
-class StoppedError(Exception):
-    """The run is over; nothing more is to be asked."""
+class RunOverError(Exception):
+    """The run is over; no further call is to be made."""
 
 
 class RetryError(Exception):
@@ -51,13 +45,13 @@ class RetryError(Exception):
     def __init__(
         self, reason: str, *, final: ClipError | RunError, wait: float | None = None, attempts: int | None = None
     ) -> None:
-        """Say what to do.
+        """Take what is needed to decide about another attempt.
 
         Args:
             reason: What went wrong.
             final: What to raise if it never succeeds.
-            wait: Seconds that the service asks for; None where it does not.
-            attempts: How many are enough, where that is fewer than the settings say.
+            wait: Seconds to wait that the service names; None where it names none.
+            attempts: How many are enough, where that is fewer than in the settings.
         """
         super().__init__(reason)
         self.final = final
@@ -78,12 +72,12 @@ class Recording(NamedTuple):
     seconds: float
 
 
-def record(audio: Audio, *, sr: int, max_dur: float) -> Recording:
+def encode_flac(audio: Audio, *, sr: int, max_dur: float) -> Recording:
     """Return the first seconds of a file, or of a waveform at `sr`.
 
     Args:
         audio: The file or the waveform.
-        sr: Hz of what is sent. The service hears one channel at a low rate, whatever it is given.
+        sr: Hz of what is sent. The service works on one channel at a low rate, whatever it is given.
         max_dur: Seconds from the start.
 
     Raises:
@@ -112,10 +106,10 @@ WORST, BEST = 0.0, 100.0
 """The scale of both scores."""
 
 Part = Mapping[str, Any]
-"""A piece of a request, in the words of Google's API: text, audio, or the address of uploaded audio."""
+"""A piece of a request, in the form of Google's API: text, audio, or the address of uploaded audio."""
 
 
-class Question(NamedTuple):
+class ClipRequest(NamedTuple):
     """A clip to judge, ready to be sent."""
 
     key: str
@@ -136,15 +130,15 @@ class Question(NamedTuple):
         return bool(self.text or self.lyrics or self.reference)
 
 
-def content(question: Question, audio: Sequence[Part]) -> dict[str, Any]:
-    """Return what the judge is given: the instruction first, then the clip.
+def content(request: ClipRequest, audio: Sequence[Part]) -> dict[str, Any]:
+    """Return the content of a request: the instruction first, then the clip.
 
     Args:
-        question: What is asked.
+        request: The clip and its instruction.
         audio: The parts of its recordings, in their order.
     """
-    parts: list[Part] = [{"text": _tagged("prompt", question.text)}, {"text": _tagged("lyrics", question.lyrics)}]
-    if question.reference is not None:
+    parts: list[Part] = [{"text": _tagged("prompt", request.text)}, {"text": _tagged("lyrics", request.lyrics)}]
+    if request.reference is not None:
         parts += [{"text": "The reference audio:"}, audio[1]]
     else:
         parts.append({"text": "There is no reference audio."})
@@ -193,7 +187,7 @@ def audio_parts(
 
     Args:
         client: For uploads.
-        recordings: What the judge is to hear.
+        recordings: The audio of a request.
         inline_mb: Recordings that are larger than this together are uploaded.
         timeout: Seconds after which an upload has failed.
     """
@@ -257,11 +251,11 @@ def read_answer(raw: RawAnswer, *, with_alignment: bool) -> Score:
 
     Args:
         raw: The answer.
-        with_alignment: Whether it was asked for; if not, alignment is `NEUTRAL`.
+        with_alignment: Whether the answer has an alignment; if not, it is `NEUTRAL`.
 
     Raises:
         ClipError: The service refuses to judge this clip.
-        RetryError: The answer is cut off, empty, or not of the form that was asked for.
+        RetryError: The answer is cut off, empty, or not of the requested form.
     """
     blocked = raw.get("prompt_feedback", {}).get("block_reason")
     if blocked:

@@ -1,65 +1,74 @@
-"""Read the options of `conf/model/gemini.yaml` that can be wrong.
+"""Options of `conf/model/gemini.yaml`, read strictly, and the key of Google's API.
 
-What the judge is asked with, and how.
-
-The key of Google's API: only from the environment, and in no text that leaves this process.
+The key comes from the environment only, and appears in no text that leaves this process.
 """
 
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from cmi_bench.errors import UserError, did_you_mean
+from pydantic import ConfigDict, Field
+
+from cmi_bench.errors import UserError
+from cmi_bench.models.config_files import ConfigSection, Size
 from cmi_bench.utils.files import content_key
 
 FORM = 1
-"""Raised whenever what is sent, or how an answer is read, changes in a way that no setting tells."""
+"""Raised whenever what is sent, or how an answer is read, changes in a way that no setting shows."""
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-@dataclass(frozen=True)
-class JudgeSettings:
+class JudgeSettings(ConfigSection):
     """What settles an answer besides the clip: the identity of the scores."""
 
     judge: str
     """Google's name of the model."""
     prompt: str
-    """What the judge is told to do; the system instruction."""
-    temperature: float
-    thinking_budget: int | None
-    """Tokens that the judge may think for; None leaves it to the judge."""
-    sr: int
+    """The system instruction."""
+    temperature: NotNegative
+    thinking_budget: int | None = None
+    """Tokens of thought at most; None leaves it to the judge."""
+    sr: Size
     """Hz of the audio that is sent."""
-    base_url: str | None
+    base_url: str | None = None
     """Where it is sent; None for Google's own address."""
 
     def identity(self) -> str:
-        """Return the content address of all of it."""
-        return content_key(model="gemini", form=FORM, **asdict(self))
+        """Return the content address of all settings."""
+        return content_key(model="gemini", form=FORM, **self.model_dump())
 
 
-@dataclass(frozen=True)
-class CallSettings:
+class CallSettings(ConfigSection):
     """How calls are made; none of it changes a score."""
 
-    in_flight: int
-    """Clips that are asked about at the same time."""
-    requests_per_minute: float
-    max_output_tokens: int
-    """Bound of thoughts and answer together; an answer that is whole does not depend on it."""
-    attempts: int
+    model_config = ConfigDict(extra="forbid")
+
+    in_flight: Size
+    """Clips that are judged at the same time."""
+    requests_per_minute: Positive
+    max_output_tokens: Size
+    """Bound of thoughts and answer together; a complete answer does not depend on it."""
+    attempts: Size
     """Calls for one clip before it counts as failed."""
-    backoff: float
-    """Seconds before the second attempt, doubled for each further one, unless the service says how long."""
-    timeout: float
+    backoff: Positive
+    """Seconds before the second attempt, doubled for each further one, unless the service names a time."""
+    timeout: Positive
     """Seconds that a call may take."""
-    inline_mb: float
-    """Audio of one question, in 10^6 bytes, that goes into the request itself; more than that is uploaded first."""
+    inline_mb: NotNegative
+    """Audio of one request, in 10^6 bytes, that is sent inside it; more than that is uploaded first."""
+
+
+class SpendingLimit(ConfigSection):
+    """What a run may cost."""
+
+    max_spend: NotNegative | None = None
+    """Dollars; None for no limit."""
 
 
 def prompt_text(prompt: str | None, prompt_file: str | None) -> str:
-    """Return what the judge is told.
+    """Return the system instruction.
 
     Raises:
         UserError: The file cannot be read, or there is nothing in it.
@@ -73,44 +82,13 @@ def prompt_text(prompt: str | None, prompt_file: str | None) -> str:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{source} cannot be read: {error}", "Give a text file, in UTF-8.") from error
     if not text.strip():
-        raise UserError(f"{source} is empty: the judge would not know what to do.", "See conf/model/gemini.yaml.")
+        raise UserError(f"{source} is empty; the judge needs an instruction.", "See conf/model/gemini.yaml.")
     return text.strip()
-
-
-def check_numbers(options: Mapping[str, object]) -> None:
-    """See whether options that are given are numbers.
-
-    Raises:
-        UserError: One is not.
-    """
-    for name, value in options.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise UserError(f"model.{name}={value} is no number.", "See conf/model/gemini.yaml.")
-
-
-def call_settings(calls: Mapping[str, Any]) -> CallSettings:
-    """Return how calls are made.
-
-    Raises:
-        UserError: An option is unknown, missing, or not above 0.
-    """
-    names = CallSettings.__dataclass_fields__
-    unknown = [name for name in calls if name not in names]
-    if unknown:
-        raise UserError(f"There is no model.calls.{unknown[0]}.", did_you_mean(unknown[0], names))
-    missing = [name for name in names if calls.get(name) is None]
-    if missing:
-        raise UserError(f"model.calls.{missing[0]} is missing.", f"Give it as model.calls.{missing[0]}=...")
-    check_numbers({f"calls.{name}": calls[name] for name in names})
-    for name in names:
-        if calls[name] < 0 or (calls[name] == 0 and name != "inline_mb"):
-            raise UserError(f"model.calls.{name}={calls[name]} is no number above 0.", "See conf/model/gemini.yaml.")
-    return CallSettings(**calls)
 
 
 VARIABLES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
 """The first that is set counts, in the order of Google's own client."""
-BLOTTED = "(key)"
+MASK = "(key)"
 
 
 @dataclass(frozen=True, repr=False)
@@ -122,11 +100,11 @@ class Key:
     """Where it was found."""
 
     def __repr__(self) -> str:
-        return f"Key({BLOTTED} from {self.variable})"
+        return f"Key({MASK} from {self.variable})"
 
     def hide(self, text: str) -> str:
-        """Blot the key out of a text."""
-        return text.replace(self.value, BLOTTED)
+        """Replace the key in a text."""
+        return text.replace(self.value, MASK)
 
 
 def key_from_environment() -> Key:

@@ -13,6 +13,8 @@ from cmi_bench.models.muq.config import MuqConfig
 from cmi_bench.models.muq.mel import LogMel
 
 EPSILON = 1e-5
+TRAINING_ONLY = ("cls_token", "conformer.pos_conv_embed.*", "linear.*", "quantizer_*", "rvq.*")
+"""Tensors of MuQ's training (patterns of their names), which encoding does not use."""
 
 
 class FrozenBatchNorm(nn.Module):

@@ -1,14 +1,7 @@
-"""Cut a waveform into frames and look at their spectra.
+"""Properties of one clip that the signal baseline measures.
 
-How the energy lies along the spectrum: noise between the partials, brightness, what is left of the highs.
-
-Which pitches sound: in tune with one another, in a key, major or minor.
-
-When things happen: onsets, their pulse, its tempo.
-
-What shows in the waveform itself: flat tops, gaps, dynamics.
-
-Everything the baseline knows of one clip.
+Spectral (noise between the partials, brightness, highs), tonal (tuning, key, major or minor), rhythmic (onsets, pulse,
+tempo), and of the waveform itself (flat tops, gaps, dynamics).
 """
 
 from dataclasses import dataclass
@@ -23,7 +16,7 @@ Array = npt.NDArray[np.float64]
 SAMPLING_RATE = 24000
 """Hz, of all waveforms the signal baseline looks at."""
 MIN_SAMPLES = 2 * SAMPLING_RATE // 5
-"""Shorter clips are filled up with silence to this, so that each feature has a few frames to work on."""
+"""Shorter clips are filled up with silence to this, so that each feature has a few frames."""
 TINY = 1e-12
 
 

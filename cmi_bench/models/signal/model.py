@@ -1,17 +1,12 @@
-"""The signal baseline, one file per kind of property.
+"""The signal baseline: scores from audio statistics, without weights or training.
 
-The signal baseline: scores from audio statistics, without weights or training.
+It shows how much of the human labels plain statistics explain, and whether the whole way from files to tables works, on
+any machine, in seconds.
 
-It answers two questions about a benchmark: how much of the human labels plain statistics explain, and whether the
-whole way from files to tables works, on any machine, in seconds.
-
-Musicality as the absence of audible faults: a fixed weighted sum of seven merits.
-
-Neither the ranges nor the weights were fitted to labels of any data set. The ranges go from what is plainly broken
-to what produced recordings and clean synthesis show; the weights say that faults of the sound are heard by
-everyone, faults of playing by most, and that statistics of key and pulse are the least sure.
-
-How much a clip sounds like a reference recording.
+Musicality is the absence of audible faults, a fixed weighted sum of seven merits. Neither ranges nor weights were
+fitted to labels of any data set. The ranges go from plainly broken audio to produced recordings and clean synthesis;
+faults of the sound, which everyone notices, weigh more than faults of playing, and statistics of key and pulse weigh
+least.
 """
 
 from collections.abc import Callable, Sequence
@@ -102,8 +97,8 @@ REFERENCE_WEIGHT = 5.0
 class SignalBaseline(BenchmarkModelABC):
     """Judges clips by what can be measured; both scores lie between 0 and 1, higher is better.
 
-    Musicality is a fixed weighted sum of seven merits (`musicality.MERITS`): noise, highs, clipping, gaps, tuning,
-    key, pulse. Alignment is the mean agreement of the clip with the prompt's known words (`prompt_words.CUES`, tempo
+    Musicality is a fixed weighted sum of seven merits (`MERITS`): noise, highs, clipping, gaps, tuning,
+    key, pulse. Alignment is the mean agreement of the clip with the prompt's known words (`prompt.CUES`, tempo
     numbers, named keys) and with the reference audio; lyrics are not understood. A clip's score depends on
     nothing but that clip and its instruction.
     """
@@ -131,18 +126,18 @@ class SignalBaseline(BenchmarkModelABC):
         return np.array([self._score(item, max_dur).columns for item in inputs], dtype=np.float64).reshape(-1, 2)
 
     def _score(self, item: BenchmarkBatchInput, max_dur: float) -> Score:
-        clip = _listen(item.audio, max_dur)
+        clip = _properties(item.audio, max_dur)
         agreements, weights = [NEUTRAL], [0.0]
         words = prompt_agreements(item.text, clip)
         agreements += words
         weights += [1.0] * len(words)
         if item.ref_audio is not None:
-            agreements.append(similarity(clip, _listen(item.ref_audio, max_dur)))
+            agreements.append(similarity(clip, _properties(item.ref_audio, max_dur)))
             weights.append(REFERENCE_WEIGHT)
         alignment = float(np.average(agreements, weights=weights)) if any(weights) else NEUTRAL
         return Score(alignment=alignment, musicality=musicality(clip))
 
 
-def _listen(audio: "str | Tensor", max_dur: float) -> Properties:
+def _properties(audio: "str | Tensor", max_dur: float) -> Properties:
     waveform = decode(audio, SAMPLING_RATE, max_dur) if isinstance(audio, str) else audio
     return describe(np.asarray(waveform)[: int(max_dur * SAMPLING_RATE)])

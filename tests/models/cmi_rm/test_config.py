@@ -73,7 +73,7 @@ def test_entries_that_no_sequence_uses_may_hold_anything(edited):
         ({"eval": "p", "configs": {"p": {"kind": "mean", "facto": 2}}}, r"configs.p.facto is not.*Did you mean factor"),
         ({"eval": "p", "configs": {"p": {"kind": "mean", "factor": 0}}}, r"configs.p.factor is 0; expected at least 1"),
         ({"eval": "p", "configs": {"p": {"kind": "conv", "kernel_size": 4}}}, r"kernel_size is 4; expected an odd"),
-        ({"eval": "p"}, r"has no key model.downsample.configs"),
+        ({"eval": "p"}, r"model.downsample.configs is missing"),
     ],
 )
 def test_wrong_downsampling(edited, section, what):
@@ -84,7 +84,10 @@ def test_wrong_downsampling(edited, section, what):
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (lambda m: m.update(joint_tf_dept=m.pop("joint_tf_depth")), "no key model.joint_tf_depth.*mean joint_tf_dept"),
+        (
+            lambda m: m.update(joint_tf_dept=m.pop("joint_tf_depth")),
+            "joint_tf_depth is missing.*mean joint_tf_dept",
+        ),
         (lambda m: m.update(dim="wide"), r"model.dim is 'wide'; expected a whole number"),
         (lambda m: m.update(heads=True), r"model.heads is True; expected a whole number"),
         (lambda m: m.update(dim=0), r"model.dim is 0; expected at least 1"),
@@ -104,11 +107,11 @@ def test_wrong_reward_config(edited, change, what):
     ("change", "what"),
     [
         (lambda m: m.update(label_rate=75), r"label_rate is 75; expected one of \[25, 50\]"),
-        (lambda m: m["stat"].pop("melspec_2048_std"), "no key stat.melspec_2048_std"),
+        (lambda m: m["stat"].pop("melspec_2048_std"), "stat.melspec_2048_std is missing"),
         (lambda m: m["w2v2_config"].update(hidden_act="gelu"), r"w2v2_config.hidden_act is 'gelu'"),
         (
             lambda m: m["w2v2_config"].update(position_embeddings_type=None),
-            "no key w2v2_config.position_embeddings_type",
+            "w2v2_config.position_embeddings_type is missing",
         ),
     ],
 )
