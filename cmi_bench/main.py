@@ -13,7 +13,6 @@ from omegaconf import DictConfig
 
 from cmi_bench.config import checked
 from cmi_bench.hydra_errors import SHOW_TRACEBACK, explain
-from cmi_bench.sweeps.record import run_job
 from cmi_bench.utils.console import print_error
 
 
@@ -27,6 +26,8 @@ def run_task(cfg: DictConfig) -> None:
         with explain_errors():
             call_task(cfg, folder)
     else:
+        from cmi_bench.sweeps.jobs import run_job  # with the tables of sweeps, which a single run has no need of
+
         run_job(cfg, folder, call_task)
 
 

@@ -13,17 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from hydra.utils import get_method
-from omegaconf import open_dict
+from command_line import run_task_here
 
-from cmi_bench.config import checked
 from cmi_bench.data.synthetic.build import ensure_mini
-from cmi_bench.hydra_setup import register
 
-PROJECT = Path(__file__).parents[1]
 SR = 16000
 
 
@@ -79,19 +72,5 @@ def tiny(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run_here() -> Callable[..., None]:
-    """`run.py` with these words, in this process: the same files, without the cost of its start."""
-
-    def run(*words: str, folder: Path) -> None:
-        register(project=PROJECT)
-        with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-            cfg = compose("config", [*words, f"hydra.run.dir={folder}"], return_hydra_config=True)
-        with open_dict(cfg):
-            cfg.hydra.mode = RunMode.RUN
-            cfg.hydra.runtime.output_dir = str(folder)
-        HydraConfig.instance().set_config(cfg)
-        folder.mkdir(parents=True, exist_ok=True)
-        with open_dict(cfg):
-            del cfg["hydra"]
-        get_method(cfg.task_function)(checked(cfg), folder)
-
-    return run
+    """Run the task that these words of a command line name, in this process: `run(*words, folder=...)`."""
+    return run_task_here

@@ -1,6 +1,5 @@
-"""The real thing: `run.py` as a subprocess, on the mini benchmark."""
+"""`run.py` as processes: signals, several ranks, and what is never imported."""
 
-import csv
 import json
 import os
 import shutil
@@ -8,168 +7,54 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from command_line import run_command
-
-from cmi_bench.errors import UserError
-
-PROJECT = Path(__file__).parents[1]
+from command_line import PROJECT, run_task_here
+from parity_rows import BUNDLE, write_parity_rows
+from quick_runs import MODELS, cmi_rm_words, mini_words, read_rows, read_scores
 
 pytestmark = pytest.mark.slow
-
-SLEEPER = '''
-import time
-import numpy as np
-
-
-class Sleeper:
-    sr = 16000
-
-    def score_batch(self, inputs, batch_size, max_dur, **kwargs):
-        time.sleep(0.2)
-        return np.zeros((len(inputs), 2))
-
-
-class Breaks(Sleeper):
-    """Fails on one clip."""
-
-    def score_batch(self, inputs, batch_size, max_dur, **kwargs):
-        if any(one.clip_id == "5:b" for one in inputs):
-            raise RuntimeError("boom")
-        return np.zeros((len(inputs), 2))
-
-
-class WrongShape(Sleeper):
-    def score_batch(self, inputs, batch_size, max_dur, **kwargs):
-        return np.zeros(len(inputs))
-'''
-
-
-@pytest.fixture
-def mini(mini_root):
-    return mini_root
 
 
 @pytest.fixture
 def environment(tmp_path):
-    (tmp_path / "sleeper.py").write_text(SLEEPER)
-    return os.environ | {"PYTHONPATH": str(tmp_path)}
+    (tmp_path / "sleeper.py").write_text(MODELS)
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(PROJECT)])}
 
 
-def command(mini, folder, *words):
-    data = [f"data.root={mini}", f"data.jsonl={mini}/all_test.jsonl"]
-    quick = ["cache=off", "tracking=none", "metrics.resamples=0", "metrics.report=false"]
-    return [sys.executable, str(PROJECT / "run.py"), "data=mini", *data, *quick, f"hydra.run.dir={folder}", *words]
+def command(folder, *words):
+    return [sys.executable, str(PROJECT / "run.py"), f"hydra.run.dir={folder}", *words]
 
 
-def run(mini, folder, *words, env=None):
-    return subprocess.run(command(mini, folder, *words), capture_output=True, text=True, check=False, env=env)
+def run(folder, *words, env=None):
+    return subprocess.run(command(folder, *words), capture_output=True, text=True, check=False, env=env)
 
 
-def sweep(mini, folder, *words):
-    line = ["-m", *command(mini, folder / "unused", *words)[2:], f"hydra.sweep.dir={folder}"]
-    return run_command(*line)
-
-
-def results(folder):
-    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
-
-
-def summary(folder):
-    with (folder / "metrics_summary.csv").open() as file:
-        return {(row["dataset"], row["task"]): row for row in csv.DictReader(file)}
-
-
-def accuracies(folder):
-    return {key: float(row["ACC"]) for key, row in summary(folder).items() if row["ACC"]}
-
-
-OUTPUTS = {
-    "results.jsonl",
-    "metrics_summary.csv",
-    "metrics_detail.csv",
-    "metrics.json",
-    "latex.txt",
-    "report.html",
-    "plots",
-    "metadata.json",
-    "config.yaml",
-    "run.log",
-}
-
-
-def test_signal_on_mini_leaves_every_output_in_the_run_folder(mini, tmp_path):
-    before = set((PROJECT / "outputs").iterdir())
-    words = ["model=signal", "+device=cpu", "limit=6", "metrics.report=true", "metrics.resamples=100"]
-    done = run(mini, tmp_path / "run", *words)
-    assert done.returncode == 0, done.stderr
-    assert {path.name for path in (tmp_path / "run").iterdir()} >= OUTPUTS
-    assert set((PROJECT / "outputs").iterdir()) == before
-    assert "CMI-Pref" in done.stdout
-    assert str(tmp_path / "run") in done.stdout
-    metadata = json.loads((tmp_path / "run/metadata.json").read_text())
-    assert metadata["status"] == "finished"
-    assert metadata["counts"]["scored"] == metadata["counts"]["clips"] == 36
-    data = metadata["data"]
-    assert data["audio_files"] > 20
-    assert data["audio_decoders"] == {"soundfile": data["audio_files"]}
-    assert {len(data[key]) for key in ("audio_sha256", "manifest_sha256", "jsonl_sha256")} == {64}
-    assert metadata["counts"]["failed"] == 0
-    assert metadata["config"]["seed"] == 0
-    assert set(metadata["counts"]["rows"]) == {"PAM", "MusicEval", "MusicArena", "CMI-Pref"}
-    assert sum(metadata["counts"]["rows"].values()) == len(results(tmp_path / "run")) == 24
-
-
-@pytest.mark.parametrize(("model", "expected"), [("oracle", 1.0), ("reversed_oracle", 0.0), ("constant", 0.5)])
-def test_known_answers(mini, tmp_path, model, expected, run_here, capsys):
-    # Rows whose label is a tie are worth 0.5 to anyone with a preference, so they are left out here.
-    lines = [json.loads(line) for line in (mini / "all_test.jsonl").read_text().splitlines()]
-    ties = {"both", "neither", "TIE", "BOTH_BAD"}
-    labels = ("preference", "preference-musicality", "preference-alignment")
-    kept = [line for line in lines if not any(line.get(label) in ties for label in labels)]
-    assert len(kept) < len(lines)
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
-    words = command(mini, tmp_path / "run", f"model={model}", "+device=cpu", f"data.jsonl={tmp_path}/rows.jsonl")[2:]
-    run_here(*words, folder=tmp_path / "run")
-    found = accuracies(tmp_path / "run")
-    assert found == dict.fromkeys(found, expected)
-    assert len(found) == 3
-    if model == "constant":
-        assert "undef." in capsys.readouterr().out  # a correlation over a constant is not 0
-    else:
-        assert float(summary(tmp_path / "run")[("PAM", "musicality")]["SRCC"]) == pytest.approx(2 * expected - 1)
-
-
-def test_two_processes_give_the_same_results_file_as_one(mini, tmp_path):
-    words = ["model=signal", "subset=cmi_pref", "limit=12", "batch_size=3"]
-    assert run(mini, tmp_path / "one", *words, "+device=cpu").returncode == 0
-    two = run(mini, tmp_path / "two", *words, "+device=cpu_ddp")
+def test_two_processes_give_the_same_results_file_as_one(mini_root, tmp_path):
+    words = [*mini_words(mini_root), "model=signal", "subset=cmi_pref", "limit=12", "batch_size=3"]
+    assert run(tmp_path / "one", *words, "+device=cpu").returncode == 0
+    two = run(tmp_path / "two", *words, "+device=cpu_ddp")
     assert two.returncode == 0, two.stderr
     assert (tmp_path / "two/results.jsonl").read_bytes() == (tmp_path / "one/results.jsonl").read_bytes()
     assert len(list((tmp_path / "two/scores").iterdir())) == 2
     assert two.stdout.count("Results:") == 1
 
 
-def test_more_processes_than_batches(mini, tmp_path):
-    done = run(mini, tmp_path, "model=constant", "subset=pam", "limit=2", "+device=cpu_ddp")
+def test_more_processes_than_batches(mini_root, tmp_path):
+    done = run(tmp_path, *mini_words(mini_root), "model=constant", "subset=pam", "limit=2", "+device=cpu_ddp")
     assert done.returncode == 0, done.stderr
-    assert len(results(tmp_path)) == 2
+    assert len(read_rows(tmp_path)) == 2
 
 
-def test_a_gpu_that_is_not_there_is_named(mini, tmp_path, monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    done = run_command(*command(mini, tmp_path, "model=signal", "device=cuda:1")[2:])
-    assert done.returncode == 1
-    assert "Asked for cuda:1; this machine has no CUDA device" in done.stderr
-    assert "device=cpu" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_failing_model_stops_all_ranks_and_keeps_the_scores(mini, tmp_path, environment):
-    words = ["model=custom", "model.class_path=sleeper:Breaks", "+device=cpu_ddp", "batch_size=4"]
-    done = run(mini, tmp_path / "run", *words, env=environment)
+def test_a_failing_model_stops_all_ranks_and_keeps_the_scores(mini_root, tmp_path, environment):
+    words = [
+        *mini_words(mini_root),
+        "model=custom",
+        "model.class_path=sleeper:Breaks",
+        "+device=cpu_ddp",
+        "batch_size=4",
+    ]
+    done = run(tmp_path / "run", *words, env=environment)
     assert done.returncode == 1
     assert "row 5, clip B" in done.stderr
     assert "RuntimeError: boom" in done.stderr
@@ -179,54 +64,9 @@ def test_a_failing_model_stops_all_ranks_and_keeps_the_scores(mini, tmp_path, en
     assert json.loads((tmp_path / "run/metadata.json").read_text())["status"] == "failed"
 
 
-@pytest.fixture
-def here(mini, tmp_path, run_here, monkeypatch):
-    """Runs a model of `sleeper.py` in this process."""
-    (tmp_path / "sleeper.py").write_text(SLEEPER)
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def run(*words, root=mini):
-        run_here(*command(root, tmp_path / "run", *words, "+device=cpu", "workers=0")[2:], folder=tmp_path / "run")
-
-    yield run
-    sys.modules.pop("sleeper", None)
-
-
-def test_a_failing_model_is_named_with_its_clip(here, tmp_path):
-    with pytest.raises(UserError, match=r"row 5, clip B .*RuntimeError: boom"):
-        here("model=custom", "model.class_path=sleeper:Breaks")
-    assert json.loads((tmp_path / "run/metadata.json").read_text())["status"] == "failed"
-
-
-def test_failures_are_recorded_and_counted_where_that_is_asked_for(here, tmp_path, capsys):
-    here("model=custom", "model.class_path=sleeper:Breaks", "on_error=record")
-    assert "failed" in capsys.readouterr().out
-    broken = [row for row in results(tmp_path / "run") if row["inference_error"]]
-    assert [row["inference_valid_b"] for row in broken] == [False]
-    assert summary(tmp_path / "run")[("CMI-Pref", "musicality")]["n_failed"] == "1"
-
-
-def test_a_wrong_shape_is_shown_beside_the_right_one(here):
-    with pytest.raises(UserError, match=r"returned shape \[8\] for 8 clips; expected \[8, 2\]"):
-        here("model=custom", "model.class_path=sleeper:WrongShape", "on_error=record")
-
-
-def test_missing_audio_is_counted_before_a_model_is_loaded(here, mini, tmp_path):
-    root = tmp_path / "damaged"
-    shutil.copytree(mini, root)
-    for path in sorted((root / "MusicEval_data/test_audio").iterdir())[:7]:
-        path.unlink()
-    words = ["model=constant", "subset=musiceval", "data.synthesise=false"]
-    with pytest.raises(UserError, match=r"7 audio files are missing .* and 2 more") as error:
-        here(*words, "+model.class_path=no_such:Model", root=root)
-    assert "task=prepare" in error.value.hint
-    here(*words, "on_error=record", root=root)
-    assert summary(tmp_path / "run")[("MusicEval", "musicality")]["n_failed"] == "7"
-
-
-def test_ctrl_c_ends_cleanly(mini, tmp_path, environment):
-    words = ["model=custom", "model.class_path=sleeper:Sleeper", "+device=cpu", "batch_size=1"]
-    process = subprocess.Popen(command(mini, tmp_path / "run", *words), stderr=subprocess.PIPE, env=environment)
+def test_ctrl_c_ends_cleanly(mini_root, tmp_path, environment):
+    words = [*mini_words(mini_root), "model=custom", "model.class_path=sleeper:Sleeper", "+device=cpu", "batch_size=1"]
+    process = subprocess.Popen(command(tmp_path / "run", *words), stderr=subprocess.PIPE, env=environment)
     scores = tmp_path / "run/scores"
     deadline = time.monotonic() + 60
     while not scores.exists() and time.monotonic() < deadline:
@@ -239,25 +79,96 @@ def test_ctrl_c_ends_cleanly(mini, tmp_path, environment):
     assert list(scores.iterdir())
 
 
-def test_evaluate_gives_the_same_metrics_without_torch(here, mini, tmp_path):
-    here("model=random", "metrics=full")
-    (tmp_path / "torch").mkdir()
-    (tmp_path / "torch/__init__.py").write_text("raise ImportError('torch is not for task=evaluate')")
-    words = ["task=evaluate", f"results={tmp_path}/run/results.jsonl", "metrics=full"]
-    done = run(mini, tmp_path / "evaluated", *words, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+class Runner:
+    """Starts `run.py model=cmi_rm` on the parity bundle's audio."""
+
+    def __init__(self, root, cache):
+        self.root, self.cache = root, cache
+
+    def words(self, checkpoint, *words):
+        device = [] if any(word.startswith("+device") for word in words) else ["+device=cpu"]
+        return [*cmi_rm_words(self.root, self.cache, BUNDLE / checkpoint), *device, *words]
+
+    def run(self, folder, checkpoint, *words):
+        run_task_here(*self.words(checkpoint, *words), folder=folder)
+        return json.loads((folder / "metadata.json").read_text())["counts"]
+
+    def start(self, folder, checkpoint, *words):
+        line = command(folder, *self.words(checkpoint, *words))
+        return subprocess.Popen(line, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def runner(tmp_path):
+    write_parity_rows(tmp_path / "root")
+    return Runner(tmp_path / "root", tmp_path / "cache")
+
+
+def test_two_ranks_give_the_scores_of_one(runner, tmp_path):
+    runner.run(tmp_path / "one", "ca_glu", "cache.dir=null", "batch_size=2")
+    two = runner.start(tmp_path / "two", "ca_glu", "cache.dir=null", "batch_size=2", "+device=cpu_ddp")
+    assert two.wait() == 0
+    for one, two in zip(read_scores(tmp_path / "one"), read_scores(tmp_path / "two"), strict=True):
+        assert two == pytest.approx(one, abs=1e-5)
+
+
+def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(runner, tmp_path):
+    words = ["batch_size=1"]
+    whole = tmp_path / "whole"
+    runner.run(whole, "sa_conv", *words, f"cache.dir={tmp_path}/other_cache")
+    # Moments: something is encoded; something is scored.
+    for entries, scored in ((2, 0), (0, 1)):
+        kill_when(runner, tmp_path / "killed", words, entries=entries, scored=scored)
+        stored = sum(len(path.read_bytes().splitlines()) for path in runner.cache.rglob("scores/*/*.jsonl"))
+        counts = runner.run(tmp_path / "killed", "sa_conv", *words)
+        assert counts["chunks_from_cache"] > 0 or counts["from_store"] > 0
+        assert counts["chunks_encoded"] < 6
+        assert counts["from_store"] >= stored - 1
+        assert (tmp_path / "killed/results.jsonl").read_bytes() == (whole / "results.jsonl").read_bytes()
+        shutil.rmtree(runner.cache)
+
+
+def kill_when(runner, folder, words, *, entries, scored):
+    """Start a run, and kill it as soon as so much is on disk."""
+    process = runner.start(folder, "sa_conv", *words)
+    deadline = time.monotonic() + 90
+    while process.poll() is None and time.monotonic() < deadline:
+        embeddings = len(list(runner.cache.rglob("*.safetensors")))
+        scores_there = sum(path.stat().st_size > 0 for path in runner.cache.rglob("scores/*/*.jsonl"))
+        if embeddings >= entries and scores_there >= scored:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def test_two_runs_may_fill_one_cache_at_once(runner, tmp_path):
+    processes = [runner.start(tmp_path / name, "sa_none") for name in ("a", "b")]
+    assert [process.wait() for process in processes] == [0, 0]
+    for one, two in zip(read_scores(tmp_path / "a"), read_scores(tmp_path / "b"), strict=True):
+        assert two == pytest.approx(one, abs=1e-5)
+
+
+def test_torchrun_starts_the_ranks_as_well(runner, tmp_path):
+    runner.run(tmp_path / "one", "sa_mean", "cache.dir=null")
+    run = command(tmp_path / "two", *runner.words("sa_mean", "cache.dir=null", "+device=cpu_ddp"))[1:]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *run],
+        capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    for one, two in zip(read_scores(tmp_path / "one"), read_scores(tmp_path / "two"), strict=True):
+        assert two == pytest.approx(one, abs=1e-5)
+
+
+def test_what_needs_no_torch_imports_none(mini_root, tmp_path):
+    """`task=list`, and `task=evaluate`, which gives the metrics of the run itself."""
+    run_task_here(*mini_words(mini_root), "model=random", "metrics=full", "+device=cpu", folder=tmp_path / "run")
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch/__init__.py").write_text("raise ImportError('torch is not for this task')")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(PROJECT)])}
+    evaluate = ["task=evaluate", f"results={tmp_path}/run/results.jsonl", *mini_words(mini_root), "metrics=full"]
+    for words in (evaluate, ["task=list"]):
+        done = run(tmp_path / "evaluated", *words, env=environment)
+        assert done.returncode == 0, done.stderr
     for name in ("metrics_summary.csv", "metrics_detail.csv"):
         assert (tmp_path / "evaluated" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
-
-
-def test_a_sweep_runs_each_job_in_its_own_folder(mini, tmp_path):
-    done = sweep(mini, tmp_path, "model=constant,oracle", "subset=pam", "+device=cpu")
-    assert done.returncode == 0, done.stderr
-    assert [len(results(tmp_path / job)) for job in ("0", "1")] == [30, 30]
-
-
-def test_a_sweep_over_several_devices_per_job_is_refused(mini, tmp_path):
-    done = sweep(mini, tmp_path, "model=constant", "+device=cpu_ddp")
-    assert done.returncode == 1
-    assert "A sweep runs each job on one device" in done.stderr
-    assert "Traceback" not in done.stderr

@@ -1,6 +1,6 @@
 """Hydra's callback for sweeps: a plan before the first job, a table after the last.
 
-The jobs themselves are in `record.run_job`, which catches what a job raises: Hydra's sweeper ends a sweep at the first
+The jobs themselves are in `jobs.run_job`, which catches what a job raises: Hydra's sweeper ends a sweep at the first
 job that failed, after its batch. Callbacks have limits as well (Hydra 1.3, `hydra/_internal/callbacks.py`): what one
 raises becomes a warning, so that errors leave as `SystemExit`; and `on_multirun_end` is not called when the user or the
 launcher stops the sweep, so that `completed_sweep` stands around the command.

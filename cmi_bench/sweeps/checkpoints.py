@@ -1,11 +1,4 @@
-"""The checkpoints in a folder, in the order of training.
-
-The revisions of a repository on the hub, in the order of training.
-
-The training step that a checkpoint's name tells, and the order of names without one.
-
-What the recipes in `conf/sweep/` go over, as values of a Hydra sweep.
-"""
+"""What the recipes in `conf/sweep/` go over, by training step: checkpoints of a folder, revisions of a repository."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -135,6 +128,4 @@ def _revisions_of(repo: str | None, chosen: Sequence[str]) -> str:
         raise UserError("+sweep=revisions needs a repository on the hub.", "Give it as sweep.repo=HaiwenXia/CMI-RM")
     if chosen:
         return sweep_values(f"{repo}@{revision}" for revision in chosen)
-    # The hub's client is not for those who sweep over something else.
-
     return sweep_values(f"{repo}@{revision}" for revision in hub_revisions(repo))

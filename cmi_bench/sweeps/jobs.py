@@ -1,24 +1,44 @@
-"""The jobs of a sweep: how they are named before any starts, and what became of each."""
+"""The jobs of a sweep: their names before any starts, each one run and recorded, and what became of them.
 
+A job is recorded in `job.json` in its folder, and run unless the same job was finished there before.
+"""
+
+import contextlib
+import gc
 import json
 import logging
+import multiprocessing
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
 
 from cmi_bench.evaluation.metrics import MetricKey
+from cmi_bench.hydra_errors import error_message, explain
 from cmi_bench.models.hub import checkpoint_name
 from cmi_bench.reporting.sweep import SweepJob, Value, values_of
 from cmi_bench.sweeps.checkpoints import step_of
-from cmi_bench.sweeps.record import FINISHED, KILLED, RUNNING, read_record
-from cmi_bench.tracking.sweep_plan import PlannedJob, SweepPlan
+from cmi_bench.tracking.sweep_plan import PlannedJob, SweepPlan, sweep_place
+from cmi_bench.utils.console import print_error
+from cmi_bench.utils.distributed import is_rank_zero
+from cmi_bench.utils.files import content_key, json_text, write_text_atomic
 
 log = logging.getLogger(__name__)
 
+Task = Callable[[DictConfig, Path], None]
+"""Runs a task with a job's configuration in the job's folder."""
+JOB_FILE = "job.json"
+LOKY = "loky"
+"""What joblib's processes have as start method."""
+RUNNING, FINISHED, FAILED, KILLED, NOT_RUN = "running", "finished", "failed", "killed", "not run"
 CHECKPOINT = "model.checkpoint"
-NOT_RUN = "not run"
 DIED = "Its process died, perhaps for want of memory."
 
 
@@ -71,6 +91,144 @@ def _label_part(key: str, value: str, parts: int) -> str:
     if key == CHECKPOINT:
         return checkpoint_name(value, parts)
     return value if key == "model" else f"{key.rpartition('.')[2]}={value}"
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """How far a job is."""
+
+    overrides: tuple[str, ...]
+    """What Hydra was told; another sweep may have used the folder before."""
+    fingerprint: str
+    """What the job is; see `fingerprint`."""
+    status: str
+    """"running", "finished", "failed" or "killed"; "running" stays behind when the process dies."""
+    message: str = ""
+    """Why it failed."""
+    ended: float | None = None
+    """Seconds since 1970."""
+
+
+def read_record(folder: Path) -> JobRecord | None:
+    """Return what a job wrote; None if it never started, or its file cannot be read."""
+    try:
+        found = json.loads((folder / JOB_FILE).read_text(encoding="utf-8"))
+        return JobRecord(**found | {"overrides": tuple(found["overrides"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def was_finished(folder: Path, overrides: Sequence[str], fingerprint: str) -> bool:
+    """Whether the same job was finished in this folder before; then it is taken over, however it was asked for."""
+    record = read_record(folder)
+    if record is None or (record.status, record.fingerprint) != (FINISHED, fingerprint):
+        return False
+    if is_rank_zero():
+        _write(replace(record, overrides=tuple(overrides)), folder)
+    return True
+
+
+@contextlib.contextmanager
+def recorded_job(folder: Path, overrides: Sequence[str], fingerprint: str) -> Iterator[None]:
+    """Keep `job.json` true while a job runs."""
+    if not is_rank_zero():
+        yield
+        return
+    record = JobRecord(tuple(overrides), fingerprint, RUNNING)
+    _write(record, folder)
+    try:
+        yield
+    except KeyboardInterrupt:
+        _write(replace(record, status=KILLED, message="Stopped by hand.", ended=time.time()), folder)
+        raise
+    except Exception as error:
+        message = explain(error) or f"{type(error).__name__}: {error}"
+        _write(replace(record, status=FAILED, message=message, ended=time.time()), folder)
+        raise
+    _write(replace(record, status=FINISHED, ended=time.time()), folder)
+
+
+def _write(record: JobRecord, folder: Path) -> None:
+    write_text_atomic(folder / JOB_FILE, json_text(asdict(record)))
+
+
+NO_MATTER = frozenset({"device", "trainer", "workers", "jobs", "tracking", "cache", "sweep", "resume", "run_folders"})
+"""Parts of the configuration that change neither scores nor metrics."""
+
+
+def fingerprint(cfg: DictConfig) -> str:
+    """Return a digest of a job's configuration and of what it names on disk.
+
+    Files are known by size and time, as hashing gigabytes of weights would take as long as a small job. What is on
+    the hub is known by its name.
+    """
+    telling = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in NO_MATTER])
+    plain = OmegaConf.to_container(telling, resolve=True, enum_to_str=True)
+    assert isinstance(plain, dict)
+    named = [*_texts(plain.get("model")), str(plain["data"]["jsonl"])]
+    return content_key(config=plain, files={name: _states(Path(name).expanduser()) for name in named})
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _texts(one)
+
+
+def _states(path: Path) -> list[tuple[str, int, int]]:
+    """Return name, size and time (ns) of a file, or of the files in a folder; nothing for what is not there."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    states = ((file.name, file.stat()) for file in files if file.is_file())
+    return [(name, state.st_size, state.st_mtime_ns) for name, state in states]
+
+
+def run_job(cfg: DictConfig, folder: Path, task: Task) -> None:
+    """Run a job of a sweep, unless it was finished when the sweep ran before.
+
+    What it raises is printed and recorded, and goes no further, so that the other jobs are run.
+
+    Args:
+        cfg: The job's configuration.
+        folder: The job's folder.
+        task: What the job does.
+    """
+    # A process of joblib's that dies ends the sweep and all its other processes; a child of it does not.
+    if not _is_joblib_process():
+        _run_here(cfg, folder, task)
+        return
+    child = multiprocessing.Process(target=_run_here, args=(cfg, folder, task))
+    child.start()
+    child.join()
+    if child.exitcode:
+        print_error(f"The process of job {folder.name} died (exit code {child.exitcode}).")
+
+
+@cache
+def _is_joblib_process() -> bool:
+    """Whether joblib started this process, which then may start others."""
+    is_joblib = multiprocessing.get_start_method() == LOKY
+    if is_joblib:  # made to start none but joblib's own kind, which nobody else can start
+        multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
+    return is_joblib
+
+
+def _run_here(cfg: DictConfig, folder: Path, task: Task) -> None:
+    key, overrides = fingerprint(cfg), HydraConfig.get().overrides.task
+    place = sweep_place()
+    job = f"Job {place.number}, {place.label}" if place else f"Job {folder.name}"
+    if cfg.resume and was_finished(folder, overrides, key):
+        log.info("%s: finished before (resume=false runs it again)", job)
+        return
+    log.info("%s", job)
+    # Lightning's loops and the model refer to each other: without this, the models of earlier jobs stay in memory.
+    gc.collect()
+    try:
+        with recorded_job(folder, overrides, key):
+            task(cfg, folder)
+    except Exception as error:
+        print_error(error_message(error))
 
 
 def read_outcomes(plan: SweepPlan, folder: Path) -> list[SweepJob]:

@@ -19,8 +19,7 @@ from cmi_bench.evaluation.comparison import compare_runs
 from cmi_bench.evaluation.pairing import Comparison, Run
 from cmi_bench.reporting.comparison import write_comparison
 from cmi_bench.reporting.sweep import SweepJob, columns_of, has_steps, significance_groups_of, sweep_view, write_sweep
-from cmi_bench.sweeps.jobs import NOT_RUN, plan_jobs, read_outcomes, swept_keys
-from cmi_bench.sweeps.record import FAILED, FINISHED
+from cmi_bench.sweeps.jobs import FAILED, FINISHED, NOT_RUN, plan_jobs, read_outcomes, swept_keys
 from cmi_bench.tracking.mlflow import (
     ChildEnd,
     MLflowSweep,

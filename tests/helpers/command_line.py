@@ -1,4 +1,4 @@
-"""`python run.py ...` in this process: all that a user sees, without the seconds of its start."""
+"""`python run.py ...` in this process, which spares the seconds of a start: all of it, the task, the configuration."""
 
 import contextlib
 import io
@@ -9,6 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
+
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
+
+from cmi_bench.config import Config, checked
+from cmi_bench.hydra_setup import register
+from cmi_bench.main import call_task
 
 PROJECT = Path(__file__).parents[2]
 
@@ -45,6 +54,41 @@ def run_command(*words: str, cwd: Path | None = None) -> Done:
             if isinstance(end.code, str):
                 err.write(f"{end.code}\n")
     return Done(code, out.getvalue(), err.getvalue())
+
+
+def composed(*words: str, hydra: bool = False) -> DictConfig:
+    """Compose the real configuration with these words.
+
+    Args:
+        words: Overrides, as on the command line.
+        hydra: Keep Hydra's own part.
+    """
+    register(project=PROJECT)
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        return compose("config", list(words), return_hydra_config=hydra)
+
+
+def configured(*words: str) -> Config:
+    """Return the checked configuration that a task gets."""
+    return checked(composed(*words))
+
+
+def run_task_here(*words: str, folder: Path) -> None:
+    """Run the task that these words name; the errors for users come out as they are.
+
+    Args:
+        words: Overrides, as on the command line.
+        folder: Where the outputs go.
+    """
+    cfg = composed(*words, f"hydra.run.dir={folder}", hydra=True)
+    with open_dict(cfg):
+        cfg.hydra.mode = RunMode.RUN
+        cfg.hydra.runtime.output_dir = str(folder)
+    HydraConfig.instance().set_config(cfg)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    call_task(cfg, folder)
 
 
 @contextlib.contextmanager

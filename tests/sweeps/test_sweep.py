@@ -121,6 +121,14 @@ def test_mistakes_are_named_before_anything_runs(sweep, tmp_path, words, what):
     assert not (tmp_path / "sweep").exists()
 
 
+def test_several_devices_in_a_job_are_refused(tiny, tmp_path):
+    data = [f"data.root={tiny}", f"data.jsonl={tiny}/all_test.jsonl", "tracking=none", "cache=off"]
+    done = run_command("-m", "model=constant", "device=cpu_ddp", *data, f"hydra.sweep.dir={tmp_path}/sweep")
+    assert done.returncode == 1
+    assert "A sweep runs each job on one device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_jobs_over_different_rows_are_shown_and_not_compared(sweep, tmp_path, caplog):
     sweep("subset=pam,musiceval")
     assert "The jobs are not compared" in caplog.text

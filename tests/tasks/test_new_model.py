@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from command_line import PROJECT, run_command
 
 import cmi_bench.models
 from cmi_bench.errors import UserError
 from cmi_bench.tasks.new_model import write_new_model
-
-PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -72,16 +71,16 @@ def test_nothing_is_overwritten(tmp_path, there):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / there]
 
 
-@pytest.mark.slow
-def test_the_command_says_what_comes_next(tmp_path):
-    for name in ("run.py", "conf", "cmi_bench"):
-        copy = shutil.copytree if (PROJECT / name).is_dir() else shutil.copy
-        copy(PROJECT / name, tmp_path / name)
-    command = [sys.executable, "run.py", "task=new_model", "name=my_model"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+def test_the_command_says_what_comes_next(tmp_path, monkeypatch):
+    monkeypatch.setattr("cmi_bench.tasks.new_model.PROJECT", tmp_path)
+    words = ["task=new_model", "name=my_model", f"hydra.run.dir={tmp_path}/run"]
+    done = run_command(*words)
     assert done.returncode == 0, done.stderr
     assert "python run.py task=conformance model=my_model\n  python run.py model=my_model data=mini\n" in done.stdout
     assert (tmp_path / "cmi_bench/models/my_model.py").is_file()
-    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    again = run_command(*words)
     assert again.returncode == 1
-    assert "There is a model 'my_model' already." in again.stderr
+    assert "are there already." in again.stderr
+    taken = run_command("task=new_model", "name=signal", f"hydra.run.dir={tmp_path}/run")
+    assert taken.returncode == 1
+    assert "There is a model 'signal' already." in taken.stderr

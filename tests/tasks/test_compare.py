@@ -5,27 +5,18 @@ import json
 from pathlib import Path
 
 import pytest
-from command_line import run_command
+from command_line import run_command, run_task_here
 from full_size import full_size_rows
-from hydra import compose, initialize_config_dir
-from hydra.utils import get_method
 
-from cmi_bench.config import checked
 from cmi_bench.errors import UserError
-from cmi_bench.hydra_setup import register
+from cmi_bench.tasks.compare import RunFacts, run_labels
 
-PROJECT = Path(__file__).parents[2]
 FEW = "metrics.resamples=200"
-
-pytestmark = pytest.mark.slow
 
 
 def do(task, folder, *words):
     """Run a task in this process, which spares starting Python and importing MLflow again."""
-    register(PROJECT)
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        cfg = compose("config", overrides=[f"task={task}", *words])
-    get_method(cfg.task_function)(checked(cfg), folder)
+    run_task_here(f"task={task}", *words, folder=folder)
 
 
 def write_run(folder, rows, name=None):
@@ -55,6 +46,7 @@ def read(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_two_runs_are_compared(runs, tmp_path):
     done = run_command(
         "task=compare", f"runs=[{runs}/weak,{runs}/strong/results.jsonl]", FEW, f"hydra.run.dir={tmp_path}"
@@ -69,6 +61,7 @@ def test_two_runs_are_compared(runs, tmp_path):
     assert {line["significant"] for line in lines if line["dataset"] == "PAM"} == {"True"}
 
 
+@pytest.mark.slow
 def test_other_rows_are_refused_with_counts_or_intersected(runs, tmp_path, capsys):
     words = [f"runs=[{runs}/strong,{runs}/fewer]", FEW]
     with pytest.raises(UserError) as refused:
@@ -112,6 +105,7 @@ def test_a_mistake_gets_one_message(runs, tmp_path, words):
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_the_leaderboard_without_runs_and_with(runs, tmp_path, capsys):
     done = run_command("task=leaderboard", f"hydra.run.dir={tmp_path}/none")
     assert done.returncode == 0, done.stderr
@@ -142,6 +136,7 @@ def store(runs, tmp_path_factory):
     return uri, *ids
 
 
+@pytest.mark.slow
 def test_a_run_in_mlflow_is_fetched_by_its_id(runs, tmp_path, store, capsys):
     uri, with_results, without = store
     words = [FEW, f"tracking.uri={uri}"]
@@ -154,7 +149,53 @@ def test_a_run_in_mlflow_is_fetched_by_its_id(runs, tmp_path, store, capsys):
             do("compare", tmp_path / "failed", *words, f"runs=[{runs}/weak,{given}]")
 
 
+@pytest.mark.slow
 def test_a_store_that_is_not_there_is_not_made(runs, tmp_path):
     with pytest.raises(UserError, match="There is no MLflow store at"):
         do("compare", tmp_path, f"runs=[{runs}/weak,{'0' * 32}]", f"tracking.uri=sqlite:///{tmp_path}/none.db")
     assert not (tmp_path / "none.db").exists()
+
+
+def facts(folder, name=None, **config):
+    return RunFacts(Path(folder) / "results.jsonl", {"model": {"name": name}, "config": config} if name else {})
+
+
+def test_a_model_is_named_by_its_name_alone_where_that_is_enough():
+    assert run_labels([facts("outputs/cmi_rm/10-00", "cmi_rm"), facts("outputs/signal/11-00", "signal")]) == [
+        "cmi_rm",
+        "signal",
+    ]
+
+
+def test_runs_of_one_model_by_the_settings_in_which_they_differ():
+    config = {"model": {"name": "cmi_rm", "checkpoint": "runs/x/step_500"}, "precision": "32", "workers": 2}
+    other = config | {"model": {"name": "cmi_rm", "checkpoint": "runs/x/step_900"}, "workers": 4}
+    assert run_labels([facts("a", "cmi_rm", **config), facts("b", "cmi_rm", **other), facts("c", "signal")]) == [
+        "cmi_rm (checkpoint=step_500)",
+        "cmi_rm (checkpoint=step_900)",
+        "signal",
+    ]
+    assert run_labels([facts("a", "m", max_dur=120.0), facts("b", "m", max_dur=30.0)]) == [
+        "m (max_dur=120.0)",
+        "m (max_dur=30.0)",
+    ]
+
+
+def test_runs_that_differ_in_too_much_are_named_by_their_folders():
+    first = {"max_dur": 1.0, "precision": "32", "batch_size": 8, "seed": 0}
+    second = {"max_dur": 2.0, "precision": "bf16", "batch_size": 4, "seed": 1}
+    assert run_labels([facts("x/a", "m", **first), facts("x/b", "m", **second)]) == ["m (a)", "m (b)"]
+
+
+def test_the_same_settings_are_told_apart_by_folder_and_then_by_its_parent():
+    assert run_labels([facts("x/10-00", "m"), facts("x/11-00", "m")]) == ["m (10-00)", "m (11-00)"]
+    assert run_labels([facts("x/0", "m"), facts("y/0", "m")]) == ["m (x/0)", "m (y/0)"]
+
+
+def test_files_without_metadata_are_named_by_folder_or_file():
+    assert run_labels([facts("x/one"), RunFacts(Path("x/other_model.jsonl"), {})]) == ["one", "other_model"]
+
+
+def test_one_run_twice_is_numbered():
+    assert run_labels([facts("x/0", "m"), facts("x/0", "m")]) == ["m #1", "m #2"]
+    assert run_labels([]) == []

@@ -1,31 +1,17 @@
 """`task=list` as people run it."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
-import pytest
 from command_line import run_command
 
-PROJECT = Path(__file__).parents[2]
 
-
-@pytest.mark.slow
-def test_it_lists_what_there_is_without_torch(tmp_path):
+def test_it_lists_what_there_is(tmp_path):
     run = tmp_path / "runs/a"
     run.mkdir(parents=True)
     (run / "metadata.json").write_text(
         json.dumps({"started": "2026-01-02T03:04:05", "status": "finished", "model": {"name": "my_model"}})
     )
-    (tmp_path / "torch").mkdir()
-    (tmp_path / "torch/__init__.py").write_text("raise ImportError('torch is not for task=list')")
-    words = ["task=list", f"run_folders=[{tmp_path}/runs]", f"hydra.run.dir={tmp_path}/out"]
-    done = subprocess.run(
-        [sys.executable, str(PROJECT / "run.py"), *words],
-        capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(tmp_path)}, cwd=tmp_path,
-    )  # fmt: skip
+    done = run_command("task=list", f"run_folders=[{tmp_path}/runs]", f"hydra.run.dir={tmp_path}/out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     options = {line[0]: " ".join(line[1:]) for line in lines if line and "=" in line[0]}

@@ -1,12 +1,20 @@
-"""What a sweep finds in its jobs' folders."""
+"""The jobs of a sweep: their labels, when a job is the same job, and what a sweep finds in their folders."""
 
 import json
 
 import pytest
+from omegaconf import OmegaConf
 
 from cmi_bench.evaluation.metrics import MetricKey
-from cmi_bench.sweeps.jobs import read_outcomes
-from cmi_bench.sweeps.record import read_record, recorded_job, was_finished
+from cmi_bench.sweeps.jobs import (
+    fingerprint,
+    plan_jobs,
+    read_outcomes,
+    read_record,
+    recorded_job,
+    swept_keys,
+    was_finished,
+)
 from cmi_bench.tracking.sweep_plan import PlannedJob, SweepPlan, read_plan, write_plan
 
 PLAN = SweepPlan("a sweep", ("seed",), tuple(PlannedJob(n, (f"seed={n}",), f"seed={n}", None) for n in range(4)), None)
@@ -51,3 +59,48 @@ def test_a_plan_is_read_as_it_was_written_and_half_of_one_is_none(tmp_path):
     file = tmp_path / "sweep.json"
     file.write_text(file.read_text()[:100])
     assert read_plan(tmp_path) is None
+
+
+def test_it_follows_the_files_and_all_that_changes_a_number(tmp_path):
+    (tmp_path / "ckpt").mkdir()
+    weights, rows = tmp_path / "ckpt/model.safetensors", tmp_path / "rows.jsonl"
+    weights.write_bytes(b"a")
+    rows.write_text("{}\n")
+
+    def key(**changed):
+        cfg = {
+            "model": {"checkpoint": str(weights.parent), "other": None},
+            "data": {"root": str(tmp_path), "jsonl": "${data.root}/rows.jsonl"},
+            "max_dur": 30,
+            "trainer": {"devices": [0]},
+        }
+        return fingerprint(OmegaConf.create(cfg | changed))
+
+    first = key()
+    assert key() == first
+    assert key(trainer={"devices": [1]}) == first
+    assert key(max_dur=60) != first
+    weights.write_bytes(b"ab")
+    second = key()
+    assert second != first
+    rows.write_text("{}\n{}\n")
+    assert key() not in (first, second)
+
+
+def labels(*overrides):
+    return [job.label for job in plan_jobs(overrides, swept_keys(overrides, ["max_dur"]))]
+
+
+def test_jobs_are_named_by_what_they_differ_in():
+    assert labels(["model=signal", "max_dur=5", "a.b=1"], ["model=random", "max_dur=5", "a.b=1"]) == [
+        "signal",
+        "random",
+    ]
+    assert labels(["model=signal", "a.max_dur=5"], ["model=random", "a.max_dur=10"]) == [
+        "signal max_dur=5",
+        "random max_dur=10",
+    ]
+    assert labels(["max_dur=5", "seed=1"]) == ["max_dur=5"]
+    assert labels(["model.checkpoint='x/a b,c/step_5'"], ["model.checkpoint=y/step_6"]) == ["step_5", "step_6"]
+    assert labels(["model.checkpoint=x/step_5"], ["model.checkpoint=y/step_5"]) == ["x/step_5", "y/step_5"]
+    assert len(set(labels(["seed=1"], ["seed=1"]))) == 2

@@ -1,26 +1,21 @@
 """What an evaluation leaves in its folder, and what it hands on."""
 
+import csv
 import json
 import logging
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from hydra import compose, initialize_config_dir
+from command_line import configured, run_task_here
+from full_size import full_size_rows
 
-from cmi_bench.config import checked
-from cmi_bench.hydra_setup import register
 from cmi_bench.tasks.evaluate import evaluate_and_report
-from cmi_bench.tasks.evaluate import run_evaluate as evaluate_task
-
-PROJECT = Path(__file__).parents[2]
 
 
-def configured(*words):
-    register(PROJECT)
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        return checked(compose("config", overrides=["task=evaluate", "metrics.resamples=20", *words]))
+def evaluated(folder, *words):
+    run_task_here("task=evaluate", "metrics.resamples=20", *words, folder=folder)
+    return folder
 
 
 @pytest.fixture
@@ -42,20 +37,22 @@ def scored(tmp_path):
 
 def test_the_report_is_written_and_handed_on_with_its_plots(scored, tmp_path):
     rows = [json.loads(line) for line in (scored / "results.jsonl").read_text().splitlines()]
-    report = evaluate_and_report(rows, configured(), folder=tmp_path / "out", label="x", origin="y")
+    report = evaluate_and_report(
+        rows, configured("metrics.resamples=20"), folder=tmp_path / "out", label="x", origin="y"
+    )
     assert {tmp_path / "out/report.html", tmp_path / "out/plots"} <= set(report.files)
     assert all(path.exists() for path in report.files)
 
 
 def test_it_can_be_left_out(scored, tmp_path):
-    evaluate_task(configured(f"results={scored}", "metrics.report=false", "metrics=summary"), tmp_path / "out")
+    evaluated(tmp_path / "out", f"results={scored}", "metrics.report=false", "metrics=summary")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert "metrics.json" in names
     assert not names & {"report.html", "plots"}
 
 
 def test_an_evaluation_finds_the_audio_where_the_run_had_it_and_says_what_was_run(scored, tmp_path):
-    evaluate_task(configured(f"results={scored}"), tmp_path / "out")
+    evaluated(tmp_path / "out", f"results={scored}")
     page = (tmp_path / "out/report.html").read_text()
     assert 'src="../data/pam/3.wav"' in page
     assert "abc123" in page
@@ -64,6 +61,24 @@ def test_an_evaluation_finds_the_audio_where_the_run_had_it_and_says_what_was_ru
 def test_damaged_metadata_cost_only_what_they_would_say(scored, tmp_path, caplog):
     (scored / "metadata.json").write_text("{")
     with caplog.at_level(logging.WARNING):
-        evaluate_task(configured(f"results={scored}"), tmp_path / "out")
+        evaluated(tmp_path / "out", f"results={scored}")
     assert "metadata.json cannot be read" in caplog.text
     assert "There is no metadata.json beside these results." in (tmp_path / "out/report.html").read_text()
+
+
+@pytest.mark.slow
+def test_an_evaluation_of_the_full_size_has_every_interval(tmp_path):
+    rows = full_size_rows()
+    assert len(rows) == 2753
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    clips = [row[field] for row in rows for field in ("audio-path", "audio2") if field in row]
+    lengths = {clip: [12, 25, 45, 80, 200][at % 5] for at, clip in enumerate(clips)}
+    (tmp_path / "durations.json").write_text(json.dumps(lengths))
+    words = [f"results={tmp_path}/results.jsonl", "metrics=full", f"metrics.durations={tmp_path}/durations.json"]
+    run_task_here("task=evaluate", *words, folder=tmp_path / "out")
+    assert (tmp_path / "out/report.html").exists()
+    with (tmp_path / "out/metrics_intervals.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert {line["resamples"] for line in lines} == {"10000"}
+    assert len(lines) > 60
+    assert all(line["ci_low"] for line in lines)

@@ -1,15 +1,9 @@
 """Mistakes at the keyboard: one message with the nearest right name, no traceback, exit code 1."""
 
-from pathlib import Path
-
 import pytest
-from command_line import run_command
-from hydra import compose, initialize_config_dir
+from command_line import PROJECT, composed, run_command
 
 from cmi_bench.config import checked
-from cmi_bench.hydra_setup import register
-
-PROJECT = Path(__file__).parents[1]
 
 MISTAKES = [
     (["model=cmi_rn"], "There is no model=cmi_rn.", "Did you mean cmi_rm"),
@@ -67,12 +61,6 @@ def test_help_shows_groups_and_examples_that_compose():
         if words[0] == "-m":  # of a sweep's values, the first
             words = [word.split(",")[0] for word in words[1:]]
         composed(*words)
-
-
-def composed(*words):
-    register(project=PROJECT)
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        return compose("config", list(words))
 
 
 @pytest.mark.parametrize("plus", ["", "+"])

@@ -2,29 +2,19 @@
 
 import csv
 import json
-from pathlib import Path
 
 import pytest
-from command_line import run_command
-from hydra import compose, initialize_config_dir
+from command_line import run_command, run_task_here
 
-from cmi_bench.config import checked
 from cmi_bench.errors import UserError
-from cmi_bench.hydra_setup import register
 
-PROJECT = Path(__file__).parents[2]
 WORDS = ("task=sanity", "+device=cpu", "tracking=none", "cache=off", "workers=0")
 
 pytestmark = pytest.mark.slow
 
 
 def sanity(folder, *words):
-    """Run the task in this process, which spares loading torch again."""
-    from cmi_bench.tasks.robustness import run_robustness
-
-    register(PROJECT)
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        run_robustness(checked(compose("config", overrides=[*WORDS, *words])), folder)
+    run_task_here(*WORDS, *words, folder=folder)
 
 
 def steps(folder):
