@@ -1,0 +1,68 @@
+"""Commands that the documents show are accepted: Hydra composes them, typer parses them, make has the target."""
+
+import re
+import shlex
+
+import pytest
+import typer.main
+from command_line import PROJECT, composed, configured
+
+from cmi_bench.cli.app import app
+from cmi_bench.sweeps.sweep import job_overrides
+
+PAGES = [PROJECT / "README.md", PROJECT / "data/README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+COMMAND = re.compile(r"^(?:\$ )?(?:PYTHONPATH=\S+ )?(?P<program>python run\.py|cmi-bench|make|torchrun)\b")
+HYDRA_FLAGS = {"-m", "--help"}
+
+
+def commands():
+    """Return page, line number and words of each command in a block of code, or alone in a span of code."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        blocks = re.finditer(r"^```\w*\n(.*?)^```", text, re.M | re.S)
+        spans = re.finditer(r"(?<!`)`((?:PYTHONPATH=\S+ )?(?:python run\.py|cmi-bench|make) [^`]+)`(?!`)", text)
+        for found in (*blocks, *spans):
+            line = text.count("\n", 0, found.start(1)) + 1
+            for words in (" ".join(one.split()) for one in found[1].replace("\\\n", " ").splitlines()):
+                if COMMAND.match(words) and "..." not in words:
+                    yield pytest.param(words, id=f"{page.relative_to(PROJECT)}:{line}: {words[:60]}")
+
+
+def arguments(command):
+    return shlex.split(COMMAND.sub("", command), comments=True)
+
+
+def of(program):
+    return [one for one in commands() if COMMAND.match(one.values[0])["program"] == program]
+
+
+@pytest.mark.parametrize("command", of("python run.py"))
+def test_hydra_composes_every_benchmark_command(command):
+    words = [word for word in arguments(command) if word not in HYDRA_FLAGS]
+    named = re.compile(r"^model=(my_model|NAME)$")
+    jobs = job_overrides([named.sub("model=signal", word) for word in words])
+    for overrides in (jobs[0], jobs[-1]):
+        # The launchers' device is known in a job only.
+        (composed if "+launch=joblib" in words else configured)(*overrides)
+
+
+def test_hydra_composes_what_torchrun_starts():
+    (command,) = of("torchrun")
+    configured(*command.values[0].partition("run.py ")[2].split())
+
+
+@pytest.mark.parametrize("command", of("cmi-bench"))
+def test_typer_parses_every_command_for_songs(command):
+    name, *words = arguments(re.sub(r" > \S+", "", command))
+    subcommand = typer.main.get_command(app).commands[name]
+    assert subcommand.make_context(name, words).params
+
+
+@pytest.mark.parametrize("command", of("make"))
+def test_make_has_every_target(command):
+    targets = re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.M)
+    assert {word for word in arguments(command) if "=" not in word} <= set(targets)
+
+
+def test_all_kinds_of_commands_are_found():
+    assert min(len(of(program)) for program in ("python run.py", "cmi-bench", "make")) >= 5
