@@ -46,3 +46,35 @@ def test_a_model_is_not_given_what_it_does_not_use():
 
 def test_other_audio_is_another_request():
     assert len(asked(replace(FIRST, clip_id="1:a", audio=Path("y.wav")), OTHERS).requests) == 2
+
+
+def keys_of(*, identity="model", max_dur=30.0, score_kwargs=None):
+    model = SimpleNamespace(identity=identity, unused_inputs=frozenset())
+    same_again = replace(FIRST, clip_id="1:a")
+    return deduplicate([FIRST, same_again], ModelCall(model, max_dur, score_kwargs or {}), Names()).key_of
+
+
+@pytest.mark.parametrize("told", [{"identity": "other"}, {"max_dur": 10.0}, {"score_kwargs": {"bonus": 1}}], ids=str)
+def test_the_same_clip_is_another_request_to_another_model_or_to_one_told_otherwise(told):
+    assert set(keys_of().values()).isdisjoint(keys_of(**told).values())
+    assert keys_of(**told) == keys_of(**told)
+
+
+def test_a_model_without_identity_is_asked_about_every_clip_by_itself():
+    assert len(set(keys_of().values())) == 1
+    assert len(set(keys_of(identity=None).values())) == 2
+
+
+def test_a_clip_whose_file_cannot_be_read_is_named_and_the_others_are_asked_about():
+    class OneGone(Names):
+        def facts(self, path):
+            if path.name == "gone.wav":
+                raise FileNotFoundError(2, "No such file or directory", str(path))
+            return super().facts(path)
+
+    gone = replace(FIRST, clip_id="1:a", audio=Path("gone.wav"))
+    model = SimpleNamespace(identity="model", unused_inputs=frozenset())
+    plan = deduplicate([gone, FIRST], ModelCall(model, 30.0), OneGone())
+    assert plan.unreadable == {"1:a": "Cannot read gone.wav: No such file or directory"}
+    assert list(plan.key_of) == ["0:a"]
+    assert [request.clip for request in plan.requests] == [FIRST]

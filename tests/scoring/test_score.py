@@ -141,6 +141,15 @@ def test_checkpoints_with_one_encoder_share_its_embeddings(run, tmp_path):
     assert musicality(scored) == {key: -2.0 * value for key, value in musicality(first).items()}
 
 
+@pytest.mark.parametrize("part", ["audio_identity", "text_identity"])
+def test_another_encoder_shares_no_embedding_of_its_kind(run, tmp_path, part):
+    run.score(Encoder())
+    other = Encoder(head=-2.0)
+    setattr(other, part, "another")
+    run.score(other, folder=tmp_path / "other")
+    assert (len(other.encoded), len(other.texts)) == ((15, 0) if part == "audio_identity" else (0, 6))
+
+
 def test_a_second_run_asks_nothing_and_a_changed_question_is_asked_again(run, tmp_path):
     expected = run.score(Encoder())
     again = Encoder()
