@@ -13,7 +13,7 @@ from cmi_bench.data.manifest import update_manifest
 from cmi_bench.data.rows import Row
 from cmi_bench.doctor.data import AudioState, check_audio, check_checkpoint, check_rows, examine_rows
 from cmi_bench.doctor.environment import check_disk, check_environment, check_login, check_tracking
-from cmi_bench.doctor.finding import Finding, Remedies, Status
+from cmi_bench.doctor.finding import Finding, Remedies, Severity
 from cmi_bench.download.state import FOLDER, Content, is_inside, read_record
 from cmi_bench.errors import UserError
 from cmi_bench.utils.console import FileCount
@@ -32,7 +32,7 @@ def examine(config: Config, outputs: Path, words: Sequence[str]) -> list[Finding
     data = list(_check_data(config, root, remedies))
     model = list(check_checkpoint(config, remedies))
     is_incomplete = any(
-        finding.status is Status.PROBLEM and finding.fix == remedies.prepare for finding in data + model
+        finding.status is Severity.PROBLEM and finding.fix == remedies.prepare for finding in data + model
     )
     return [
         *check_environment(config),
@@ -48,12 +48,12 @@ def _check_data(config: Config, root: Path, remedies: Remedies) -> Iterator[Find
     file = Path(config.data.jsonl)
     datasets = tuple(dataset_by_slug(slug) for slug in config.subset.datasets)
     if not file.exists():
-        yield Finding("rows", "file", Status.PROBLEM, f"There is no {file}.", remedies.prepare)
+        yield Finding("rows", "file", Severity.PROBLEM, f"There is no {file}.", remedies.prepare)
         return
     try:
         examined = examine_rows(file, split=config.data.split, datasets=datasets)
     except UserError as error:
-        yield Finding("rows", "file", Status.PROBLEM, error.what, remedies.rows(file))
+        yield Finding("rows", "file", Severity.PROBLEM, error.what, remedies.rows(file))
         return
     expected = {dataset.slug: dataset.expected_rows(config.data.name) for dataset in datasets}
     yield from check_rows(examined, datasets, expected, fix=remedies.rows(file))
@@ -75,4 +75,4 @@ def _upstream(root: Path) -> dict[str, Content]:
     """Return what all sources promised, as far as anything was fetched."""
     slugs = [file.stem for file in sorted((root / FOLDER).glob("*.json"))]
     records = [record for slug in slugs if (record := read_record(root, slug)) is not None]
-    return {path: content for record in records for path, content in record.contents.items()}
+    return {path: content for record in records for path, content in record.items()}

@@ -6,17 +6,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from rich.filesize import decimal
+
 from cmi_bench.config import Config
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import Dataset, PairTask, dataset_of_source
 from cmi_bench.data.fields import is_missing
 from cmi_bench.data.manifest import AudioRecord, Manifest
 from cmi_bench.data.rows import Line, Row, parse_object, to_row
-from cmi_bench.doctor.finding import Finding, Remedies, Status, some_of
+from cmi_bench.doctor.finding import Finding, Remedies, Severity
 from cmi_bench.download.model_files import in_cache, missing_files, tensor_shapes
-from cmi_bench.download.state import Content, format_bytes, is_inside
+from cmi_bench.download.state import Content, is_inside
 from cmi_bench.errors import UserError
 from cmi_bench.models.hub import WEIGHTS, is_hub_id
+from cmi_bench.utils.console import some_of
 
 AUDIO_AREA = "audio"
 SHORTEST = 1025 / 24000
@@ -61,19 +64,19 @@ class Flaw(NamedTuple):
     what: str
     """Said of several files."""
     has_it: Callable[[AudioRecord], bool]
-    status: Status
+    status: Severity
     can_be_had_again: bool
 
 
 FLAWS = (
-    Flaw("decoding", "cannot be decoded", lambda one: one.error is not None, Status.PROBLEM, True),
-    Flaw("length", "are cut off", lambda one: one.error is None and bool(one.is_cut), Status.PROBLEM, True),
-    Flaw("samples", "hold samples that are no numbers", lambda one: one.has_bad_samples, Status.PROBLEM, True),
-    Flaw("silence", "are silent", lambda one: one.is_silent, Status.WARNING, False),
+    Flaw("decoding", "cannot be decoded", lambda one: one.error is not None, Severity.PROBLEM, True),
+    Flaw("length", "are cut off", lambda one: one.error is None and bool(one.is_cut), Severity.PROBLEM, True),
+    Flaw("samples", "hold samples that are no numbers", lambda one: one.has_bad_samples, Severity.PROBLEM, True),
+    Flaw("silence", "are silent", lambda one: one.is_silent, Severity.WARNING, False),
     Flaw(
-        "too short", f"are shorter than {SHORTEST:.3f} s", lambda one: _lasts(one, 0, SHORTEST), Status.PROBLEM, False
+        "too short", f"are shorter than {SHORTEST:.3f} s", lambda one: _lasts(one, 0, SHORTEST), Severity.PROBLEM, False
     ),
-    Flaw("short", f"are shorter than {SHORT:g} s", lambda one: _lasts(one, SHORTEST, SHORT), Status.WARNING, False),
+    Flaw("short", f"are shorter than {SHORT:g} s", lambda one: _lasts(one, SHORTEST, SHORT), Severity.WARNING, False),
 )
 
 
@@ -83,15 +86,15 @@ def check_audio(root: Path, state: AudioState, remedies: Remedies) -> Iterator[F
     missing = [path for path in state.paths if path not in state.manifest.records]
     if missing:
         found = f"{len(missing):,} of {len(state.paths):,} files are missing under {root}: {some_of(missing)}."
-        yield Finding(AUDIO_AREA, "files", Status.PROBLEM, found, remedies.audio)
+        yield Finding(AUDIO_AREA, "files", Severity.PROBLEM, found, remedies.audio)
     else:
         hours = sum(record.decoded_seconds or 0.0 for record in records) / 3600
-        size = format_bytes(sum(record.bytes for record in records))
-        yield Finding(AUDIO_AREA, "files", Status.OK, f"{len(records):,} files, {size}, {hours:,.1f} hours")
+        size = decimal(sum(record.bytes for record in records))
+        yield Finding(AUDIO_AREA, "files", Severity.OK, f"{len(records):,} files, {size}, {hours:,.1f} hours")
     changed = [record.path for record in records if state.is_changed(record)]
     if changed:
         found = f"{len(changed)} files are not what upstream has: {some_of(changed)}."
-        yield Finding(AUDIO_AREA, "content", Status.PROBLEM, found, remedies.audio)
+        yield Finding(AUDIO_AREA, "content", Severity.PROBLEM, found, remedies.audio)
     for flaw in FLAWS:
         yield from _check_flaw(flaw, state, remedies)
     yield from _check_copies(state, remedies)
@@ -107,7 +110,7 @@ def _check_flaw(flaw: Flaw, state: AudioState, remedies: Remedies) -> Iterator[F
             continue
         named = some_of([f"{one.path} ({one.error})" if one.error else one.path for one in records])
         fix = UPSTREAM if is_upstream else remedies.audio if flaw.can_be_had_again else "Listen to them; look upstream"
-        status = Status.WARNING if is_upstream else flaw.status
+        status = Severity.WARNING if is_upstream else flaw.status
         yield Finding(AUDIO_AREA, flaw.subject, status, f"{len(records)} files {flaw.what}: {named}.", fix)
 
 
@@ -120,7 +123,7 @@ def _check_copies(state: AudioState, remedies: Remedies) -> Iterator[Finding]:
     if copies:
         named = some_of([" = ".join(paths[:2]) for paths in copies])
         found = f"{len(copies)} files are there under several names: {named}."
-        yield Finding(AUDIO_AREA, "copies", Status.WARNING, found, remedies.audio)
+        yield Finding(AUDIO_AREA, "copies", Severity.WARNING, found, remedies.audio)
     content = {record.path: record.sha256 for record in state.records}
     twins = [
         str(row.index)
@@ -131,7 +134,7 @@ def _check_copies(state: AudioState, remedies: Remedies) -> Iterator[Finding]:
     ]
     if twins:
         found = f"{len(twins)} rows compare a clip with its copy: line {some_of(twins)}."
-        yield Finding(AUDIO_AREA, "pairs", Status.PROBLEM, found, remedies.audio)
+        yield Finding(AUDIO_AREA, "pairs", Severity.PROBLEM, found, remedies.audio)
 
 
 def _lasts(record: AudioRecord, least: float, less_than: float) -> bool:
@@ -207,18 +210,18 @@ def check_rows(
         there, wanted = counts[dataset.slug], expected.get(dataset.slug)
         right = there > 0 and wanted in (None, there)
         found = f"{there:,} rows" if right else f"{there:,} rows instead of {wanted or 'some'}."
-        yield Finding(ROWS_AREA, dataset.name, Status.OK if right else Status.PROBLEM, found, "" if right else fix)
+        yield Finding(ROWS_AREA, dataset.name, Severity.OK if right else Severity.PROBLEM, found, "" if right else fix)
     if examined.errors:
         found = f"{len(examined.errors)} lines cannot be used: {some_of(examined.errors)}"
-        yield Finding(ROWS_AREA, "lines", Status.PROBLEM, found, fix)
+        yield Finding(ROWS_AREA, "lines", Severity.PROBLEM, found, fix)
     if examined.unknown:
         found = f"{examined.unknown.total()} rows are of no dataset: source {some_of(sorted(examined.unknown))}."
         yield Finding(
-            ROWS_AREA, "sources", Status.WARNING, found, "They are left out; fix their `source`, or leave them so"
+            ROWS_AREA, "sources", Severity.WARNING, found, "They are left out; fix their `source`, or leave them so"
         )
     if examined.same_as_before:
         found = f"Lines that say the same as an earlier one: {some_of([str(one) for one in examined.same_as_before])}."
-        yield Finding(ROWS_AREA, "duplicates", Status.WARNING, found, fix)
+        yield Finding(ROWS_AREA, "duplicates", Severity.WARNING, found, fix)
     yield from _check_labels(examined.rows, fix)
     yield from _check_paths(examined.rows, fix)
 
@@ -227,11 +230,11 @@ def _check_labels(rows: list[Row], fix: str) -> Iterator[Finding]:
     bare = [row for row in rows if all(is_missing(row.raw.get(task.label_field)) for task in row.dataset.tasks)]
     if bare:
         found = f"{len(bare)} rows have no label and are not evaluated: line {some_of(_lines(bare))}."
-        yield Finding(ROWS_AREA, "labels", Status.WARNING, found, fix)
+        yield Finding(ROWS_AREA, "labels", Severity.WARNING, found, fix)
     odd = [row for row in rows if any(not _is_confidence(row, task) for task in row.dataset.tasks)]
     if odd:
         found = f"{len(odd)} rows have a confidence that is none of 1, 1.5, ... 5: line {some_of(_lines(odd))}."
-        yield Finding(ROWS_AREA, "confidences", Status.WARNING, found, fix)
+        yield Finding(ROWS_AREA, "confidences", Severity.WARNING, found, fix)
 
 
 def _is_confidence(row: Row, task: object) -> bool:
@@ -245,11 +248,11 @@ def _check_paths(rows: list[Row], fix: str) -> Iterator[Finding]:
     outside = [row for row in rows if not all(is_inside(path) for path in row.audio_files)]
     if outside:
         found = f"{len(outside)} rows name audio outside the data root: line {some_of(_lines(outside))}."
-        yield Finding(ROWS_AREA, "paths", Status.PROBLEM, found, fix)
+        yield Finding(ROWS_AREA, "paths", Severity.PROBLEM, found, fix)
     twins = [row for row in rows if row.audio_b is not None and row.audio_a == row.audio_b]
     if twins:
         found = f"{len(twins)} rows compare a clip with itself: line {some_of(_lines(twins))}."
-        yield Finding(ROWS_AREA, "pairs", Status.WARNING, found, fix)
+        yield Finding(ROWS_AREA, "pairs", Severity.WARNING, found, fix)
 
 
 def _lines(rows: list[Row]) -> list[str]:
@@ -265,16 +268,16 @@ def check_checkpoint(config: Config, remedies: Remedies) -> Iterator[Finding]:
     if weights is not None:
         finding = _check_weights(weights, config, remedies)
         yield finding
-        if finding.status is not Status.OK:
+        if finding.status is not Severity.OK:
             return
     try:
-        missing = [f"{one.repo}/{one.file}" for one in missing_files(config.model)]
+        missing = [f"{one.repo}/{one.names[0]}" for one in missing_files(config.model)]
     except UserError as error:
-        yield Finding(MODEL_AREA, "files", Status.PROBLEM, error.what, remedies.prepare)
+        yield Finding(MODEL_AREA, "files", Severity.PROBLEM, error.what, remedies.prepare)
         return
     if missing:
         yield Finding(
-            MODEL_AREA, "files", Status.PROBLEM, f"Not on this machine: {some_of(missing)}.", remedies.prepare
+            MODEL_AREA, "files", Severity.PROBLEM, f"Not on this machine: {some_of(missing)}.", remedies.prepare
         )
         return
     yield _build(config)
@@ -298,9 +301,9 @@ def _check_weights(weights: Path, config: Config, remedies: Remedies) -> Finding
         tensors = tensor_shapes(weights)
     except UserError as error:
         fix = error.hint if Path(str(config.model["checkpoint"])).expanduser().exists() else remedies.prepare
-        return Finding(MODEL_AREA, "weights", Status.PROBLEM, error.what, fix)
-    size = format_bytes(weights.stat().st_size)
-    return Finding(MODEL_AREA, "weights", Status.OK, f"{len(tensors)} tensors, {size}, in {weights}")
+        return Finding(MODEL_AREA, "weights", Severity.PROBLEM, error.what, fix)
+    size = decimal(weights.stat().st_size)
+    return Finding(MODEL_AREA, "weights", Severity.OK, f"{len(tensors)} tensors, {size}, in {weights}")
 
 
 def _build(config: Config) -> Finding:
@@ -309,10 +312,10 @@ def _build(config: Config) -> Finding:
     try:
         model = build_model(config.model, device="cpu", precision=config.precision.value)
     except UserError as error:
-        return Finding(MODEL_AREA, "building it", Status.PROBLEM, error.what, error.hint)
+        return Finding(MODEL_AREA, "building it", Severity.PROBLEM, error.what, error.hint)
     except Exception as error:  # whatever a user's own class raises is what they have to know
         return Finding(
-            MODEL_AREA, "building it", Status.PROBLEM, f"{type(error).__name__}: {error}", "Fix the model's class"
+            MODEL_AREA, "building it", Severity.PROBLEM, f"{type(error).__name__}: {error}", "Fix the model's class"
         )
     of_it = f", sha256 {model.digest}" if model.digest else ""
-    return Finding(MODEL_AREA, "building it", Status.OK, f"{model.class_name}, {model.sr} Hz{of_it}")
+    return Finding(MODEL_AREA, "building it", Severity.OK, f"{model.class_name}, {model.sr} Hz{of_it}")

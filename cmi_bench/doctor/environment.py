@@ -9,13 +9,15 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from rich.filesize import decimal
 
 from cmi_bench.config import Config
-from cmi_bench.doctor.finding import Finding, Remedies, Status, some_of
-from cmi_bench.download.http import PARTIAL
-from cmi_bench.download.state import RESERVE, format_bytes, free_bytes
+from cmi_bench.doctor.finding import Finding, Remedies, Severity
+from cmi_bench.download.fetch import PARTIAL
+from cmi_bench.download.state import RESERVE, free_bytes
 from cmi_bench.errors import UserError
 from cmi_bench.models.registry import target_of
+from cmi_bench.utils.console import some_of
 from cmi_bench.utils.files import without_credentials
 
 DISK_AREA = "disk"
@@ -28,12 +30,12 @@ def check_disk(root: Path, outputs: Path, remedies: Remedies) -> Iterator[Findin
         there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
         if not os.access(there, os.W_OK):
             is_needed = name == "outputs"
-            status = Status.PROBLEM if is_needed else Status.WARNING
+            status = Severity.PROBLEM if is_needed else Severity.WARNING
             yield Finding(DISK_AREA, name, status, f"{there} cannot be written to.", "Choose a folder of yours")
         elif free < RESERVE:
-            yield Finding(DISK_AREA, name, Status.PROBLEM, f"{format_bytes(free)} free at {there}.", "Make room")
+            yield Finding(DISK_AREA, name, Severity.PROBLEM, f"{decimal(free)} free at {there}.", "Make room")
         else:
-            yield Finding(DISK_AREA, name, Status.OK, f"{format_bytes(free)} free at {there}")
+            yield Finding(DISK_AREA, name, Severity.OK, f"{decimal(free)} free at {there}")
     yield from _leftovers(root, remedies)
 
 
@@ -41,7 +43,7 @@ def _leftovers(root: Path, remedies: Remedies) -> Iterator[Finding]:
     partial = sorted(path.relative_to(root).as_posix() for path in root.rglob(f"*{PARTIAL}"))
     if partial:
         found = f"{len(partial)} downloads were interrupted: {some_of(partial)}."
-        yield Finding(DISK_AREA, "downloads", Status.WARNING, found, remedies.prepare)
+        yield Finding(DISK_AREA, "downloads", Severity.WARNING, found, remedies.prepare)
 
 
 ENVIRONMENT_AREA = "environment"
@@ -51,7 +53,7 @@ INSTALL = "make env (or pip install -c constraints.txt -e .)"
 
 def check_environment(config: Config) -> Iterator[Finding]:
     """Look at Python, the packages, the devices and the decoders."""
-    yield Finding(ENVIRONMENT_AREA, "python", Status.OK, platform.python_version())
+    yield Finding(ENVIRONMENT_AREA, "python", Severity.OK, platform.python_version())
     yield _packages()
     yield from _torch(config)
     yield from _decoders()
@@ -62,7 +64,7 @@ def _packages() -> Finding:
         wanted = [Requirement(text) for text in requires(PACKAGE) or []]
     except PackageNotFoundError:
         return Finding(
-            ENVIRONMENT_AREA, "packages", Status.WARNING, f"{PACKAGE} itself is not installed, only run.", INSTALL
+            ENVIRONMENT_AREA, "packages", Severity.WARNING, f"{PACKAGE} itself is not installed, only run.", INSTALL
         )
     wrong = []
     needed = [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
@@ -75,8 +77,8 @@ def _packages() -> Finding:
         if not one.specifier.contains(there, prereleases=True):
             wrong.append(f"{one.name} is {there}, needed is {one.specifier}")
     if wrong:
-        return Finding(ENVIRONMENT_AREA, "packages", Status.PROBLEM, f"{'; '.join(wrong)}.", INSTALL)
-    return Finding(ENVIRONMENT_AREA, "packages", Status.OK, f"{len(needed)} packages at the versions needed")
+        return Finding(ENVIRONMENT_AREA, "packages", Severity.PROBLEM, f"{'; '.join(wrong)}.", INSTALL)
+    return Finding(ENVIRONMENT_AREA, "packages", Severity.OK, f"{len(needed)} packages at the versions needed")
 
 
 def _torch(config: Config) -> Iterator[Finding]:
@@ -85,7 +87,7 @@ def _torch(config: Config) -> Iterator[Finding]:
         import torchaudio  # noqa: F401 - a build that does not fit torch's fails here
     except (ImportError, OSError) as error:
         yield Finding(
-            ENVIRONMENT_AREA, "torch", Status.PROBLEM, f"torch and torchaudio do not load together: {error}", INSTALL
+            ENVIRONMENT_AREA, "torch", Severity.PROBLEM, f"torch and torchaudio do not load together: {error}", INSTALL
         )
         return
     from cmi_bench.utils.distributed import resolve_devices
@@ -95,16 +97,16 @@ def _torch(config: Config) -> Iterator[Finding]:
     try:
         devices = resolve_devices(config.trainer["accelerator"], config.trainer["devices"])
     except UserError as error:
-        yield Finding(ENVIRONMENT_AREA, "devices", Status.PROBLEM, error.what, error.hint)
+        yield Finding(ENVIRONMENT_AREA, "devices", Severity.PROBLEM, error.what, error.hint)
         return
     chosen = f"{there}; a run uses {devices.accelerator} {devices.selected}"
     if not gpus and target_of(config.model).endswith("CmiRM"):
         found = f"{chosen}: the whole benchmark takes hours, on few cores a day."
         yield Finding(
-            ENVIRONMENT_AREA, "devices", Status.WARNING, found, "Use a machine with a GPU, or a part: limit=20"
+            ENVIRONMENT_AREA, "devices", Severity.WARNING, found, "Use a machine with a GPU, or a part: limit=20"
         )
     else:
-        yield Finding(ENVIRONMENT_AREA, "devices", Status.OK, chosen)
+        yield Finding(ENVIRONMENT_AREA, "devices", Severity.OK, chosen)
 
 
 def _decoders() -> Iterator[Finding]:
@@ -117,10 +119,10 @@ def _decoders() -> Iterator[Finding]:
     if lacking:
         fix = "pip install --force-reinstall soundfile (its wheel has a libsndfile that can)"
         yield Finding(
-            ENVIRONMENT_AREA, "decoders", Status.PROBLEM, f"{there} cannot read {', '.join(sorted(lacking))}.", fix
+            ENVIRONMENT_AREA, "decoders", Severity.PROBLEM, f"{there} cannot read {', '.join(sorted(lacking))}.", fix
         )
     else:
-        yield Finding(ENVIRONMENT_AREA, "decoders", Status.OK, there)
+        yield Finding(ENVIRONMENT_AREA, "decoders", Severity.OK, there)
 
 
 def check_login(*, is_needed: bool) -> Iterator[Finding]:
@@ -132,17 +134,17 @@ def check_login(*, is_needed: bool) -> Iterator[Finding]:
     from huggingface_hub import get_token
 
     if get_token() is not None:
-        yield Finding("login", "Hugging Face hub", Status.OK, "there is a token")
+        yield Finding("login", "Hugging Face hub", Severity.OK, "there is a token")
     elif is_needed:
         yield Finding(
             "login",
             "Hugging Face hub",
-            Status.WARNING,
+            Severity.WARNING,
             "not logged in, and something is to be fetched.",
             "hf auth login",
         )
     else:
-        yield Finding("login", "Hugging Face hub", Status.OK, "not logged in; nothing is to be fetched")
+        yield Finding("login", "Hugging Face hub", Severity.OK, "not logged in; nothing is to be fetched")
 
 
 TRACKING_AREA = "tracking"
@@ -156,7 +158,7 @@ def check_tracking(config: Config) -> Iterator[Finding]:
     """Look at the MLflow store; a run works without it, so nothing here is worse than a warning."""
     uri = config.tracking.uri
     if uri is None:
-        yield Finding(TRACKING_AREA, "MLflow", Status.OK, "runs are not recorded")
+        yield Finding(TRACKING_AREA, "MLflow", Severity.OK, "runs are not recorded")
     elif uri.startswith(SQLITE):
         yield _check_sqlite(Path(uri.removeprefix(SQLITE)))
     elif uri.startswith(("http://", "https://")):
@@ -164,13 +166,13 @@ def check_tracking(config: Config) -> Iterator[Finding]:
     else:
         found = f"{without_credentials(uri)} is no store that MLflow still takes."
         yield Finding(
-            TRACKING_AREA, "MLflow", Status.WARNING, found, f"tracking.uri=sqlite:////folder/mlflow.db, {OFF}"
+            TRACKING_AREA, "MLflow", Severity.WARNING, found, f"tracking.uri=sqlite:////folder/mlflow.db, {OFF}"
         )
 
 
 def _check_sqlite(file: Path) -> Finding:
     if not file.exists():
-        return Finding(TRACKING_AREA, "MLflow", Status.OK, f"{file} is made by the first run")
+        return Finding(TRACKING_AREA, "MLflow", Severity.OK, f"{file} is made by the first run")
     try:
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=PATIENCE)) as store:
             (answer,) = store.execute("PRAGMA quick_check").fetchone()
@@ -178,9 +180,13 @@ def _check_sqlite(file: Path) -> Finding:
     except sqlite3.Error as error:
         answer, runs = str(error), 0
     if answer == "ok":
-        return Finding(TRACKING_AREA, "MLflow", Status.OK, f"{runs} runs in {file}")
+        return Finding(TRACKING_AREA, "MLflow", Severity.OK, f"{runs} runs in {file}")
     return Finding(
-        TRACKING_AREA, "MLflow", Status.WARNING, f"{file} is no MLflow store: {answer}.", f"mv {file} elsewhere, {OFF}"
+        TRACKING_AREA,
+        "MLflow",
+        Severity.WARNING,
+        f"{file} is no MLflow store: {answer}.",
+        f"mv {file} elsewhere, {OFF}",
     )
 
 
@@ -194,5 +200,7 @@ def _check_server(uri: str) -> Finding:
         status, reason = 0, f"cannot be reached: {error}"
     shown = without_credentials(uri)
     if status == httpx2.codes.OK:
-        return Finding(TRACKING_AREA, "MLflow", Status.OK, f"{shown} answers")
-    return Finding(TRACKING_AREA, "MLflow", Status.WARNING, f"{shown} {reason}.", f"Start it, fix tracking.uri, {OFF}")
+        return Finding(TRACKING_AREA, "MLflow", Severity.OK, f"{shown} answers")
+    return Finding(
+        TRACKING_AREA, "MLflow", Severity.WARNING, f"{shown} {reason}.", f"Start it, fix tracking.uri, {OFF}"
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.table import Table
 
 
-class Status(StrEnum):
+class Severity(StrEnum):
     """How bad it is."""
 
     OK = "ok"
@@ -29,33 +29,20 @@ class Finding:
     """Such as "audio"."""
     subject: str
     """What was looked at."""
-    status: Status
+    status: Severity
     found: str
     """What there is, or what is wrong and where."""
     fix: str = ""
     """The command or the deed that fixes it; empty where nothing is wrong."""
 
 
-SHOWN = 3
-
-
-def some_of(names: Sequence[str]) -> str:
-    """Return the first few names, and how many more there are.
-
-    >>> some_of(["a", "b", "c", "d", "e"])
-    'a, b, c and 2 more'
-    """
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}"
-
-
-def worst(findings: Iterable[Finding]) -> Status:
+def worst(findings: Iterable[Finding]) -> Severity:
     """Return the worst status there is."""
-    order = list(Status)
-    return max((finding.status for finding in findings), key=order.index, default=Status.OK)
+    order = list(Severity)
+    return max((finding.status for finding in findings), key=order.index, default=Severity.OK)
 
 
-COLOURS = {Status.OK: "green", Status.WARNING: "yellow", Status.PROBLEM: "bold red"}
+COLOURS = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.PROBLEM: "bold red"}
 
 
 def as_table(findings: Sequence[Finding]) -> Table:
@@ -77,10 +64,9 @@ def as_table(findings: Sequence[Finding]) -> Table:
 def verdict_of(findings: Sequence[Finding]) -> str:
     """Return the sum of it in one line."""
     counts = Counter(finding.status for finding in findings)
-    if not counts[Status.PROBLEM]:
-        return f"A run would work. {_count(counts[Status.WARNING], 'warning')}."
+    problems, warnings = _count(counts[Severity.PROBLEM], "problem"), _count(counts[Severity.WARNING], "warning")
     return (
-        f"A run would not do: {_count(counts[Status.PROBLEM], 'problem')}, {_count(counts[Status.WARNING], 'warning')}."
+        f"A run would not do: {problems}, {warnings}." if counts[Severity.PROBLEM] else f"A run would work. {warnings}."
     )
 
 

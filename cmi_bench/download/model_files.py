@@ -3,18 +3,18 @@
 They go into the hub's own cache; SongEval's weights, which are on GitHub and not on the hub, into `model.checkpoint`.
 """
 
-import json
 import logging
-import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.file_download import repo_folder_name
+from safetensors import SafetensorError, safe_open
 
-from cmi_bench.download.http import Download, Host
+from cmi_bench.download.fetch import Download
+from cmi_bench.download.http import Host
 from cmi_bench.download.hub import HubRepo
 from cmi_bench.download.state import Content, Work
 from cmi_bench.errors import UserError
@@ -32,6 +32,7 @@ from cmi_bench.models.hub import (
 )
 from cmi_bench.models.registry import target_of
 from cmi_bench.utils.files import without_credentials
+from cmi_bench.utils.waiting import within
 
 log = logging.getLogger(__name__)
 
@@ -39,21 +40,24 @@ ENCODERS = ("audio_module.", "text_module.")
 """CMI-RM's prefixes of tensors that MuQ-MuLan has as well."""
 
 
-class Part(NamedTuple):
-    """Files of one repository on the hub."""
+class ModelFile(NamedTuple):
+    """A file of a repository on the hub."""
 
     repo: str
-    files: tuple[str, ...]
-    or_else: str | None = None
-    """What the last of the files is called in repositories that do not have it."""
+    names: tuple[str, ...]
+    """What it may be called there, the likeliest first."""
+
+
+def _files(repo: str, *names: str | tuple[str, ...]) -> list[ModelFile]:
+    return [ModelFile(repo, (name,) if isinstance(name, str) else name) for name in names]
 
 
 Look = Callable[[str, str], Path | None]
 """Returns a file of a repository, or None where it cannot be had (at the moment)."""
 
 
-def model_parts(spec: Mapping[str, Any], look: Look) -> list[Part]:
-    """Return what a model needs from the hub, as far as can be known.
+def model_files(spec: Mapping[str, Any], look: Look) -> list[ModelFile]:
+    """Return what a model needs from the hub, as far as can be known, each file once.
 
     One file names the next repository, so a file that `look` cannot give hides what it would have named.
 
@@ -64,26 +68,28 @@ def model_parts(spec: Mapping[str, Any], look: Look) -> list[Part]:
     Raises:
         UserError: A configuration is there but not readable.
     """
-    find = _PARTS.get(target_of(spec))
-    return [] if find is None or not spec.get("checkpoint") else find(spec, look)
+    find = _FINDERS.get(target_of(spec))
+    return [] if find is None or not spec.get("checkpoint") else list(dict.fromkeys(find(spec, look)))
 
 
-def cmi_rm_parts(spec: Mapping[str, Any], look: Look) -> list[Part]:
+def _cmi_rm(spec: Mapping[str, Any], look: Look) -> list[ModelFile]:
     """CMI-RM: its weights, and the configurations of MuQ-MuLan, MuQ and XLM-RoBERTa behind them."""
     checkpoint = str(spec["checkpoint"])
     path = Path(checkpoint).expanduser()
     config = _given_config(spec, path)
-    parts = []
+    files = []
     if path.exists():
         weights: Path | None = path / WEIGHTS if path.is_dir() else path
     else:
-        parts.append(Part(checkpoint, (WEIGHTS,) if spec.get("config") else (WEIGHTS, CONFIG)))
+        files = _files(checkpoint, WEIGHTS, *([] if spec.get("config") else [CONFIG]))
         weights = look(checkpoint, WEIGHTS)
         config = config or look(checkpoint, CONFIG)
-    if config is not None:
-        lacks_encoders = weights is not None and weights.is_file() and not _has_encoders(weights)
-        parts += _mulan_parts(config, look, lacks_encoders=lacks_encoders)
-    return parts
+    if config is None:
+        return files
+    lacks_encoders = weights is not None and weights.is_file() and not _has_encoders(weights)
+    mulan = _named(_name(config, "model", "model_name"), config, look)
+    more = mulan.files(ENCODER_CONFIG, *([EITHER_WEIGHTS] if lacks_encoders else []))
+    return files + more + _towers(mulan.config, look)
 
 
 def _given_config(spec: Mapping[str, Any], checkpoint: Path) -> Path | None:
@@ -96,67 +102,81 @@ def _given_config(spec: Mapping[str, Any], checkpoint: Path) -> Path | None:
     )
 
 
-def _mulan_parts(config: Path, look: Look, *, lacks_encoders: bool) -> list[Part]:
-    weights, or_else = EITHER_WEIGHTS if lacks_encoders else (None, None)
-    files = (ENCODER_CONFIG, weights) if weights else (ENCODER_CONFIG,)
-    mulan = _named(_name(config, "model", "model_name"), config, look, files, or_else)
-    if mulan.config is None:
-        return mulan.parts
-    return mulan.parts + _tower_parts(mulan.config, look)
+def _has_encoders(weights: Path) -> bool:
+    names = tensor_shapes(weights)
+    return all(any(name.startswith(prefix) for name in names) for prefix in ENCODERS)
 
 
-def _tower_parts(mulan: Path, look: Look) -> list[Part]:
-    muq = _named(_name(mulan, "audio_model", "name"), mulan, look, (ENCODER_CONFIG,))
-    xlmr = _named(_name(mulan, "text_model", "name"), mulan, look, (ENCODER_CONFIG, TOKENIZER))
-    return muq.parts + xlmr.parts
+def _towers(mulan: Path | None, look: Look) -> list[ModelFile]:
+    """Return what a MuQ-MuLan's configuration names: the configurations of MuQ and XLM-RoBERTa."""
+    if mulan is None:
+        return []
+    muq = _named(_name(mulan, "audio_model", "name"), mulan, look)
+    xlmr = _named(_name(mulan, "text_model", "name"), mulan, look)
+    return muq.files(ENCODER_CONFIG) + xlmr.files(ENCODER_CONFIG, TOKENIZER)
 
 
-def muq_mulan_parts(spec: Mapping[str, Any], look: Look) -> list[Part]:
+def _muq_mulan(spec: Mapping[str, Any], look: Look) -> list[ModelFile]:
     """MuQ-MuLan: all of it, and the configurations of MuQ and XLM-RoBERTa behind it."""
-    mulan = _top(spec, "checkpoint", look, (ENCODER_CONFIG,))
-    return mulan.parts if mulan.config is None else mulan.parts + _tower_parts(mulan.config, look)
+    mulan = _given(spec, "checkpoint", look)
+    return mulan.files(ENCODER_CONFIG, EITHER_WEIGHTS) + _towers(mulan.config, look)
 
 
-def songeval_parts(spec: Mapping[str, Any], look: Look) -> list[Part]:
+def _songeval(spec: Mapping[str, Any], look: Look) -> list[ModelFile]:
     """SongEval: MuQ; its own weights are not on the hub."""
-    return _top(spec, "muq", look, (ENCODER_CONFIG,)).parts
+    return _given(spec, "muq", look).files(ENCODER_CONFIG, EITHER_WEIGHTS)
 
 
-def clap_parts(spec: Mapping[str, Any], look: Look) -> list[Part]:
+def _clap(spec: Mapping[str, Any], look: Look) -> list[ModelFile]:
     """CLAP: its weights, and what prepares its inputs."""
-    return _top(spec, "checkpoint", look, (ENCODER_CONFIG, PREPROCESSOR, TOKENIZER)).parts
+    return _given(spec, "checkpoint", look).files(ENCODER_CONFIG, PREPROCESSOR, TOKENIZER, EITHER_WEIGHTS)
 
 
-def audiobox_parts(spec: Mapping[str, Any], look: Look) -> list[Part]:
+def _audiobox(spec: Mapping[str, Any], look: Look) -> list[ModelFile]:
     """Audiobox Aesthetics: its weights and sizes."""
-    return _top(spec, "checkpoint", look, (ENCODER_CONFIG,)).parts
+    return _given(spec, "checkpoint", look).files(ENCODER_CONFIG, EITHER_WEIGHTS)
 
 
-class _Named(NamedTuple):
-    """What a name in a configuration stands for."""
+_FINDERS: dict[str, Callable[[Mapping[str, Any], Look], list[ModelFile]]] = {
+    "cmi_bench.models.audiobox.Audiobox": _audiobox,
+    "cmi_bench.models.clap.Clap": _clap,
+    "cmi_bench.models.cmi_rm.CmiRM": _cmi_rm,
+    "cmi_bench.models.muq_mulan.MuQMuLan": _muq_mulan,
+    "cmi_bench.models.songeval.SongEvalRM": _songeval,
+}
+"""By the model's `_target_`; models that are not here need nothing from the hub, or get it themselves."""
 
-    parts: list[Part]
-    """What has to come from the hub; nothing where the name is that of a folder here."""
+
+class _Place(NamedTuple):
+    """What a name of a model stands for."""
+
+    repo: str | None
+    """Its repository on the hub; None where the name is that of a folder here."""
     config: Path | None
     """Its own configuration, if it is here."""
 
+    def files(self, *names: str | tuple[str, ...]) -> list[ModelFile]:
+        """Return those of its files that have to come from the hub."""
+        return _files(self.repo, *names) if self.repo is not None else []
 
-def _named(name: str, named_in: Path, look: Look, files: tuple[str, ...], or_else: str | None = None) -> _Named:
+
+def _named(name: str, named_in: Path, look: Look) -> _Place:
+    """Return what a name in a configuration stands for."""
     for folder in (Path(name).expanduser(), named_in.parent.parent / name):
         if folder.is_dir():
-            return _Named([], folder / ENCODER_CONFIG)
-    return _Named([Part(name, files, or_else)], look(name, ENCODER_CONFIG))
+            return _Place(None, folder / ENCODER_CONFIG)
+    return _Place(name, look(name, ENCODER_CONFIG))
 
 
-def _top(spec: Mapping[str, Any], key: str, look: Look, files: tuple[str, ...]) -> _Named:
-    """Return what the name of a model in its `model` group stands for: these files and its weights."""
-    path = Path(str(spec[key])).expanduser()
+def _given(spec: Mapping[str, Any], key: str, look: Look) -> _Place:
+    """Return what the name of a model in its `model` group stands for."""
+    name = str(spec[key])
+    path = Path(name).expanduser()
     if path.exists():
-        return _Named([], (path if path.is_dir() else path.parent) / ENCODER_CONFIG)
-    if not is_hub_id(str(spec[key])):  # a path that is not there: whoever builds the model says so
-        return _Named([], None)
-    wanted, or_else = EITHER_WEIGHTS
-    return _Named([Part(str(spec[key]), (*files, wanted), or_else)], look(str(spec[key]), ENCODER_CONFIG))
+        return _Place(None, (path if path.is_dir() else path.parent) / ENCODER_CONFIG)
+    if not is_hub_id(name):  # a path that is not there: whoever builds the model says so
+        return _Place(None, None)
+    return _Place(name, look(name, ENCODER_CONFIG))
 
 
 def _name(file: Path, section: str, key: str) -> str:
@@ -167,11 +187,6 @@ def _name(file: Path, section: str, key: str) -> str:
         raise UserError(f"{file} has no readable {section}.{key}: {error}", "Get the file again.") from error
 
 
-def _has_encoders(weights: Path) -> bool:
-    names = tensor_shapes(weights)
-    return all(any(name.startswith(prefix) for name in names) for prefix in ENCODERS)
-
-
 def tensor_shapes(file: Path) -> dict[str, list[int]]:
     """Return the tensors' names and shapes in a `.safetensors` file, after a check that it is whole.
 
@@ -179,55 +194,15 @@ def tensor_shapes(file: Path) -> dict[str, list[int]]:
         UserError: It is cut off, or no such file.
     """
     try:
-        with file.open("rb") as opened:
-            (length,) = struct.unpack("<Q", opened.read(8))
-            header = json.loads(opened.read(length)) if length <= file.stat().st_size else {}
-        tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        promised = 8 + length + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
-        shapes = {name: [int(size) for size in entry["shape"]] for name, entry in tensors.items()}
-    except (OSError, ValueError, struct.error, KeyError, TypeError) as error:
-        raise UserError(f"{file} is no .safetensors file: {error}", "Get it again.") from error
-    size = file.stat().st_size
-    if size != promised:
-        raise UserError(f"{file} has {size:,} bytes; its header promises {promised:,}.", "It is cut off: get it again.")
-    return shapes
+        with safe_open(file, framework="numpy") as opened:
+            return {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118 - no mapping
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{file} is cut off, or no .safetensors file: {error}", "Get it again.") from error
 
 
-class PartFile(NamedTuple):
-    """One file of one repository."""
-
-    repo: str
-    file: str
-    or_else: str | None = None
-    """What it is called where the repository has no such file."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names that it may have, the likeliest first."""
-        return (self.file,) if self.or_else is None else (self.file, self.or_else)
-
-
-def files_of(parts: Iterable[Part]) -> list[PartFile]:
-    """Return the files of all parts, each once."""
-    return list(
-        dict.fromkeys(
-            PartFile(part.repo, file, part.or_else if file == part.files[-1] else None)
-            for part in parts
-            for file in part.files
-        )
-    )
-
-
-_PARTS: dict[str, Callable[[Mapping[str, Any], Look], list[Part]]] = {
-    "cmi_bench.models.audiobox.Audiobox": audiobox_parts,
-    "cmi_bench.models.clap.Clap": clap_parts,
-    "cmi_bench.models.cmi_rm.CmiRM": cmi_rm_parts,
-    "cmi_bench.models.muq_mulan.MuQMuLan": muq_mulan_parts,
-    "cmi_bench.models.songeval.SongEvalRM": songeval_parts,
-}
-"""By the model's `_target_`; models that are not here need nothing from the hub, or get it themselves."""
-
-
+HUB = Host("The Hugging Face hub", "HF_ENDPOINT")
+CLIENT_SECONDS = 300.0
+"""How long the hub's client may take over a small file."""
 SMALL_SUFFIXES = (".json", ".yaml")
 """Configurations and tokenizers: fetched at once, as they say what else is needed."""
 
@@ -244,22 +219,28 @@ def in_cache(repo: str, file: str) -> Path | None:
 def cached(repo: str, file: str) -> Path | None:
     """Return a file as `in_cache` does, but not one that is cut off."""
     found = in_cache(repo, file)
-    if found is not None and found.suffix == ".safetensors":
-        try:
-            tensor_shapes(found)
-        except UserError as error:
-            log.warning("%s", error.what)
-            return None
-    return found
+    return found if found is not None and is_whole(found) else None
 
 
-def missing_files(spec: Mapping[str, Any]) -> list[PartFile]:
+def is_whole(file: Path) -> bool:
+    """Tell whether a file is there, and not cut off where its format tells."""
+    if file.suffix != ".safetensors" or not file.is_file():
+        return file.is_file()
+    try:
+        tensor_shapes(file)
+    except UserError as error:
+        log.warning("%s", error.what)
+        return False
+    return True
+
+
+def missing_files(spec: Mapping[str, Any]) -> list[ModelFile]:
     """Return what a model needs and the cache lacks, as far as the cache knows.
 
     Raises:
         UserError: A configuration that is there cannot be read.
     """
-    return [one for one in files_of(model_parts(spec, cached)) if not _is_cached(one)]
+    return [one for one in model_files(spec, cached) if not _is_cached(one)]
 
 
 def checkpoint_works(spec: Mapping[str, Any], endpoint: str) -> list[Work]:
@@ -268,15 +249,15 @@ def checkpoint_works(spec: Mapping[str, Any], endpoint: str) -> list[Work]:
     Raises:
         UserError: The hub cannot be reached, does not know a repository, or wants a login.
     """
-    missing = [one for one in files_of(model_parts(spec, _look)) if not _is_cached(one)]
+    missing = [one for one in model_files(spec, _look) if not _is_cached(one)]
     for one in missing:
-        if one.file.endswith(SMALL_SUFFIXES):
-            _into_cache(one.repo, one.file)
-    large = [one for one in missing if not one.file.endswith(SMALL_SUFFIXES)]
+        if one.names[0].endswith(SMALL_SUFFIXES):
+            _into_cache(one.repo, one.names[0])
+    large = [one for one in missing if not one.names[0].endswith(SMALL_SUFFIXES)]
     return [_work(one, endpoint) for one in large]
 
 
-def _is_cached(one: PartFile) -> bool:
+def _is_cached(one: ModelFile) -> bool:
     return any(cached(one.repo, name) is not None for name in one.names)
 
 
@@ -287,10 +268,14 @@ def _look(repo: str, file: str) -> Path | None:
 
 
 def _into_cache(repo: str, file: str) -> Path:
-    return download(repo, [file], otherwise="name a folder that holds the files") / file
+    """Return a file in the hub's cache, where the hub's client puts it unless it is there."""
+    try:
+        return within(CLIENT_SECONDS, lambda: download(repo, [file], otherwise="name a folder that holds them") / file)
+    except TimeoutError as error:
+        raise HUB.unreachable(error).final from error
 
 
-def _work(one: PartFile, endpoint: str) -> Work:
+def _work(one: ModelFile, endpoint: str) -> Work:
     """Return how a large file gets into the cache.
 
     The cache keeps contents by checksum in `blobs/`, and the hub's client makes of one that is there what else it
@@ -337,7 +322,7 @@ def songeval_works(spec: Mapping[str, Any], url: str) -> list[Work]:
     folder = Path(str(spec.get("checkpoint"))).expanduser()
     if target_of(spec) != SONGEVAL_TARGET or folder.name != SONGEVAL_FOLDER:
         return []
-    missing = [file for file in (CONFIG, f"ckpt/{WEIGHTS}") if not _is_whole(folder / file)]
+    missing = [file for file in (CONFIG, f"ckpt/{WEIGHTS}") if not is_whole(folder / file)]
     if not missing:
         return []
     base = url.rstrip("/")
@@ -351,13 +336,3 @@ def songeval_works(spec: Mapping[str, Any], url: str) -> list[Work]:
             files=len(missing),
         )
     ]
-
-
-def _is_whole(file: Path) -> bool:
-    if file.suffix != ".safetensors" or not file.is_file():
-        return file.is_file()
-    try:
-        tensor_shapes(file)
-    except UserError:
-        return False
-    return True

@@ -4,7 +4,7 @@ What is there and right is left alone, an interrupted download goes on where it 
 its name only when it is complete. One way through it:
 
 rows' files -> which of the audio that they name is missing or damaged (`state`) -> where each comes from (`sources`,
-`hub`, `model_files`) -> `Plan` (what and how much) -> fetch (`http`) -> unpack -> record, for the next time (`state`).
+`model_files`) -> `Plan` (what and how much) -> fetch (`fetch`) -> unpack -> record, for the next time (`state`).
 """
 
 import logging
@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
+from rich.filesize import decimal
 from rich.table import Table
 
 from cmi_bench.config import PrepareTask
 from cmi_bench.data.datasets import dataset_by_slug
 from cmi_bench.data.manifest import Manifest, read_manifest, update_manifest
 from cmi_bench.data.rows import load_rows
-from cmi_bench.download.http import Item, fetch_all, raise_first
+from cmi_bench.download.fetch import Download, fetch_all, raise_first
 from cmi_bench.download.model_files import checkpoint_works, songeval_works
 from cmi_bench.download.sources import (
     TEST,
@@ -35,14 +36,13 @@ from cmi_bench.download.state import (
     Work,
     add_to_record,
     check_space,
-    format_bytes,
     free_bytes,
     inside,
     read_record,
     wrong_files,
 )
 from cmi_bench.errors import UserError
-from cmi_bench.utils.console import FileCount
+from cmi_bench.utils.console import FileCount, some_of
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Plan:
     """The data root."""
 
     @property
-    def downloads(self) -> list[Item]:
+    def downloads(self) -> list[Download]:
         """What is not fetched yet."""
         return [item for work in self.works for item in work.downloads if not item.is_there]
 
@@ -89,14 +89,12 @@ class Plan:
     def total(self) -> str:
         """Describe the sum, with the free space where most of it goes."""
         free = free_bytes(self.works[0].folder)
-        return (
-            f"{format_bytes(sum(work.download_bytes for work in self.works))} to download, {format_bytes(free)} free."
-        )
+        return f"{decimal(sum(work.download_bytes for work in self.works))} to download, {decimal(free)} free."
 
     def _cells(self, work: Work) -> Sequence[str]:
         into = str(work.folder.relative_to(self.root) if work.folder.is_relative_to(self.root) else work.folder)
-        unpacked = format_bytes(work.unpacked_bytes) if work.unpacked_bytes else ""
-        return (work.name, work.origin, into, f"{work.files:,}", format_bytes(work.download_bytes), unpacked)
+        unpacked = decimal(work.unpacked_bytes) if work.unpacked_bytes else ""
+        return (work.name, work.origin, into, f"{work.files:,}", decimal(work.download_bytes), unpacked)
 
 
 def _disk(folder: Path) -> int:
@@ -125,9 +123,6 @@ def _finish(work: Work, root: Path) -> None:
         add_to_record(root, work.slug, contents, origin=work.origin)
 
 
-SHOWN = 3
-
-
 def by_source(paths: Iterable[str], sources: Sequence[Source], *, root: Path, rows: Path) -> dict[str, list[str]]:
     """Distribute the files that rows name among the sources, by folder.
 
@@ -154,9 +149,8 @@ def by_source(paths: Iterable[str], sources: Sequence[Source], *, root: Path, ro
         elif not file.is_file():
             homeless.append(path)
     if homeless:
-        more = f" and {len(homeless) - SHOWN} more" if len(homeless) > SHOWN else ""
         raise UserError(
-            f"Nobody here knows where to get {', '.join(homeless[:SHOWN])}{more}, which {rows} names.",
+            f"Nobody here knows where to get {some_of(homeless)}, which {rows} names.",
             f"Put them under {root}; the folders that can be fetched are {', '.join(slugs)}.",
         )
     return chosen
@@ -166,8 +160,8 @@ def need_of(source: Source, wanted: Sequence[str], *, root: Path, manifest: Mani
     """Return what a source is asked for, as far as the data root lacks it."""
     record = read_record(root, source.slug)
     if source.is_whole and record is not None:
-        wanted = list(record.contents)
-    wrong = wrong_files(root, wanted, manifest=manifest, record=record)
+        wanted = list(record)
+    wrong = wrong_files(root, wanted, manifest=manifest, record=record or {})
     return Need(wanted, wrong)
 
 
@@ -274,12 +268,7 @@ def summary(preparation: Preparation) -> str:
     records = [known[path] for path in preparation.wanted() if path in known]
     broken = [record.path for record in records if record.error]
     if broken:
-        more = f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
-        log.warning(
-            "Upstream's own, but not to be decoded: %s%s. `python run.py task=doctor` says why.",
-            ", ".join(broken[:SHOWN]),
-            more,
-        )
-    size = format_bytes(sum(record.bytes for record in records))
+        log.warning("Upstream's own, but not to be decoded: %s. `python run.py task=doctor` says why.", some_of(broken))
+    size = decimal(sum(record.bytes for record in records))
     hours = sum(record.seconds or 0.0 for record in records) / 3600
     return f"All there: {len(records):,} audio files, {size}, {hours:,.1f} hours, in {preparation.root}"

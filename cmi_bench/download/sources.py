@@ -7,11 +7,12 @@ Zenodo, MusicEval a Parquet table on the hub with audio files as cells, the othe
 import io
 import shutil
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import httpx2
 import soundfile
@@ -21,20 +22,12 @@ from cmi_bench.data import fields
 from cmi_bench.data.datasets import all_datasets
 from cmi_bench.data.manifest import Manifest
 from cmi_bench.data.rows import read_jsonl
-from cmi_bench.download.http import (
-    PARTIAL,
-    Download,
-    Host,
-    digest_of,
-    fetch_all,
-    get_json,
-    no_space,
-    parse_digest,
-    raise_first,
-)
-from cmi_bench.download.hub import HubFiles, HubRepo
-from cmi_bench.download.state import FOLDER, Content, Need, Source, Work, check_space, inside
+from cmi_bench.download.fetch import PARTIAL, Download, digest_of, fetch_all, no_space, parse_digest, raise_first
+from cmi_bench.download.http import FileError, Host, get_json
+from cmi_bench.download.hub import HubFile, HubRepo
+from cmi_bench.download.state import FOLDER, Content, Need, Source, Work, check_space, holds, inside
 from cmi_bench.errors import UserError
+from cmi_bench.utils.console import some_of
 from cmi_bench.utils.files import without_credentials
 
 ROWS_HOST = Host("The server of the rows' files", "sources.rows")
@@ -58,17 +51,7 @@ def fetch_rows(client: httpx2.Client, url: str, target: Path, *, check: Callable
     """
     if target.exists():
         return False
-    arriving = target.with_name(f".{target.name}.arriving")
-    raise_first(fetch_all(client, [Download(url, arriving, ROWS_HOST)], jobs=1))
-    try:
-        check(arriving)
-    except UserError as error:
-        arriving.unlink()
-        raise UserError(
-            f"{without_credentials(url)} is no file of benchmark rows: {error.what}",
-            f"It was changed upstream, or is another page. {ROWS_HOST.mirror}",
-        ) from error
-    arriving.replace(target)
+    raise_first(fetch_all(client, [Download(url, target, ROWS_HOST, check=check)], jobs=1))
     return True
 
 
@@ -87,14 +70,64 @@ def training_audio(file: Path) -> list[str]:
     return paths
 
 
-def archive_folder(root: Path, slug: str) -> Path:
-    """Return where the archives of a source are while they are needed."""
-    return root / FOLDER / slug
+class Archives(NamedTuple):
+    """What the files of a folder are unpacked from."""
+
+    downloads: Sequence[Download]
+    origin: str
+    """Where they come from, for the user."""
+    unpack: Callable[[], Sequence[str]]
+    """Makes the files that are wrong or missing; returns all that the archives hold, relative to the data root."""
 
 
-def contents_of(root: Path, paths: Mapping[str, Path] | list[str]) -> dict[str, Content]:
-    """Return what files of the data root hold."""
-    return {path: Content((root / path).stat().st_size, digest_of(root / path)) for path in paths}
+@dataclass(frozen=True)
+class ArchiveSource(ABC):
+    """A folder whose files come in archives, which are removed when they are unpacked."""
+
+    root: Path
+    name: str
+    slug: str
+    folder: str
+    is_whole: bool = False
+
+    @abstractmethod
+    def archives(self, need: Need) -> Archives:
+        """Ask upstream for the archives of what is needed.
+
+        Raises:
+            UserError: It cannot be asked, or does not have them.
+        """
+
+    def target(self, name: str) -> Path:
+        """Return where an archive is while it is needed."""
+        return self.root / FOLDER / self.slug / name
+
+    def find(self, need: Need, manifest: Manifest) -> Work:
+        """Ask upstream for the archives; see `Source.find`."""
+        archives = self.archives(need)
+        return Work(
+            slug=self.slug,
+            name=self.name,
+            origin=archives.origin,
+            folder=self.root / self.folder,
+            downloads=archives.downloads,
+            files=len(need.wrong),
+            unpacked_bytes=sum(download.size or 0 for download in archives.downloads),
+            finish=lambda: self._finish(archives, need),
+        )
+
+    def _finish(self, archives: Archives, need: Need) -> Mapping[str, Content]:
+        made = archives.unpack()
+        lacking = sorted(need.wrong - set(made))
+        if lacking:
+            raise UserError(
+                f"{archives.origin} has {len(made):,} clips, but no {some_of(lacking)}, which the rows name.",
+                "Rows and audio do not belong together: get the rows' file again, or look for the change upstream.",
+            )
+        contents = {path: Content((self.root / path).stat().st_size, digest_of(self.root / path)) for path in made}
+        for download in archives.downloads:
+            download.target.unlink()
+        return contents
 
 
 TABLES = "data"
@@ -104,23 +137,17 @@ AUDIO = "audio"
 ROWS_AT_ONCE = 16
 
 
-@dataclass(frozen=True)
-class MusicEval:
+@dataclass(frozen=True, kw_only=True)
+class MusicEval(ArchiveSource):
     """Clip `<row>.wav` of a split is row `<row>` of its tables, in their order."""
 
-    root: Path
     repo: HubRepo
-    name: str = "MusicEval"
-    slug: str = "musiceval"
-    folder: str = "MusicEval_data"
-    is_whole: bool = False
 
-    def find(self, need: Need, manifest: Manifest) -> Work:
-        """Ask the hub for the tables; see `Source.find`."""
+    def archives(self, need: Need) -> Archives:
+        """Ask the hub for the tables; see `ArchiveSource.archives`."""
         commit = self.repo.commit()
         there = self.repo.tree(commit, TABLES)
-        folder = archive_folder(self.root, self.slug)
-        tables = {}
+        tables: dict[str, list[Download]] = {}
         for split in sorted({_split_of(path) for path in need.wrong}):
             files = [file for path, file in sorted(there.items()) if Path(path).match(f"{split}-*.parquet")]
             if not files:
@@ -128,20 +155,14 @@ class MusicEval:
                     f"{self.repo.page} has no table {TABLES}/{split}-*.parquet: it was changed upstream.",
                     "Look for it there; another repository: sources.music_eval=OWNER/NAME",
                 )
-            tables[split] = [self.repo.download(file, folder / Path(file.path).name) for file in files]
-        downloads = [download for split in tables for download in tables[split]]
-        return Work(
-            slug=self.slug,
-            name=self.name,
-            origin=f"{self.repo.page} at {commit[:10]}",
-            folder=self.root / self.folder,
-            downloads=downloads,
-            files=len(need.wrong),
-            unpacked_bytes=sum(download.size or 0 for download in downloads),
-            finish=lambda: self._unpack(tables, need),
+            tables[split] = [self.repo.download(file, self.target(Path(file.path).name)) for file in files]
+        return Archives(
+            [download for split in tables for download in tables[split]],
+            f"{self.repo.page} at {commit[:10]}",
+            lambda: self._unpack(tables, need),
         )
 
-    def _unpack(self, tables: Mapping[str, Sequence[Download]], need: Need) -> Mapping[str, Content]:
+    def _unpack(self, tables: Mapping[str, Sequence[Download]], need: Need) -> list[str]:
         made: list[str] = []
         for split, downloads in tables.items():
             for row, content in enumerate(_audio_cells([download.target for download in downloads])):
@@ -149,17 +170,7 @@ class MusicEval:
                 made.append(path)
                 if path in need.wrong or not (self.root / path).exists():
                     _write_wav(content, self.root / path, where=f"{self.repo.repo_id}, {split}, row {row}")
-        lacking = sorted(need.wrong - set(made))
-        if lacking:
-            raise UserError(
-                f"{self.repo.page} has {len(made)} clips, the rows name {lacking[0]}: it was changed upstream.",
-                "Rows and audio do not belong together: get the rows' file again.",
-            )
-        contents = contents_of(self.root, made)
-        for downloads in tables.values():
-            for download in downloads:
-                download.target.unlink()
-        return contents
+        return made
 
 
 def _split_of(path: str) -> str:
@@ -265,68 +276,82 @@ ARCHIVE = "human_eval.zip"
 MUSIC = "human_eval/music/"
 
 
-@dataclass(frozen=True)
-class Pam:
+@dataclass(frozen=True, kw_only=True)
+class Pam(ArchiveSource):
     """The music of PAM's human evaluation."""
 
-    root: Path
     client: httpx2.Client
     zenodo: str
     """Address of Zenodo, or of a mirror."""
     record: str
     """Number of the record."""
-    name: str = "PAM"
-    slug: str = "pam"
-    folder: str = "human_eval"
-    is_whole: bool = False
 
-    def find(self, need: Need, manifest: Manifest) -> Work:
-        """Ask Zenodo for the archive's size and checksum; see `Source.find`."""
-        download = self._download(archive_folder(self.root, self.slug) / ARCHIVE)
-        return Work(
-            slug=self.slug,
-            name=self.name,
-            origin=f"{without_credentials(self.zenodo)}/records/{self.record}",
-            folder=self.root / MUSIC,
-            downloads=[download],
-            files=len(need.wrong),
-            unpacked_bytes=download.size or 0,
-            finish=lambda: self._unpack(download.target, need),
-        )
-
-    def _download(self, target: Path) -> Download:
+    def archives(self, need: Need) -> Archives:
+        """Ask Zenodo for the archive's size and checksum; see `ArchiveSource.archives`."""
+        page = f"{without_credentials(self.zenodo)}/records/{self.record}"
         base = f"{self.zenodo.rstrip('/')}/api/records/{self.record}"
-        record = get_json(self.client, base, ZENODO)
+        record: Any = get_json(self.client, base, ZENODO)
+        target = self.target(ARCHIVE)
         try:
-            listed = _listed(record)
-            return Download(
-                f"{base}/files/{ARCHIVE}/content",
-                target,
-                ZENODO,
-                size=int(listed["size"]),
-                digest=parse_digest(listed["checksum"]),
-            )
+            listed: Any = next((file for file in record["files"] if file["key"] == ARCHIVE), {})
+            size, digest = int(listed["size"]), parse_digest(listed["checksum"])
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"Zenodo's record {self.record} lists no {ARCHIVE} with size and checksum: it was changed upstream.",
-                f"Look at {without_credentials(self.zenodo)}/records/{self.record}; another record: sources.pam=NUMBER",
+                f"Look at {page}; another record: sources.pam=NUMBER",
             ) from error
+        download = Download(f"{base}/files/{ARCHIVE}/content", target, ZENODO, size=size, digest=digest)
+        return Archives([download], page, lambda: unzip(target, self.root, below=MUSIC, replace=need.wrong))
 
-    def _unpack(self, archive: Path, need: Need) -> Mapping[str, Content]:
-        made = unzip(archive, self.root, below=MUSIC, replace=need.wrong)
-        lacking = sorted(need.wrong - set(made))
-        if lacking:
-            raise UserError(
-                f"{ARCHIVE} holds no {', '.join(lacking[:3])}{' and more' * (len(lacking) > 3)}, which the rows name.",
-                "Rows and audio do not belong together: get the rows' file again, or look for the change upstream.",
+
+GIT_FILES = (".gitattributes",)
+"""Files of a repository that are none of its data."""
+
+
+@dataclass(frozen=True)
+class HubFiles:
+    """A folder of the data root that is a copy of a repository, or of the part of it that rows name."""
+
+    root: Path
+    name: str
+    slug: str
+    folder: str
+    repo: HubRepo
+    is_whole: bool = False
+
+    def find(self, need: Need, manifest: Manifest) -> Work:
+        """Ask the hub for the files; see `Source.find`."""
+        commit = self.repo.commit()
+        listed = self._listed(need, commit)
+        contents = {path: Content(file.size, file.digest) for path, file in listed.items()}
+        wrong = [path for path in listed if not holds(self.root, path, manifest.records.get(path), contents[path])]
+        return Work(
+            slug=self.slug,
+            name=self.name,
+            origin=f"{self.repo.page} at {commit[:10]}",
+            folder=self.root / self.folder,
+            downloads=[
+                self.repo.download(listed[path], inside(self.root, path, named_in=self.repo.repo_id)) for path in wrong
+            ],
+            files=len(wrong),
+            contents=contents,
+        )
+
+    def _listed(self, need: Need, commit: str) -> Mapping[str, HubFile]:
+        """Return what the hub has of what is needed, by path relative to the data root."""
+        if self.is_whole:
+            tree = self.repo.tree(commit)
+            return {f"{self.folder}/{path}": file for path, file in tree.items() if path not in GIT_FILES}
+        found = self.repo.files([path.removeprefix(f"{self.folder}/") for path in need.wanted], commit)
+        there = {f"{self.folder}/{path}": file for path, file in found.items()}
+        # What lies here and the hub does not know is the user's own affair.
+        absent = sorted(need.wrong - there.keys())
+        if absent:
+            raise FileError(
+                f"{self.repo.page} has no {some_of(absent)}: rows and audio do not belong together.",
+                "Get the rows' file again (remove it first), or look for the change upstream.",
             )
-        contents = contents_of(self.root, made)
-        archive.unlink()
-        return contents
-
-
-def _listed(record: Any) -> Mapping[str, Any]:
-    return next((file for file in record["files"] if file["key"] == ARCHIVE), {})
+        return there
 
 
 def benchmark_sources(config: SourcesConfig, root: Path, client: httpx2.Client) -> tuple[Source, ...]:
@@ -346,37 +371,29 @@ def _maker(place: str) -> SourceMaker:
 
 def pam_source(config: SourcesConfig, root: Path, client: httpx2.Client) -> Source:
     """Return where PAM's audio comes from."""
-    return Pam(root=root, client=client, zenodo=config.zenodo, record=config.pam)
+    return Pam(root, "PAM", "pam", "human_eval", client=client, zenodo=config.zenodo, record=config.pam)
 
 
 def music_eval_source(config: SourcesConfig, root: Path, client: httpx2.Client) -> Source:
     """Return where MusicEval's audio comes from."""
-    return MusicEval(root=root, repo=HubRepo(config.music_eval, "dataset", config.hub))
+    repo = HubRepo(config.music_eval, "dataset", config.hub)
+    return MusicEval(root, "MusicEval", "musiceval", "MusicEval_data", repo=repo)
 
 
 def music_arena_source(config: SourcesConfig, root: Path, client: httpx2.Client) -> Source:
     """Return where MusicArena's audio comes from."""
     repo = HubRepo(config.music_arena, "dataset", config.hub)
-    return HubFiles(name="Music Arena", slug="music_arena", folder="MusicArena_data", repo=repo, root=root)
+    return HubFiles(root, "Music Arena", "music_arena", "MusicArena_data", repo)
 
 
 def cmi_pref_source(config: SourcesConfig, root: Path, client: httpx2.Client) -> Source:
     """Return where CMI-Pref's audio comes from."""
     repo = HubRepo(config.cmi_pref, "dataset", config.hub)
-    return HubFiles(name="CMI-Pref", slug="cmi_pref", folder="cmi-pref", repo=repo, root=root)
+    return HubFiles(root, "CMI-Pref", "cmi_pref", "cmi-pref", repo)
 
 
 def training_sources(config: SourcesConfig, root: Path) -> Sequence[Source]:
     """Return the sources that only the training rows need."""
     pseudo = HubRepo(config.cmi_pref_pseudo, "dataset", config.hub)
     # Its labels are files of its own, so all of it is wanted.
-    return (
-        HubFiles(
-            name="CMI-Pref-Pseudo",
-            slug="cmi_pref_pseudo",
-            folder="cmi-pref-pseudo",
-            repo=pseudo,
-            root=root,
-            is_whole=True,
-        ),
-    )
+    return (HubFiles(root, "CMI-Pref-Pseudo", "cmi_pref_pseudo", "cmi-pref-pseudo", pseudo, is_whole=True),)

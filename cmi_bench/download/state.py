@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
+from rich.filesize import decimal
+
 from cmi_bench.data.manifest import AUDIO_SUFFIXES, AudioRecord, Manifest
-from cmi_bench.download.http import Digest, Item, digest_of, parse_digest
+from cmi_bench.download.fetch import Digest, Download, digest_of, parse_digest
 from cmi_bench.errors import UserError
 from cmi_bench.utils.files import write_text_atomic
 
@@ -47,7 +49,7 @@ class Work:
     """Where it comes from, for the user."""
     folder: Path
     """Where it goes."""
-    downloads: Sequence[Item]
+    downloads: Sequence[Download]
     files: int
     """How many files it makes."""
     unpacked_bytes: int = 0
@@ -88,19 +90,10 @@ class Source(Protocol):
         Raises:
             UserError: Upstream cannot be asked, or does not have them.
         """
-        ...
 
 
 FOLDER = ".prepare"
 """Folder of the data root for what is no data: records, archives on their way, the lock."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """Files of one source, as upstream has them."""
-
-    contents: Mapping[str, Content] = field(default_factory=dict)
-    """By path, relative to the data root."""
 
 
 def record_file(root: Path, slug: str) -> Path:
@@ -108,14 +101,12 @@ def record_file(root: Path, slug: str) -> Path:
     return root / FOLDER / f"{slug}.json"
 
 
-def read_record(root: Path, slug: str) -> Record | None:
-    """Read the record of a source; None where there is none, or none that can be read."""
+def read_record(root: Path, slug: str) -> dict[str, Content] | None:
+    """Return what the files of a source hold, by path relative to the data root; None where it is not recorded."""
     file = record_file(root, slug)
     try:
         files = json.loads(file.read_text(encoding="utf-8"))["files"]
-        return Record(
-            {path: Content(int(entry["bytes"]), parse_digest(entry["digest"])) for path, entry in files.items()}
-        )
+        return {path: Content(int(entry["bytes"]), parse_digest(entry["digest"])) for path, entry in files.items()}
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -125,13 +116,14 @@ def read_record(root: Path, slug: str) -> Record | None:
 
 def add_to_record(root: Path, slug: str, contents: Mapping[str, Content], *, origin: str) -> None:
     """Record what files of a source hold; other files of the record stay."""
-    before = read_record(root, slug)
-    known = dict(before.contents if before else {}) | dict(contents)
+    known = (read_record(root, slug) or {}) | dict(contents)
     files = {path: {"bytes": known[path].bytes, "digest": str(known[path].digest)} for path in sorted(known)}
     write_text_atomic(record_file(root, slug), json.dumps({"origin": origin, "files": files}, indent=1) + "\n")
 
 
-def wrong_files(root: Path, wanted: Iterable[str], *, manifest: Manifest, record: Record | None) -> frozenset[str]:
+def wrong_files(
+    root: Path, wanted: Iterable[str], *, manifest: Manifest, record: Mapping[str, Content]
+) -> frozenset[str]:
     """Return the files that are missing or damaged.
 
     A file that upstream's record describes must be what it says. Without a record (somebody else has filled the
@@ -143,10 +135,7 @@ def wrong_files(root: Path, wanted: Iterable[str], *, manifest: Manifest, record
         manifest: What is there; up to date for these files.
         record: What upstream has, as far as that is known.
     """
-    contents: Mapping[str, Content] = record.contents if record else {}
-    return frozenset(
-        path for path in wanted if not _is_right(root, path, manifest.records.get(path), contents.get(path))
-    )
+    return frozenset(path for path in wanted if not _is_right(root, path, manifest.records.get(path), record.get(path)))
 
 
 def holds(root: Path, path: str, known: AudioRecord | None, content: Content) -> bool:
@@ -209,21 +198,7 @@ def check_space(folder: Path, needed: int, *, what: str) -> None:
     """
     free = free_bytes(folder)
     if needed and needed + RESERVE > free:
-        lack = f"{format_bytes(needed)} are needed, {format_bytes(free)} free"
         raise UserError(
-            f"There is not enough space at {folder} for {what}: {lack}.",
+            f"There is not enough space at {folder} for {what}: {decimal(needed)} are needed, {decimal(free)} free.",
             "Make room, choose another folder with data.root=..., or prepare a part, such as subset=pam.",
         )
-
-
-def format_bytes(count: float) -> str:
-    """Write a number of bytes for people.
-
-    >>> format_bytes(2_900_000_000), format_bytes(1500), format_bytes(12)
-    ('2.9 GB', '1.5 kB', '12 B')
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

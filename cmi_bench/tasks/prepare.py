@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 
 from cmi_bench.config import DoctorFormat, DoctorTask, PrepareTask
 from cmi_bench.data.synthetic.build import ensure_mini
 from cmi_bench.errors import UserError
 from cmi_bench.utils.console import print_view
+from cmi_bench.utils.waiting import locked
 
 if TYPE_CHECKING:
     from cmi_bench.download.prepare import Preparation
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 ROUNDS = 3
 """Once for what is seen to be missing, again for what that turns out to need."""
+LOCK_SECONDS = 600.0
+"""How long to wait for another process that prepares the same folder."""
 WIDTH_OF_A_PLAN = 140
 
 
@@ -70,19 +72,12 @@ def _alone(root: Path) -> Iterator[None]:
     """Let two that prepare the same folder do it one after the other."""
     from cmi_bench.download.state import FOLDER
 
-    lock = FileLock(root / FOLDER / "lock")
-    try:
-        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("Another process prepares %s; waiting for it.", root)
-        lock.acquire()
-    except OSError as error:  # a folder that can only be read may have everything all the same
-        log.debug("No lock in %s: %s", root, error)
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(root / FOLDER / "lock", seconds=LOCK_SECONDS, what=f"prepares {root}"))
+        except OSError as error:  # a folder that can only be read may have everything all the same
+            log.debug("No lock in %s: %s", root, error)
         yield
-    finally:
-        lock.release()
 
 
 PROBLEMS = 1
@@ -99,7 +94,7 @@ def run_doctor(config: DoctorTask, folder: Path) -> None:
     # The doctor looks at what is on this machine; the hub's client reads this when it is imported.
     os.environ["HF_HUB_OFFLINE"] = "1"
     from cmi_bench.doctor import examine
-    from cmi_bench.doctor.finding import Status, as_json, as_table, verdict_of, worst
+    from cmi_bench.doctor.finding import Severity, as_json, as_table, verdict_of, worst
 
     findings = examine(config, folder, HydraConfig.get().overrides.task)
     if config.doctor.format is DoctorFormat.json:
@@ -107,5 +102,5 @@ def run_doctor(config: DoctorTask, folder: Path) -> None:
     else:
         print_view(as_table(findings), width=WIDTH_OF_A_LOG)
         print_view(verdict_of(findings))
-    if worst(findings) is Status.PROBLEM:
+    if worst(findings) is Severity.PROBLEM:
         raise SystemExit(PROBLEMS)

@@ -15,9 +15,10 @@ from cmi_bench.config import checked
 from cmi_bench.doctor import environment
 from cmi_bench.doctor.data import check_checkpoint
 from cmi_bench.doctor.environment import check_disk, check_environment, check_login, check_tracking
-from cmi_bench.doctor.finding import Finding, Remedies, Status, as_json, as_table, some_of, verdict_of, worst
+from cmi_bench.doctor.finding import Finding, Remedies, Severity, as_json, as_table, verdict_of, worst
 from cmi_bench.download import state
 from cmi_bench.hydra_setup import register
+from cmi_bench.utils.console import some_of
 
 PROJECT = Path(__file__).parents[2]
 PARITY = PROJECT / "tests/data/parity/cmi_rm"
@@ -36,7 +37,7 @@ def by_subject(findings):
 
 def test_an_environment_that_is_right():
     found = by_subject(check_environment(config("model=signal", "+device=cpu")))
-    assert {one.status for one in found.values()} == {Status.OK}
+    assert {one.status for one in found.values()} == {Severity.OK}
     assert "soundfile" in found["decoders"].found
 
 
@@ -50,7 +51,7 @@ def test_packages_that_are_missing_or_old(monkeypatch):
 
     monkeypatch.setattr(environment, "version", version)
     found = by_subject(check_environment(config("model=signal")))["packages"]
-    assert found.status is Status.PROBLEM
+    assert found.status is Severity.PROBLEM
     assert "mlflow is 0.1, needed is >=3.13" in found.found
     assert "pandas is not installed" in found.found
 
@@ -58,19 +59,19 @@ def test_packages_that_are_missing_or_old(monkeypatch):
 def test_a_gpu_that_is_not_there(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     found = by_subject(check_environment(config("model=signal", "+device=cuda:1")))["devices"]
-    assert found.status is Status.PROBLEM
+    assert found.status is Severity.PROBLEM
     assert "Asked for cuda:1" in found.found
 
 
 def test_the_login(monkeypatch):
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     (needed,) = check_login(is_needed=True)
-    assert (needed.status, needed.fix) == (Status.WARNING, "hf auth login")
+    assert (needed.status, needed.fix) == (Severity.WARNING, "hf auth login")
     (not_needed,) = check_login(is_needed=False)
-    assert not_needed.status is Status.OK
+    assert not_needed.status is Severity.OK
     monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_secret")
     (there,) = check_login(is_needed=True)
-    assert there.status is Status.OK
+    assert there.status is Severity.OK
     assert "hf_secret" not in there.found
 
 
@@ -78,19 +79,19 @@ def test_a_full_disk(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(state.shutil, "disk_usage", lambda _folder: usage._replace(free=5))
     found = by_subject(check_disk(tmp_path / "data", tmp_path, REMEDIES))
-    assert found["outputs"].status is Status.PROBLEM
-    assert "5 B free" in found["outputs"].found
+    assert found["outputs"].status is Severity.PROBLEM
+    assert "5 bytes free" in found["outputs"].found
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)
     found = by_subject(check_disk(tmp_path, tmp_path, REMEDIES))
-    assert (found["data root"].status, found["outputs"].status) == (Status.WARNING, Status.PROBLEM)
+    assert (found["data root"].status, found["outputs"].status) == (Severity.WARNING, Severity.PROBLEM)
 
 
 def test_a_checkpoint_that_is_whole():
     found = by_subject(check_checkpoint(config(f"model.checkpoint={PARITY}/sa_mean"), REMEDIES))
-    assert {one.status for one in found.values()} == {Status.OK}
+    assert {one.status for one in found.values()} == {Severity.OK}
     assert "tensors" in found["weights"].found
     assert "CmiRM, 24000 Hz, sha256 " in found["building it"].found
 
@@ -105,8 +106,8 @@ def checkpoint(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "subject", "says"),
     [
-        (lambda file: file.write_bytes(file.read_bytes()[:-100]), "weights", "its header promises"),
-        (lambda file: file.write_bytes(b"PK zip"), "weights", "is no .safetensors file"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-100]), "weights", "is cut off"),
+        (lambda file: file.write_bytes(b"PK zip"), "weights", "no .safetensors file"),
         (lambda file: file.with_name("config.yaml").write_text("model: {}"), "files", "model.model_name"),
         (
             lambda file: file.with_name("config.yaml").write_text(
@@ -121,7 +122,7 @@ def checkpoint(tmp_path):
 def test_a_checkpoint_that_is_damaged(checkpoint, damage, subject, says):
     damage(checkpoint / "model.safetensors")
     found = by_subject(check_checkpoint(config(f"model.checkpoint={checkpoint}"), REMEDIES))[subject]
-    assert found.status is Status.PROBLEM
+    assert found.status is Severity.PROBLEM
     assert says in found.found
     assert found.fix
 
@@ -129,7 +130,7 @@ def test_a_checkpoint_that_is_damaged(checkpoint, damage, subject, says):
 def test_a_checkpoint_that_was_not_fetched(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     (found,) = check_checkpoint(config(), REMEDIES)
-    assert found.status is Status.PROBLEM
+    assert found.status is Severity.PROBLEM
     assert "HaiwenXia/CMI-RM/model.safetensors" in found.found
     assert found.fix == "python run.py task=prepare model=cmi_rm"
 
@@ -137,10 +138,10 @@ def test_a_checkpoint_that_was_not_fetched(tmp_path, monkeypatch):
 def test_weights_that_do_not_lie_at_the_top(tmp_path):
     words = ["model=songeval_rm", f"model.muq={PARITY}/muq", "model.hidden_state=1"]
     found = by_subject(check_checkpoint(config(*words, f"model.checkpoint={PARITY}/songeval"), REMEDIES))
-    assert {one.status for one in found.values()} == {Status.OK}
+    assert {one.status for one in found.values()} == {Severity.OK}
     assert "14 tensors" in found["weights"].found
     (missing,) = check_checkpoint(config(*words, f"model.checkpoint={tmp_path}/SongEval"), REMEDIES)
-    assert (missing.status, missing.subject) == (Status.PROBLEM, "building it")
+    assert (missing.status, missing.subject) == (Severity.PROBLEM, "building it")
     assert "task=prepare model=songeval_rm" in missing.fix
 
 
@@ -153,13 +154,13 @@ def test_weights_that_may_have_two_names(tmp_path, monkeypatch):
 @pytest.mark.parametrize("model", ["cmi_rm", "muq_mulan", "clap", "audiobox"])
 def test_a_path_that_is_not_there(model):
     (found,) = check_checkpoint(config(f"model={model}", "model.checkpoint=/nonexistent/checkpoint"), REMEDIES)
-    assert found.status is Status.PROBLEM
+    assert found.status is Severity.PROBLEM
     assert "/nonexistent/checkpoint" in found.found
 
 
 def test_a_class_that_is_not_there():
     (found,) = check_checkpoint(config("model=custom", "model.class_path=nowhere:Model"), REMEDIES)
-    assert found.status is Status.PROBLEM
+    assert found.status is Severity.PROBLEM
     assert "There is no module 'nowhere'" in found.found
 
 
@@ -169,7 +170,7 @@ def tracked(uri):
 
 
 def test_an_mlflow_store(tmp_path):
-    assert tracked(f"sqlite:///{tmp_path}/new.db").status is Status.OK
+    assert tracked(f"sqlite:///{tmp_path}/new.db").status is Severity.OK
     with sqlite3.connect(tmp_path / "right.db") as store:
         store.execute("CREATE TABLE runs (id)")
     assert "0 runs" in tracked(f"sqlite:///{tmp_path}/right.db").found
@@ -193,22 +194,22 @@ def test_an_mlflow_server():
     server = HTTPServer(("127.0.0.1", 0), Healthy)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
-    assert tracked(address).status is Status.OK
+    assert tracked(address).status is Severity.OK
     assert "answers 404" in tracked(f"{address}/wrong").found
     server.shutdown()
     server.server_close()
     gone = tracked(address.replace("http://", "http://me:secret@"))
-    assert gone.status is Status.WARNING
+    assert gone.status is Severity.WARNING
     assert "cannot be reached" in gone.found
     assert "secret" not in gone.found
 
 
 def test_what_is_said_of_it():
-    findings = [Finding("a", "b", Status.OK, "fine"), Finding("a", "c", Status.WARNING, "odd [1]", "fix")]
-    assert worst(findings) is Status.WARNING
-    assert worst([]) is Status.OK
+    findings = [Finding("a", "b", Severity.OK, "fine"), Finding("a", "c", Severity.WARNING, "odd [1]", "fix")]
+    assert worst(findings) is Severity.WARNING
+    assert worst([]) is Severity.OK
     assert verdict_of(findings) == "A run would work. 1 warning."
-    assert verdict_of([*findings, Finding("d", "e", Status.PROBLEM, "bad", "fix")]).startswith(
+    assert verdict_of([*findings, Finding("d", "e", Severity.PROBLEM, "bad", "fix")]).startswith(
         "A run would not do: 1 problem"
     )
     assert '"status": "warning"' in as_json(findings)

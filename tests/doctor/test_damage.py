@@ -16,7 +16,7 @@ from cmi_bench.config import checked
 from cmi_bench.data.manifest import examine as examine_one
 from cmi_bench.data.manifest import read_manifest
 from cmi_bench.doctor import examine
-from cmi_bench.doctor.finding import Status
+from cmi_bench.doctor.finding import Severity
 from cmi_bench.hydra_setup import register
 
 PROJECT = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ def found(root, *words):
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         config = checked(compose("config", said))
     findings = examine(config, root.parent, ["task=doctor", *said])
-    return {(one.area, one.subject): one for one in findings if one.status is not Status.OK}
+    return {(one.area, one.subject): one for one in findings if one.status is not Severity.OK}
 
 
 def lines(root):
@@ -201,7 +201,7 @@ def test_a_file_that_is_broken_upstream_is_said_to_be(root):
     digest = "sha256:" + hashlib.sha256(b"no audio").hexdigest()
     (root / ".prepare/musiceval.json").write_text(json.dumps({"files": {WAV: {"bytes": 8, "digest": digest}}}))
     broken = found(root)["audio", "decoding"]
-    assert broken.status is Status.WARNING
+    assert broken.status is Severity.WARNING
     assert "upstream" in broken.fix
     assert "on_error=record" in broken.fix
 

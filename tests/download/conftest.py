@@ -28,7 +28,6 @@ def root(tmp_path):
 def prepare(hub, root, monkeypatch, tmp_path):
     """Run task=prepare in this process, without a model; extra words as on the command line."""
     monkeypatch.setattr(http, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr("time.sleep", lambda _: None)  # the hub's client waits with it
     for name in ("HF_TOKEN", "HF_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_ENDPOINT", hub.address)

@@ -1,32 +1,19 @@
 """`task=prepare` against servers that answer as the real ones do."""
 
-import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
-from tiny_dataset import audio, expected, jsonl, rows, table, zipped
+from command_line import PROJECT
+from fake_hub import Fault
+from tiny_dataset import assert_complete, expected, files_below, jsonl, rows
 
 from cmi_bench.data.manifest import read_manifest
 from cmi_bench.errors import UserError
-
-
-def files(root):
-    """What is in the data root, without what is hidden."""
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for path in root.rglob("*")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
-    }
-
-
-def assert_complete(root, hub, *, training=False):
-    found = files(root)
-    found.pop("manifest.parquet")
-    wanted = expected(hub, training=training)
-    assert found.keys() == wanted.keys()
-    for path, content in wanted.items():
-        assert content is None or found[path] == content, path
 
 
 def test_everything_comes_and_the_second_run_asks_nobody(hub, root, prepare, capsys):
@@ -55,18 +42,9 @@ def test_the_manifest_knows_what_has_come(root, prepare):
     assert all(record.was_decoded and not record.is_silent and record.error is None for record in records.values())
 
 
-def test_music_eval_keeps_the_samples_form_and_order(root, prepare):
-    prepare()
-    samples, sr = soundfile.read(root / "MusicEval_data/test_audio/2.wav", dtype="int16")
-    wanted, _ = soundfile.read(io.BytesIO(audio(320, container="FLAC")), dtype="int16")
-    np.testing.assert_array_equal(samples, wanted)
-    assert soundfile.info(root / "MusicEval_data/test_audio/2.wav").subtype == "PCM_16"
-    assert sr == 16000
-
-
 def test_only_the_subset_and_the_rows_that_are_asked_for(hub, root, prepare):
     prepare("subset=cmi_pref", "limit=1")
-    assert files(root).keys() == {
+    assert files_below(root).keys() == {
         "all_test.jsonl", "manifest.parquet", "cmi-pref/gen-audio/0a.mp3", "cmi-pref/gen-audio/0b.mp3"
     }  # fmt: skip
     assert not hub.requests_for("MusicEval") + hub.requests_for("zenodo") + hub.requests_for("music-arena")
@@ -80,49 +58,6 @@ def test_training_data_come_where_they_are_asked_for(hub, root, prepare):
     assert hub.log == []
 
 
-def test_a_folder_that_somebody_else_filled_is_taken_as_it_is(hub, root, prepare):
-    for path, content in expected(hub).items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(content or audio(1))
-    prepare()
-    assert hub.log == []
-
-
-def test_what_is_missing_or_damaged_is_fetched_and_nothing_else(hub, root, prepare):
-    prepare()
-    before = {path: (root / path).stat().st_mtime_ns for path in files(root)}
-    hub.log.clear()
-    arena, pref, eval_, pam = (
-        "MusicArena_data/audio_files/01-2025JULAUG/0a.mp3",
-        "cmi-pref/gen-audio/1b.mp3",
-        "MusicEval_data/test_audio/1.wav",
-        "human_eval/music/b/0.wav",
-    )
-    (root / arena).unlink()
-    (root / pref).write_bytes((root / pref).read_bytes()[:-700])  # cut off
-    changed = bytearray((root / eval_).read_bytes())
-    changed[200] ^= 1  # one bit
-    (root / eval_).write_bytes(changed)
-    (root / pam).write_bytes(audio(5))  # another clip
-    prepare()
-    assert_complete(root, hub)
-    assert {request.path.rpartition("/")[2] for request in hub.log if "/resolve/" in request.path} == {
-        "0a.mp3", "1b.mp3", "test-00000-of-00001.parquet"
-    }  # fmt: skip
-    after = {path: (root / path).stat().st_mtime_ns for path in files(root)}
-    assert {path for path in after if after[path] != before[path]} == {arena, pref, eval_, pam, "manifest.parquet"}
-
-
-def test_damage_is_mended_in_a_folder_that_somebody_else_filled(hub, root, prepare):
-    for path, content in expected(hub).items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(content or audio(1))
-    (root / "cmi-pref/gen-audio/0a.mp3").write_bytes(b"an error page")
-    prepare()
-    assert (root / "cmi-pref/gen-audio/0a.mp3").read_bytes() == expected(hub)["cmi-pref/gen-audio/0a.mp3"]
-    assert [request.path.rpartition("/")[2] for request in hub.log if "/resolve/" in request.path] == ["0a.mp3"]
-
-
 def test_a_file_that_is_broken_upstream_is_not_fetched_for_ever(hub, root, prepare, caplog):
     hub.repos["dataset", "HaiwenXia/cmi-pref"]["gen-audio/0a.mp3"] = b"no audio" * 100
     prepare()
@@ -132,57 +67,10 @@ def test_a_file_that_is_broken_upstream_is_not_fetched_for_ever(hub, root, prepa
     assert hub.log == []
 
 
-def test_an_archive_that_was_not_unpacked_is_not_fetched_again(hub, root, prepare):
-    archive = root / ".prepare/pam/human_eval.zip"
-    archive.parent.mkdir(parents=True)
-    archive.write_bytes(hub.record["human_eval.zip"])
-    prepare()
-    assert_complete(root, hub)
-    assert not hub.requests_for("/content")
-
-
-@pytest.mark.parametrize(
-    "name", ["human_eval/music/../../../out.wav", "../out.wav", "/tmp/out.wav", "human_eval\\..\\..\\out.wav"]
-)
-def test_an_archive_whose_names_lead_out_is_refused(hub, root, prepare, name):
-    hub.record["human_eval.zip"] = zipped({"human_eval/music/a/0.wav": audio(100), name: b"evil"})
-    with pytest.raises(UserError, match="leads out of its folder"):
-        prepare("subset=pam")
-    assert not list(root.parent.rglob("out.wav"))
-    assert not (root / "human_eval").exists()
-
-
-def test_rows_whose_paths_lead_out_are_refused(hub, root, prepare):
-    hub.files["data/all_test.jsonl"] = jsonl([rows()[0] | {"audio-path": "cmi-pref/../../out.mp3"}])
-    with pytest.raises(UserError, match="leads out of its folder"):
-        prepare()
-    assert not list(root.parent.rglob("out.mp3"))
-
-
 def test_rows_that_name_what_nobody_has(hub, root, prepare):
     hub.files["data/all_test.jsonl"] = jsonl([rows()[0] | {"audio-path": "elsewhere/1.mp3"}])
     with pytest.raises(UserError, match=r"Nobody here knows where to get elsewhere/1\.mp3"):
         prepare()
-
-
-def test_files_that_upstream_no_longer_has(hub, root, prepare):
-    del hub.repos["dataset", "HaiwenXia/cmi-pref"]["gen-audio/1b.mp3"]
-    with pytest.raises(UserError, match=r"HaiwenXia/cmi-pref has no cmi-pref/gen-audio/1b\.mp3"):
-        prepare()
-
-
-def test_a_table_with_fewer_clips_than_the_rows_name(hub, root, prepare):
-    hub.repos["dataset", "BAAI/MusicEval"]["data/test-00000-of-00001.parquet"] = table([audio(300)])
-    with pytest.raises(UserError, match=r"has 1 clips, the rows name MusicEval_data/test_audio/1\.wav"):
-        prepare("subset=musiceval")
-
-
-@pytest.mark.parametrize("content", [b"version https://git-lfs.github.com/spec/v1\n", b"<html>not found</html>", b""])
-def test_a_rows_file_that_is_none(hub, root, prepare, content):
-    hub.files["data/all_test.jsonl"] = content
-    with pytest.raises(UserError, match="is no file of benchmark rows"):
-        prepare()
-    assert not (root / "all_test.jsonl").exists()
 
 
 def test_mini_is_its_own_source(hub, prepare, mini_root, capsys):
@@ -194,3 +82,137 @@ def test_mini_is_its_own_source(hub, prepare, mini_root, capsys):
     )
     assert hub.log == []
     assert "All there: " in capsys.readouterr().out
+
+
+PARITY = PROJECT / "tests/data/parity/cmi_rm"
+
+
+def command(hub, root, tmp_path, *more):
+    return [
+        sys.executable,
+        str(PROJECT / "run.py"),
+        *quoted(hub.prepare_words(root)),
+        f"hydra.run.dir={tmp_path}/run",
+        *more,
+    ]
+
+
+def quoted(words):
+    return [word.replace(" ", "\\ ") for word in words]
+
+
+def run(environment, *arguments):
+    return subprocess.run(command(*arguments), env=environment, capture_output=True, text=True, check=False)
+
+
+def wait_for(condition, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT], ids=lambda kill: kill.name)
+def test_killed_in_the_middle_and_taken_up_again(hub, root, tmp_path, environment, kill):
+    hub.faults = [Fault("/content", seconds_per_chunk=0.3)]  # the archive takes its time, the rest is soon there
+    process = subprocess.Popen(
+        command(hub, root, tmp_path, "model=signal"), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    partial = root / ".prepare/pam/human_eval.zip.partial"
+    last = root / "cmi-pref/ref-audio/r.mp3"
+    wait_for(lambda: partial.is_file() and partial.stat().st_size > 8000 and last.exists())
+    wait_for(lambda: len(hub.requests_for("/cdn/")) == 10)
+    process.send_signal(kill)
+    stderr = process.communicate(timeout=60)[1].decode()
+    if kill == signal.SIGINT:
+        assert process.returncode == 130
+        assert "Stopped." in stderr
+        assert "Traceback" not in stderr
+    there = partial.stat().st_size
+    assert 0 < there < len(hub.record["human_eval.zip"])
+    assert not (root / "human_eval").exists()
+    complete = set(root.rglob("*.mp3"))
+    hub.log.clear()
+    hub.faults.clear()
+    done = run(environment, hub, root, tmp_path, "model=signal")
+    assert done.returncode == 0, done.stderr
+    for path, content in expected(hub).items():
+        assert content is None or (root / path).read_bytes() == content
+    assert [request.range for request in hub.requests_for("/content")] == [f"bytes={there}-"]
+    again = {request.path.rpartition("/")[2] for request in hub.requests_for("/cdn/")}
+    assert not again & {path.name for path in complete}
+
+
+def put_checkpoint_upstream(hub):
+    """The small CMI-RM of the parity bundle, as four repositories that name one another."""
+    names = {"muq-mulan": "OpenX/MuQ-MuLan", "muq": "OpenX/MuQ", "xlm-roberta": "xlm/roberta"}
+
+    def renamed(file):
+        text = (PARITY / file).read_text()
+        for folder, repo in names.items():
+            text = text.replace(f'"{folder}"', f'"{repo}"').replace(f"model_name: {folder}\n", f"model_name: {repo}\n")
+        return text.encode()
+
+    hub.repos["model", "HaiwenXia/CMI-RM"] = {
+        "config.yaml": renamed("sa_mean/config.yaml"),
+        "model.safetensors": (PARITY / "sa_mean/model.safetensors").read_bytes(),
+        "README.md": b"a card",
+    }
+    for folder, repo in names.items():
+        files = {path.name: path for path in (PARITY / folder).iterdir()}
+        hub.repos["model", repo] = {
+            name: renamed(f"{folder}/{name}") if name == "config.json" else path.read_bytes()
+            for name, path in files.items()
+        }
+
+
+@pytest.mark.slow
+def test_the_checkpoint_comes_too_and_can_be_built_without_a_network(hub, root, tmp_path, environment):
+    put_checkpoint_upstream(hub)
+    hub.faults = [Fault("/cdn/HaiwenXia/CMI-RM/model.safetensors", cut_after=50_000, times=1)]
+    done = run(environment, hub, root, tmp_path, "model=cmi_rm", "subset=pam")
+    assert done.returncode == 0, done.stderr
+    assert "CMI-RM, model.safetensors" in done.stdout
+    weights = [request.range for request in hub.requests_for("CMI-RM/model.safetensors") if request.method == "GET"]
+    assert weights.count(None) <= 2  # its address, and its first part
+    assert any(range_ for range_ in weights)
+    hub.log.clear()
+    again = run(environment, hub, root, tmp_path, "model=cmi_rm", "subset=pam")
+    assert again.returncode == 0, again.stderr
+    assert hub.log == []
+    (blob,) = Path(environment["HF_HOME"], "hub/models--HaiwenXia--CMI-RM/snapshots").glob("*/model.safetensors")
+    blob.write_bytes(blob.read_bytes()[:-1000])
+    fixed = run(environment, hub, root, tmp_path, "model=cmi_rm", "subset=pam")
+    assert fixed.returncode == 0, fixed.stderr
+    assert blob.read_bytes() == hub.repos["model", "HaiwenXia/CMI-RM"]["model.safetensors"]
+    words = [word for word in quoted(hub.prepare_words(root)) if not word.startswith(("task=", "sources."))]
+    hub.log.clear()
+    doctor = subprocess.run(
+        [sys.executable, str(PROJECT / "run.py"), *words, "task=doctor", "doctor.format=json", "subset=pam",
+         "data.name=small", f"hydra.run.dir={tmp_path}/doctor"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert doctor.returncode == 0, doctor.stdout
+    assert {one["subject"] for one in json.loads(doctor.stdout)["findings"]} >= {"weights", "building it", "files"}
+    assert hub.log == []  # the doctor asks nobody
+
+
+@pytest.mark.slow
+def test_nothing_of_it_needs_torch(hub, root, tmp_path, environment):
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch/__init__.py").write_text("raise ImportError('torch is not for task=prepare')")
+    put_checkpoint_upstream(hub)
+    done = run(environment | {"PYTHONPATH": str(tmp_path)}, hub, root, tmp_path, "subset=pam")
+    assert done.returncode == 0, done.stderr
+    assert Path(environment["HF_HOME"], "hub/models--HaiwenXia--CMI-RM").is_dir()
+
+
+@pytest.mark.slow
+def test_mistakes_get_one_message(hub, root, tmp_path, environment):
+    hub.token = "hf_right"
+    done = run(environment, hub, root, tmp_path, "model=signal")
+    assert done.returncode == 1
+    assert "hf auth login" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "To fetch" not in done.stdout

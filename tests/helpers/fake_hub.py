@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ class Fault:
     change: Callable[[bytes], bytes] | None = None
     """Answer with another content."""
     seconds_per_chunk: float = 0.0
+    silent: bool = False
+    """Never answer."""
     times: int = 1_000_000
     method: str = ""
 
@@ -59,6 +62,8 @@ class FakeHub:
     log: list[Request] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     address: str = ""
+    gone: threading.Event = field(default_factory=threading.Event)
+    """Set when the server goes: silent requests end with it."""
 
     def fault(self, method: str, path: str) -> Fault | None:
         for fault in self.faults:
@@ -110,6 +115,8 @@ class Answers:
         path, method = self.request.path, self.request.method
         self.hub.log.append(Request(method, path, self.range, self.authorization))
         self.fault = self.hub.fault(method, path)
+        if self.fault is not None and self.fault.silent:
+            self.hub.gone.wait()
         if self.fault is not None and self.fault.status:
             return self.send(self.fault.status, b"no", self.fault.headers)
         for pattern, handle in ROUTES:
@@ -226,4 +233,7 @@ def serve(hub: FakeHub):
     """Run the server as long as the context lasts."""
     with on_loopback(lambda request: Answers(hub, request).answer()) as address:
         hub.address = address
-        yield hub
+        try:
+            yield hub
+        finally:
+            hub.gone.set()

@@ -123,3 +123,22 @@ def expected(hub, *, training=False):
         files |= {"cmi-pref/gen-audio/t.mp3": pref["gen-audio/t.mp3"]}
         files |= {"all_train.jsonl": hub.files["data/all_train.jsonl"]}
     return files
+
+
+def files_below(root):
+    """What is in a data root, without what is hidden."""
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
+    }
+
+
+def assert_complete(root, hub, *, training=False):
+    """Assert that a data root holds what is upstream, and nothing else."""
+    found = files_below(root)
+    found.pop("manifest.parquet")
+    wanted = expected(hub, training=training)
+    assert found.keys() == wanted.keys()
+    for path, content in wanted.items():
+        assert content is None or found[path] == content, path

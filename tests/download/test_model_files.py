@@ -8,7 +8,7 @@ import pytest
 from command_line import PROJECT
 from tiny_clap import save_small_clap
 
-from cmi_bench.download.model_files import Part, missing_files, model_parts
+from cmi_bench.download.model_files import missing_files, model_files
 from cmi_bench.errors import UserError
 from cmi_bench.models.hub import find_model
 from cmi_bench.models.songeval import find_songeval
@@ -37,30 +37,33 @@ def spec(target, **more):
     return {"_target_": f"cmi_bench.models.{target}", "checkpoint": "Some/Model", **more}
 
 
-def test_parts_before_anything_is_here():
-    found = model_parts(spec("clap.Clap"), nothing_here)
-    assert found == [
-        Part(
-            "Some/Model",
-            ("config.json", "preprocessor_config.json", "tokenizer.json", "model.safetensors"),
-            or_else="pytorch_model.bin",
-        )
-    ]
-    both = Part("Some/Model", ("config.json", "model.safetensors"), or_else="pytorch_model.bin")
-    assert model_parts(spec("audiobox.Audiobox"), nothing_here) == [both]
-    assert model_parts(spec("muq_mulan.MuQMuLan"), nothing_here) == [both]
+def names(files):
+    return [(file.repo, *file.names) for file in files]
+
+
+EITHER = ("Some/Model", "model.safetensors", "pytorch_model.bin")
+
+
+def test_files_before_anything_is_here():
+    configs = [("Some/Model", file) for file in ("config.json", "preprocessor_config.json", "tokenizer.json")]
+    assert names(model_files(spec("clap.Clap"), nothing_here)) == [*configs, EITHER]
+    both = [("Some/Model", "config.json"), EITHER]
+    assert names(model_files(spec("audiobox.Audiobox"), nothing_here)) == both
+    assert names(model_files(spec("muq_mulan.MuQMuLan"), nothing_here)) == both
     muq = spec("songeval.SongEvalRM", checkpoint="data/SongEval", muq="Some/Model")
-    assert model_parts(muq, nothing_here) == [both]
-
-
-def test_a_configuration_names_the_next_parts(tmp_path):
-    names = {"audio_model": {"name": "Open/MuQ"}, "text_model": {"name": "xlm-roberta-base"}}
-    (tmp_path / "config.json").write_text(json.dumps(names))
-    found = model_parts(spec("muq_mulan.MuQMuLan"), lambda _, file: tmp_path / file)
-    assert found[1:] == [
-        Part("Open/MuQ", ("config.json",)), Part("xlm-roberta-base", ("config.json", "tokenizer.json")),
+    assert names(model_files(muq, nothing_here)) == both
+    assert names(model_files(spec("cmi_rm.CmiRM"), nothing_here)) == [
+        ("Some/Model", "model.safetensors"), ("Some/Model", "config.yaml"),
     ]  # fmt: skip
-    assert model_parts(spec("muq_mulan.MuQMuLan", checkpoint=str(tmp_path)), nothing_here) == found[1:]
+
+
+def test_a_configuration_names_the_next_files(tmp_path):
+    named = {"audio_model": {"name": "Open/MuQ"}, "text_model": {"name": "xlm-roberta-base"}}
+    (tmp_path / "config.json").write_text(json.dumps(named))
+    found = model_files(spec("muq_mulan.MuQMuLan"), lambda _, file: tmp_path / file)
+    towers = [("Open/MuQ", "config.json"), ("xlm-roberta-base", "config.json"), ("xlm-roberta-base", "tokenizer.json")]
+    assert names(found)[2:] == towers
+    assert names(model_files(spec("muq_mulan.MuQMuLan", checkpoint=str(tmp_path)), nothing_here)) == towers
 
 
 @pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin"])
