@@ -6,7 +6,7 @@
     make mutants SET=named                                # the fixed set: each of them must die
 
 A sample is drawn with a seed (SEED=0), and mutants run on a copy of the tree with the tests of the mirrored folder
-(TESTS="tests/tasks" adds others; slow tests are left out). `equivalent.toml` lists mutants that change nothing anyone
+(others with TESTS="tests/tasks tests/sweeps"; slow ones are left out). `equivalent.toml` lists mutants that change nothing anyone
 could see, each with the reason: they are not counted. Results go to `outputs/bench/mutants.json` as well.
 """
 
@@ -50,7 +50,7 @@ class Entry:
     reason: str = ""
     """Why nothing could notice an equivalent mutant."""
     tests: list[str] = field(default_factory=list)
-    """Folders of tests besides the mirrored one."""
+    """Files or folders of tests instead of those of the mirrored folder."""
 
 
 def read_entries(file: Path) -> list[Entry]:
@@ -124,10 +124,10 @@ def main() -> None:
     if words.set == "named":
         entries = [one for one in read_entries(NAMED) if words.only in one.name]
         mutants = list(_applied(entries))
-        extra = {one.name: one.tests for one in entries}
+        instead = {one.name: one.tests for one in entries}
     else:
         files = files_named(words.files) if words.files else changed_since(words.since)
-        mutants, extra = sampled(files, words.sample, words.seed), {}
+        mutants, instead = sampled(files, words.sample, words.seed), {}
     if not mutants:
         console.print("Nothing to mutate.")
         return
@@ -167,7 +167,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="of the named set, those whose name contains this")
     parser.add_argument("--sample", type=int, default=30, help="how many mutants are tried (30)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (0)")
-    parser.add_argument("--tests", nargs="*", default=[], help="files or folders of tests besides the mirrored one's")
+    parser.add_argument(
+        "--tests", nargs="*", default=[], help="files or folders of tests instead of the mirrored one's"
+    )
     parser.add_argument("--budget", type=float, default=60.0, help="seconds of tests for a mutant at most (60)")
     return parser.parse_args()
 
