@@ -6,8 +6,8 @@
     make mutants SET=named                                # the fixed set: each of them must die
 
 A sample is drawn with a seed (SEED=0), and mutants run on a copy of the tree with the tests of the mirrored folder
-(others with TESTS="tests/tasks tests/sweeps"; slow ones are left out). `equivalent.toml` lists mutants that change nothing anyone
-could see, each with the reason: they are not counted. Results go to `outputs/bench/mutants.json` as well.
+(others with TESTS="tests/tasks tests/sweeps"; slow ones are left out). `equivalent.toml` lists mutants that change
+nothing anyone could see, each with the reason: they are not counted. Results go to `outputs/bench/mutants.json` too.
 """
 
 import argparse
@@ -136,10 +136,8 @@ def main() -> None:
         maps: dict[tuple[str, ...], CoverageMap] = {}  # by the tests that it was measured with
         results = []
         for mutation in mutants:
-            chosen = [
-                tuple(mirrored(mutation.path)),
-                *((one,) for one in (*extra.get(mutation.name, []), *words.tests)),
-            ]
+            named = words.tests or instead.get(mutation.name)
+            chosen = [(one,) for one in named] if named else [tuple(mirrored(mutation.path))]
             for tests in chosen:
                 if tests not in maps:
                     maps[tests] = _coverage(copy, tests)
