@@ -1,6 +1,7 @@
 """A model's files: which ones it is made of, known without building it and without torch, and how they get here.
 
-They go into the hub's own cache; SongEval's weights, which are on GitHub and not on the hub, into `model.checkpoint`.
+They go into the hub's own cache; into `model.checkpoint` go SongEval's weights, which are on GitHub and not on the hub,
+and LAION's CLAP, which is converted.
 """
 
 import logging
@@ -22,11 +23,13 @@ from cmi_bench.models.hub import (
     CONFIG,
     EITHER_WEIGHTS,
     ENCODER_CONFIG,
+    LAION_CLAP_FOLDER,
     PREPROCESSOR,
     TOKENIZER,
     WEIGHTS,
     download,
     is_hub_id,
+    is_lone_file,
     parse_hub_name,
     split_hub_name,
 )
@@ -128,7 +131,11 @@ def _songeval(spec: Mapping[str, Any], look: Look) -> list[ModelFile]:
 
 
 def _clap(spec: Mapping[str, Any], look: Look) -> list[ModelFile]:
-    """CLAP: its weights, and what prepares its inputs."""
+    """CLAP: its weights, and what prepares its inputs; of LAION's own file, fetched elsewhere, the tokenizer."""
+    checkpoint, tokenizer = str(spec["checkpoint"]), str(spec.get("tokenizer") or "")
+    if is_lone_file(checkpoint):
+        is_here = (Path(checkpoint).expanduser().parent / TOKENIZER).is_file() or Path(tokenizer).expanduser().is_dir()
+        return [] if is_here or not is_hub_id(tokenizer) else _files(tokenizer, TOKENIZER)
     return _given(spec, "checkpoint", look).files(ENCODER_CONFIG, PREPROCESSOR, TOKENIZER, EITHER_WEIGHTS)
 
 
@@ -334,5 +341,51 @@ def songeval_works(spec: Mapping[str, Any], url: str) -> list[Work]:
             folder=folder,
             downloads=[Download(f"{base}/{file}", folder / file, SONGEVAL_HOST) for file in missing],
             files=len(missing),
+        )
+    ]
+
+
+CLAP_TARGET = "cmi_bench.models.clap.Clap"
+LAION_CLAP = "lukewys/laion_clap"
+
+
+def laion_clap_works(spec: Mapping[str, Any], endpoint: str) -> list[Work]:
+    """Return what has to be fetched and converted: LAION's CLAP, if `model.checkpoint` is what is made of it.
+
+    Raises:
+        UserError: The hub cannot be reached, or has no such file.
+    """
+    target = Path(str(spec.get("checkpoint"))).expanduser()
+    is_converted = target.parent.name == LAION_CLAP_FOLDER and target.suffix == ".safetensors"
+    if target_of(spec) != CLAP_TARGET or not is_converted or is_whole(target):
+        return []
+    repo = HubRepo(LAION_CLAP, "model", endpoint)
+    commit = repo.commit()
+    name, source = f"{target.stem}.pt", target.with_suffix(".pt")
+    listed = repo.files([name], commit).get(name)
+    if listed is None:
+        raise repo.host.refused(404, f"{repo.page}/{name}")
+    is_own = source.is_file()
+
+    def convert() -> Mapping[str, Content]:
+        from cmi_bench.models.clap_checkpoint import convert_original
+
+        convert_original(source, target)
+        if is_own:
+            log.info("%s was converted to %s and is not needed any more.", source, target.name)
+        else:
+            source.unlink()
+        return {}
+
+    return [
+        Work(
+            slug="checkpoint",
+            name=f"CLAP, {name}, to be converted",
+            origin=f"{repo.page} at {commit[:10]}",
+            folder=target.parent,
+            downloads=[repo.download(listed, source)],
+            files=1,
+            unpacked_bytes=listed.size // 3,  # without the two moments of its optimizer
+            finish=convert,
         )
     ]

@@ -21,7 +21,7 @@ from cmi_bench.data.datasets import dataset_by_slug
 from cmi_bench.data.manifest import Manifest, read_manifest, update_manifest
 from cmi_bench.data.rows import load_rows
 from cmi_bench.download.fetch import Download, fetch_all, raise_first
-from cmi_bench.download.model_files import checkpoint_works, songeval_works
+from cmi_bench.download.model_files import checkpoint_works, laion_clap_works, songeval_works
 from cmi_bench.download.sources import (
     TEST,
     TRAINING,
@@ -224,6 +224,7 @@ class Preparation:
             if is_needed(source, need, root=self.root):
                 works.append(source.find(need, manifest))
         works += songeval_works(self.config.model, self.config.sources.songeval)
+        works += laion_clap_works(self.config.model, self.config.sources.hub)
         return Plan((*works, *checkpoint_works(self.config.model, self.config.sources.hub)), self.root)
 
     def wanted(self) -> list[str]:

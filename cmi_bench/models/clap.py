@@ -1,95 +1,18 @@
-"""CLAP of LAION: one space for audio and text.
+"""CLAP of LAION (https://arxiv.org/abs/2211.06687): one space for audio and text.
 
-Read a `ClapModel` of `transformers`, strictly.
-
-Log-mel spectrogram as CLAP hears it.
-
-CLAP behind the benchmark's contract.
-
-The windows in which CLAP listens to a clip: fixed ones, where its own code crops at random.
+A clip is cut into fixed windows; LAION's own code crops one at random.
 """
 
-import pickle
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
-from transformers import ClapFeatureExtractor, ClapModel
-from transformers.utils import logging as hf_logging
 
-from cmi_bench.errors import UserError
 from cmi_bench.models.batching import arithmetic, batches_of, checked_precision, in_batches, to_device, warn_if_slow
+from cmi_bench.models.clap_checkpoint import ClapInput, load_clap
 from cmi_bench.models.embedding import TextSimilarity
-from cmi_bench.models.hub import EITHER_WEIGHTS, ENCODER_CONFIG, PREPROCESSOR, TOKENIZER, ModelFolder, find_model
-from cmi_bench.models.muq.towers import TextTokenizer
-from cmi_bench.models.weights import WHOLE, refuse
-
-NOT_USED = ("*.num_batches_tracked", "*.position_ids", "*.token_type_ids", "*.relative_position_index")
-"""Constants that older files hold."""
-
-
-@dataclass(frozen=True)
-class LoadedClap:
-    """The network, and what prepares its inputs."""
-
-    network: ClapModel
-    """On the CPU, in float32, every tensor from the file."""
-    extractor: ClapFeatureExtractor
-    tokenizer: TextTokenizer
-    files: tuple[Path, ...]
-    """Whatever makes the scores what they are: weights, configurations, tokenizer."""
-
-
-def load_clap(found: ModelFolder) -> LoadedClap:
-    """Read the model in a folder.
-
-    Raises:
-        UserError: A file cannot be read, or a tensor is missing, unexpected or of another shape.
-    """
-    try:
-        with _quietly():
-            network, info = ClapModel.from_pretrained(
-                found.folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
-            )
-            extractor = ClapFeatureExtractor.from_pretrained(found.folder, local_files_only=True)
-    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise UserError(f"Cannot read CLAP in {found.folder}: {reason}", "Get the model again, all of it.") from error
-    refuse("missing", info["missing_keys"], [found.weights], WHOLE)
-    refuse("misshapen", (str(one[0]) for one in info["mismatched_keys"]), [found.weights], WHOLE)
-    unexpected = [name for name in info["unexpected_keys"] if not any(fnmatchcase(name, one) for one in NOT_USED)]
-    refuse("unexpected", unexpected, [found.weights], "Does the configuration belong to these weights?")
-    if extractor.padding != "repeatpad":
-        raise UserError(f"{found.folder / PREPROCESSOR}: padding is {extractor.padding!r}; expected 'repeatpad'.")
-    text = network.config.text_config
-    return LoadedClap(
-        network=network.eval().requires_grad_(False),
-        extractor=extractor,
-        tokenizer=TextTokenizer(found.folder / TOKENIZER, text.max_position_embeddings - text.pad_token_id - 1),
-        files=(found.weights, *(found.folder / name for name in (ENCODER_CONFIG, PREPROCESSOR, TOKENIZER))),
-    )
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep the library's bars and warnings off the screen; what they say is checked here."""
-    verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        hf_logging.set_verbosity(verbosity)
-        if bars:
-            hf_logging.enable_progress_bar()
-
 
 POWER_FLOOR = 1e-10
 FUSION_CROPS = 4
@@ -106,14 +29,13 @@ class ClapMel(nn.Module):
     window: Tensor
     filters: Tensor
 
-    def __init__(self, extractor: ClapFeatureExtractor) -> None:
+    def __init__(self, form: ClapInput) -> None:
         super().__init__()
-        self.size = extractor.fft_window_size
-        self.hop_length = extractor.hop_length
-        self.is_fused = extractor.truncation == "fusion"
-        filters = extractor.mel_filters if self.is_fused else extractor.mel_filters_slaney
+        self.size = form.fft_size
+        self.hop_length = form.hop_length
+        self.is_fused = form.is_fused
         self.register_buffer("window", torch.hann_window(self.size, dtype=torch.float64), persistent=False)
-        self.register_buffer("filters", torch.from_numpy(filters).double(), persistent=False)
+        self.register_buffer("filters", form.filters, persistent=False)
 
     def forward(self, windows: Tensor) -> Tensor:
         """Transform windows float32 [batch, samples] to float32 [batch, crops, samples // hop_length + 1, mel]."""
@@ -129,6 +51,11 @@ class ClapMel(nn.Module):
             power = spectrum.abs().square().transpose(1, 2) @ self.filters
             decibels = (10.0 * power.clamp(min=POWER_FLOOR).log10()).float()[:, None]
         return decibels.expand(-1, FUSION_CROPS, -1, -1) if self.is_fused else decibels
+
+
+def quantised(waveform: Tensor) -> Tensor:
+    """Round samples to 16 bits toward zero, as LAION's code does in training and inference."""
+    return (waveform.clamp(-1.0, 1.0) * 32767.0).trunc() / 32767.0
 
 
 def windows_of(waveform: Tensor, size: int) -> list[Tensor]:
@@ -161,14 +88,16 @@ class Clap(TextSimilarity):
         self,
         checkpoint: str,
         reference: str = "ignore",
+        tokenizer: str | None = None,
         device: str | torch.device = "cpu",
         precision: str = "32",
     ) -> None:
         """Load the model.
 
         Args:
-            checkpoint: Folder or hub id of a `ClapModel`.
+            checkpoint: LAION's file, or the folder or hub id of a `ClapModel`.
             reference: What reference audio contributes: "ignore", "mean" or "only"; see `TextSimilarity`.
+            tokenizer: RoBERTa's folder or hub id, for LAION's file.
             device: Torch device.
             precision: "32" or "bf16".
 
@@ -177,11 +106,9 @@ class Clap(TextSimilarity):
         """
         super().__init__(reference)
         self.precision = checked_precision(precision)
-        self.loaded = load_clap(
-            find_model(checkpoint, [ENCODER_CONFIG, PREPROCESSOR, TOKENIZER], weights=EITHER_WEIGHTS)
-        )
+        self.loaded = load_clap(checkpoint, tokenizer)
         self.files = self.loaded.files
-        self.window = int(self.loaded.extractor.nb_max_samples)
+        self.window = self.loaded.input.samples
         self.chunk_seconds = self.window / self.sr
         self.to(device)
 
@@ -190,17 +117,18 @@ class Clap(TextSimilarity):
         self.device = torch.device(device)
         warn_if_slow(self.precision, self.device)
         self.network = self.loaded.network.to(self.device)
-        self.mel = ClapMel(self.loaded.extractor).to(self.device)
+        self.mel = ClapMel(self.loaded.input).to(self.device)
         return self
 
     @property
     def sr(self) -> int:
         """Sampling rate in Hz of the waveforms the model takes."""
-        return int(self.loaded.extractor.sampling_rate)
+        return self.loaded.input.sampling_rate
 
     def encode_waveforms(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Embed clips [samples]: of each the mean of its windows' latents, float32 [1, dim] on the CPU."""
-        cut = [windows_of(waveform, self.window) for waveform in waveforms]
+        prepared = [quantised(one) if self.loaded.input.is_quantised else one for one in waveforms]
+        cut = [windows_of(waveform, self.window) for waveform in prepared]
         windows = [window for clip in cut for window in clip]
         with arithmetic(self.precision, self.device):
             found = [self._encode(torch.stack(windows[i : i + AT_ONCE])) for i in range(0, len(windows), AT_ONCE)]

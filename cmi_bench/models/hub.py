@@ -54,6 +54,8 @@ EITHER_WEIGHTS = (WEIGHTS, "pytorch_model.bin")
 CONFIG = "config.yaml"
 ENCODER_CONFIG, PREPROCESSOR, TOKENIZER = "config.json", "preprocessor_config.json", "tokenizer.json"
 """As the `transformers` library names them."""
+LAION_CLAP_FOLDER = "LAION-CLAP"
+"""A folder of this name is where `task=prepare` puts LAION's CLAP."""
 NO_LOGIN, NO_ACCESS = 401, 403
 
 
@@ -157,6 +159,34 @@ def find_weights(name: str, *, named_in: Path) -> Path:
     """Find the weights, in either form, of a model that another model's configuration names; see `find_folder`."""
     folder = _folder_here(name, named_in)
     return find_model(name if folder is None else str(folder), [], weights=EITHER_WEIGHTS).weights
+
+
+def is_lone_file(checkpoint: str) -> bool:
+    """Return whether a name is that of a file of weights without configurations beside it, as LAION's CLAP."""
+    path = Path(checkpoint)
+    return path.suffix in (".pt", ".safetensors") and path.name not in EITHER_WEIGHTS
+
+
+def find_tokenizer(name: str | None, *, beside: Path) -> Path:
+    """Find the `tokenizer.json` of weights that come without one.
+
+    Args:
+        name: A folder or a hub id; None looks beside the weights only.
+        beside: The weights; a tokenizer in their folder counts first.
+
+    Raises:
+        UserError: There is none, or the hub cannot give it.
+    """
+    own = beside.parent / TOKENIZER
+    if own.is_file():
+        return own
+    if name is None:
+        raise UserError(
+            f"There is no {TOKENIZER} beside {beside}.", "Put it there, or name it with model.tokenizer=..."
+        )
+    if Path(name).expanduser().is_dir():
+        return _in_folder(Path(name).expanduser(), TOKENIZER)
+    return download(name, [TOKENIZER], otherwise=f"put its {TOKENIZER} beside {beside}") / TOKENIZER
 
 
 def _folder_here(name: str, named_in: Path) -> Path | None:

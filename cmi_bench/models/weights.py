@@ -4,15 +4,18 @@ Every tensor that a network has is in the file, and every tensor of the file is 
 kept from run to run, so that gigabytes are read once and not whenever a model is built.
 """
 
+import io
 import logging
 import pickle
 import re
 import time
+import zipfile
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -113,6 +116,107 @@ def _opened(file: Path) -> Iterator[_Stored]:
         reason = str(error).strip().partition("\n")[0]
         kind = file.suffix if file.suffix == ".safetensors" else f"{file.suffix} (state dict)"
         raise UserError(f"Cannot read {file}: {reason}", f"It must be a complete {kind} file; get it again.") from error
+
+
+STORAGES = {
+    "BFloat16Storage": torch.bfloat16,
+    "BoolStorage": torch.bool,
+    "ByteStorage": torch.uint8,
+    "CharStorage": torch.int8,
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "IntStorage": torch.int32,
+    "LongStorage": torch.int64,
+    "ShortStorage": torch.int16,
+}
+"""PyTorch's names in pickles of what holds numbers."""
+
+
+class _Ignored:
+    """Stands in a pickle for everything that is no tensor: takes any content, and does nothing."""
+
+    def __init__(self, *_args: object, **_kwargs: object) -> None: ...
+
+    def __call__(self, *_args: object, **_kwargs: object) -> "_Ignored":
+        return self
+
+    def __setstate__(self, state: object) -> None: ...
+
+    def __setitem__(self, key: object, value: object) -> None: ...
+
+    def append(self, item: object) -> None:
+        """Drop an item."""
+
+    def extend(self, items: object) -> None:
+        """Drop items."""
+
+
+class _StoredTensor(NamedTuple):
+    """A tensor in a pickle, not read yet."""
+
+    storage: tuple[str, torch.dtype]
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+def _rebuild(storage: Any, offset: Any, shape: Any, stride: Any, *_rest: object) -> _StoredTensor:
+    return _StoredTensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, stride)))
+
+
+class _TensorsOnly(pickle.Unpickler):
+    """Reads tensors, dictionaries, lists, texts and numbers, and imports nothing, so that no code can run.
+
+    `torch.load(weights_only=True)` does as much, but not for pickles of protocol 4 (torch 2.14.1), nor where NumPy's
+    numbers are among the tensors: both hold for LAION's checkpoints.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_tensor"):
+            return _rebuild
+        if module == "torch._utils" and name == "_rebuild_parameter":
+            return lambda tensor, *_rest: tensor
+        if module == "torch" and name in STORAGES:
+            return STORAGES[name]
+        return OrderedDict if (module, name) == ("collections", "OrderedDict") else _Ignored
+
+    def persistent_load(self, pid: Any) -> Any:
+        _, dtype, key, *_ = pid
+        return (str(key), dtype) if isinstance(dtype, torch.dtype) else _Ignored()
+
+
+def read_checkpoint(file: Path) -> dict[str, Tensor]:
+    """Return the tensors of a `.safetensors` file, or of a training checkpoint that PyTorch (1.6 or newer) saved.
+
+    Of a training checkpoint only its `state_dict` is read, if it has one. No code of the file runs.
+
+    Raises:
+        UserError: The file cannot be read, or holds no tensors; the message names it.
+    """
+    if file.suffix == ".safetensors":
+        with _opened(file) as stored:
+            return {name: stored.tensor(name) for name in stored.names}
+    try:
+        with zipfile.ZipFile(file) as archive:
+            root = next(name for name in archive.namelist() if name.endswith("/data.pkl")).removesuffix("data.pkl")
+            content = _TensorsOnly(io.BytesIO(archive.read(f"{root}data.pkl"))).load()
+            tensors = content.get("state_dict", content)
+            return {
+                str(name): _read_tensor(archive, root, one)
+                for name, one in dict.items(tensors)
+                if isinstance(one, _StoredTensor)
+            }
+    except Exception as error:  # what a damaged pickle raises has no common class
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UserError(f"Cannot read {file}: {reason}", "It must be a complete checkpoint; get it again.") from error
+
+
+def _read_tensor(archive: zipfile.ZipFile, root: str, stored: _StoredTensor) -> Tensor:
+    key, dtype = stored.storage
+    content = bytearray(archive.read(f"{root}data/{key}"))  # which compares the checksum
+    numbers = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
+    return numbers.as_strided(stored.shape, stored.stride, stored.offset)
 
 
 def refuse(what: str, names: Iterable[str], files: Iterable[Path], hint: str) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 from command_line import PROJECT
-from tiny_clap import save_small_clap
+from tiny_clap import laion_tensors, save_laion_clap, save_small_clap
 
 from cmi_bench.download.model_files import missing_files, model_files
 from cmi_bench.errors import UserError
+from cmi_bench.models.clap import Clap
 from cmi_bench.models.hub import find_model
 from cmi_bench.models.songeval import find_songeval
 
@@ -84,6 +85,33 @@ def test_clap_comes_in_either_format(upstream, prepare, tmp_path, weights):
     upstream.log.clear()
     prepare("model=clap", "subset=pam")
     assert upstream.log == []
+
+
+def test_laion_s_clap_is_fetched_and_converted_once(upstream, prepare, root, tmp_path):
+    original = save_laion_clap(tmp_path)
+    upstream.repos["model", "lukewys/laion_clap"] = {original.name: original.read_bytes()}
+    upstream.repos["model", "FacebookAI/roberta-base"] = {"tokenizer.json": (tmp_path / "tokenizer.json").read_bytes()}
+    target = root / "LAION-CLAP" / f"{original.stem}.safetensors"
+    words = ("model=clap_music", f"model.checkpoint={target}".replace(" ", "\\ "), "subset=pam")
+    prepare(*words)
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+    model = Clap(str(target), tokenizer="FacebookAI/roberta-base")
+    assert model.embed_texts(["music"])[0].shape == (1, 16)
+    upstream.log.clear()
+    prepare(*words)
+    assert upstream.log == []
+
+
+def test_a_file_that_is_not_laion_s_is_not_converted(upstream, prepare, root, tmp_path):
+    tensors = laion_tensors()
+    del tensors["audio_projection.0.bias"]
+    original = save_laion_clap(tmp_path, tensors)
+    upstream.repos["model", "lukewys/laion_clap"] = {original.name: original.read_bytes()}
+    target = root / "LAION-CLAP" / f"{original.stem}.safetensors"
+    with pytest.raises(UserError, match=r"missing tensor audio_projection\.0\.bias"):
+        prepare("model=clap_music", f"model.checkpoint={target}".replace(" ", "\\ "), "subset=pam",
+                f"model.tokenizer={tmp_path}")  # fmt: skip
+    assert not target.exists()
 
 
 def test_songeval_comes_from_its_repository(upstream, prepare, root):
