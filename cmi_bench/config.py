@@ -8,7 +8,7 @@ import itertools
 import math
 from dataclasses import dataclass, field, fields
 from enum import Enum, StrEnum
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
@@ -212,6 +212,8 @@ class Config:
     """At most this many rows of each dataset."""
     workers: int = 2
     """Decoding processes per device."""
+    model_timeout: float | None = None
+    """Seconds that a model may take for a batch before the run ends with a message that names the clips; null: any."""
     intersect: bool = False
     """Compare runs, or the jobs of a sweep, over different rows on those that all of them have."""
     alpha: float = 0.05
@@ -336,21 +338,65 @@ def tasks_with_key(key: str) -> list[str]:
     ]
 
 
-POSITIVE = ("max_dur", "batch_size", "batch_seconds", "limit", "jobs")
+class Range(NamedTuple):
+    """The numbers that a key may have."""
+
+    least: float
+    most: float
+    above: bool = False
+    """Whether `least` itself is too little."""
+    advice: str = ""
+
+    def error(self, key: str, value: float) -> UserError | None:
+        """Return what to say of a value outside of the range, None of one inside."""
+        if math.isnan(value):
+            what = "is not a number"
+        elif value < self.least or (self.above and value == self.least):
+            what = "is not positive" if self.above else "is negative"
+        elif value > self.most:
+            what = "is too large"
+        else:
+            return None
+        most = "" if math.isinf(self.most) else f", {self.most:.10g} at most"
+        least = f"above {self.least:g}" if self.above else f"of {self.least:g} or more"
+        return UserError(f"{key}={value} {what}.", self.advice or f"Give {key} a value {least}{most}.")
+
+
+LONGEST = 1e9
+"""Seconds: longer than any clip."""
+SEEDS = Range(0, 2**32 - 1)
+"""What NumPy and Lightning take."""
+RANGES: dict[str, Range] = {
+    "max_dur": Range(0, LONGEST, above=True),
+    "batch_size": Range(0, math.inf, above=True),
+    "batch_seconds": Range(0, math.inf, above=True),
+    "model_timeout": Range(0, LONGEST, above=True),
+    "limit": Range(0, math.inf, above=True),
+    "workers": Range(
+        0, 1024, advice="Use workers=0 to decode in the main process, or some for each device, such as 4."
+    ),
+    "seed": SEEDS,
+    "metrics.seed": SEEDS,
+    "alpha": Range(0, 1, above=True),
+    "cache.max_gb": Range(0, math.inf),
+    "prune_gb": Range(0, math.inf),
+    "jobs": Range(0, math.inf, above=True),
+}
+"""By key, with its dots; a task that lacks the key is not asked for it."""
 
 
 def checked(cfg: DictConfig) -> Config:
     """Return a composed configuration as typed objects: a `Config`, or the class of its task.
 
     Raises:
-        UserError: A number that must be positive is not.
+        UserError: A number is not in its range.
         omegaconf.errors.OmegaConfBaseException: A mandatory value is missing, or an interpolation fails.
     """
     config = cast(Config, OmegaConf.to_object(cfg))
-    for key in POSITIVE:
-        value = getattr(config, key, None)
-        if value is not None and value <= 0:
-            raise UserError(f"{key}={value} is not positive.", f"Give {key} a value above 0.")
-    if config.workers < 0:
-        raise UserError(f"workers={config.workers} is negative.", "Use workers=0 to decode in the main process.")
+    for key, allowed in RANGES.items():
+        value: Any = config
+        for name in key.split("."):
+            value = getattr(value, name, None)
+        if value is not None and (error := allowed.error(key, value)) is not None:
+            raise error
     return config

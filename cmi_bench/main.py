@@ -37,7 +37,8 @@ def call_task(cfg: DictConfig, folder: Path) -> None:
     Raises:
         UserError: A value is not right, or whatever the task raises for the user.
     """
-    get_method(cfg.task_function)(checked(cfg), folder)
+    config = checked(cfg)  # before the task is imported, which takes seconds
+    get_method(cfg.task_function)(config, folder)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,10 @@
 import pytest
+from hydra import compose, initialize_config_dir
 
-from cmi_bench.config import MetricSettings
+from cmi_bench.api.load import CHECKOUT
+from cmi_bench.config import MetricSettings, checked
 from cmi_bench.errors import UserError
+from cmi_bench.hydra_setup import register
 
 
 def test_an_unknown_protocol_is_refused_with_the_near_one():
@@ -31,3 +34,51 @@ def test_bins_may_come_as_a_list():
 def test_intervals_that_cannot_be_made_are_refused(wrong, says):
     with pytest.raises(UserError, match=says):
         MetricSettings(**wrong)
+
+
+def composed(*words):
+    register(project=CHECKOUT)
+    with initialize_config_dir(str(CHECKOUT / "conf"), version_base="1.3"):
+        return compose("config", ["model=signal", *words])
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("max_dur=nan", "max_dur=nan is not a number.\n  -> Give max_dur a value above 0, 1000000000 at most."),
+        ("max_dur=inf", "max_dur=inf is too large"),
+        ("max_dur=0", "max_dur=0.0 is not positive"),
+        ("max_dur=-1", "max_dur=-1.0 is not positive"),
+        ("batch_size=0", "batch_size=0 is not positive"),
+        ("batch_seconds=nan", "batch_seconds=nan is not a number"),
+        ("limit=-1", "limit=-1 is not positive"),
+        ("limit=0", "limit=0 is not positive"),
+        ("workers=-1", "workers=-1 is negative.\n  -> Use workers=0"),
+        ("workers=1000000", "workers=1000000 is too large"),
+        ("seed=-1", "seed=-1 is negative"),
+        ("seed=4294967296", "seed=4294967296 is too large.\n  -> Give seed a value of 0 or more, 4294967295 at most."),
+        ("metrics.seed=-3", "metrics.seed=-3 is negative"),
+        ("alpha=0", "alpha=0.0 is not positive"),
+        ("alpha=5", "alpha=5.0 is too large"),
+        ("cache.max_gb=-1", "cache.max_gb=-1.0 is negative"),
+        ("model_timeout=0", "model_timeout=0.0 is not positive"),
+    ],
+)
+def test_numbers_outside_of_their_range_are_refused(word, says):
+    with pytest.raises(UserError) as raised:
+        checked(composed(word))
+    assert says in str(raised.value)
+
+
+def test_a_task_checks_its_own_numbers_too():
+    with pytest.raises(UserError, match=r"prune_gb=-1\.0 is negative"):
+        checked(composed("task=cache", "prune_gb=-1"))
+    with pytest.raises(UserError, match="jobs=0 is not positive"):
+        checked(composed("task=prepare", "jobs=0"))
+
+
+@pytest.mark.parametrize(
+    "word", ["max_dur=0.5", "batch_seconds=inf", "seed=4294967295", "workers=0", "limit=1", "model_timeout=null"]
+)
+def test_numbers_at_the_ends_of_their_range_are_taken(word):
+    checked(composed(word))

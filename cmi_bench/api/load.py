@@ -5,7 +5,7 @@ import re
 import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
@@ -13,7 +13,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 import cmi_bench
-from cmi_bench.api.scorer import SongScorer
 from cmi_bench.config import Config, checked
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.hydra_errors import explain
@@ -21,6 +20,9 @@ from cmi_bench.hydra_setup import register
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.registry import configured_model
 from cmi_bench.utils.distributed import resolve_devices
+
+if TYPE_CHECKING:
+    from cmi_bench.api.scorer import SongScorer
 
 CHECKOUT = Path(cmi_bench.__file__).resolve().parents[1]
 """The project's folder, where the package is used from it (`make env`, `pip install -e .`)."""
@@ -137,7 +139,7 @@ def load_model(
     precision: str = "32",
     max_dur: float = Config.max_dur,
     **options: Any,
-) -> SongScorer:
+) -> "SongScorer":
     """Load a reward model to score songs with.
 
     Args:
@@ -160,6 +162,9 @@ def load_model(
     config = compose_config(
         name, options | given, values={"precision": precision, "max_dur": max_dur}, overrides=["cache=off"]
     )
+    # Torch takes two seconds to load: mistakes are told before.
+    from cmi_bench.api.scorer import SongScorer
+
     return SongScorer(
         build_judge(config, device), max_dur=config.max_dur, score_kwargs=config.model.get("score_kwargs")
     )

@@ -60,6 +60,7 @@ def test_a_class_of_ones_own(tmp_path, monkeypatch):
         ("signal", {"device": "cuda:99"}, "Asked for cuda:99"),
         ("signal", {"precision": "16"}, "precision=16"),
         ("signal", {"max_dur": -1}, "max_dur=-1.0 is not positive"),
+        ("signal", {"max_dur": float("nan")}, "max_dur=nan is not a number"),
         ("signal", {"max_dur": "long"}, "max_dur=long"),
         ("oracle", {}, "answers from the labels"),
         ("custom", {}, "model.class_path is missing"),
@@ -103,10 +104,13 @@ import sys, cmi_bench
 print(any(name in sys.modules for name in ("numpy", "torch", "hydra")))
 from cmi_bench import MetricSettings, evaluate
 print(any(name in sys.modules for name in ("torch", "hydra", "lightning")))
+from cmi_bench.api.load import compose_config
+compose_config("signal")
+print("torch" in sys.modules)
 from cmi_bench import load_model
 load_model("signal")
 print(any(name in sys.modules for name in ("lightning", "mlflow", "transformers")))
 print(sorted(set(cmi_bench.__all__) - set(dir(cmi_bench))))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
-    assert done.stdout.split() == ["False", "False", "False", "[]"]
+    assert done.stdout.split() == ["False", "False", "False", "False", "[]"]
