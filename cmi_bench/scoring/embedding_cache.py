@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 SUFFIX = ".safetensors"
 DIGEST_BYTES = 32
 GIGABYTE = 10**9
+TITLE_LENGTH = 40
+"""Characters of a text by which messages call it."""
 
 
 class CacheSize(NamedTuple):
@@ -152,6 +154,11 @@ class AudioItem:
     is_reference: bool
     """Whether it is decoded as a reference is; with most models that makes no difference."""
 
+    @property
+    def name(self) -> str:
+        """The file."""
+        return str(self.path)
+
 
 @dataclass(frozen=True)
 class TextItem:
@@ -159,6 +166,11 @@ class TextItem:
 
     key: str
     text: str
+
+    @property
+    def name(self) -> str:
+        """Its beginning, in quotation marks."""
+        return repr(self.text if len(self.text) <= TITLE_LENGTH else self.text[: TITLE_LENGTH - 3] + "...")
 
 
 @dataclass(frozen=True)
@@ -175,6 +187,11 @@ class EmbeddingInputs:
     def key(self) -> str:
         """The request's."""
         return self.request.key
+
+    @property
+    def name(self) -> str:
+        """The request's."""
+        return self.request.name
 
     @property
     def audio_items(self) -> tuple[AudioItem, ...]:

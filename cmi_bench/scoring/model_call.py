@@ -1,7 +1,11 @@
-"""Ask a model for scores and read its answer: an array [N, 2] of numbers, where NaN is "not judged" or a failure."""
+"""Ask a model for scores, in bounded time, and read its answer: [N, 2], where NaN is "not judged" or a failure."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +21,7 @@ from cmi_bench.models.base import (
     SomeFailedError,
 )
 from cmi_bench.types import Aspect, Score
+from cmi_bench.utils.console import print_error
 
 Model = TypeVar("Model", bound=BenchmarkModelABC, covariant=True)
 
@@ -30,6 +35,28 @@ class ModelCall(Generic[Model]):
     """Seconds of a clip that are looked at, from its start."""
     score_kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Passed on to the model's `score_batch`."""
+    timeout: float | None = None
+    """Seconds that the model may take for a batch, or a part of one; None: any."""
+
+    def within_time(self, names: Sequence[str]) -> AbstractContextManager[None]:
+        """Bound the time that the model takes.
+
+        Args:
+            names: Of what it works on.
+
+        Raises:
+            ModelTimeoutError: It takes longer.
+        """
+        if self.timeout is None:
+            return nullcontext()
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        error = ModelTimeoutError(
+            f"{self.model.class_name} has not answered for {self.timeout:g} s (model_timeout), asked about"
+            f" {', '.join(names[:NAMED])}{more}.",
+            "Raise model_timeout, or leave these out. The scores made so far are kept; run the same command again to"
+            " go on from there.",
+        )
+        return time_limit(self.timeout, error)
 
     def seconds_of(self, length: float | None) -> float:
         """Return how much of a file is looked at.
@@ -52,6 +79,59 @@ class ModelCall(Generic[Model]):
         except SomeFailedError as error:
             answer, reasons = error.scores, error.reasons
         return read_answer(list(inputs), answer, self.model.class_name, failed=reasons)
+
+
+NAMED = 8
+"""How many clips a message names."""
+GRACE = 10.0
+"""Seconds that a model which took too long has to let go of the process."""
+
+
+class ModelTimeoutError(RunError):
+    """A model that takes too long for a batch."""
+
+
+class _TimeIsUp(BaseException):
+    """No `Exception`, so that a model which catches those and tries again is stopped too."""
+
+
+@contextmanager
+def time_limit(seconds: float, error: RunError) -> Iterator[None]:
+    """End a block that takes too long: by raising in it, and where that does not help, by ending the process.
+
+    An alarm interrupts Python code and system calls in the main thread. What runs elsewhere, in native code that does
+    not come back, or catches everything, is ended with the process, after `GRACE`.
+
+    Args:
+        seconds: How long the block may take.
+        error: What to raise, or to print.
+    """
+
+    def interrupt(number: int, frame: object) -> None:
+        raise _TimeIsUp
+
+    def end() -> None:
+        print_error(str(error))
+        os._exit(1)
+
+    last = threading.Timer(seconds + GRACE, end)
+    last.daemon = True
+    last.start()
+    before = signal.signal(signal.SIGALRM, interrupt) if threading.current_thread() is threading.main_thread() else None
+    try:
+        try:
+            if before is not None:
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+            yield
+        finally:
+            last.cancel()
+            if before is not None:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+    except _TimeIsUp:
+        raise error from None
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGALRM, before)
 
 
 class ContractError(RunError):

@@ -56,6 +56,11 @@ class Request:
     seconds: float
     """How much audio is decoded: of the clip and its reference."""
 
+    @property
+    def name(self) -> str:
+        """The clip's file."""
+        return str(self.clip.audio)
+
 
 class ScoringPlan(NamedTuple):
     """The requests of a run."""

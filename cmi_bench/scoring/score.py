@@ -50,15 +50,15 @@ def score_clips(
         clips: What to score.
         model: The model, on this process's device.
         runner: Runs the stages.
-        config: `max_dur`, `model.score_kwargs`, `cache.dir`, `resume` and `on_error` count here.
+        config: `max_dur`, `model.score_kwargs`, `model_timeout`, `cache.dir`, `resume` and `on_error` count here.
         index: Knows the audio files.
         folder: The run's folder.
 
     Raises:
-        UserError: A clip could not be scored and `on_error=fail`; the disk is full.
+        UserError: A clip could not be scored and `on_error=fail`; the disk is full; the model takes too long.
         KeyboardInterrupt: The user stopped the run.
     """
-    call = ModelCall(model, config.max_dur, config.model.get("score_kwargs") or {})
+    call = ModelCall(model, config.max_dur, config.model.get("score_kwargs") or {}, config.model_timeout)
     stop_on_failure = config.on_error is OnError.fail
     store = ScoreStore(_store_folder(model.identity, config, folder))
     failures, stats = FailureLog(folder, process_rank()), RunStats()
@@ -72,7 +72,14 @@ def score_clips(
     if missing or runner.processes > 1:
         writer = FileScoreWriter(store, failures, stop_on_failure=stop_on_failure)
         if isinstance(model, EmbeddingModel) and not call.score_kwargs:
-            _score_embedded(missing, ModelCall(model, call.max_dur), runner, config=config, writer=writer, stats=stats)
+            _score_embedded(
+                missing,
+                ModelCall(model, call.max_dur, timeout=call.timeout),
+                runner,
+                config=config,
+                writer=writer,
+                stats=stats,
+            )
         else:
             _score_whole(missing, call, runner, config=config, writer=writer, stats=stats)
     stats.write(folder, process_rank())

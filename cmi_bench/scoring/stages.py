@@ -24,15 +24,19 @@ from cmi_bench.scoring.store import RunStats
 from cmi_bench.types import Clip, Score
 
 
-class Keyed(Protocol):
-    """What has an address of its own among the items of a stage."""
+class StageItem(Protocol):
+    """What stages work on."""
 
     @property
     def key(self) -> str:
-        """The address."""
+        """Its address among the items of a stage."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
 
 
-Item = TypeVar("Item", bound=Keyed)
+Item = TypeVar("Item", bound=StageItem)
 Value = TypeVar("Value")
 
 
@@ -72,17 +76,26 @@ def load_items(
 
 
 def work_on(
-    loaded: Loaded[Item, Value], work: Callable[[Sequence[tuple[Item, Value]]], None], writer: ScoreWriter
+    loaded: Loaded[Item, Value],
+    call: ModelCall[BenchmarkModelABC],
+    work: Callable[[Sequence[tuple[Item, Value]]], None],
+    writer: ScoreWriter,
 ) -> None:
     """Do the work on a batch, bisected where it fails, and write the failures.
 
     Args:
         loaded: The batch.
+        call: Says how long the model may take.
         work: Does the work on a part, and writes what the part comes to.
         writer: Takes what could not be read, and what fails alone.
     """
+
+    def within_time(part: Sequence[tuple[Item, Value]]) -> None:
+        with call.within_time([item.name for item, _ in part]):
+            work(part)
+
     writer.write(loaded.errors)
-    bisect(loaded.items, work, blame=lambda one, reason: writer.write({one[0].key: Score.failed(reason)}))
+    bisect(loaded.items, within_time, blame=lambda one, reason: writer.write({one[0].key: Score.failed(reason)}))
 
 
 @dataclass(frozen=True)
@@ -140,7 +153,7 @@ class EmbedAudioStage:
             self.stats.seconds["wait"] += time.perf_counter() - self._idle_since
         self.stats.seconds["decode"] += loaded.seconds
         with self.stats.timed("encode"):
-            work_on(loaded, self._embed, writer)
+            work_on(loaded, self.model.call, self._embed, writer)
         self._idle_since = time.perf_counter()
 
     def _embed(self, part: Sequence[tuple[AudioItem, Tensor]]) -> None:
@@ -174,7 +187,7 @@ class EmbedTextStage:
     def work(self, loaded: Loaded[TextItem, str], writer: ScoreWriter) -> None:
         """Encode and store."""
         with self.stats.timed("encode"):
-            work_on(loaded, self._embed, writer)
+            work_on(loaded, self.model.call, self._embed, writer)
 
     def _embed(self, part: Sequence[tuple[TextItem, str]]) -> None:
         self.model.embed_texts([item for item, _ in part])
@@ -263,7 +276,7 @@ class HeadStage:
             writer.write(self.model.score_embedded(clips))
 
         with self.stats.timed("score"):
-            work_on(loaded, score, writer)
+            work_on(loaded, self.model.call, score, writer)
 
     def _embedded(self, inputs: EmbeddingInputs, found: Embeddings) -> EmbeddedInput:
         for item in inputs.audio_items:
@@ -333,6 +346,7 @@ class WholeStage:
         with self.stats.timed("score"):
             work_on(
                 loaded,
+                self.call,
                 lambda part: writer.write(self.call.score({item.key: given for item, given in part})),
                 writer,
             )

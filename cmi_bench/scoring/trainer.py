@@ -3,9 +3,16 @@
 The only module of the package that needs Lightning to score.
 """
 
+import errno
 import logging
+import math
+import pickle
+import shutil
+import signal
+import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import hydra
@@ -16,22 +23,112 @@ from cmi_bench.scoring.batching import BatchLimits, ScoreWriter, Stage, plan_bat
 from cmi_bench.utils.console import ProgressBar
 from cmi_bench.utils.distributed import Devices
 
+log = logging.getLogger(__name__)
+
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
 
 
-class _Batches(Dataset[tuple[int, Loaded]], Generic[Item, Loaded]):
+class _Batches(Dataset[tuple[int, Loaded | bytes]], Generic[Item, Loaded]):
     """Item i is batch i of the plan, loaded, with its number of items."""
 
-    def __init__(self, plan: Sequence[Sequence[Item]], load: Callable[[Sequence[Item]], Loaded]) -> None:
+    def __init__(
+        self, plan: Sequence[Sequence[Item]], load: Callable[[Sequence[Item]], Loaded], *, shares_memory: bool
+    ) -> None:
         self.plan = plan
         self.load = load
+        self.shares_memory = shares_memory
 
     def __len__(self) -> int:
         return len(self.plan)
 
-    def __getitem__(self, index: int) -> tuple[int, Loaded]:
-        return len(self.plan[index]), self.load(self.plan[index])
+    def __getitem__(self, index: int) -> tuple[int, Loaded | bytes]:
+        loaded = self.load(self.plan[index])
+        # Torch hands tensors over in shared memory, and bytes through a pipe.
+        return len(self.plan[index]), loaded if self.shares_memory else pickle.dumps(loaded, pickle.HIGHEST_PROTOCOL)
+
+
+SHARED_MEMORY = Path("/dev/shm")
+"""Where Linux keeps shared memory; in a container it may be small (Docker's default is 64 MB)."""
+BYTES_PER_SECOND = 4 * 48_000
+"""Of decoded audio, at the most."""
+WORKER_DIED = "DataLoader worker (pid"
+"""Torch's words, in which it says of a worker that it was killed."""
+
+
+def free_shared_memory() -> float:
+    """Return the bytes of shared memory that are free; infinity where that cannot be told."""
+    try:
+        return float(shutil.disk_usage(SHARED_MEMORY).free)
+    except OSError:
+        return math.inf
+
+
+class BatchLoader(Generic[Item, Loaded]):
+    """Loads planned batches in worker processes, ahead of the model; without them if they die.
+
+    A worker that was killed (for memory, as a rule) costs no batch: the rest is loaded in this process.
+    """
+
+    def __init__(
+        self,
+        plan: Sequence[Sequence[Item]],
+        load: Callable[[Sequence[Item]], Loaded],
+        *,
+        workers: int,
+        shares_memory: bool,
+    ) -> None:
+        """Take the batches.
+
+        Args:
+            plan: What to load, in this process's share of the run.
+            load: Loads a batch.
+            workers: Processes; 0 loads in this one.
+            shares_memory: Whether workers hand over what they have loaded in shared memory, or through pipes.
+        """
+        self.plan = plan
+        self.load = load
+        self.workers = min(workers, sum(map(len, plan)))
+        self.workers_died = False
+        self.shares_memory = shares_memory
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __iter__(self) -> Iterator[tuple[int, Loaded]]:
+        """Yield each batch's number of items, and the batch."""
+        done = 0
+        if self.workers:
+            try:
+                for batch in self._from_workers():
+                    yield batch
+                    done += 1
+            except (RuntimeError, OSError) as error:
+                if not _is_workers_end(error):
+                    raise
+                log.warning(
+                    "A decoding process could not go on (%s). The rest is decoded in the main process, which is slower;"
+                    " workers=0 does so from the start.",
+                    str(error).splitlines()[0],
+                )
+                self.workers_died = True
+        for items in self.plan[done:]:
+            yield len(items), self.load(items)
+
+    def _from_workers(self) -> Iterator[tuple[int, Loaded]]:
+        batches = _Batches(self.plan, self.load, shares_memory=self.shares_memory)
+        on_child = signal.getsignal(signal.SIGCHLD)
+        loaded = iter(DataLoader(batches, batch_size=None, num_workers=self.workers))
+        if threading.current_thread() is threading.main_thread():
+            # Torch raises from its own handler wherever the main thread is, in the middle of a model's work too. It
+            # also looks after its workers while it waits for one, and raises here.
+            signal.signal(signal.SIGCHLD, on_child)
+        for count, content in loaded:
+            yield count, pickle.loads(content) if isinstance(content, bytes) else content
+
+
+def _is_workers_end(error: RuntimeError | OSError) -> bool:
+    return error.errno == errno.ENOSPC if isinstance(error, OSError) else WORKER_DIED in str(error)
 
 
 class StageModule(LightningModule, Generic[Item, Loaded]):
@@ -41,6 +138,9 @@ class StageModule(LightningModule, Generic[Item, Loaded]):
     this process's device already.
     """
 
+    loader: BatchLoader[Item, Loaded]
+    """Set when the loop begins."""
+
     def __init__(self, stage: Stage[Item, Loaded], writer: ScoreWriter, limits: BatchLimits, *, workers: int) -> None:
         super().__init__()
         self.stage = stage
@@ -49,15 +149,32 @@ class StageModule(LightningModule, Generic[Item, Loaded]):
         self.workers = workers
         self.total = 0
 
-    def predict_dataloader(self) -> "DataLoader[tuple[int, Loaded]]":
+    def predict_dataloader(self) -> BatchLoader[Item, Loaded]:
         """Plan the batches: on rank 0, which tells the others, as stores may change while ranks start."""
-        plan = self.trainer.strategy.broadcast(self._plan() if self.trainer.is_global_zero else [])
+        planned = self._plan() if self.trainer.is_global_zero else ([], True)
+        plan, shares_memory = self.trainer.strategy.broadcast(planned)
         self.total = sum(map(len, plan))
-        return DataLoader(_Batches(plan, self.stage.load), batch_size=None, num_workers=min(self.workers, self.total))
+        own = plan[self.trainer.global_rank :: self.trainer.world_size]
+        self.loader = BatchLoader(own, self.stage.load, workers=self.workers, shares_memory=shares_memory)
+        return self.loader
 
-    def _plan(self) -> list[list[Item]]:
+    def _plan(self) -> tuple[list[list[Item]], bool]:
         pending, ranks = self.stage.pending(), self.trainer.world_size
-        return plan_batches(pending, self.limits, length=self.stage.length, start=self.stage.start, at_least=ranks)
+        length = self.stage.length
+        plan = plan_batches(pending, self.limits, length=length, start=self.stage.start, at_least=ranks)
+        longest = max(sum(map(length, batch)) for batch in plan)
+        return plan, self._shares_memory(longest)
+
+    def _shares_memory(self, longest: float) -> bool:
+        """Whether batches of at most `longest` seconds, as many as are loaded ahead, fit into shared memory."""
+        ahead = (2 * self.workers + 2) * self.trainer.world_size
+        needed, free = ahead * longest * BYTES_PER_SECOND, free_shared_memory()
+        if self.workers and needed > free:
+            log.warning(
+                "%s has %.0f MB free, and what is decoded ahead may need %.0f: it goes through pipes, a little slower."
+                " Containers get more with docker run --shm-size=2g.", SHARED_MEMORY, free / 1e6, needed / 1e6
+            )  # fmt: skip
+        return needed <= free
 
     def predict_step(self, batch: tuple[int, Loaded], batch_idx: int) -> int:
         """Work on one batch, and return its number of items."""
@@ -170,6 +287,8 @@ class LightningRunner:
                 for message in NOISE:
                     warnings.filterwarnings("ignore", message)
                 self.trainer.predict(module, return_predictions=False)
+            if module.loader.workers_died:
+                self.workers = 0
         except SystemExit:
             # Lightning turns Ctrl-C into an exit of its own; the run's message is ours to give.
             raise KeyboardInterrupt from None

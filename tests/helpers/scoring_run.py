@@ -19,7 +19,7 @@ TRAINER = {
 
 def score(
     clips, model, folder: Path, *, cache: Path | None, max_dur=0.3, limits, workers=0,
-    stop=True, resume=True,
+    stop=True, resume=True, model_timeout=None,
 ):  # fmt: skip
     """Score clips in this process."""
     config = Config(
@@ -27,6 +27,7 @@ def score(
         cache=CacheConfig(dir=str(cache) if cache else None),
         max_dur=max_dur,
         resume=resume,
+        model_timeout=model_timeout,
         on_error=OnError.fail if stop else OnError.record,
     )
     runner = LightningRunner(TRAINER, Devices("cpu", 1, "cpu"), limits=limits, workers=workers)

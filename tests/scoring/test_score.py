@@ -1,6 +1,7 @@
 """Scoring through Lightning's real predict loop: once, again, after damage, with faults."""
 
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from scoring_run import score
 
 from cmi_bench.data.rows import load_rows
-from cmi_bench.errors import UserError
+from cmi_bench.errors import RunError, UserError
 from cmi_bench.models.base import AudioView, BenchmarkModelABC, EmbeddingModel, SomeFailedError
 from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
@@ -87,11 +88,13 @@ class Run:
         self.root, self.folder, self.cache = root, tmp_path / "run", tmp_path / "cache"
         self.rows = load_rows(root / "all_test.jsonl").rows
 
-    def score(self, model, *, batch_size=3, workers=0, stop=True, resume=True, folder=None, cache=True, max_dur=0.3):
+    def score(self, model, *, batch_size=3, workers=0, stop=True, resume=True, folder=None, cache=True, max_dur=0.3,
+              model_timeout=None):  # fmt: skip
         folder = folder or self.folder
         return score(
             clips_of(self.rows, self.root), model, folder, cache=self.cache if cache else None, max_dur=max_dur,
             limits=BatchLimits(batch_size, 60.0), workers=workers, stop=stop, resume=resume,
+            model_timeout=model_timeout,
         )  # fmt: skip
 
     def results(self, scored):
@@ -336,3 +339,17 @@ def test_a_service_is_told_what_is_coming_and_that_it_is_over(run, tmp_path):
     run.score(model, stop=False, max_dur=10.0)
     assert [one.clip.audio.name for one in model.prepared[1].clips] == ["0.wav"]  # what failed
     assert model.finished == 2
+
+
+def test_a_model_that_hangs_ends_the_run_and_what_was_scored_is_kept(run):
+    class Hangs(Service):
+        clips_at_once = None
+
+        def score_batch(self, inputs, batch_size, max_dur, **kwargs):
+            if self.batches:
+                time.sleep(60)
+            return super().score_batch(inputs, batch_size, max_dur)
+
+    with pytest.raises(RunError, match=r"Hangs has not answered for 0\.2 s .*\.wav"):
+        run.score(Hangs(), stop=False, model_timeout=0.2)
+    assert run.score(Service(), stop=False).stats.counts["from_store"] == 3
