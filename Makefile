@@ -49,9 +49,9 @@ bench: $(READY) ## Measure how fast CMI-RM scores, on a random network of its si
 bench-audio: $(READY) ## Measure how fast audio is decoded (outputs/bench/; MUSIC=folder for music of your own)
 	$(BIN)/python -m benchmarks.audio $(MUSIC)
 
-mutants: $(READY) ## Put mistakes into what changed since main, one at a time, and list those no test notices (FILES, SINCE, SET, SAMPLE, SEED, TESTS)
+mutants: $(READY) ## Put mistakes into what changed since main, one at a time, and list those no test notices (FILES, SINCE, SET, SAMPLE, SEED, TESTS, THEN)
 	$(BIN)/python -m benchmarks.mutants $(FILES) $(if $(SINCE),--since $(SINCE)) $(if $(SET),--set $(SET)) \
-		$(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(TESTS),--tests $(TESTS))
+		$(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(TESTS),--tests $(TESTS)) $(if $(THEN),--then $(THEN))
 
 ui: $(READY) ## Open the MLflow UI on the local store (http://127.0.0.1:5000)
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --port $(or $(PORT),5000)

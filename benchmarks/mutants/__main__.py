@@ -6,8 +6,9 @@
     make mutants SET=named                                # the fixed set: each of them must die
 
 A sample is drawn with a seed (SEED=0), and mutants run on a copy of the tree with the tests of the mirrored folder
-(others with TESTS="tests/tasks tests/sweeps"; slow ones are left out). `equivalent.toml` lists mutants that change
-nothing anyone could see, each with the reason: they are not counted. Results go to `outputs/bench/mutants.json` too.
+(others with TESTS="tests/tasks tests/sweeps", further ones for those that survive with THEN=; slow ones are left out).
+`equivalent.toml` lists mutants that change nothing anyone could see, each with the reason: they are not counted.
+Results go to `outputs/bench/mutants.json` too.
 """
 
 import argparse
@@ -132,18 +133,15 @@ def main() -> None:
         console.print("Nothing to mutate.")
         return
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
-        copy = Copy(PROJECT, Path(scratch))
-        maps: dict[tuple[str, ...], CoverageMap] = {}  # by the tests that it was measured with
-        results = []
+        copy, results = Copy(PROJECT, Path(scratch)), []
         for mutation in mutants:
             named = words.tests or instead.get(mutation.name)
-            chosen = [(one,) for one in named] if named else [tuple(mirrored(mutation.path))]
-            for tests in chosen:
-                if tests not in maps:
-                    maps[tests] = _coverage(copy, tests)
-            coverage = CoverageMap.merged([maps[tests] for tests in chosen])
-            results.append(copy.try_mutation(mutation, coverage, words.budget))
-            _show(results[-1], len(results), len(mutants))
+            tests = [(one,) for one in named] if named else [tuple(mirrored(mutation.path))]
+            result = copy.try_mutation(mutation, _coverage(copy, tests), words.budget)
+            if words.then and not result.is_killed:
+                result = copy.try_mutation(mutation, _coverage(copy, [(one,) for one in words.then]), words.budget)
+            results.append(result)
+            _show(result, len(results), len(mutants))
     _summarise(results, words)
     if words.set == "named" and sum(result.is_killed for result in results) < len(entries):
         raise SystemExit(1)
@@ -168,16 +166,21 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--tests", nargs="*", default=[], help="files or folders of tests instead of the mirrored one's"
     )
+    parser.add_argument("--then", nargs="*", default=[], help="files or folders of tests for those that survive")
     parser.add_argument("--budget", type=float, default=60.0, help="seconds of tests for a mutant at most (60)")
     return parser.parse_args()
 
 
-def _coverage(copy: Copy, tests: Sequence[str]) -> CoverageMap:
-    saved = PROJECT / OUTPUT / "mutants_coverage" / f"{copy.key(tests)}.json"
-    if saved.exists():
-        return CoverageMap.load(saved)
-    console.print(f"measuring which lines the tests reach: {' '.join(tests)}")
-    return copy.measure_coverage(tests, saved)
+def _coverage(copy: Copy, tests: Iterable[tuple[str, ...]]) -> CoverageMap:
+    """Return what these tests reach together; each of them is measured once, and kept until something changes."""
+    maps = []
+    for one in tests:
+        saved = PROJECT / OUTPUT / "mutants_coverage" / f"{copy.key(one)}.json"
+        if not saved.exists():
+            console.print(f"measuring which lines the tests reach: {' '.join(one)}")
+            copy.measure_coverage(one, saved)
+        maps.append(CoverageMap.load(saved))
+    return CoverageMap.merged(maps)
 
 
 def _show(result: Result, number: int, total: int) -> None:

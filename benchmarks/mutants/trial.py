@@ -85,7 +85,7 @@ class Copy:
                 digest.update(name.encode() + content)
         return digest.hexdigest()[:16]
 
-    def measure_coverage(self, tests: Sequence[str], target: Path) -> CoverageMap:
+    def measure_coverage(self, tests: Sequence[str], target: Path) -> None:
         """Run these files and folders of tests, and save which test reaches which line."""
 
         def work() -> int:
@@ -99,7 +99,6 @@ class Copy:
         status, output = self._in_child(work, cpu_seconds=3600, wall_seconds=7200)
         if not target.exists():
             raise SystemExit(f"The tests cannot be run (status {status}):\n{output}")
-        return CoverageMap.load(target)
 
     def try_mutation(self, mutation: Mutation, coverage: CoverageMap, budget: float) -> Result:
         """Put a mistake into the copy, run the tests that reach it up to the first failure, and take it out again.

@@ -85,7 +85,7 @@ class Run:
     """A data root and a run's folder, scored as often as a test likes."""
 
     def __init__(self, root, tmp_path):
-        self.root, self.folder, self.cache = root, tmp_path / "run", tmp_path / "cache"
+        self.root, self.folder, self.cache = root, tmp_path / "outputs" / "run", tmp_path / "cache"
         self.rows = load_rows(root / "all_test.jsonl").rows
 
     def score(self, model, *, batch_size=3, workers=0, stop=True, resume=True, folder=None, cache=True, max_dur=0.3,
@@ -131,6 +131,8 @@ def test_each_audio_and_each_text_is_encoded_once(run):
     assert sorted(model.texts) == ["", "la", "p0", "p1", "p2", "song"]
     assert scored.stats.counts["unique_audio"] == scored.stats.counts["chunks_encoded"] == 15
     assert scored.stats.counts["clips"] == scored.stats.counts["scored"] == 14
+    assert scored.stats.counts["chunks_from_cache"] == scored.stats.counts["failed"] == 0
+    assert min(scored.stats.seconds[name] for name in ("wait", "decode", "encode", "score")) > 0
 
 
 def test_checkpoints_with_one_encoder_share_its_embeddings(run, tmp_path):
