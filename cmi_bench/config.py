@@ -56,6 +56,8 @@ class DataConfig:
     """Digests, lengths and forms of the audio files."""
     with_training: bool = False
     """For task=prepare and task=doctor: the training rows and their audio as well."""
+    allow_outside: bool = False
+    """Whether rows may name audio outside of `root`, by an absolute path or `..`; links below `root` are followed."""
 
 
 @dataclass

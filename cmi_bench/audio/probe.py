@@ -13,8 +13,9 @@ import numpy.typing as npt
 import soundfile
 
 from cmi_bench.audio import readers
-from cmi_bench.audio.mp3 import MpegFrames, find_frames, find_tag
+from cmi_bench.audio.mp3 import MpegFrames, find_tag
 from cmi_bench.audio.readers import AudioError, Start, read_audio, unreadable
+from cmi_bench.utils.files import open_regular
 
 CHUNK_HEADER = 8
 UNKNOWN_SIZE = 0xFFFFFFFF
@@ -35,7 +36,7 @@ def is_cut(path: Path, container: str) -> bool:
     check = _CHECKS.get(container)
     if check is None:
         return False
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return check(file)
 
 
@@ -133,10 +134,10 @@ class _Extent(NamedTuple):
 
 def _extent(path: Path, file: soundfile.SoundFile) -> _Extent:
     """Return how long a file is and whether it was cut off: of MP3 by its frames, not by its header."""
-    data = path.read_bytes() if file.format == readers.MP3 else b""
-    frames = find_frames(data)
-    if frames is None:
+    found = readers.find_frames_of(path, file)
+    if found is None:
         return _Extent(int(file.frames), is_cut(path, file.format))
+    data, frames = found
     return _Extent(readers.true_length(file.frames, frames), is_mp3_cut(data, frames))
 
 
@@ -151,10 +152,6 @@ def _probe_other(path: Path) -> AudioFacts:
         decoder=readers.TORCHCODEC,
         is_cut=False,
     )
-
-
-BLOCK = 1 << 18
-"""Samples per channel held at a time: a long piece in several processes shall not fill the memory."""
 
 
 class Measured(NamedTuple):
@@ -175,8 +172,7 @@ def measure(path: Path) -> Measured:
     try:
         with readers.open_soundfile(path) as file:
             decoded, peak = 0, 0.0
-            # Not `file.blocks`, which gives as much as the header promises, whatever the file holds.
-            while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+            for block in readers.blocks(file):
                 decoded, peak = decoded + len(block), max_abs(block, peak)
             return Measured(decoded / file.samplerate, peak)
     except soundfile.LibsndfileError:

@@ -6,6 +6,8 @@ they are installed, reads M4A/AAC, WebM, and what else libsndfile cannot.
 
 import io
 import math
+import os
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +18,7 @@ import soundfile
 
 from cmi_bench.audio.mp3 import MpegFrames, clean_stream, find_frames
 from cmi_bench.errors import UserError
+from cmi_bench.utils.files import open_regular
 
 if TYPE_CHECKING:
     from torchcodec.decoders import AudioDecoder
@@ -33,12 +36,16 @@ class DecodedAudio(NamedTuple):
 
     def mono(self) -> npt.NDArray[np.float32]:
         """Return the mean of the channels: [samples]."""
-        # Channel by channel: over so short an axis torch's own mean takes 6 times as long, NumPy's 18 times.
-        total = self.values[:, 0].copy()
-        for channel in range(1, self.values.shape[1]):
-            total += self.values[:, channel]
-        total /= self.values.shape[1]
-        return total
+        return _mean_of_channels(self.values)
+
+
+def _mean_of_channels(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    # Channel by channel: over so short an axis torch's own mean takes 6 times as long, NumPy's 18 times.
+    total = values[:, 0].copy()
+    for channel in range(1, values.shape[1]):
+        total += values[:, channel]
+    total /= values.shape[1]
+    return total
 
 
 class Start(NamedTuple):
@@ -64,11 +71,19 @@ class AudioError(UserError):
 SOUNDFILE = "soundfile"
 MP3 = "MP3"
 GET_AGAIN = "The file is damaged or cut off: get it again."
+SAMPLING_RATES = (1_000, 1_000_000)
+"""Hz, the lowest and the highest that are read: music is sampled at 8 to 768 kHz, and the work grows without bound
+where a header says less or more."""
+BLOCK = 1 << 20
+"""Samples of all channels together that are decoded at a time: headers may claim any length and 1,024 channels."""
+MAX_MP3_BYTES = 1 << 29
+"""Larger files are not searched for MP3 frames: nobody's song, but somebody's film."""
+HEADERLESS = frozenset({".raw", ".pcm"})
 SLACK_FRAMES = 8
 """What encoders put around the music, in MPEG frames: a length may differ by this much from the frames' number."""
 
 
-def _read_soundfile(path: Path, start: Start) -> DecodedAudio:
+def _read_soundfile(path: Path, start: Start, *, mono: bool) -> DecodedAudio:
     """Read the start of a file, and no more of it than that takes.
 
     Raises:
@@ -77,47 +92,83 @@ def _read_soundfile(path: Path, start: Start) -> DecodedAudio:
     """
     with open_soundfile(path, start) as file:
         try:
-            return _read_from_soundfile(file, start)
+            return _read_from_soundfile(file, start, mono=mono)
         except soundfile.LibsndfileError as error:
             # The MP3 decoder gives up on a file after a little rubbish between its frames.
             cleaned = _open_cleaned(path) if file.format == MP3 else None
             if cleaned is None:
                 raise AudioError(f"Cannot decode {path}: {error.error_string}", GET_AGAIN) from error
     with cleaned:
-        return _read_from_soundfile(cleaned, start)
+        return _read_from_soundfile(cleaned, start, mono=mono)
 
 
 def open_soundfile(path: Path, start: Start = ALL) -> soundfile.SoundFile:
-    """Open a file so that what is wanted of it can be read.
+    """Open a regular file so that what is wanted of it can be read.
 
     libsndfile reads an MP3 file as far as its first frame or its tag says that it goes. Where more is wanted than
     that, and the file holds more, its frames are put under a tag that tells the truth.
 
     Raises:
-        AudioError: The file cannot be opened.
+        AudioError: The file cannot be opened, or its sampling rate is not that of audio.
         soundfile.LibsndfileError: libsndfile does not know the format.
     """
+    file = _open_as_it_is(path)
+    low, high = SAMPLING_RATES
+    if not low <= file.samplerate <= high:
+        file.close()
+        raise AudioError(
+            f"Cannot decode {path}: its sampling rate is {file.samplerate:,} Hz; {low:,} to {high:,} Hz are read.",
+            "Get or make it again.",
+        )
+    wanted = start.samples(file.samplerate)
+    if file.format != MP3 or (wanted is not None and wanted <= file.frames):
+        return file
+    data = _whole(path)
+    frames = find_frames(data)
+    if frames is None or true_length(file.frames, frames) <= file.frames:
+        return file
+    file.close()
+    return _open_stream(data, frames)
+
+
+def _open_as_it_is(path: Path) -> soundfile.SoundFile:
+    """Open a file, or what is left of an MP3 file without what keeps libsndfile from its music."""
     try:
-        path.open("rb").close()  # libsndfile would say "System error." of a file that is not there or not readable
+        # By its descriptor: what is opened is the regular file that was looked at, whatever its name says.
+        with open_regular(path) as file:
+            descriptor = os.dup(file.fileno())
     except OSError as error:
         raise AudioError(f"Cannot decode {path}: {error.strerror}.", "Check the path, or get the file.") from error
+    if path.suffix.lower() in HEADERLESS:
+        os.close(descriptor)
+        raise AudioError(
+            f"Cannot decode {path}: {path.suffix} files have no header that says what they hold.",
+            "Convert it, such as with ffmpeg -f s16le -ar 44100 -ac 2 -i IN.raw OUT.wav.",
+        )
     try:
-        file = soundfile.SoundFile(path)
+        return soundfile.SoundFile(descriptor)  # closes it, also where that fails
     except soundfile.LibsndfileError:
         # A tag at the front that claims to be longer than the file keeps libsndfile from the music.
         cleaned = _open_cleaned(path)
         if cleaned is None:
             raise
         return cleaned
-    wanted = start.samples(file.samplerate)
-    if file.format != MP3 or (wanted is not None and wanted <= file.frames):
-        return file
-    data = path.read_bytes()
+
+
+def _whole(path: Path) -> bytes:
+    """Return a file's bytes; none of one that is too large for a song."""
+    try:
+        with open_regular(path) as file:
+            return file.read() if os.fstat(file.fileno()).st_size <= MAX_MP3_BYTES else b""
+    except OSError as error:
+        raise AudioError(f"Cannot decode {path}: {error.strerror}.", GET_AGAIN) from error
+
+
+def find_frames_of(path: Path, file: soundfile.SoundFile) -> "tuple[bytes, MpegFrames] | None":
+    """Return an MP3 file's bytes and frames; None for other formats, and where there are none."""
+    data = _whole(path) if file.format == MP3 else b""
     frames = find_frames(data)
-    if frames is None or true_length(file.frames, frames) <= file.frames:
-        return file
-    file.close()
-    return _open_stream(data, frames)
+    return None if frames is None else (data, frames)
 
 
 def true_length(claimed: int, frames: MpegFrames) -> int:
@@ -126,15 +177,33 @@ def true_length(claimed: int, frames: MpegFrames) -> int:
     return claimed if abs(counted - claimed) <= SLACK_FRAMES * frames.samples_per_frame else counted
 
 
-def _read_from_soundfile(file: soundfile.SoundFile, start: Start) -> DecodedAudio:
-    wanted = start.samples(file.samplerate)
-    values = file.read(-1 if wanted is None else wanted, dtype="float32", always_2d=True)
+def blocks(file: soundfile.SoundFile, wanted: int | None = None) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield the samples of an open file, float32 [samples, channels], block by block.
+
+    Not `file.blocks`, and no array of the length that the header promises, whatever the file holds.
+
+    Args:
+        file: Read on from where it is.
+        wanted: Samples per channel; None for all.
+    """
+    size = max(1, BLOCK // file.channels)
+    left = math.inf if wanted is None else wanted
+    while left > 0 and len(block := file.read(int(min(size, left)), dtype="float32", always_2d=True)):
+        yield block
+        left -= len(block)
+
+
+def _read_from_soundfile(file: soundfile.SoundFile, start: Start, *, mono: bool) -> DecodedAudio:
+    found = blocks(file, start.samples(file.samplerate))
+    parts = [_mean_of_channels(block)[:, None] for block in found] if mono else list(found)
+    empty = np.zeros((0, 1 if mono else file.channels), dtype=np.float32)
+    values = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else empty
     return DecodedAudio(values, file.samplerate, SOUNDFILE)
 
 
 def _open_cleaned(path: Path) -> soundfile.SoundFile | None:
     """Open the MP3 frames of a file without whatever is between them; None where that is no MP3 file."""
-    data = path.read_bytes()
+    data = _whole(path)
     frames = find_frames(data)
     # Three frames in a row may turn up in anything; a file of music is made of little else.
     return None if frames is None or frames.size < len(data) / 2 else _open_stream(data, frames)
@@ -175,11 +244,11 @@ def open_torchcodec(path: Path) -> "AudioDecoder":
         raise AudioError(f"torchcodec: {_reason(error)}") from error
 
 
-def _read_torchcodec(path: Path, start: Start) -> DecodedAudio:
+def _read_torchcodec(path: Path, start: Start, *, mono: bool) -> DecodedAudio:
     """Read the start of a file, and no more of it than that takes.
 
     Raises:
-        AudioError: As for `open_audio`, or the file is damaged.
+        AudioError: As for `open_torchcodec`, or the file is damaged.
     """
     decoder = open_torchcodec(path)
     sr = int(decoder.metadata.sample_rate or 0)
@@ -194,7 +263,8 @@ def _read_torchcodec(path: Path, start: Start) -> DecodedAudio:
             values = played.data[:, :wanted]
     except (RuntimeError, ValueError) as error:
         raise AudioError(f"torchcodec: {_reason(error)}") from error
-    return DecodedAudio(np.ascontiguousarray(values.numpy().T, dtype=np.float32), sr, TORCHCODEC)
+    samples = np.ascontiguousarray(values.numpy().T, dtype=np.float32)
+    return DecodedAudio(_mean_of_channels(samples)[:, None] if mono else samples, sr, TORCHCODEC)
 
 
 def _reason(error: Exception) -> str:
@@ -202,7 +272,7 @@ def _reason(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rpartition(", ")[2]
 
 
-def read_audio(path: Path, start: Start = ALL) -> DecodedAudio:
+def read_audio(path: Path, start: Start = ALL, *, mono: bool = False) -> DecodedAudio:
     """Read the start of a file: with libsndfile, or with torchcodec where libsndfile does not know the format.
 
     A file that libsndfile knows and finds damaged is not tried again: what can be had of it must not depend on
@@ -211,15 +281,16 @@ def read_audio(path: Path, start: Start = ALL) -> DecodedAudio:
     Args:
         path: The file.
         start: How much of it; nothing behind that is decoded.
+        mono: Average the channels while reading, so that memory does not grow with their number.
 
     Raises:
-        AudioError: The file is missing, unreadable, or holds no samples.
+        AudioError: The file is missing, no regular file, unreadable, or holds no samples.
     """
     try:
-        samples = _read_soundfile(path, start)
+        samples = _read_soundfile(path, start, mono=mono)
     except soundfile.LibsndfileError as error:
         try:
-            samples = _read_torchcodec(path, start)
+            samples = _read_torchcodec(path, start, mono=mono)
         except AudioError as other:
             raise unreadable(path, error, other) from other
     if not len(samples.values):

@@ -5,7 +5,6 @@ Every error names the file and the line.
 
 import csv
 import io
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cmi_bench.data.manifest import AUDIO_SUFFIXES, audio_below
-from cmi_bench.data.rows import parse_object
+from cmi_bench.data.rows import parse_json, parse_object
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.types import Clip
 
@@ -95,10 +94,7 @@ def _json_lines(text: str, path: Path) -> Iterator[Record]:
 
 
 def _json_list(text: str, path: Path) -> Iterator[Record]:
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}).") from error
+    values = parse_json(text, str(path), hint="Write a JSON list of objects, or one object a line.")
     for number, value in enumerate(values, start=1):
         if not isinstance(value, dict):
             raise UserError(f"{path}, entry {number}: no JSON object.", "The list must hold one object a request.")

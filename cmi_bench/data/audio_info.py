@@ -4,7 +4,6 @@ There is one length of an audio file, that of `audio.probe`: what its headers sa
 otherwise.
 """
 
-import json
 import logging
 import math
 from collections.abc import Mapping
@@ -13,9 +12,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, Protocol
 
 from cmi_bench.data import fields
+from cmi_bench.data.fields import shown
 from cmi_bench.data.manifest import Manifest
+from cmi_bench.data.rows import leads_outside, parse_json
 from cmi_bench.errors import UserError
-from cmi_bench.utils.files import file_digest
+from cmi_bench.utils.files import file_digest, open_regular
 
 logger = logging.getLogger(__name__)
 
@@ -67,13 +68,19 @@ class AudioHeaders:
 
     root: Path
     """What the rows' paths are relative to."""
+    allow_outside: bool = False
+    """Whether a row may name a file outside of `root`; its length is not known if not."""
     _known: dict[str, float | None] = field(default_factory=dict, repr=False)
 
     def seconds(self, audio: str) -> float | None:
         """Return the length that the file's headers give; None where the file is missing or unreadable."""
         if audio not in self._known:
-            self._known[audio] = read_seconds(self.root / audio)
+            is_allowed = self.allow_outside or not leads_outside(self.root, audio)
+            self._known[audio] = read_seconds(self.root / audio) if is_allowed else None
         return self._known[audio]
+
+
+_DURATIONS = 'Write {"audio path": seconds, ...}.'
 
 
 def read_durations(path: Path) -> DurationTable:
@@ -83,15 +90,14 @@ def read_durations(path: Path) -> DurationTable:
         UserError: Missing, not a JSON object, or a value that is not a number of seconds.
     """
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            table = parse_json(file.read().decode("utf-8-sig"), str(path), hint=_DURATIONS)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist.", "Check metrics.durations.") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {error}", "Check metrics.durations.") from error
     if not isinstance(table, dict):
-        raise UserError(
-            f"{path} is a JSON {type(table).__name__}, not an object.", 'Write {"audio path": seconds, ...}.'
-        )
+        raise UserError(f"{path} is a JSON {type(table).__name__}, not an object.", _DURATIONS)
     return DurationTable({audio: _checked(value, audio, path) for audio, value in table.items()})
 
 
@@ -103,9 +109,13 @@ def row_seconds(raw: Mapping[str, Any], durations: Durations) -> float | None:
 
 
 def _checked(value: Any, audio: str, path: Path) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise UserError(f"{path}: {audio!r} is {value!r}, not a number of seconds.")
-    return float(value)
+    try:
+        seconds = math.nan if isinstance(value, bool | str) else float(value)
+    except (TypeError, OverflowError):
+        seconds = math.nan
+    if not math.isfinite(seconds) or seconds < 0:
+        raise UserError(f"{path}: {audio!r} is {shown(value)}, not a number of seconds.", "Write seconds of 0 or more.")
+    return seconds
 
 
 @dataclass
@@ -115,10 +125,12 @@ class ManifestDurations:
     root: Path
     """What the rows' paths are relative to."""
     manifest: Manifest
+    allow_outside: bool = False
+    """Whether a row may name a file outside of `root`."""
     otherwise: Durations = field(init=False)
 
     def __post_init__(self) -> None:
-        self.otherwise = AudioHeaders(self.root)
+        self.otherwise = AudioHeaders(self.root, self.allow_outside)
 
     def seconds(self, audio: str) -> float | None:
         """Return the length of a clip; None where neither knows it."""
@@ -127,7 +139,7 @@ class ManifestDurations:
             return self.otherwise.seconds(audio)
         try:
             is_the_same = record.describes((self.root / audio).stat())
-        except OSError:  # results can be evaluated where the audio no longer is
+        except (OSError, ValueError):  # results can be evaluated where the audio no longer is
             is_the_same = True
         return record.seconds if is_the_same else self.otherwise.seconds(audio)
 

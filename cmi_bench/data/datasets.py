@@ -322,7 +322,7 @@ def confidence_level(value: Any) -> str | None:
     """Return "<3", "=3" or ">3"; None where the annotator gave no number."""
     try:
         confidence = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if math.isnan(confidence):
         return None

@@ -79,6 +79,20 @@ _SPELLINGS = {
 }
 
 
+MAX_SHOWN = 80
+"""Characters of a value in a message."""
+
+
+def shown(value: Any) -> str:
+    """Return a value for a message, cut where it is long.
+
+    >>> shown("model_c")
+    "'model_c'"
+    """
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}... ({len(text)} characters)"
+
+
 def is_missing(value: Any) -> bool:
     """Tell whether a field is empty: absent, null, NaN, or blank text."""
     return value is None or (isinstance(value, float) and math.isnan(value)) or not str(value).strip()
@@ -98,7 +112,7 @@ def parse_preference(value: Any) -> Preference | None:
     try:
         return _SPELLINGS[str(value).strip().lower()]
     except KeyError:
-        raise LabelError(f"{value!r} is not a preference (known: {', '.join(_SPELLINGS)}, in any case)") from None
+        raise LabelError(f"{shown(value)} is not a preference (known: {', '.join(_SPELLINGS)}, in any case)") from None
 
 
 def parse_mos(value: Any) -> float | None:
@@ -113,10 +127,12 @@ def parse_mos(value: Any) -> float | None:
     if is_missing(value):
         return None
     try:
-        score = float(value)
-    except (TypeError, ValueError):
-        raise LabelError(f"{value!r} is not a number") from None
+        score = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        score = math.nan
+    if math.isnan(score):
+        raise LabelError(f"{shown(value)} is not a number")
     low, high = MOS_RANGE
     if not low <= score <= high:
-        raise LabelError(f"{value!r} is not a mean opinion score (expected {low:g} to {high:g})")
+        raise LabelError(f"{shown(value)} is not a mean opinion score (expected {low:g} to {high:g})")
     return score

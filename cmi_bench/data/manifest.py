@@ -14,11 +14,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from cmi_bench.audio.probe import measure, probe
 from cmi_bench.audio.readers import AudioError
-from cmi_bench.utils.files import file_digest, write_bytes_atomic
+from cmi_bench.utils.files import file_digest, is_regular, locked, open_regular, write_bytes_atomic
 
 if TYPE_CHECKING:
     import pyarrow
@@ -35,20 +33,42 @@ ROWS_FILE = "all_test.jsonl"
 def audio_below(root: Path) -> list[str]:
     """Return the audio files below a data root, relative to it, in order.
 
-    Hidden folders are left out, and so are folders that are data roots themselves (such as `mini/`).
+    Hidden folders are left out, and so are folders that are data roots themselves (such as `mini/`), links to a folder
+    that they lie in, and files whose names are not UTF-8 (with a warning).
     """
-    found: list[str] = []
-    for name, folders, files in os.walk(root, followlinks=True):
-        folder = Path(name)
-        folders[:] = sorted(
-            one for one in folders if not one.startswith(".") and not (folder / one / ROWS_FILE).exists()
-        )
-        found += [
-            (folder / one).relative_to(root).as_posix()
-            for one in files
-            if Path(one).suffix.lower() in AUDIO_SUFFIXES and not one.startswith(".")
-        ]
-    return sorted(found)
+    found = [path.relative_to(root).as_posix() for path in _audio_in(root, frozenset())]
+    nameless = [path for path in found if not _is_utf8(path)]
+    if nameless:
+        log.warning("Left out %d audio files below %s: their names are not UTF-8; rename them.", len(nameless), root)
+    return sorted(set(found) - set(nameless))
+
+
+def _audio_in(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    """Yield the audio of a folder and of those in it; `above` has device and inode of those that it lies in."""
+    try:
+        status = folder.stat()
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            if not (entry / ROWS_FILE).exists():
+                yield from _audio_in(entry, above | {here})
+        elif entry.suffix.lower() in AUDIO_SUFFIXES:
+            yield entry
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -159,7 +179,8 @@ def read_manifest(file: Path) -> Manifest:
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(file)
+        with open_regular(file) as opened:
+            table = parquet.read_table(opened)
     except FileNotFoundError:
         return Manifest()
     except (OSError, pyarrow.ArrowException) as error:
@@ -167,6 +188,9 @@ def read_manifest(file: Path) -> Manifest:
         return Manifest()
     if (table.schema.metadata or {}).get(VERSION_KEY) != VERSION.encode():
         log.info("%s is of another version and is made anew.", file)
+        return Manifest()
+    if not table.schema.equals(_schema()):
+        log.warning("%s has other columns than a manifest and is made anew.", file)
         return Manifest()
     return Manifest({row["path"]: AudioRecord(**row) for row in table.to_pylist()})
 
@@ -256,7 +280,7 @@ def cores() -> int:
 def _is_stale(root: Path, path: str, record: AudioRecord | None, *, decode: bool) -> bool:
     try:
         stat = (root / path).stat()
-    except OSError:
+    except (OSError, ValueError):
         return False
     return record is None or not record.describes(stat) or (decode and not record.was_decoded)
 
@@ -275,12 +299,16 @@ def _examine_all(root: Path, paths: list[str], *, decode: bool, workers: int | N
             raise
 
 
+LOCK_SECONDS = 60.0
+"""How long to wait for another process that writes the manifest, which takes it well below a second."""
+
+
 def _keep(root: Path, file: Path, found: Mapping[str, AudioRecord]) -> Mapping[str, AudioRecord]:
     """Write what was found beside what is known by now (another run may have added to it), and return both."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(file.with_name(f".{file.name}.lock")):
-            known = {path: record for path, record in read_manifest(file).records.items() if (root / path).is_file()}
+        with locked(file.with_name(f".{file.name}.lock"), seconds=LOCK_SECONDS):
+            known = {path: record for path, record in read_manifest(file).records.items() if is_regular(root / path)}
             write_manifest(file, Manifest(known | dict(found)))
     except OSError as error:
         known = dict(read_manifest(file).records)

@@ -1,16 +1,19 @@
 """Rows of the benchmark and of results: JSON-lines files, read with errors that name file, line and field."""
 
 import json
+import os
+import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import Dataset, MosTask, all_datasets, condition_of, dataset_of_source
-from cmi_bench.data.fields import LabelError, is_missing, parse_mos, parse_preference
+from cmi_bench.data.fields import MAX_SHOWN, LabelError, is_missing, parse_mos, parse_preference, shown
 from cmi_bench.errors import UserError
+from cmi_bench.utils.files import is_regular, open_regular
 
 
 class Line(NamedTuple):
@@ -21,37 +24,110 @@ class Line(NamedTuple):
     value: dict[str, Any]
 
 
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a UTF-8 file that are not blank, with their numbers from 1.
+
+    Only a line feed ends a line: U+2028, U+0085 and others, which `str.splitlines` splits at, occur in lyrics. A byte
+    order mark at the start is passed over.
+
+    Raises:
+        UserError: The file is missing, no regular file, or not UTF-8.
+    """
+    try:
+        with open_regular(path) as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError as error:
+                    raise UserError(
+                        f"{path}, line {number} cannot be read as UTF-8 text: {error}", "Save the file as UTF-8."
+                    ) from error
+                if text.strip():
+                    yield number, text.rstrip("\r\n")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path} does not exist.", "Check the path; the benchmark's data are had with python run.py task=prepare."
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
+
+
 def read_jsonl(path: Path) -> Iterator[Line]:
     """Yield the objects of a JSON-lines file; blank lines are passed over.
 
     Raises:
         UserError: The file is missing or not UTF-8, or a line is not one JSON object.
     """
+    for number, text in read_lines(path):
+        yield Line(number, parse_object(text, f"{path}, line {number}"))
+
+
+MAX_DEPTH = 100
+"""Lists and objects within one another; what is deeper is no row, and breaks those who read it."""
+
+
+def parse_json(text: str, where: str, *, hint: str = "Write a JSON object.") -> Any:
+    """Read a JSON document, and nothing that could not be written again.
+
+    Args:
+        text: The document.
+        where: How messages name it.
+        hint: What to write where it is no JSON.
+
+    Raises:
+        UserError: It is not JSON, nested too deeply, holds a number of thousands of digits or half a character; the
+            message begins with `where`.
+    """
     try:
-        with path.open(encoding="utf-8") as file:
-            for number, text in enumerate(file, start=1):
-                if text.strip():
-                    yield Line(number, parse_object(text, f"{path}, line {number}"))
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{path} does not exist.", "Check the path; the benchmark's data are had with python run.py task=prepare."
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as UTF-8 text: {error}") from error
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
+        raise UserError(f"{where}, {place}: not JSON ({error.msg}).", hint) from error
+    except RecursionError as error:
+        raise UserError(f"{where}: {_TOO_DEEP}", "Write a flat object of fields.") from error
+    except ValueError as error:  # Python's bound on the digits of an integer
+        raise UserError(f"{where}: a number of too many digits.", "Write it as text, or shorter.") from error
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        raise UserError(f"{where}: {_TOO_DEEP}", "Write a flat object of fields.")
+    if _ESCAPED_HALF.search(text):
+        _check_characters(value, where)
+    return value
+
+
+_ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_TOO_DEEP = f"lists or objects nested more than {MAX_DEPTH} deep."
+
+
+def _depth(value: Any) -> int:
+    """Return how deep lists and objects lie within one another; without recursion."""
+    level, depth = [value], 0
+    while level := [one for one in level if isinstance(one, dict | list)]:
+        depth += 1
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+    return depth
+
+
+def _check_characters(value: Any, where: str) -> None:
+    """Refuse lone surrogates, half of a character each: JSON can spell them, and no file or model can take them."""
+    parts = value.items() if isinstance(value, dict) else [("", value)]
+    for name, part in parts:
+        try:
+            json.dumps([name, part], ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = ascii(error.object[error.start])[1:-1]
+            field = f" the field {name!a}" if name else ""
+            raise UserError(
+                f"{where}:{field} holds half a character ({half}, a lone surrogate).", "Write the whole character."
+            ) from error
 
 
 def parse_object(text: str, where: str) -> dict[str, Any]:
     """Read one line.
 
     Raises:
-        UserError: It is not one JSON object; the message begins with `where`.
+        UserError: It is not one JSON object, or see `parse_json`; the message begins with `where`.
     """
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{where}, column {error.colno}: not JSON ({error.msg}).", "Each line must be one JSON object."
-        ) from error
+    value = parse_json(text, where, hint="Each line must be one JSON object.")
     if not isinstance(value, dict):
         raise UserError(f"{where}: a JSON {type(value).__name__}, not an object.", "Each line must be one JSON object.")
     return value
@@ -176,9 +252,9 @@ def to_row(line: Line, dataset: Dataset, where: str) -> Row:
     return Row(
         index=line.number,
         dataset=dataset,
-        audio_a=_required(line, fields.AUDIO_A, where),
-        audio_b=_required(line, fields.AUDIO_B, where) if dataset.is_paired else None,
-        ref_audio=_optional_text(line, fields.REF_AUDIO, where) or None,
+        audio_a=_file_name(_required, line, fields.AUDIO_A, where),
+        audio_b=_file_name(_required, line, fields.AUDIO_B, where) if dataset.is_paired else None,
+        ref_audio=_file_name(_optional_text, line, fields.REF_AUDIO, where) or None,
         prompt=_optional_text(line, fields.PROMPT, where),
         lyrics=_optional_text(line, fields.LYRICS, where),
         raw=line.value,
@@ -201,7 +277,17 @@ def _optional_text(line: Line, field: str, where: str) -> str:
 
 def _text(value: Any, field: str, where: str) -> str:
     if not isinstance(value, str):
-        raise UserError(f"{where}: the field {field!r} is {value!r}, not text.", "Put it in quotes.")
+        raise UserError(f"{where}: the field {field!r} is {shown(value)}, not text.", "Put it in quotes.")
+    return value
+
+
+def _file_name(read: Callable[[Line, str, str], str], line: Line, field: str, where: str) -> str:
+    value = read(line, field, where)
+    if "\0" in value:
+        raise UserError(
+            f"{where}: the field {field!r} is {shown(value)}, which no file can be called: it holds a NUL character.",
+            "Write the audio's path, relative to data.root.",
+        )
     return value
 
 
@@ -215,18 +301,67 @@ def _check_labels(raw: Mapping[str, Any], dataset: Dataset, where: str) -> None:
             raise UserError(f"{where}: the field {task.label_field!r}: {error}.", "Fix or empty the label.") from error
 
 
+def leads_outside(root: Path, audio: str) -> bool:
+    """Tell whether the path in a row leads out of the data root.
+
+    Links below the root are followed wherever they lead, as whoever made the root made them: to another disk, or into
+    a cache. A row can neither climb out (`..`, also from behind a link) nor name another place by an absolute path.
+    """
+    path = Path(audio)
+    if ".." not in path.parts and (not path.is_absolute() or path.is_relative_to(root.absolute())):
+        return False
+    return not Path(os.path.realpath(root / path)).is_relative_to(os.path.realpath(root))
+
+
+def check_inside(rows: Iterable[Row], root: Path, file: Path) -> None:
+    """Make sure that the rows name audio below the data root only; see `leads_outside`.
+
+    Args:
+        rows: Rows.
+        root: The data root.
+        file: Where the rows stand, for messages.
+
+    Raises:
+        UserError: A row names audio elsewhere.
+    """
+    outside = [(row.index, path) for row in rows for path in row.audio_files if leads_outside(root, path)]
+    if outside:
+        line, path = outside[0]
+        others = len({number for number, _ in outside}) - 1
+        more = f" So do {others} more rows." if others > 1 else " So does 1 more row." if others else ""
+        raise UserError(
+            f"{file}, line {line} names audio outside of the data root {root}: {path}.{more}",
+            "Write paths relative to data.root, or read them where they are, if you trust the file:"
+            " data.allow_outside=true.",
+        )
+
+
 SHOWN = 5
 """Missing files listed in a message; the count says how many there are."""
 
 
 def missing_audio(rows: Iterable[Row], root: Path) -> list[str]:
-    """Return the files that rows name and the data root lacks, each once, in the rows' order."""
+    """Return the files that rows name and the data root lacks, each once, in the rows' order.
+
+    What is there and is no regular file (a folder, a pipe, a device) is lacking too.
+    """
     named = dict.fromkeys(path for row in rows for path in row.audio_files)
-    return [path for path in named if not (root / path).is_file()]
+    return [path for path in named if not is_regular(root / path)]
 
 
 def describe_missing(missing: list[str], root: Path) -> str:
-    """Return a sentence with the count and the first few of the missing files."""
+    """Return a sentence with the count and the first few of the missing files, and what else is wrong with them."""
     more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
     files = "1 audio file is" if len(missing) == 1 else f"{len(missing)} audio files are"
-    return f"{files} missing under {root}: {', '.join(missing[:SHOWN])}{more}."
+    return f"{files} missing under {root}: {', '.join(_with_reason(path, root) for path in missing[:SHOWN])}{more}."
+
+
+def _with_reason(path: str, root: Path) -> str:
+    name = path if len(path) <= MAX_SHOWN else f"{path[:MAX_SHOWN]}..."
+    try:
+        open_regular(root / path).close()
+    except FileNotFoundError:
+        return name
+    except OSError as error:
+        return f"{name} ({error.strerror})"
+    return name

@@ -13,7 +13,7 @@ from cmi_bench.data import fields
 from cmi_bench.data.datasets import Dataset, PairTask, dataset_of_source
 from cmi_bench.data.fields import is_missing
 from cmi_bench.data.manifest import AudioRecord, Manifest
-from cmi_bench.data.rows import Line, Row, parse_object, to_row
+from cmi_bench.data.rows import Line, Row, parse_object, read_lines, to_row
 from cmi_bench.doctor.finding import Finding, Remedies, Severity
 from cmi_bench.download.model_files import in_cache, missing_files, tensor_shapes
 from cmi_bench.download.state import Content, is_inside
@@ -166,13 +166,7 @@ def examine_rows(file: Path, *, split: str, datasets: tuple[Dataset, ...]) -> Ex
     """
     examined = ExaminedRows()
     seen: set[str] = set()
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read: {error}") from error
-    for number, text in enumerate(lines, start=1):
-        if not text.strip():
-            continue
+    for number, text in read_lines(file):
         try:
             _take(Line(number, parse_object(text, f"line {number}")), examined, split=split, datasets=datasets)
         except UserError as error:

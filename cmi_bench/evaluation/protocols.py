@@ -39,7 +39,7 @@ def number(value: Any) -> float:
     """Read a number or its text; anything else is NaN, as for the public evaluator."""
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan
 
 

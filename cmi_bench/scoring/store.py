@@ -102,9 +102,9 @@ class FailureLog:
 
     def read(self) -> dict[str, str]:
         """Return all processes' failures so far: key to reason."""
-        lines = (
-            line for path in sorted(self.folder.glob(FAILURE_FILES)) for line in path.read_text("utf-8").splitlines()
-        )
+        files = sorted(self.folder.glob(FAILURE_FILES))
+        # Only a line feed ends a line: names and reasons may hold what `str.splitlines` splits at.
+        lines = (line for path in files for line in path.read_bytes().split(b"\n") if line)
         return {value["key"]: value["error"] for value in map(json.loads, lines)}
 
     def stop(self) -> None:

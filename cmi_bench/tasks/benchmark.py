@@ -21,7 +21,7 @@ from cmi_bench.config import Config, OnError
 from cmi_bench.data.audio_info import ManifestIndex
 from cmi_bench.data.datasets import dataset_by_slug
 from cmi_bench.data.manifest import Manifest, read_manifest, update_manifest
-from cmi_bench.data.rows import Row, RowSet, describe_missing, load_rows, missing_audio
+from cmi_bench.data.rows import Row, RowSet, check_inside, describe_missing, load_rows, missing_audio
 from cmi_bench.data.synthetic.build import ensure_mini
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkModelABC
@@ -147,6 +147,8 @@ def load_run_rows(config: Config) -> RowSet:
     if is_rank_zero():
         for source, count in chosen.unknown_sources.items():
             log.warning("Left out %d rows of unknown source %r.", count, source)
+    if not config.data.allow_outside:
+        check_inside(chosen.rows, root, jsonl)
     _check_audio(chosen, root, config.on_error)
     return chosen
 

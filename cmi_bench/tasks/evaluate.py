@@ -82,7 +82,7 @@ def _durations(config: Config) -> Durations | None:
     if config.metrics.durations is not None:
         return read_durations(Path(config.metrics.durations))
     root = Path(config.data.root)
-    return ManifestDurations(root, read_manifest(Path(config.data.manifest)))
+    return ManifestDurations(root, read_manifest(Path(config.data.manifest)), config.data.allow_outside)
 
 
 def run_evaluate(config: EvaluateTask, folder: Path) -> None:

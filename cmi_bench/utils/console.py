@@ -89,7 +89,7 @@ def plain_text(view: RenderableType, *, width: int = PLAIN_WIDTH) -> str:
     text = io.StringIO()
     Console(file=text, width=width, color_system=None).print(view)
     # Rich fills lines up with spaces, which nobody wants in a file.
-    return "".join(line.rstrip() + "\n" for line in text.getvalue().splitlines())
+    return "".join(line.rstrip() + "\n" for line in text.getvalue().removesuffix("\n").split("\n"))
 
 
 class ProgressBar:

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, known by their content, and shown without passwords."""
+"""Files: only regular ones read, written whole or not at all, known by their content, shown without passwords."""
 
 import contextlib
 import errno
@@ -6,9 +6,13 @@ import hashlib
 import json
 import os
 import re
+import stat
 import uuid
 from collections.abc import Iterable, Iterator
+from io import BufferedReader
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from cmi_bench.errors import RunError
 
@@ -87,13 +91,80 @@ def writing_to(folder: Path, *, instead: str) -> Iterator[None]:
         ) from error
 
 
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def open_regular(path: str | Path) -> BufferedReader:
+    """Open a regular file for reading. Nothing else is opened: a pipe or a device may never begin, or never end.
+
+    Raises:
+        OSError: The file is missing, unreadable, of an impossible name or not a regular one; `strerror` says which.
+    """
+    try:
+        _check_regular(Path(path).stat(), path)
+        # Not blocking, and checked again: another file may have taken its place meanwhile.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except ValueError as error:  # no name that an operating system could have
+        raise OSError(errno.EINVAL, f"Not a file's name ({error})", str(path)) from error
+    try:
+        _check_regular(os.fstat(descriptor), path)
+        return os.fdopen(descriptor, "rb")
+    except OSError:
+        os.close(descriptor)
+        raise
+
+
+def _check_regular(status: os.stat_result, path: str | Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = next((name for is_kind, name in _KINDS if is_kind(status.st_mode)), "something else")
+        raise OSError(errno.EINVAL, f"Not a regular file but {kind}", str(path))
+
+
+def is_regular(path: str | Path) -> bool:
+    """Tell whether a regular file is there; a name that is impossible or too long is no file's."""
+    try:
+        return stat.S_ISREG(Path(path).stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+@contextlib.contextmanager
+def locked(lock: Path, *, seconds: float) -> Iterator[None]:
+    """Hold a lock that other processes wait for.
+
+    Args:
+        lock: The lock's file.
+        seconds: How long to wait for another process that holds it.
+
+    Raises:
+        TimeoutError: It was held all that time; `strerror` says so.
+        OSError: The lock's file cannot be made.
+    """
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=seconds)
+    except Timeout as error:
+        text = f"another process has held {lock} for {seconds:g} s"
+        raise TimeoutError(errno.ETIMEDOUT, text, str(lock)) from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal.
 
     Raises:
-        OSError: The file cannot be read.
+        OSError: The file cannot be read, or is no regular one.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

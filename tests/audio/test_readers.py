@@ -1,8 +1,10 @@
 """Which library reads a file, and what is said where none can."""
 
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,3 +81,38 @@ def test_a_file_that_neither_library_reads(tmp_path):
     (tmp_path / "clip.m4a").write_bytes(M4A_WITHOUT_SOUND)
     with pytest.raises(AudioError, match=r"libsndfile: Format not recognised\. torchcodec: "):
         decode(tmp_path / "clip.m4a", sr=24000)
+
+
+def pipe(path):
+    os.mkfifo(path)
+
+
+NO_FILES = [
+    ("pipe.wav", pipe, "named pipe"),
+    ("folder.wav", lambda path: path.mkdir(), "a folder"),
+    ("device.wav", lambda path: path.symlink_to("/dev/urandom"), "a device"),
+    ("x" * 300 + ".wav", lambda path: None, "File name too long"),
+    ("a\0b.wav", lambda path: None, "Not a file's name"),
+    ("clip.raw", lambda path: path.write_bytes(bytes(1000)), "files have no header"),
+    ("clip.wav", lambda path: soundfile.write(path, np.zeros(100), 100), "its sampling rate is 100 Hz"),
+]
+
+
+@pytest.mark.parametrize("use", [lambda path: decode(path, 24000), probe, measure], ids=["decode", "probe", "measure"])
+@pytest.mark.parametrize(("name", "make", "says"), NO_FILES, ids=[says for *_, says in NO_FILES])
+def test_what_is_no_audio_file_is_refused_at_once(tmp_path, use, name, make, says):
+    make(tmp_path / name)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(AudioError, match=says) as error:
+        use(tmp_path / name)
+    assert error.value.hint
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_file_that_is_too_large_for_a_song_is_not_searched_for_frames(tmp_path, monkeypatch):
+    path = tmp_path / "film.mkv"
+    path.write_bytes(bytes(100_000))
+    monkeypatch.setattr(readers, "find_frames", lambda data: pytest.fail("searched") if data else None)
+    monkeypatch.setattr(readers, "MAX_MP3_BYTES", 99_999)
+    with pytest.raises(AudioError, match=r"Cannot decode .*film\.mkv"):
+        probe(path)

@@ -64,7 +64,7 @@ def test_a_file_of_durations_is_read(tmp_path):
     ("text", "complaint"),
     [
         ("[1]", "a JSON list, not an object"),
-        ("{", "cannot be read as JSON"),
+        ("{", "column 2: not JSON"),
         ('{"a": "long"}', "'a' is 'long', not a number of seconds"),
         ('{"a": -1}', "'a' is -1"),
         ('{"a": NaN}', "'a' is nan"),

@@ -6,8 +6,11 @@ import shutil
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
 import soundfile
+from filelock import FileLock
+from pyarrow import parquet
 
 from cmi_bench.data import manifest
 from cmi_bench.data.manifest import audio_below, read_manifest, update_manifest
@@ -87,11 +90,15 @@ def test_files_that_cannot_be_decoded_are_in_it_with_the_reason(tmp_path):
     assert all(record.was_decoded for record in records.values())
 
 
-@pytest.mark.parametrize("content", [b"", b"PAR1 but no table", None])
+@pytest.mark.parametrize("content", [b"", b"PAR1 but no table", None, "columns"])
 def test_a_manifest_that_cannot_be_read_is_made_anew(tiny, content):
     file = tiny / "manifest.parquet"
     if content is None:
         pd.DataFrame({"path": ["of another version"]}).to_parquet(file)
+    elif content == "columns":
+        table = pyarrow.table({"path": ["of this version"], "shoe_size": [44]})
+        version = {manifest.VERSION_KEY: manifest.VERSION.encode()}
+        parquet.write_table(table.replace_schema_metadata(version), file)
     else:
         file.write_bytes(content)
     assert read_manifest(file).records == {}
@@ -142,3 +149,38 @@ def test_the_digest_of_a_run_is_that_of_names_and_contents(tiny, tmp_path):
     assert elsewhere.audio_digest(paths[1:]) != digest
     write(copy / paths[0], np.ones(10) * 0.1)
     assert update_manifest(copy, copy / "other.parquet", paths).audio_digest(paths) != digest
+
+
+def test_a_lock_that_another_process_keeps_costs_nothing_but_time(tiny, monkeypatch, caplog):
+    monkeypatch.setattr(manifest, "LOCK_SECONDS", 0.01)
+    file = tiny / "manifest.parquet"
+    with FileLock(tiny / ".manifest.parquet.lock"):
+        assert len(update_manifest(tiny, file, audio_below(tiny)).records) == 15
+    assert "another process has held" in caplog.text
+    assert not file.exists()
+
+
+def test_what_is_no_regular_file_is_no_audio_file(tiny):
+    os.mkfifo(tiny / "pam/pipe.wav")
+    (tiny / "pam/folder.wav").mkdir()
+    paths = ["pam/0.wav", "pam/pipe.wav", "pam/folder.wav", "pam/" + 300 * "x", "a\0b"]
+    assert list(update_manifest(tiny, tiny / "manifest.parquet", paths).records) == ["pam/0.wav"]
+    os.mkfifo(tiny / "pipe.parquet")
+    assert read_manifest(tiny / "pipe.parquet").records == {}
+
+
+def test_audio_below_ends_where_links_lead_back(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / name / "x.wav", np.zeros(10))
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / name / "up").symlink_to(tmp_path)
+        (tmp_path / name / "here").symlink_to(tmp_path / name)
+        (tmp_path / name / "other").symlink_to(tmp_path / other)
+    assert audio_below(tmp_path) == ["a/other/x.wav", "a/x.wav", "b/other/x.wav", "b/x.wav"]
+
+
+def test_audio_below_leaves_out_names_that_cannot_be_written_down(tiny, caplog):
+    (tiny / os.fsdecode(b"pam/\xff.wav")).touch()
+    assert len(audio_below(tiny)) == 15
+    assert "Left out 1 audio files" in caplog.text
+    assert "names are not UTF-8" in caplog.text

@@ -1,6 +1,7 @@
 """Rows are read from JSON lines; what is wrong is named with file, line and field."""
 
 import json
+import os
 
 import pytest
 
@@ -8,7 +9,7 @@ from cmi_bench.data.datasets import (
     CMI_PREF,
     MUSIC_EVAL,
 )
-from cmi_bench.data.rows import load_rows, read_jsonl
+from cmi_bench.data.rows import leads_outside, load_rows, read_jsonl
 from cmi_bench.errors import UserError
 
 
@@ -65,6 +66,108 @@ def write(tmp_path):
         return path
 
     return to_file
+
+
+SEPARATORS = "one\u2028two\u2029three\u0085four\x0bfive\x0csix\x1cseven"
+"""What `str.splitlines` takes for ends of lines, and singers' lyrics hold."""
+
+
+def test_only_a_line_feed_ends_a_line(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    lines = [json.dumps({"lyrics": SEPARATORS}, ensure_ascii=False), json.dumps({"lyrics": "a"})]
+    for end in ("\n", "\r\n"):
+        path.write_bytes(end.join(lines).encode())
+        assert [(line.number, line.value["lyrics"]) for line in read_jsonl(path)] == [(1, SEPARATORS), (2, "a")]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n{"a": 2}\n', encoding="utf-8-sig")
+    assert [line.value for line in read_jsonl(path)] == [{"a": 1}, {"a": 2}]
+    path.write_text('{"a": 1}\n', encoding="utf-16")
+    with pytest.raises(UserError, match="line 1 cannot be read as UTF-8"):
+        list(read_jsonl(path))
+
+
+def test_a_line_that_is_not_utf8_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes('{"a": "ä"}\n'.encode() + '{"a": "ä"}\n'.encode("latin-1"))
+    with pytest.raises(UserError, match=r"rows\.jsonl, line 2 cannot be read as UTF-8") as error:
+        list(read_jsonl(path))
+    assert "UTF-8" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("[" * 50_000 + "]" * 50_000, "lists or objects nested more than 100 deep"),
+        ("[" * 150 + "]" * 150, "lists or objects nested more than 100 deep"),
+        ('{"b": ' * 150 + "1" + "}" * 150, "lists or objects nested more than 100 deep"),
+        ("9" * 10_000, "a number of too many digits"),
+        (r'"half \ud83c"', r"the field 'a' holds half a character \(\\ud83c"),
+        (r'{"b": ["\udfff"]}', "the field 'a' holds half a character"),
+    ],
+    ids=["bomb", "lists", "objects", "digits", "surrogate", "inside"],
+)
+def test_what_python_alone_could_write_is_refused(tmp_path, value, says):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n{"a": ' + value + "}\n")
+    with pytest.raises(UserError, match=r"rows\.jsonl, line 2: " + says) as error:
+        list(read_jsonl(path))
+    assert error.value.hint
+    assert len(str(error.value)) < 400
+
+
+def test_what_only_looks_odd_is_read(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(r'{"note": "\ud83c\udfb5", "verse": "' + "[verse] {x} " * 200 + r'", "big": 1' + "0" * 400 + "}\n")
+    (line,) = read_jsonl(path)
+    assert line.value["note"] == "\U0001f3b5"
+    assert line.value["big"] == 10**400
+
+
+def test_a_rows_file_that_is_no_file_is_named_and_nothing_waits(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    for name, kind in (("pipe.jsonl", "a named pipe"), (".", "a folder"), ("/dev/zero", "a device")):
+        with pytest.raises(UserError, match=f"Not a regular file but {kind}"):
+            list(read_jsonl(tmp_path / name))
+
+
+@pytest.mark.parametrize("field", ["audio-path", "audio2", "ref-audio-path"])
+def test_a_path_with_a_nul_character_is_named(write, field):
+    with pytest.raises(UserError, match=rf"line 1: the field '{field}' is 'a\\x00b.wav', which no file"):
+        load_rows(write(PAIR | {field: "a\0b.wav"}))
+
+
+@pytest.mark.parametrize(
+    ("path", "leads"),
+    [
+        ("a.wav", False),
+        ("b/../a.wav", False),
+        ("./b/a.wav", False),
+        ("..a/b..wav", False),
+        ("b/...wav", False),
+        ("link/x.wav", False),
+        ("{root}/a.wav", False),
+        ("{root}/b/../a.wav", False),
+        ("../a.wav", True),
+        ("b/../../a.wav", True),
+        ("link/../a.wav", True),
+        ("/etc/passwd", True),
+        ("{root}/../a.wav", True),
+        ("{root}2/a.wav", True),
+        ("..", True),
+    ],
+)
+def test_paths_lead_out_of_the_data_root_or_not(tmp_path, path, leads):
+    root = tmp_path / "root"
+    (root / "b").mkdir(parents=True)
+    (tmp_path / "disk/below").mkdir(parents=True)
+    (root / "link").symlink_to(tmp_path / "disk/below")
+    assert leads_outside(root, path.format(root=root)) is leads
+    # The same through a link to the root itself.
+    (tmp_path / "here").symlink_to(root)
+    assert leads_outside(tmp_path / "here", path.format(root=root)) is leads
 
 
 def test_a_pair_is_read_with_all_it_says(write):
@@ -132,6 +235,10 @@ def test_a_missing_field_is_named_with_file_and_line(write, row, field):
     ("row", "complaint"),
     [
         (CLIP | {"musicality": "good"}, "'musicality': 'good' is not a number"),
+        (CLIP | {"musicality": True}, "'musicality': True is not a number"),
+        (CLIP | {"musicality": 10**400}, r"'musicality': 10+\.\.\. \(401 characters\) is not a number"),
+        (CLIP | {"musicality": "1e400"}, "'musicality': '1e400' is not a mean opinion score"),
+        (CLIP | {"musicality": [3]}, r"'musicality': \[3\] is not a number"),
         (CLIP | {"text-music alignment": 7}, "'text-music alignment': 7 is not a mean opinion score"),
         (PAIR | {"preference-alignment": "model_c"}, "'preference-alignment': 'model_c' is not a preference"),
     ],

@@ -1,13 +1,19 @@
 import errno
 import hashlib
+import os
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from cmi_bench.errors import RunError
 from cmi_bench.utils.files import (
     content_key,
     file_digest,
     files_digest,
+    is_regular,
+    locked,
+    open_regular,
     without_credentials,
     write_bytes_atomic,
     write_text_atomic,
@@ -81,3 +87,58 @@ def test_content_keys_differ_with_any_value_and_not_with_the_order():
 )
 def test_credentials_are_not_shown(uri, shown):
     assert without_credentials(uri) == shown
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (os.mkfifo, "Not a regular file but a named pipe"),
+        (os.mkdir, "Not a regular file but a folder"),
+        (lambda path: path.symlink_to("/dev/zero"), "Not a regular file but a device"),
+        (lambda path: None, "No such file or directory"),
+    ],
+    ids=["pipe", "folder", "device", "nothing"],
+)
+def test_only_regular_files_are_opened(tmp_path, make, says):
+    path = tmp_path / "file"
+    make(path)
+    assert not is_regular(path)
+    for use in (open_regular, file_digest):
+        with pytest.raises(OSError, match=says) as error:
+            use(path)
+        assert error.value.filename == str(path)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "x" * 300])
+def test_names_that_no_file_has(tmp_path, name):
+    assert not is_regular(tmp_path / name)
+    with pytest.raises(OSError, match=r"Not a file's name|File name too long"):
+        open_regular(tmp_path / name)
+
+
+def test_what_takes_a_files_place_after_the_first_look_is_not_read(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_text("x")
+    opened = os.open
+
+    def replaced(name, flags):
+        path.unlink()
+        os.mkfifo(path)
+        return opened(name, flags)
+
+    monkeypatch.setattr("os.open", replaced)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(OSError, match="Not a regular file but a named pipe"):
+        open_regular(path)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_lock_that_another_holds_is_waited_for_no_longer_than_said(tmp_path):
+    lock = tmp_path / "lock"
+    with FileLock(lock), pytest.raises(TimeoutError) as error, locked(lock, seconds=0.01):
+        pytest.fail("two hold it")
+    assert error.value.strerror == f"another process has held {lock} for 0.01 s"
+    with locked(lock, seconds=0.01), pytest.raises(TimeoutError), locked(lock, seconds=0):
+        pytest.fail("two hold it")
+    with locked(lock, seconds=0):
+        pass
