@@ -54,7 +54,7 @@ def test_a_folder_that_somebody_else_filled_is_taken_as_it_is(hub, root, prepare
 
 def test_rows_whose_paths_lead_out_are_refused(hub, root, prepare):
     hub.files["data/all_test.jsonl"] = jsonl([rows()[0] | {"audio-path": "cmi-pref/../../out.mp3"}])
-    with pytest.raises(UserError, match="leads out of its folder"):
+    with pytest.raises(UserError, match="outside of the data root"):
         prepare()
     assert not list(root.parent.rglob("out.mp3"))
 
