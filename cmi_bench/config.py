@@ -159,6 +159,8 @@ class TrackingConfig:
     artifacts: str | None = None
     """Artifact location for a new experiment; null leaves it to the server."""
     experiment: str = "cmi-rewardbench"
+    timeout: float = 60.0
+    """Seconds that one answer of the store may take; then nothing more is recorded, and the run goes on."""
 
 
 @dataclass

@@ -5,11 +5,28 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
 
 from cmi_bench.config import TASK_SCHEMAS, Config
 from cmi_bench.models.registry import installed_models
 from cmi_bench.utils.distributed import device_option, job_device
+from cmi_bench.utils.files import without_credentials, write_text_atomic
+
+
+class CredentialsCallback(Callback):
+    """Hides users and passwords of addresses, such as `tracking.uri`'s, in what Hydra writes of a configuration."""
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Rewrite the files of the job, and of the sweep that it is in; Hydra has just written them."""
+        hydra = config.hydra
+        folder = Path(hydra.runtime.output_dir)
+        written = [*(folder / hydra.output_subdir).glob("*.yaml")] if hydra.output_subdir else []
+        for file in (*written, Path(hydra.sweep.dir) / "multirun.yaml"):
+            if file.is_file():
+                text = file.read_text(encoding="utf-8")
+                if (hidden := without_credentials(text)) != text:
+                    write_text_atomic(file, hidden)
 
 
 def register(project: Path) -> None:

@@ -28,7 +28,7 @@ from cmi_bench.sweeps.checkpoints import step_of
 from cmi_bench.tracking.sweep_plan import PlannedJob, SweepPlan, sweep_place
 from cmi_bench.utils.console import print_error
 from cmi_bench.utils.distributed import is_rank_zero
-from cmi_bench.utils.files import content_key, json_text, write_text_atomic
+from cmi_bench.utils.files import content_key, json_text, without_credentials, write_text_atomic
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def plan_jobs(overrides_of: Sequence[Sequence[str]], swept: Sequence[str]) -> li
     values = [_override_values(overrides) for overrides in overrides_of]
     labels = _labels(values, swept)
     return [
-        PlannedJob(number, tuple(overrides), label, _step(one))
+        PlannedJob(number, tuple(map(without_credentials, overrides)), label, _step(one))
         for number, (overrides, one, label) in enumerate(zip(overrides_of, values, labels, strict=True))
     ]
 
@@ -124,7 +124,7 @@ def was_finished(folder: Path, overrides: Sequence[str], fingerprint: str) -> bo
     if record is None or (record.status, record.fingerprint) != (FINISHED, fingerprint):
         return False
     if is_rank_zero():
-        _write(replace(record, overrides=tuple(overrides)), folder)
+        _write(replace(record, overrides=tuple(map(without_credentials, overrides))), folder)
     return True
 
 
@@ -134,7 +134,7 @@ def recorded_job(folder: Path, overrides: Sequence[str], fingerprint: str) -> It
     if not is_rank_zero():
         yield
         return
-    record = JobRecord(tuple(overrides), fingerprint, RUNNING)
+    record = JobRecord(tuple(map(without_credentials, overrides)), fingerprint, RUNNING)
     _write(record, folder)
     try:
         yield

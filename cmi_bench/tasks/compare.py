@@ -155,7 +155,7 @@ def _find_results(given: str, config: CompareTask, folder: Path) -> Path:
         # MLflow takes seconds to import; folders and files do without.
         from cmi_bench.tracking.mlflow_store import fetch_results
 
-        return fetch_results(given, config.tracking.uri, folder / FETCHED / given)
+        return fetch_results(given, config.tracking, folder / FETCHED / given)
     raise UserError(
         f"There is no run {given!r}.", "A run is a folder with results.jsonl, such a file, or an MLflow run id."
     )

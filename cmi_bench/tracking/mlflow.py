@@ -3,27 +3,32 @@
 Importing this module does not import MLflow, which takes seconds; opening a store does.
 """
 
-import contextlib
 import logging
 import time
+import traceback
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cmi_bench.config import Config, TrackingConfig
+from cmi_bench.errors import UserError
 from cmi_bench.models.hub import checkpoint_label
 from cmi_bench.tracking.sweep_plan import JOB_TAG, PARENT_TAG, SweepPlace
+from cmi_bench.utils.files import hide_credentials
+from cmi_bench.utils.waiting import within
 
 if TYPE_CHECKING:
     from typing import Self
 
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -104,19 +109,26 @@ def model_label(spec: Mapping[str, Any]) -> str:
     return path.rpartition(":")[2] if path else str(spec["name"])
 
 
+FAILURES_IN_A_ROW = 3
+"""After so many calls that failed one after the other, nothing more is sent but how the run ended."""
+
+
 class MLflowRun:
     """A run that is opened with `start` and closed as FINISHED, FAILED or KILLED.
 
-    Use it as a context manager around all that belongs to the run.
+    Use it as a context manager around all that belongs to the run. No call to the store takes longer than
+    `tracking.timeout`, and a store that once took longer is left alone.
     """
 
     def __init__(self, settings: TrackingConfig, description: RunDescription) -> None:
         self.settings = settings
         self.description = description
         self.client: MlflowClient | None = None
+        """None before the run is open, and after the store was given up."""
         self.run_id = ""
         self.experiment_id = ""
         self.started = False
+        self._failures = 0
 
     def __enter__(self) -> "Self":
         return self
@@ -135,21 +147,25 @@ class MLflowRun:
         if self.settings.uri is None or self.started:
             return
         self.started = True
-        with self.sink("opening the store"):
-            from mlflow.entities import Param, RunTag
+        # The seconds that these imports take are not the store's.
+        from mlflow.entities import Param, RunTag
 
-            from cmi_bench.tracking.mlflow_store import open_experiment, reopen
+        from cmi_bench.tracking.mlflow_store import Opened, open_run
 
-            client, self.experiment_id = open_experiment(self.settings)
-            if earlier is not None and reopen(client, earlier):
-                self.client, self.run_id = client, earlier
-                return
-            run = client.create_run(self.experiment_id, run_name=self.description.name)
-            self.client, self.run_id = client, run.info.run_id
-            client.log_batch(
-                self.run_id,
-                params=[Param(key, value) for key, value in self.description.params.items()],
-                tags=[RunTag(key, value) for key, value in self.description.tags.items()],
+        def opened() -> Opened:
+            return open_run(self.settings, self.description.name, earlier=earlier)
+
+        # One process makes a new SQLite file, which takes many seconds where processors are few, while others wait.
+        patience = 3 if self.settings.uri.startswith("sqlite:") else 1
+        found = self._call("opening the store", opened, seconds=patience * self.settings.timeout)
+        if found is None:
+            return
+        self.client, self.experiment_id, self.run_id = found.client, found.experiment_id, found.run_id
+        if not found.is_earlier:
+            params = [Param(key, value) for key, value in self.description.params.items()]
+            tags = [RunTag(key, value) for key, value in self.description.tags.items()]
+            self._send(
+                "recording params and tags", lambda client: client.log_batch(self.run_id, params=params, tags=tags)
             )
 
     def record(self, metrics: Mapping[str, float], files: Sequence[Path]) -> None:
@@ -165,41 +181,81 @@ class MLflowRun:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        with self.sink("recording metrics"):
-            self.client.log_batch(self.run_id, metrics=[Metric(key, value, now, 0) for key, value in metrics.items()])
+        sent = [Metric(key, value, now, 0) for key, value in metrics.items()]
+        self._send("recording metrics", lambda client: client.log_batch(self.run_id, metrics=sent))
 
     def log_files(self, paths: Sequence[Path]) -> None:
         """Record files of the run's folder as artifacts; a folder among them with all it holds, under its name."""
-        if self.client is None:
-            return
-        with self.sink("recording artifacts"):
-            for path in paths:
-                if path.is_dir():
-                    self.client.log_artifacts(self.run_id, str(path), path.name)
-                else:
-                    self.client.log_artifact(self.run_id, str(path))
+        for path in paths:
+            if path.is_dir():
+                self._send(f"recording {path.name}", _log_folder(self.run_id, path))
+            else:
+                self._send(f"recording {path.name}", _log_file(self.run_id, path))
 
     def close(self, status: str) -> None:
         """End the run; `status` is "FINISHED", "FAILED" or "KILLED"."""
-        if self.client is None:
-            return
-        with self.sink("closing the run"):
-            self.client.set_terminated(self.run_id, status)
+        self._failures = 0  # a run that is left RUNNING misleads: this is tried whatever failed before
+        self._send("closing the run", lambda client: client.set_terminated(self.run_id, status))
 
-    @contextlib.contextmanager
-    def sink(self, doing: str) -> Iterator[None]:
-        """Turn whatever fails inside into a warning."""
+    def _send(self, doing: str, send: "Callable[[MlflowClient], None]") -> None:
+        """Tell the store something, if the run is open and the store was not found to fail."""
+        if (client := self.client) is not None and self._failures < FAILURES_IN_A_ROW:
+            self._call(doing, lambda: send(client))
+
+    def _call(self, doing: str, call: Callable[[], T], *, seconds: float | None = None) -> T | None:
+        """Return what a call to the store returns; None, with a warning, where it fails or is late."""
         try:
-            yield
+            answer = within(seconds or self.settings.timeout, call)
+        except TimeoutError as error:
+            self._warn(doing, f"{self.shown_uri}: {error}")
+            self._warn_of_gap()
+            self.client = None
         except Exception as error:  # MLflow, its store and the network may fail in any way; scores are safe on disk
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            log.warning(
-                "MLflow: %s failed (%s: %s). The run goes on; its files are complete.",
-                doing,
-                type(error).__name__,
-                reason[:300],
-            )
-            log.debug("MLflow: %s failed", doing, exc_info=True)
+            self._warn(doing, _reason(error))
+            log.debug("MLflow: %s failed:\n%s", doing, self._hidden(traceback.format_exc()))
+            self._failures += 1
+            if self._failures == FAILURES_IN_A_ROW:
+                self._warn_of_gap()
+        else:
+            self._failures = 0
+            return answer
+        return None
+
+    def _warn(self, doing: str, reason: str) -> None:
+        text = self._hidden(reason)
+        log.warning("MLflow: %s failed (%s). The run goes on; its files are complete.", doing, text)
+
+    def _warn_of_gap(self) -> None:
+        if self.client is not None:
+            log.warning("MLflow: nothing more of this run is recorded in %s.", self.shown_uri)
+
+    @property
+    def shown_uri(self) -> str:
+        """The store's address without user and password."""
+        return self._hidden(self.settings.uri or "")
+
+    def _hidden(self, text: str) -> str:
+        return hide_credentials(text, self.settings.uri)
+
+
+def _log_file(run_id: str, path: Path) -> "Callable[[MlflowClient], None]":
+    return lambda client: client.log_artifact(run_id, str(path))
+
+
+def _log_metrics(run_id: str, metrics: "Sequence[Metric]") -> "Callable[[MlflowClient], None]":
+    return lambda client: client.log_batch(run_id, metrics=metrics)
+
+
+def _log_folder(run_id: str, path: Path) -> "Callable[[MlflowClient], None]":
+    return lambda client: client.log_artifacts(run_id, str(path), path.name)
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an error, with the hint of those that have one."""
+    if isinstance(error, UserError):
+        return f"{error.what} {error.hint}".rstrip(" .")
+    first = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first[:300]}"
 
 
 NOTE_TAG = "mlflow.note.content"
@@ -242,36 +298,37 @@ class MLflowSweep(MLflowRun):
         """Leave no job without a run, and none of the runs RUNNING."""
         if self.client is None:
             return
-        with self.sink("closing the jobs' runs"):
-            runs_of: defaultdict[str, list[Run]] = defaultdict(list)
-            for run in self._children():
-                runs_of[run.data.tags.get(JOB_TAG, "")].append(run)
-            for end in ends:
-                self._end(end, runs_of[str(end.number)])
+        runs_of: defaultdict[str, list[Run]] = defaultdict(list)
+        client = self.client
+        for run in self._call("listing the jobs' runs", lambda: list(self._children(client))) or ():
+            runs_of[run.data.tags.get(JOB_TAG, "")].append(run)
+        for end in ends:
+            self._send("closing a job's run", self._ending(end, runs_of[str(end.number)]))
 
-    def _end(self, end: ChildEnd, runs: Sequence["Run"]) -> None:
-        assert self.client is not None
+    def _ending(self, end: ChildEnd, runs: Sequence["Run"]) -> "Callable[[MlflowClient], None]":
+        return lambda client: self._end(client, end, runs)
+
+    def _end(self, client: "MlflowClient", end: ChildEnd, runs: Sequence["Run"]) -> None:
         for run in runs:
             if run.info.status == "RUNNING":
-                self.client.set_terminated(run.info.run_id, "KILLED")
+                client.set_terminated(run.info.run_id, "KILLED")
         if not runs:
-            runs = [self._late_child(end)]
+            runs = [self._late_child(client, end)]
         if end.message:  # of several attempts, the newest
-            self.client.set_tag(runs[0].info.run_id, ERROR_TAG, end.message[:MAX_TAG])
-            self.client.set_tag(runs[0].info.run_id, NOTE_TAG, f"```\n{end.message[:MAX_TAG]}\n```")
+            client.set_tag(runs[0].info.run_id, ERROR_TAG, end.message[:MAX_TAG])
+            client.set_tag(runs[0].info.run_id, NOTE_TAG, f"```\n{end.message[:MAX_TAG]}\n```")
 
-    def _late_child(self, end: ChildEnd) -> "Run":
+    def _late_child(self, client: "MlflowClient", end: ChildEnd) -> "Run":
         """Make the run of a job that failed before it had one, or was recorded elsewhere."""
         from mlflow.entities import Metric, Param
 
-        assert self.client is not None
         tags = {**end.tags, PARENT_TAG: self.run_id, JOB_TAG: str(end.number)}
-        run = self.client.create_run(self.experiment_id, run_name=end.name, tags=tags)
+        run = client.create_run(self.experiment_id, run_name=end.name, tags=tags)
         now = int(time.time() * 1000)
         metrics = [Metric(key, value, now, 0) for key, value in end.metrics.items()]
         params = [Param(key, value) for key, value in end.params.items()]
-        self.client.log_batch(run.info.run_id, metrics=metrics, params=params)
-        self.client.set_terminated(run.info.run_id, end.status)
+        client.log_batch(run.info.run_id, metrics=metrics, params=params)
+        client.set_terminated(run.info.run_id, end.status)
         return run
 
     def log_series(self, points: Sequence[SeriesPoint]) -> None:
@@ -281,23 +338,19 @@ class MLflowSweep(MLflowRun):
         from mlflow.entities import Metric
 
         metrics = [Metric(one.metric, one.value, int(one.seconds * 1000), one.step) for one in points]
-        with self.sink("recording metrics"):
-            for start in range(0, len(metrics), MAX_METRICS):
-                self.client.log_batch(self.run_id, metrics=metrics[start : start + MAX_METRICS])
+        for start in range(0, len(metrics), MAX_METRICS):
+            self._send("recording metrics", _log_metrics(self.run_id, metrics[start : start + MAX_METRICS]))
 
     def describe(self, markdown: str, files: Sequence[Path]) -> None:
         """Show a text on the run's page, and keep files with it."""
-        if self.client is None:
-            return
-        with self.sink("describing the sweep"):
-            self.client.set_tag(self.run_id, NOTE_TAG, markdown[:MAX_TAG])
+        note = markdown[:MAX_TAG]
+        self._send("describing the sweep", lambda client: client.set_tag(self.run_id, NOTE_TAG, note))
         self.log_files(files)
 
-    def _children(self) -> Iterator["Run"]:
-        assert self.client is not None
+    def _children(self, client: "MlflowClient") -> Iterator["Run"]:
         token: Any = None
         while True:
-            page = self.client.search_runs(
+            page = client.search_runs(
                 [self.experiment_id],
                 filter_string=f"tags.`{PARENT_TAG}` = '{self.run_id}'",
                 order_by=["attributes.start_time DESC"],

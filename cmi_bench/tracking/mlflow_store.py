@@ -1,19 +1,27 @@
 """An MLflow store: open it safely when several processes do so at once, and fetch what a run recorded in it."""
 
+import contextlib
 import logging
 import os
 import re
+import sqlite3
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from cmi_bench.config import TrackingConfig
 from cmi_bench.errors import UserError
-from cmi_bench.utils.files import without_credentials
+from cmi_bench.utils.files import hide_credentials
+from cmi_bench.utils.waiting import locked, within
 
 SQLITE = "sqlite:///"
+WRITE_SECONDS = 15.0
+"""How long to wait for another process that writes to the same SQLite file."""
+USE_SQLITE = "Use tracking.uri=sqlite:////folder/mlflow.db or a server's address; tracking=none records nothing."
 
 _DEFAULTS = {
     # It would try for many minutes to reach a server that is down; a benchmark does not wait for its sink.
@@ -24,22 +32,81 @@ _DEFAULTS = {
 }
 
 
+class Opened(NamedTuple):
+    """A run that is open in a store."""
+
+    client: MlflowClient
+    experiment_id: str
+    run_id: str
+    is_earlier: bool
+    """Whether it is a run of before, that has its params and tags."""
+
+
+def open_run(settings: TrackingConfig, name: str, *, earlier: str | None = None) -> Opened:
+    """Open a run in an experiment, which is made if it is not there.
+
+    Args:
+        settings: With a `uri`.
+        name: The run's.
+        earlier: The id of a run to go on with, if the store has it.
+
+    Raises:
+        UserError: The store is a folder, no database, or locked by another process.
+        mlflow.exceptions.MlflowException: What else can go wrong.
+    """
+    client, experiment_id = open_experiment(settings)
+    if earlier is not None and reopen(client, earlier):
+        return Opened(client, experiment_id, earlier, is_earlier=True)
+    return Opened(client, experiment_id, client.create_run(experiment_id, run_name=name).info.run_id, is_earlier=False)
+
+
 def open_experiment(settings: TrackingConfig) -> tuple[MlflowClient, str]:
     """Return a client and the id of the experiment, which is made if it is not there.
 
     Args:
         settings: With a `uri`; for SQLite an absolute `sqlite:////path/mlflow.db`.
+
+    Raises:
+        UserError: The store is a folder, no database, or locked by another process.
+        mlflow.exceptions.MlflowException: What else can go wrong.
     """
     assert settings.uri is not None
     uri, artifacts = settings.uri, settings.artifacts
     calm_mlflow()
+    if uri.startswith("file:") or "://" not in uri:
+        raise UserError(f"tracking.uri={uri} is a folder, and MLflow keeps runs in a database.", USE_SQLITE)
     if not uri.startswith(SQLITE):
         return _open(uri, settings.experiment, artifacts)
     # Processes that create the same SQLite file together crash in its migrations: one at a time.
-    path = Path(uri.removeprefix(SQLITE))
+    path = sqlite_file(uri)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
+    with locked(Path(f"{path}.lock"), seconds=settings.timeout, what="opens the MLflow store"):
+        _check_sqlite(path)
         return _open(uri, settings.experiment, Path(artifacts).resolve().as_uri() if artifacts else None)
+
+
+def sqlite_file(uri: str) -> Path:
+    """Return the file of an SQLite address.
+
+    >>> sqlite_file("sqlite:////data/mlflow.db")
+    PosixPath('/data/mlflow.db')
+    """
+    return Path(uri.removeprefix(SQLITE).partition("?")[0])
+
+
+def _check_sqlite(path: Path) -> None:
+    """Refuse what MLflow would try to open again and again for minutes."""
+    if path.is_dir():
+        raise UserError(f"The MLflow store {path} is a folder.", USE_SQLITE)
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=WRITE_SECONDS, isolation_level=None)) as store:
+            store.execute("BEGIN IMMEDIATE")
+            store.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        hint = "End the process that holds it, or wait." if "locked" in str(error) else "Check its permissions."
+        raise UserError(f"The MLflow store {path} cannot be opened: {error}.", hint) from error
+    except sqlite3.DatabaseError as error:
+        raise UserError(f"{path} is no MLflow store: {error}.", USE_SQLITE) from error
 
 
 def reopen(client: MlflowClient, run_id: str) -> bool:
@@ -79,32 +146,32 @@ RUN_ID = re.compile(r"[0-9a-f]{32}")
 RESULTS, METADATA = "results.jsonl", "metadata.json"
 
 
-def fetch_results(run_id: str, uri: str | None, folder: Path) -> Path:
+def fetch_results(run_id: str, settings: TrackingConfig, folder: Path) -> Path:
     """Download a run's `results.jsonl`, and its `metadata.json` where it has one.
 
     Args:
         run_id: 32 hexadecimal digits.
-        uri: Tracking store.
+        settings: Where the tracking store is, and how long each of its answers may take.
         folder: Where to; made if missing.
 
     Returns:
         The results file.
 
     Raises:
-        UserError: There is no such store, run or artifact.
+        UserError: There is no such store, run or artifact, or the store does not answer.
     """
-    if uri is None:
+    if (uri := settings.uri) is None:
         raise UserError(
             f"{run_id} looks like an MLflow run, and no store is named.",
             "Give tracking.uri=..., or the run's folder instead.",
         )
-    shown = without_credentials(uri)
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+    shown = hide_credentials(uri, uri)
+    if uri.startswith(SQLITE) and not sqlite_file(uri).exists():
         raise UserError(f"There is no MLflow store at {shown}.", "Check tracking.uri.")
     calm_mlflow()
     try:
         client = MlflowClient(tracking_uri=uri)
-        names = {artifact.path for artifact in client.list_artifacts(run_id)}
+        names = {artifact.path for artifact in within(settings.timeout, lambda: client.list_artifacts(run_id))}
         if RESULTS not in names:
             raise UserError(
                 f"The MLflow run {run_id} has no {RESULTS} among its artifacts.",
@@ -113,8 +180,12 @@ def fetch_results(run_id: str, uri: str | None, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (RESULTS, METADATA):
             if name in names:
-                client.download_artifacts(run_id, name, str(folder))
-    except MlflowException as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"MLflow run {run_id} at {shown}: {reason}", "Check the run id and tracking.uri.") from error
+                within(settings.timeout, partial(client.download_artifacts, run_id, name, str(folder)))
+    except TimeoutError as error:
+        raise UserError(
+            f"MLflow run {run_id} at {shown}: {error}.", "Check the server; tracking.timeout=600 waits longer."
+        ) from None
+    except (MlflowException, SQLAlchemyError) as error:
+        reason = hide_credentials(str(error).splitlines()[0], uri)
+        raise UserError(f"MLflow run {run_id} at {shown}: {reason}", "Check the run id and tracking.uri.") from None
     return folder / RESULTS

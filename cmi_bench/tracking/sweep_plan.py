@@ -25,7 +25,7 @@ class PlannedJob:
     number: int
     """Name of its folder in the sweep's, from 0."""
     overrides: tuple[str, ...]
-    """As Hydra gets them."""
+    """As Hydra gets them, without the credentials of addresses."""
     label: str
     """What distinguishes it from the other jobs; no two jobs have the same."""
     step: int | None

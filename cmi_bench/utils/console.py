@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 from cmi_bench.utils.distributed import process_rank
+from cmi_bench.utils.files import without_credentials
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,8 @@ def print_view(view: RenderableType, *, width: int = PLAIN_WIDTH) -> None:
 def print_error(message: str) -> None:
     """Print an error on stderr, with the process's rank if there are several, and put it into the run's log."""
     rank = process_rank()
-    text = f"[process {rank}] {message}" if rank else message
+    shown = without_credentials(message)
+    text = f"[process {rank}] {shown}" if rank else shown
     print(text, file=sys.stderr)  # noqa: T201
     log.debug(text)  # the console shows what is above DEBUG
 

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path
+from urllib.parse import unquote
 
 from filelock import FileLock, Timeout
 
@@ -186,7 +187,7 @@ def content_key(**parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-_CREDENTIALS = re.compile(r"://[^/@\s]+@")
+_CREDENTIALS = re.compile(r"://[^/?#\s]+@")
 
 
 def without_credentials(uri: str) -> str:
@@ -196,3 +197,17 @@ def without_credentials(uri: str) -> str:
     'https://***@mirror.example/data'
     """
     return _CREDENTIALS.sub("://***@", uri)
+
+
+def hide_credentials(text: str, uri: str | None) -> str:
+    """Return text without the user and password of a store's address, however it came to quote them.
+
+    >>> hide_credentials("no route to http://me:p%40ss@host, user me:p@ss", "http://me:p%40ss@host")
+    'no route to http://***@host, user ***'
+    """
+    user_info = (uri or "").partition("://")[2].rpartition("@")[0]
+    password = user_info.partition(":")[2]
+    for secret in (user_info, unquote(user_info), password, unquote(password)):
+        if secret:
+            text = text.replace(secret, "***")
+    return without_credentials(text)

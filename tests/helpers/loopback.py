@@ -1,6 +1,7 @@
 """A server on loopback that takes the place of a service, as long as a context lasts."""
 
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,3 +28,10 @@ def pieces(content: bytes, *, cut_after: int | None, seconds: float = 0.0, size:
     for start in range(0, len(body), size):
         time.sleep(seconds)
         yield body[start : start + size]
+
+
+@contextmanager
+def hanging_server() -> Iterator[str]:
+    """Listen and never answer: connections are made by the system, and no byte comes back; yields the address."""
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -94,3 +94,15 @@ def test_checkpoints_in_two_processes_one_of_them_damaged_and_then_mended(words,
     assert by_step == {int(row["step"]): float(row["CMI-Pref/alignment/ACC"]) for row in table}
     assert {"sweep.md", "comparison.md", "metrics_by_step.png"} <= files
     assert "step\\_1000" in parent.data.tags["mlflow.note.content"]
+
+
+def test_the_password_of_a_store_is_in_no_file_and_not_printed(sweep, tmp_path, capsys, caplog, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    caplog.set_level("DEBUG", logger="cmi_bench")
+    sweep("max_dur=1,2", "tracking.uri='http://somebody:SECRET@127.0.0.1:9'")
+    files = [path for path in (tmp_path / "sweep").rglob("*") if path.is_file()]
+    assert {"multirun.yaml", "sweep.json", "job.json", "overrides.yaml", "config.yaml"} <= {path.name for path in files}
+    assert [path for path in files if b"SECRET" in path.read_bytes()] == []
+    printed = capsys.readouterr()
+    assert "SECRET" not in printed.out + printed.err + caplog.text
+    assert "http://***@127.0.0.1:9" in caplog.text

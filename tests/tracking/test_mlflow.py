@@ -1,9 +1,15 @@
 """Runs in MLflow: what is shown of them, and a sweep's run above those of its jobs, in a real SQLite store."""
 
+import json
+import sqlite3
+import threading
+from contextlib import ExitStack, closing
 from types import SimpleNamespace
 
 import pytest
+from loopback import hanging_server, on_loopback
 from mlflow import MlflowClient
+from werkzeug import Response
 
 from cmi_bench.config import Precision, TrackingConfig
 from cmi_bench.tracking.mlflow import (
@@ -25,6 +31,8 @@ METADATA = {
     "device": "cpu 1",
     "counts": {"failed": 2, "scored": 9},
 }
+
+DESCRIPTION = RunDescription("signal on mini", params={"model": "signal"}, tags={"git_commit": "abc"})
 
 
 def config(**changes):
@@ -86,6 +94,106 @@ NOTE = "mlflow.note.content"
 def end(number, status, message="", **metrics):
     same = {"model": "m"}
     return ChildEnd(number, f"job {number}", status, message, params=same, tags=same, metrics=metrics)
+
+
+def warnings_of(caplog):
+    found = [one for one in caplog.records if one.levelname == "WARNING" and one.name == "cmi_bench.tracking.mlflow"]
+    return [one.getMessage() for one in found]
+
+
+def test_a_server_that_never_answers_costs_one_bounded_wait(caplog, tmp_path):
+    with (
+        hanging_server() as uri,
+        MLflowRun(TrackingConfig("there", uri=uri, timeout=0.2), RunDescription("r", {}, {})) as run,
+    ):
+        run.start()
+        run.record({"a": 1.0}, [tmp_path])
+    (warning,) = warnings_of(caplog)
+    assert f"opening the store failed ({uri}: no answer within 0.2 s). The run goes on" in warning
+
+
+class Store:
+    """Answers as an MLflow server does while it opens a run, then fails or hangs."""
+
+    def __init__(self, then):
+        self.then, self.asked, self.ended = then, [], threading.Event()
+
+    def __call__(self, request):
+        path = request.path.rpartition("2.0/mlflow/")[2]
+        self.asked.append(path)
+        answers = {
+            "experiments/get-by-name": {"experiment": {"experiment_id": "1", "lifecycle_stage": "active"}},
+            "runs/create": {"run": {"info": {"run_id": "f" * 32, "run_uuid": "f" * 32}, "data": {}}},
+        }
+        if path in answers:
+            return Response(json.dumps(answers[path]), content_type="application/json")
+        if self.then == "hang":
+            self.ended.wait(20)
+        return Response('{"error_code": "INTERNAL_ERROR", "message": "disk full"}', status=400)
+
+
+def test_a_server_that_hangs_later_is_left_alone(caplog, tmp_path):
+    store = Store("hang")
+    (tmp_path / "file").touch()
+    with on_loopback(store) as uri, MLflowRun(TrackingConfig("there", uri=uri, timeout=1.0), DESCRIPTION) as run:
+        run.start()
+        for _ in range(3):
+            run.record({"a": 1.0}, [tmp_path / "file"])
+        store.ended.set()
+    assert store.asked == ["experiments/get-by-name", "runs/create", "runs/log-batch"]
+    late, gap = warnings_of(caplog)
+    assert "recording params and tags failed" in late
+    assert "no answer within 1 s" in late
+    assert gap == f"MLflow: nothing more of this run is recorded in {uri}."
+
+
+def test_a_server_that_keeps_failing_is_told_only_how_the_run_ended(caplog):
+    store = Store("fail")
+    with on_loopback(store) as uri, MLflowRun(TrackingConfig("there", uri=uri), DESCRIPTION) as run:
+        run.start()
+        for _ in range(5):
+            run.log_metrics({"a": 1.0})
+    assert store.asked[2:] == ["runs/log-batch"] * 3 + ["runs/update"]
+    assert [warning.endswith("is recorded in " + uri + ".") for warning in warnings_of(caplog)] == [False] * 3 + [
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("server", ["closed", "hangs", "fails"])
+def test_a_password_is_neither_printed_nor_logged(server, caplog, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    caplog.set_level("DEBUG")
+    with ExitStack() as stack:
+        uri = {
+            "closed": lambda: "http://127.0.0.1:9",
+            "hangs": lambda: stack.enter_context(hanging_server()),
+            "fails": lambda: stack.enter_context(on_loopback(lambda request: Response(request.url, status=500))),
+        }[server]()
+        named = uri.replace("//", "//somebody:SECRET%40x@")
+        with MLflowRun(
+            TrackingConfig("there", uri=named, timeout=2.0 if server == "fails" else 0.5), DESCRIPTION
+        ) as run:
+            run.record({"a": 1.0}, [])
+    assert "SECRET" not in caplog.text
+    (warning,) = warnings_of(caplog)
+    assert "opening the store failed" in warning
+    assert "//***@127.0.0.1" in warning
+
+
+@pytest.mark.slow
+def test_a_database_that_is_locked_for_a_while_loses_what_was_sent_and_no_more(caplog, tmp_path):
+    settings = TrackingConfig("here", uri=f"sqlite:///{tmp_path}/mlflow.db", artifacts=str(tmp_path / "artifacts"))
+    with MLflowRun(settings, DESCRIPTION) as run:
+        run.start()
+        with closing(sqlite3.connect(tmp_path / "mlflow.db")) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            run.log_metrics({"lost": 1.0})
+        run.log_metrics({"kept": 2.0})
+    (warning,) = warnings_of(caplog)
+    assert "database is locked" in warning
+    recorded = MlflowClient(settings.uri).get_run(run.run_id)
+    assert (recorded.info.status, recorded.data.metrics) == ("FINISHED", {"kept": 2.0})
 
 
 @pytest.mark.slow

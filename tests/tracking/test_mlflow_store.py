@@ -1,10 +1,15 @@
 """Opening a store, and fetching from it."""
 
+import sqlite3
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
+from dataclasses import replace
 
 import pytest
+from filelock import FileLock
+from loopback import hanging_server
 from mlflow import MlflowClient
 
 from cmi_bench.config import TrackingConfig
@@ -25,18 +30,51 @@ def test_what_a_run_recorded_is_fetched_and_what_is_missing_is_named(settings, t
     (tmp_path / "results.jsonl").write_text("{}\n")
     with_results, without = (client.create_run(experiment).info.run_id for _ in range(2))
     client.log_artifact(with_results, str(tmp_path / "results.jsonl"))
-    assert fetch_results(with_results, settings.uri, tmp_path / "fetched").read_text() == "{}\n"
+    assert fetch_results(with_results, settings, tmp_path / "fetched").read_text() == "{}\n"
     with pytest.raises(UserError, match=r"has no results\.jsonl"):
-        fetch_results(without, settings.uri, tmp_path / "other")
+        fetch_results(without, settings, tmp_path / "other")
     with pytest.raises(UserError, match="Check the run id"):
-        fetch_results("0" * 32, settings.uri, tmp_path / "other")
+        fetch_results("0" * 32, settings, tmp_path / "other")
 
 
-def test_a_store_that_is_not_named_or_not_there_is_told(tmp_path):
+def test_a_store_that_is_not_named_or_not_there_is_told(settings, tmp_path):
     with pytest.raises(UserError, match="no store is named"):
-        fetch_results("0" * 32, None, tmp_path)
+        fetch_results("0" * 32, TrackingConfig("none"), tmp_path)
     with pytest.raises(UserError, match="There is no MLflow store at"):
-        fetch_results("0" * 32, f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
+        fetch_results("0" * 32, settings, tmp_path)
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for(tmp_path):
+    with hanging_server() as uri, pytest.raises(UserError) as raised:
+        fetch_results("0" * 32, TrackingConfig("there", uri=uri.replace("//", "//me:SECRET@"), timeout=0.2), tmp_path)
+    assert "no answer within 0.2 s" in raised.value.what
+    assert "SECRET" not in str(raised.value)
+
+
+def test_a_store_that_is_a_folder_or_no_database_is_refused_at_once(tmp_path):
+    (tmp_path / "text.db").write_text("no database, but long enough to be taken for the header of one " * 20)
+    for uri, reason in {
+        f"sqlite:///{tmp_path}": "is a folder",
+        str(tmp_path): "is a folder",
+        tmp_path.as_uri(): "is a folder",
+        f"sqlite:///{tmp_path}/text.db": "is no MLflow store: file is not a database",
+    }.items():
+        with pytest.raises(UserError, match=reason) as raised:
+            open_experiment(TrackingConfig("here", uri=uri))
+        assert "tracking.uri=sqlite:////" in raised.value.hint
+
+
+def test_a_database_that_another_process_holds_is_not_waited_for_long(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr("cmi_bench.tracking.mlflow_store.WRITE_SECONDS", 0.1)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(UserError, match=r"cannot be opened: database is locked\."):
+            open_experiment(settings)
+
+
+def test_a_process_that_hangs_while_it_makes_the_store_holds_nobody_up_for_long(settings, tmp_path):
+    with FileLock(tmp_path / "mlflow.db.lock"), pytest.raises(UserError, match="Another process"):
+        open_experiment(replace(settings, timeout=0.1))
 
 
 @pytest.mark.slow
