@@ -6,13 +6,16 @@ a task with further keys has a class of its own below it, which its file in `con
 
 import itertools
 import math
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum, StrEnum
 from typing import Any, NamedTuple, TypeVar, cast
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from cmi_bench.errors import UserError, did_you_mean
+
+SEE_HELP = "`python run.py --help` shows groups, keys and examples."
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -389,13 +392,18 @@ RANGES: dict[str, Range] = {
 """By key, with its dots; a task that lacks the key is not asked for it."""
 
 
+PLUS_GROUPS = ("sweep", "launch")
+"""Groups that are not in the defaults list, and chosen with a plus."""
+
+
 def checked(cfg: DictConfig) -> Config:
     """Return a composed configuration as typed objects: a `Config`, or the class of its task.
 
     Raises:
-        UserError: A number is not in its range.
+        UserError: A key that no schema knows, or a number that is not in its range.
         omegaconf.errors.OmegaConfBaseException: A mandatory value is missing, or an interpolation fails.
     """
+    refuse_unknown(cfg)
     config = cast(Config, OmegaConf.to_object(cfg))
     for key, allowed in RANGES.items():
         value: Any = config
@@ -404,3 +412,46 @@ def checked(cfg: DictConfig) -> Config:
         if value is not None and (error := allowed.error(key, value)) is not None:
             raise error
     return config
+
+
+def refuse_unknown(cfg: DictConfig) -> None:
+    """Check that every key is in the schema of its part: Hydra adds whatever is written with a plus.
+
+    `model` and `trainer` take further keys, which go to their constructors.
+
+    Raises:
+        UserError: A key is not; names the nearest.
+    """
+    _refuse_unknown_in(cfg, cfg, "")
+
+
+def _refuse_unknown_in(node: DictConfig, root: DictConfig, prefix: str) -> None:
+    schema = OmegaConf.get_type(node)
+    if not is_dataclass(schema):
+        return
+    known = {one.name for one in fields(schema)}
+    for key in map(str, node):
+        if key not in known:
+            raise unknown_setting(prefix + key, known.union(() if prefix else PLUS_GROUPS), task=root.get("task"))
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+            _refuse_unknown_in(child, root, f"{prefix}{key}.")
+
+
+def unknown_setting(key: str, known: Iterable[str], *, task: str | None) -> UserError:
+    """Return what to say of a key that is not there.
+
+    Args:
+        key: With its dots.
+        known: What is there beside it; none where that is not known.
+        task: The task of the configuration; None where that is not known.
+    """
+    first = key.partition(".")[0]
+    names = list(known)
+    if first not in names and (tasks := tasks_with_key(first)):
+        named = " and ".join(f"task={one}" for one in tasks)
+        own = f", not of task={task}" if task else ""
+        return UserError(f"{first!r} is a key of {named}{own}.", f"Add task={tasks[0]}.")
+    return UserError(
+        f"There is no setting {key!r}.", did_you_mean(key.rpartition(".")[2], names) if names else SEE_HELP
+    )

@@ -1,5 +1,6 @@
 """One message for a mistake in the configuration, with the nearest right name: the place that knows Hydra's prose."""
 
+import errno
 import os
 import re
 import traceback
@@ -8,12 +9,11 @@ from hydra.errors import HydraException
 from omegaconf import Container, DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from cmi_bench.config import tasks_with_key
+from cmi_bench.config import SEE_HELP, unknown_setting
 from cmi_bench.errors import UserError, did_you_mean
 
 SHOW_TRACEBACK = "CMI_BENCH_TRACEBACK"
 """Environment variable that brings the tracebacks back, for those who develop."""
-SEE_HELP = "`python run.py --help` shows groups, keys and examples."
 
 # Hydra says these things in prose only; the patterns are those of Hydra 1.3 and tested against the installed one.
 _UNKNOWN_OPTION = re.compile(
@@ -27,6 +27,11 @@ _WITH_PLUS = {
     "launch": "+launch=joblib or +launch=slurm.",
 }
 _UNKNOWN_KEY = re.compile(r"Could not override '(?P<key>[^']+)'")
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FILE_TROUBLE = _FULL | {
+    errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP,
+    errno.EIO,
+}  # fmt: skip
 _RENAMED = {"sweep.dir": "sweep.checkpoint_dir"}
 
 
@@ -36,9 +41,23 @@ def explain(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, MissingMandatoryValue):
         return str(UserError(f"The value of {error.full_key} is missing.", f"Give it as {error.full_key}=..."))
+    if isinstance(error, OSError) and error.errno in _FILE_TROUBLE:
+        return str(_file_error(error))
     if isinstance(error, HydraException | OmegaConfBaseException):
         return str(_user_error_within(error) or _configuration_error(error))
     return None
+
+
+def _file_error(error: OSError) -> UserError:
+    """Return what to say where a file or a folder is not such that it can be read or written."""
+    place = error.filename if error.filename is not None else "A file"
+    full = error.errno in _FULL
+    return UserError(
+        f"{place} cannot be {'written' if full else 'used'}: {error.strerror}.",
+        "Make room and run the same command again: what was scored is kept."
+        if full
+        else "Name another file or folder, or change its permissions (of a run: hydra.run.dir=FOLDER).",
+    )
 
 
 def error_message(error: BaseException) -> str:
@@ -79,14 +98,8 @@ def _unknown_key(key: str, parent: object) -> UserError:
         key: With its dots.
         parent: The node that lacks a part of it; None where Hydra looked for a group.
     """
-    root = key.partition(".")[0]
     if key in _RENAMED:
         return UserError(f"{key} is now called {_RENAMED[key]}.", f"Write {_RENAMED[key]}=...")
-    tasks = tasks_with_key(root)
-    if tasks and (parent is None or (isinstance(parent, DictConfig) and root not in parent)):
-        named = " and ".join(f"task={task}" for task in tasks)
-        own = f", not of task={parent.task}" if isinstance(parent, DictConfig) and "task" in parent else ""
-        return UserError(f"{root!r} is a key of {named}{own}.", f"Add task={tasks[0]}.")
     known = [str(name) for name in parent] if isinstance(parent, Container) else []
-    hint = did_you_mean(key.rpartition(".")[2], known) if known else SEE_HELP
-    return UserError(f"There is no setting {key!r}.", hint)
+    task = parent.task if isinstance(parent, DictConfig) and "task" in parent else None
+    return unknown_setting(key, known, task=task)

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from cmi_bench.config import checked
 from cmi_bench.hydra_errors import SHOW_TRACEBACK, explain
+from cmi_bench.tasks.preflight import preflight
 from cmi_bench.utils.console import print_error
 
 
@@ -35,10 +36,11 @@ def call_task(cfg: DictConfig, folder: Path) -> None:
     """Call the task's function with the checked configuration.
 
     Raises:
-        UserError: A value is not right, or whatever the task raises for the user.
+        UserError: A value is not right, which is found before torch is imported, or whatever the task raises.
     """
-    config = checked(cfg)  # before the task is imported, which takes seconds
-    get_method(cfg.task_function)(config, folder)
+    config = checked(cfg)
+    preflight(config)
+    get_method(config.task_function)(config, folder)
 
 
 @contextlib.contextmanager

@@ -161,12 +161,21 @@ def test_torchrun_starts_the_ranks_as_well(runner, tmp_path):
 
 
 def test_what_needs_no_torch_imports_none(mini_root, tmp_path):
-    """`task=list`, and `task=evaluate`, which gives the metrics of the run itself."""
+    """Mistakes, `task=list`, and `task=evaluate`, which gives the metrics of the run itself."""
     run_task_here(*mini_words(mini_root), "model=random", "metrics=full", "+device=cpu", folder=tmp_path / "run")
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch/__init__.py").write_text("raise ImportError('torch is not for this task')")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(PROJECT)])}
     evaluate = ["task=evaluate", f"results={tmp_path}/run/results.jsonl", *mini_words(mini_root), "metrics=full"]
+    for words in (
+        [*mini_words(mini_root), "model=custom", "model.class_path=json:Jason"],
+        ["limit=-1"],
+        ["+subet=pam"],
+    ):
+        mistaken = run(tmp_path / "mistaken", *words, env=environment)
+        assert mistaken.returncode == 1
+        assert mistaken.stderr.count("\n  -> ") == 1
+        assert "Traceback" not in mistaken.stderr
     for words in (evaluate, ["task=list"]):
         done = run(tmp_path / "evaluated", *words, env=environment)
         assert done.returncode == 0, done.stderr

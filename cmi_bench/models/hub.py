@@ -4,11 +4,14 @@ A model on the hub is named "owner/name", or "owner/name@revision".
 """
 
 import re
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import (  # type: ignore[attr-defined] # of HTTPError, the client library's own
     GatedRepoError,
     HfHubHTTPError,
@@ -18,7 +21,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined] # of HTTPErro
     RevisionNotFoundError,
 )
 
-from cmi_bench.errors import NotFetchedError, UserError
+from cmi_bench.errors import NotFetchedError, UserError, did_you_mean
 
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?(@\w[\w./-]*)?")
 
@@ -134,6 +137,67 @@ def find_checkpoint(checkpoint: str, config: str | None = None) -> CheckpointFil
     if weights.suffix != ".safetensors":
         raise UserError(f"{weights} is no .safetensors file.", "Other formats are not read: they can run code.")
     return CheckpointFiles(weights, _config_of(weights, config))
+
+
+PROBE_SECONDS = 2.0
+
+
+def check_findable(checkpoint: str) -> None:
+    """Check, in little time, that a checkpoint is here, in the hub's cache, or may be on the hub.
+
+    Args:
+        checkpoint: A file, a folder, or a hub id.
+
+    Raises:
+        UserError: It is nowhere; says both readings of a name that may be a path or a hub id.
+    """
+    path = Path(checkpoint).expanduser()
+    if path.exists():
+        return
+    name = parse_hub_name(checkpoint)
+    if name is None or path.suffix in WEIGHTS_SUFFIXES:
+        raise UserError(
+            f"There is no checkpoint {checkpoint}.", _beside(path) or "Give a file, its folder, or a hub id."
+        )
+    cached = Path(constants.HF_HUB_CACHE, f"models--{name.repo.replace('/', '--')}", "snapshots")
+    if cached.is_dir():
+        return
+    if "/" in name.repo and path.parent.is_dir():
+        raise UserError(
+            f"There is no file or folder {checkpoint}, and no repository of this name in the hub's cache.",
+            _beside(path) or _fetch(checkpoint, ()),
+        )
+    if not _hub_answers():
+        raise NotFetchedError(
+            f"{checkpoint} is no file or folder here, and not in the hub's cache;"
+            f" {constants.ENDPOINT}, where it may be a repository, cannot be reached.",
+            f"Give the path of a file or folder, or fetch it where there is a network: {_fetch(checkpoint, ())}",
+        )
+
+
+def _beside(path: Path) -> str:
+    """Return what is in the folder where a path should be, for a hint; "" if there is nothing."""
+    there = sorted(one.name for one in path.parent.iterdir()) if path.parent.is_dir() else []
+    return f"In {path.parent}: {did_you_mean(path.name, there)}" if 0 < len(there) <= MOST_NAMES else ""
+
+
+MOST_NAMES = 20
+"""A hint that lists more names is not read."""
+
+
+def _hub_answers() -> bool:
+    """Whether a connection to the hub can be opened; behind a proxy nobody knows, and it may."""
+    if constants.is_offline_mode():
+        return False
+    if getproxies():
+        return True
+    address = urlsplit(constants.ENDPOINT)
+    port = address.port or (80 if address.scheme == "http" else 443)
+    try:
+        socket.create_connection((str(address.hostname), port), timeout=PROBE_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def find_folder(name: str, files: Sequence[str], *, named_in: Path) -> Path:

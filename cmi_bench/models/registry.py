@@ -8,11 +8,16 @@ A package offers a model by an entry point, of which nothing is imported before 
 makes `model=my_rm` known.
 """
 
+import ast
 import importlib
 import inspect
 import logging
+import re
+import sys
 from collections.abc import Callable, Container, Mapping
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -79,6 +84,76 @@ def target_of(spec: Mapping[str, Any]) -> str:
     return str(spec.get("class_path") or spec.get("_target_") or "").replace(":", ".")
 
 
+SHIPPED = "cmi_bench.models."
+"""Start of the class paths of the models that come with the benchmark."""
+_CLASS_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*[.:][^\W\d]\w*(\.[^\W\d]\w*)?")
+
+
+def check_target(spec: Mapping[str, Any]) -> None:
+    """Check that a model's class can be there, without importing its module, which may import torch.
+
+    Raises:
+        UserError: The class path is not one, or there is no such module, or no such name in it.
+    """
+    path = _class_path(spec)
+    module, _, name = path.replace(":", ".").rpartition(".")
+    found = _find_module(module)
+    if found is None:
+        module, _, name = module.rpartition(".")  # module.Class.method
+        found = _find_module(module) if module and ":" not in path else None
+    if found is None and not is_public_name(path.replace(":", ".").partition(".")[0]):
+        raise _no_module(path.replace(":", ".").rpartition(".")[0], path)
+    classes, others = _names_defined(found)
+    if classes and name not in classes | others:
+        raise UserError(f"Module {module} has no class {name!r}.", did_you_mean(name, classes))
+
+
+def _class_path(spec: Mapping[str, Any]) -> str:
+    path = str(spec.get("class_path") or spec.get("_target_") or "")
+    if not path:
+        raise UserError("model.class_path is empty.", "The form is module:Class, such as my_models:MyModel.")
+    if not _CLASS_PATH.fullmatch(path):
+        raise UserError(f"{path!r} is not a class path.", "The form is module:Class, such as my_models:MyModel.")
+    return path
+
+
+def _no_module(name: str, path: str) -> UserError:
+    return UserError(
+        f"There is no module {name!r} (from {path!r}).",
+        "Put the file beside run.py or its folder on PYTHONPATH; the form is module:Class.",
+    )
+
+
+def _find_module(name: str) -> ModuleSpec | None:
+    """Find a module without importing the packages that it is in."""
+    top, *parts = name.split(".")
+    found = find_spec(top)
+    for part in parts:
+        if found is None or found.submodule_search_locations is None:
+            return None
+        package = sys.modules.get(found.name)
+        folders = package.__path__ if package else found.submodule_search_locations
+        found = PathFinder.find_spec(f"{found.name}.{part}", folders)
+    return found
+
+
+def _names_defined(module: ModuleSpec | None) -> tuple[set[str], set[str]]:
+    """Return the classes and the other names of a module's source; nothing where the source does not say them all."""
+    if module is None or not str(module.origin).endswith(".py"):
+        return set(), set()
+    try:
+        nodes = list(ast.walk(ast.parse(Path(str(module.origin)).read_bytes())))
+    except (OSError, SyntaxError, ValueError):  # which importing it will tell
+        return set(), set()
+    classes = {node.name for node in nodes if isinstance(node, ast.ClassDef)}
+    others = {node.id for node in nodes if isinstance(node, ast.Name)}
+    others |= {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    others |= {node.asname or node.name.partition(".")[0] for node in nodes if isinstance(node, ast.alias)}
+    if others & {"*", "__getattr__", "globals", "setattr", "exec", "sys"}:
+        return set(), set()
+    return classes, others
+
+
 def build_model(
     spec: Mapping[str, Any],
     *,
@@ -107,7 +182,7 @@ def build_model(
         UserError: The class cannot be found, does not take an argument, or does not look like a
             reward model; or it has no choice of precision, or cannot be compiled.
     """
-    path = str(spec.get("class_path") or spec.get("_target_") or "")
+    path = _class_path(spec)
     build = _load(path)
     takes = inspect.signature(build).parameters
     if precision != "32" and "precision" not in takes:
@@ -165,10 +240,7 @@ def _load(path: str) -> Callable[..., Any]:
         elif error.name is None or not module_name.startswith(error.name):
             raise UserError(f"{path}: importing {module_name} failed: {error}", "Install what it needs.") from error
         else:
-            raise UserError(
-                f"There is no module {error.name!r} (from {path!r}).",
-                "Put the file beside run.py or its folder on PYTHONPATH; the form is module:Class.",
-            ) from error
+            raise _no_module(error.name, path) from error
     found = getattr(module, name, None)
     if not callable(found):
         if inspect.isclass(module):

@@ -143,7 +143,8 @@ def recorded_job(folder: Path, overrides: Sequence[str], fingerprint: str) -> It
         raise
     except Exception as error:
         message = explain(error) or f"{type(error).__name__}: {error}"
-        _write(replace(record, status=FAILED, message=message, ended=time.time()), folder)
+        with contextlib.suppress(OSError):  # what was raised may be that the disk is full
+            _write(replace(record, status=FAILED, message=message, ended=time.time()), folder)
         raise
     _write(replace(record, status=FINISHED, ended=time.time()), folder)
 

@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cmi_bench.config import Config, MetricSettings, checked
+from cmi_bench.config import Config, MetricSettings, checked, refuse_unknown
 from cmi_bench.data.rows import read_results
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.comparison import compare_runs
@@ -110,7 +110,7 @@ def start_sweep(config: DictConfig) -> Sweep:
     if not overrides_of:
         raise UserError("The sweep has no jobs.", "One of its keys has no values.")
     for overrides in overrides_of:  # before anything is written
-        GlobalHydra.instance().config_loader().load_sweep_config(config, overrides)
+        refuse_unknown(_job_config(config, overrides))
     folder, common = Path(config.hydra.sweep.dir), sweep_config(config)
     swept = swept_keys(overrides_of, [str(key) for key in params])
     earlier = read_plan(folder)
@@ -122,6 +122,14 @@ def start_sweep(config: DictConfig) -> Sweep:
     write_plan(plan, folder)
     log.info("%s: %d jobs into %s", name, len(plan.jobs), folder)
     return Sweep(plan, folder, common, parent)
+
+
+def _job_config(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """Return a job's configuration, without Hydra's part in it."""
+    cfg = GlobalHydra.instance().config_loader().load_sweep_config(config, list(overrides))
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
 
 
 def job_overrides(words: Sequence[str]) -> list[list[str]]:

@@ -18,7 +18,7 @@ from cmi_bench.conformance.subject import CheckOutcome, CheckResult, failures
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.registry import configured_model
-from cmi_bench.tasks.benchmark import facts_afterwards, model_facts, recorded, run_devices
+from cmi_bench.tasks.scoring import facts_afterwards, model_facts, recorded, run_devices
 from cmi_bench.tracking.metadata import run_metadata, write_metadata
 from cmi_bench.tracking.mlflow import model_label
 from cmi_bench.utils.console import print_view

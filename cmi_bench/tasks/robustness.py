@@ -25,7 +25,7 @@ from cmi_bench.models.registry import configured_model
 from cmi_bench.reporting.plots import write_png
 from cmi_bench.reporting.robustness import robustness_plot, sanity_csv, sanity_json, sanity_view
 from cmi_bench.scoring.model_call import judged_by
-from cmi_bench.tasks.benchmark import facts_afterwards, model_facts, recorded, run_devices, score_as_configured
+from cmi_bench.tasks.scoring import facts_afterwards, model_facts, recorded, run_devices, score_as_configured
 from cmi_bench.tracking.metadata import resolved_config, run_metadata, write_metadata
 from cmi_bench.tracking.mlflow import model_label
 from cmi_bench.types import Aspect, Score

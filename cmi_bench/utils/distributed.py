@@ -1,7 +1,9 @@
 """Which of a run's processes this is, and which devices the run uses; known before torch or Lightning is loaded."""
 
+import ctypes
 import os
 import re
+import sys
 import tempfile
 from dataclasses import dataclass
 from functools import cache
@@ -76,9 +78,35 @@ def _gpu_indices(devices: int | list[int]) -> list[int]:
     indices = devices if isinstance(devices, list) else list(range(there if devices == ALL else devices))
     if indices and all(index < there for index in indices):
         return indices
-    wanted = "all CUDA devices" if devices == ALL else ", ".join(f"cuda:{index}" for index in indices)
     advice = "Use one of those, or device=cpu." if there else "Use device=cpu, or check the driver with nvidia-smi."
-    raise UserError(f"Asked for {wanted}; this machine has {_describe_machine(there)}.", advice)
+    raise UserError(f"Asked for {_describe_wanted(devices)}; this machine has {_describe_machine(there)}.", advice)
+
+
+def check_driver(accelerator: str, devices: int | list[int]) -> None:
+    """Check that a GPU that is asked for has a driver: what `resolve_devices` would find, without importing torch.
+
+    Raises:
+        UserError: There is no driver.
+    """
+    if accelerator not in {"gpu", "cuda"} or _has_gpu_driver():
+        return
+    what = f"Asked for {_describe_wanted(devices)}; this machine has no CUDA device: no driver is installed."
+    raise UserError(what, "Use device=cpu, or install the driver.")
+
+
+def _has_gpu_driver() -> bool:
+    """Whether a library or device file of NVIDIA's or AMD's driver is there."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return Path("/dev/kfd").exists() or sys.platform == "win32"
+    return True
+
+
+def _describe_wanted(devices: int | list[int]) -> str:
+    if devices == ALL:
+        return "all CUDA devices"
+    return ", ".join(f"cuda:{index}" for index in (devices if isinstance(devices, list) else range(devices)))
 
 
 def _describe_machine(there: int) -> str:

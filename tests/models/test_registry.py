@@ -166,7 +166,8 @@ def test_a_model_that_cannot_be_compiled_says_so():
         ("own_models:Looks", {"init_kwargs": {"siez": 1}}, "takes no option 'siez'", "Did you mean size"),
         ("own_models:Plain", {"checkpoint": "runs/7"}, "takes no option 'checkpoint'", ""),
         ("Looks", {}, "is not a class path", "module:Class"),
-        ("", {}, "is not a class path", "module:Class"),
+        ("", {}, "model.class_path is empty", "module:Class"),
+        ("..:X", {}, "is not a class path", "module:Class"),
     ],
 )
 def test_mistakes_say_what_and_what_to_do(name, spec, says, hint):

@@ -14,7 +14,7 @@ from quick_runs import MODELS, cmi_rm_words, mini_words, read_rows, read_scores,
 from safetensors.torch import load_file, save_file
 
 from cmi_bench.errors import UserError
-from cmi_bench.tasks.benchmark import facts_afterwards
+from cmi_bench.tasks.scoring import facts_afterwards
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_missing_audio_is_counted_before_a_model_is_loaded(here, mini, tmp_path)
         path.unlink()
     words = ["model=constant", "subset=musiceval", "data.synthesise=false"]
     with pytest.raises(UserError, match=r"7 audio files are missing .* and 2 more") as error:
-        here(*words, "+model.class_path=no_such:Model", root=root)
+        here(*words, "+model.no_such_option=1", root=root)
     assert "task=prepare" in error.value.hint
     here(*words, "on_error=record", root=root)
     assert read_summary(tmp_path / "run")[("MusicEval", "musicality")]["n_failed"] == "7"

@@ -1,0 +1,69 @@
+"""What can be wrong with a run and is known before torch and Lightning are imported, which takes seconds."""
+
+import logging
+import tempfile
+from pathlib import Path
+
+from cmi_bench.config import Config
+from cmi_bench.data.datasets import dataset_by_slug
+from cmi_bench.errors import NotFetchedError, UserError
+from cmi_bench.models.registry import SHIPPED, check_target, target_of
+from cmi_bench.utils.distributed import check_driver, is_rank_zero
+
+log = logging.getLogger(__name__)
+
+SCORING_TASKS = frozenset({"benchmark", "conformance", "sanity"})
+"""Tasks that build a model."""
+PREPARE = "python run.py task=prepare"
+
+
+def preflight(config: Config) -> None:
+    """Check data, model, device and cache of a task that builds a model; the others pass.
+
+    A cache that cannot be written is switched off in `config`, with a warning: it saves time, and changes no score.
+
+    Raises:
+        UserError: The rows, the model's class or checkpoint, or the device cannot be there.
+    """
+    if config.task not in SCORING_TASKS:
+        return
+    if config.task == "benchmark":
+        _check_data(config)
+    check_target(config.model)
+    check_driver(config.trainer["accelerator"], config.trainer["devices"])
+    if target_of(config.model).startswith(SHIPPED) and config.model.get("checkpoint"):
+        # Imported here: baselines have no checkpoint, and the hub's client takes a while.
+        from cmi_bench.models.hub import check_findable
+
+        try:
+            check_findable(str(config.model["checkpoint"]))
+        except NotFetchedError as error:
+            prepare = f"{PREPARE} model={config.model['name']}"
+            hint = f"Where there is a network, {prepare} (with the other words of this command) gets all it needs."
+            raise UserError(error.what, hint) from error
+    _check_cache(config)
+    if is_rank_zero():
+        log.info("Loading %s", config.model["name"])
+
+
+def _check_data(config: Config) -> None:
+    for slug in config.subset.datasets:
+        dataset_by_slug(slug)
+    jsonl = Path(config.data.jsonl)
+    if not config.data.synthesise and not jsonl.exists():
+        raise UserError(f"{jsonl} does not exist.", f"Get the data with {PREPARE}, or name your own: data.jsonl=FILE.")
+
+
+def _check_cache(config: Config) -> None:
+    if config.cache.dir is None:
+        return
+    folder = Path(config.cache.dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".write_test_") as file:
+            file.write(b"\0")
+    except OSError as error:
+        if is_rank_zero():
+            reason = error.strerror or str(error)
+            log.warning("The cache %s cannot be written (%s): this run goes on without it.", folder, reason)
+        config.cache.dir = None

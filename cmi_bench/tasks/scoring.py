@@ -1,0 +1,244 @@
+"""Scoring as a task does it: devices, Lightning's loop, metadata from the start, evaluation, MLflow last.
+
+`task=benchmark`, `task=sanity` and `task=conformance` share its parts.
+"""
+
+import contextlib
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from lightning.pytorch import Callback, seed_everything
+from omegaconf import OmegaConf
+
+from cmi_bench.config import Config
+from cmi_bench.data.audio_info import ManifestIndex
+from cmi_bench.data.manifest import Manifest, read_manifest, update_manifest
+from cmi_bench.data.rows import Row, RowSet
+from cmi_bench.errors import UserError
+from cmi_bench.models.base import BenchmarkModelABC
+from cmi_bench.models.registry import configured_model
+from cmi_bench.scoring.batching import BatchLimits
+from cmi_bench.scoring.embedding_cache import GIGABYTE, EmbeddingCache
+from cmi_bench.scoring.requests import clips_of
+from cmi_bench.scoring.results import results_rows, to_jsonl
+from cmi_bench.scoring.score import Scored, score_clips
+from cmi_bench.scoring.trainer import LightningRunner
+from cmi_bench.tasks.evaluate import evaluate_and_report
+from cmi_bench.tracking.callback import MLflowCallback
+from cmi_bench.tracking.metadata import resolved_config, run_metadata, write_metadata
+from cmi_bench.tracking.mlflow import describe_run, final_metrics, model_label
+from cmi_bench.tracking.sweep_plan import sweep_place
+from cmi_bench.types import Clip
+from cmi_bench.utils.console import FileCount, peak_memory
+from cmi_bench.utils.distributed import Devices, is_rank_zero, resolve_devices
+from cmi_bench.utils.files import file_digest, write_text_atomic
+
+log = logging.getLogger(__name__)
+
+
+def run_devices(config: Config) -> Devices:
+    """Return the devices that the configuration asks for.
+
+    Raises:
+        UserError: A device that is not there, or several of them in a job of a sweep.
+    """
+    devices = resolve_devices(config.trainer["accelerator"], config.trainer["devices"])
+    # Lightning starts its other processes by replaying the command line, which would be the whole sweep.
+    started_outside = "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_PROCID" in os.environ
+    if devices.count > 1 and HydraConfig.get().mode is RunMode.MULTIRUN and not started_outside:
+        raise UserError(
+            f"A sweep runs each job on one device; this one has {devices.count}.",
+            "Use device=cuda:0 (or another single device), or start the processes with torchrun.",
+        )
+    return devices
+
+
+def score_as_configured(
+    clips: Sequence[Clip],
+    model: BenchmarkModelABC,
+    config: Config,
+    *,
+    devices: Devices,
+    folder: Path,
+    callbacks: Sequence[Callback] = (),
+) -> Scored:
+    """Score clips; see `scoring.score.score_clips`.
+
+    Args:
+        clips: What to score.
+        model: The model, on this process's device.
+        config: The run's configuration.
+        devices: The run's devices.
+        folder: The run's folder.
+        callbacks: Further Lightning callbacks (tracking).
+    """
+    runner = LightningRunner(
+        config.trainer,
+        devices,
+        limits=BatchLimits(config.batch_size, config.batch_seconds),
+        workers=config.workers,
+        callbacks=callbacks,
+    )
+    index = ManifestIndex(Path(config.data.root), read_manifest(Path(config.data.manifest)))
+    return score_clips(clips, model, runner, config=config, index=index, folder=folder)
+
+
+@contextlib.contextmanager
+def recorded(folder: Path, metadata: Mapping[str, Any]) -> Iterator[None]:
+    """Keep `metadata.json` true from the start: "running", and "failed" with the reason if it comes to that."""
+    if not is_rank_zero():
+        yield
+        return
+    path = folder / "metadata.json"
+    write_metadata(path, {**metadata, "status": "running"})
+    try:
+        yield
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # what was raised may be that the disk is full
+            write_metadata(path, {**metadata, "status": "failed", "error": f"{type(error).__name__}: {error}"})
+        raise
+
+
+def model_facts(config: Config, model: BenchmarkModelABC, devices: Devices) -> dict[str, Any]:
+    """Return what `metadata.json` says of the model and where it ran."""
+    implementation = type(model.implementation)
+    return {
+        "model": {
+            "name": model_label(config.model),
+            "class": f"{implementation.__module__}.{implementation.__qualname__}",
+            "digest": model.digest,
+            "sr": int(model.sr),
+        },
+        "device": f"{devices.accelerator} {devices.selected}",
+        "precision": config.precision.value,
+    }
+
+
+def facts_afterwards(metadata: Mapping[str, Any], model: BenchmarkModelABC) -> dict[str, Any]:
+    """Return what can be said when the scores are there: peak memory, and what the model says of how it computed."""
+    return {"model": {**metadata["model"], **model.facts}, "memory": peak_memory()}
+
+
+def audio_facts(config: Config, rows: Iterable[Row]) -> dict[str, Any]:
+    """Bring the manifest up to date for the rows' audio, and return what identifies that audio.
+
+    Where nothing has changed since the last time, no audio file is opened. Otherwise each new file is read
+    once for its digest and headers, which is little beside scoring it; nothing is decoded.
+    """
+    root, file = Path(config.data.root), Path(config.data.manifest)
+    paths = dict.fromkeys(path for row in rows for path in row.audio_files)
+    manifest = update_manifest(root, file, paths, progress=FileCount("looking at the audio"))
+    return describe_audio(manifest, paths) | {
+        "manifest": str(file),
+        "manifest_sha256": file_digest(file) if file.is_file() else None,
+    }
+
+
+def describe_audio(manifest: Manifest, paths: Iterable[str]) -> dict[str, Any]:
+    """Return number, size, digest and decoders of files; those that are missing are left out."""
+    there = [path for path in paths if path in manifest.records]
+    records = [manifest.records[path] for path in there]
+    return {
+        "audio_files": len(records),
+        "audio_bytes": sum(record.bytes for record in records),
+        "audio_sha256": manifest.audio_digest(there),
+        "audio_decoders": dict(Counter(record.decoder or "none" for record in records)),
+    }
+
+
+def score_rows(
+    chosen: RowSet,
+    config: Config,
+    folder: Path,
+    *,
+    started: float,
+) -> None:
+    """Score rows, evaluate the scores, report and record them in `folder`.
+
+    Args:
+        chosen: The rows.
+        config: The run's configuration.
+        folder: The run's folder.
+        started: When the run started, by `time.monotonic`.
+
+    Raises:
+        UserError: The model or the device is not right; nothing already scored is lost.
+    """
+    seed_everything(config.seed, workers=True, verbose=False)
+    devices = run_devices(config)
+    model = _build(config, devices, chosen)
+    audio = audio_facts(config, chosen.rows) if is_rank_zero() else {}
+    metadata = run_metadata(config, _facts(config, model, devices, chosen) | {"data": audio})
+    if is_rank_zero():
+        log.info("Scoring %s", _describe(metadata))
+    with recorded(folder, metadata), _tracker(config, metadata) as tracker:
+        clips = clips_of(chosen.rows, Path(config.data.root))
+        scored = score_as_configured(clips, model, config, devices=devices, folder=folder, callbacks=[tracker])
+        if is_rank_zero():
+            metadata["seconds"] = {"wall": time.monotonic() - started}
+            metadata |= facts_afterwards(metadata, model)
+            _finish(config, folder, chosen, scored, metadata=metadata, tracker=tracker)
+            _prune(config)
+
+
+def _build(config: Config, devices: Devices, chosen: RowSet) -> BenchmarkModelABC:
+    model = configured_model(config, devices.this_process)
+    model.bind_rows(chosen.rows)  # known-answer models look at the labels
+    return model
+
+
+def _finish(
+    config: Config, folder: Path, chosen: RowSet, scored: Scored, *, metadata: dict[str, Any], tracker: MLflowCallback
+) -> None:
+    """Write the files, then tell MLflow: tracking is a sink, and comes last."""
+    rows = results_rows(chosen.rows, scored.scores)
+    results = folder / "results.jsonl"
+    write_text_atomic(results, to_jsonl(rows))
+    metadata["counts"] |= scored.stats.counts
+    metadata["seconds"] = {
+        name: round(seconds, 3) for name, seconds in (scored.stats.seconds | metadata["seconds"]).items()
+    }
+    label = model_label(config.model)
+    report = evaluate_and_report(rows, config, folder=folder, label=label, origin=str(results), metadata=metadata)
+    resolved = folder / "config.yaml"
+    write_text_atomic(resolved, OmegaConf.to_yaml(OmegaConf.create(resolved_config(config))))
+    write_metadata(folder / "metadata.json", metadata | {"status": "finished"})
+    files = [results, *report.files, resolved, folder / "metadata.json"]
+    # This also starts the tracking of a run whose scores were all stored: it has not been through Lightning's loop.
+    tracker.record(final_metrics(metadata, report.metrics), files)
+
+
+def _prune(config: Config) -> None:
+    """Keep the cache within its bound."""
+    if config.cache.dir is None:
+        return
+    removed = EmbeddingCache(Path(config.cache.dir) / "embeddings").prune(config.cache.max_gb)
+    if removed.entries:
+        log.info("Pruned %d embeddings (%.1f GB) from the cache.", removed.entries, removed.bytes / GIGABYTE)
+
+
+def _facts(config: Config, model: BenchmarkModelABC, devices: Devices, chosen: RowSet) -> dict[str, Any]:
+    rows = Counter(row.dataset.name for row in chosen.rows)
+    counts = {
+        "rows": dict(rows),
+        "rows_of_unknown_source": sum(chosen.unknown_sources.values()),
+        "clips": len(clips_of(chosen.rows, Path())),
+    }
+    return model_facts(config, model, devices) | {"counts": counts}
+
+
+def _describe(metadata: Mapping[str, Any]) -> str:
+    counts = metadata["counts"]
+    rows = ", ".join(f"{name} {count}" for name, count in counts["rows"].items())
+    return f"{counts['clips']} clips ({rows} rows) with {metadata['model']['name']} on {metadata['device']}"
+
+
+def _tracker(config: Config, metadata: Mapping[str, Any]) -> MLflowCallback:
+    return MLflowCallback(config.tracking, describe_run(config, metadata, sweep_place()))
