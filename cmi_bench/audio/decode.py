@@ -76,7 +76,7 @@ def decode(path: str | Path, sr: int, max_dur: float | None = None) -> Tensor:
     The result equals decoding the whole file, resampling and then cropping; only the needed part is read.
 
     Args:
-        path: WAV, FLAC, OGG or MP3 file (whatever libsndfile reads), or with torchcodec whatever FFmpeg reads.
+        path: WAV, FLAC, OGG or MP3 file (whatever libsndfile reads), or whatever FFmpeg reads.
         sr: Sampling rate wanted, Hz.
         max_dur: Seconds kept from the start; None keeps all.
 

@@ -79,6 +79,10 @@ _CHECKS: dict[str, Callable[[BinaryIO], bool]] = {
 }
 
 
+MICROSECONDS = 1_000_000
+"""FFmpeg's unit of a container's length."""
+UNTIMED = "aac"
+"""Raw AAC: its length is estimated from its bit rate unless its packets are counted."""
 NOTHING = Start(seconds=0.0)
 """Of the samples."""
 
@@ -96,7 +100,7 @@ class AudioFacts:
     codec: str
     """As the library calls it, such as "PCM_16", "VORBIS" or "aac"."""
     decoder: str
-    """Which library decodes it: "soundfile" or "torchcodec"."""
+    """Which library decodes it: "soundfile" or "av"."""
     is_cut: bool
     """Whether the file ends before the audio does."""
 
@@ -142,16 +146,19 @@ def _extent(path: Path, file: soundfile.SoundFile) -> _Extent:
 
 
 def _probe_other(path: Path) -> AudioFacts:
-    metadata = readers.open_torchcodec(path).metadata
-    return AudioFacts(
-        seconds=float(metadata.duration_seconds or 0.0),
-        sample_rate=int(metadata.sample_rate or 0),
-        channels=int(metadata.num_channels or 0),
-        container=path.suffix.removeprefix(".").upper(),
-        codec=str(metadata.codec),
-        decoder=readers.TORCHCODEC,
-        is_cut=False,
-    )
+    with readers.open_pyav(path) as (container, stream):
+        length = stream.duration or 0
+        if container.format.name == UNTIMED:
+            length = sum(packet.duration or 0 for packet in container.demux(stream))
+        return AudioFacts(
+            seconds=float(length * (stream.time_base or 0)) or (container.duration or 0) / MICROSECONDS,
+            sample_rate=stream.codec_context.sample_rate,
+            channels=stream.codec_context.channels,
+            container=path.suffix.removeprefix(".").upper(),
+            codec=stream.codec_context.name,
+            decoder=readers.PYAV,
+            is_cut=False,
+        )
 
 
 class Measured(NamedTuple):

@@ -1,14 +1,15 @@
 """Read an audio file with the first library that can.
 
-libsndfile reads WAV, FLAC, OGG (Vorbis, Opus) and MP3, MP3 with bad headers included. torchcodec with FFmpeg, where
-they are installed, reads M4A/AAC, WebM, and what else libsndfile cannot.
+libsndfile reads WAV, FLAC, OGG (Vorbis, Opus) and MP3, MP3 with bad headers included. FFmpeg, whose libraries PyAV
+brings along, reads M4A/AAC, WebM, and what else libsndfile cannot.
 """
 
+import contextlib
 import io
 import math
 import os
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +22,8 @@ from cmi_bench.errors import UserError
 from cmi_bench.utils.files import open_regular
 
 if TYPE_CHECKING:
-    from torchcodec.decoders import AudioDecoder
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
 
 
 class DecodedAudio(NamedTuple):
@@ -32,7 +34,7 @@ class DecodedAudio(NamedTuple):
     sr: int
     """Hz."""
     decoder: str
-    """Which library decoded it: "soundfile" or "torchcodec"."""
+    """Which library decoded it: "soundfile" or "av"."""
 
     def mono(self) -> npt.NDArray[np.float32]:
         """Return the mean of the channels: [samples]."""
@@ -113,13 +115,9 @@ def open_soundfile(path: Path, start: Start = ALL) -> soundfile.SoundFile:
         soundfile.LibsndfileError: libsndfile does not know the format.
     """
     file = _open_as_it_is(path)
-    low, high = SAMPLING_RATES
-    if not low <= file.samplerate <= high:
+    if odd := _odd_rate(file.samplerate):
         file.close()
-        raise AudioError(
-            f"Cannot decode {path}: its sampling rate is {file.samplerate:,} Hz; {low:,} to {high:,} Hz are read.",
-            "Get or make it again.",
-        )
+        raise AudioError(f"Cannot decode {path}: {odd}", "Get or make it again.")
     wanted = start.samples(file.samplerate)
     if file.format != MP3 or (wanted is not None and wanted <= file.frames):
         return file
@@ -129,6 +127,11 @@ def open_soundfile(path: Path, start: Start = ALL) -> soundfile.SoundFile:
         return file
     file.close()
     return _open_stream(data, frames)
+
+
+def _odd_rate(sr: int) -> str:
+    low, high = SAMPLING_RATES
+    return "" if low <= sr <= high else f"its sampling rate is {sr:,} Hz; {low:,} to {high:,} Hz are read."
 
 
 def _open_as_it_is(path: Path) -> soundfile.SoundFile:
@@ -213,67 +216,57 @@ def _open_stream(data: bytes, frames: MpegFrames) -> soundfile.SoundFile:
     return soundfile.SoundFile(io.BytesIO(clean_stream(data, frames)))
 
 
-TORCHCODEC = "torchcodec"
-INSTALL = "pip install '.[codec]', and FFmpeg from the system's packages (apt-get install ffmpeg)"
+PYAV = "av"
+FLOATS = "fltp"
+"""FFmpeg's name of float32 samples, [channels, samples]."""
 
 
-def torchcodec_version() -> str | None:
-    """Return the version that is installed, None if none is; nothing is imported."""
-    try:
-        return version(TORCHCODEC)
-    except PackageNotFoundError:
-        return None
-
-
-def open_torchcodec(path: Path) -> "AudioDecoder":
-    """Open a file.
+@contextlib.contextmanager
+def open_pyav(path: Path) -> Iterator[tuple["InputContainer", "AudioStream"]]:
+    """Open a file with FFmpeg's libraries, which PyAV brings along; yields it and its first audio stream.
 
     Raises:
-        AudioError: torchcodec is not installed, does not find FFmpeg, or cannot read the file.
+        AudioError: The file holds no audio that FFmpeg knows, or is damaged where it is read.
     """
-    if torchcodec_version() is None:
-        raise AudioError("torchcodec, which reads M4A/AAC and more, is not installed.", f"{INSTALL}.")
+    import av  # 0.1 s, which a benchmark of WAV and MP3 files need not wait for
+
     try:
-        from torchcodec.decoders import AudioDecoder
-    except (ImportError, OSError, RuntimeError) as error:  # its way of saying that there is no FFmpeg, by version
-        reason = str(error).strip().splitlines()[0]
-        raise AudioError(f"torchcodec cannot be loaded: {reason}", f"It needs FFmpeg: {INSTALL}.") from error
-    try:
-        return AudioDecoder(str(path))
-    except (RuntimeError, ValueError) as error:
-        raise AudioError(f"torchcodec: {_reason(error)}") from error
+        # Some formats (playlists) name other files: nothing is read over the network on the word of a file.
+        with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="ignore") as container:
+            if not container.streams.audio:
+                raise AudioError("FFmpeg: there is no audio in it.")
+            if odd := _odd_rate(container.streams.audio[0].codec_context.sample_rate):
+                raise AudioError(f"FFmpeg: {odd}")
+            yield container, container.streams.audio[0]
+    except (av.FFmpegError, ValueError) as error:  # ValueError: the form of the samples changes on the way
+        raise AudioError(f"FFmpeg: {getattr(error, 'strerror', None) or error}.") from error
 
 
-def _read_torchcodec(path: Path, start: Start, *, mono: bool) -> DecodedAudio:
+def _read_pyav(path: Path, start: Start, *, mono: bool) -> DecodedAudio:
     """Read the start of a file, and no more of it than that takes.
 
     Raises:
-        AudioError: As for `open_torchcodec`, or the file is damaged.
+        AudioError: As for `open_pyav`.
     """
-    decoder = open_torchcodec(path)
-    sr = int(decoder.metadata.sample_rate or 0)
-    wanted = start.samples(sr)
-    try:
-        if wanted is None:
-            values = decoder.get_all_samples().data
-        else:
-            # Times are those of the container, which may begin a little after 0: a second more, then cut by count.
-            begin = decoder.metadata.begin_stream_seconds_from_header or 0.0
-            played = decoder.get_samples_played_in_range(begin, begin + wanted / sr + 1.0)
-            values = played.data[:, :wanted]
-    except (RuntimeError, ValueError) as error:
-        raise AudioError(f"torchcodec: {_reason(error)}") from error
-    samples = np.ascontiguousarray(values.numpy().T, dtype=np.float32)
-    return DecodedAudio(_mean_of_channels(samples)[:, None] if mono else samples, sr, TORCHCODEC)
+    import av
 
-
-def _reason(error: Exception) -> str:
-    """Return the last clause of torchcodec's message, which begins with places in its own source."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rpartition(", ")[2]
+    blocks: list[npt.NDArray[np.float32]] = []
+    with open_pyav(path) as (container, stream):
+        to_floats = av.AudioResampler(format=FLOATS)
+        wanted, count = start.samples(stream.codec_context.sample_rate), 0
+        for frame in container.decode(stream):
+            for block in [frame] if frame.format.name == FLOATS else to_floats.resample(frame):
+                samples = block.to_ndarray().astype(np.float32, copy=False)
+                blocks.append(_mean_of_channels(samples.T)[None] if mono else samples)
+                count += block.samples
+            if wanted is not None and count >= wanted:
+                break
+        values = np.concatenate(blocks, axis=1) if blocks else np.zeros((1, 0), np.float32)
+        return DecodedAudio(np.ascontiguousarray(values.T[:wanted]), stream.codec_context.sample_rate, PYAV)
 
 
 def read_audio(path: Path, start: Start = ALL, *, mono: bool = False) -> DecodedAudio:
-    """Read the start of a file: with libsndfile, or with torchcodec where libsndfile does not know the format.
+    """Read the start of a file: with libsndfile, or with FFmpeg where libsndfile does not know the format.
 
     A file that libsndfile knows and finds damaged is not tried again: what can be had of it must not depend on
     what is installed.
@@ -290,7 +283,7 @@ def read_audio(path: Path, start: Start = ALL, *, mono: bool = False) -> Decoded
         samples = _read_soundfile(path, start, mono=mono)
     except soundfile.LibsndfileError as error:
         try:
-            samples = _read_torchcodec(path, start, mono=mono)
+            samples = _read_pyav(path, start, mono=mono)
         except AudioError as other:
             raise unreadable(path, error, other) from other
     if not len(samples.values):
@@ -298,16 +291,14 @@ def read_audio(path: Path, start: Start = ALL, *, mono: bool = False) -> Decoded
     return samples
 
 
-def unreadable(path: Path, libsndfile: soundfile.LibsndfileError, torchcodec: AudioError) -> AudioError:
+def unreadable(path: Path, libsndfile: soundfile.LibsndfileError, ffmpeg: AudioError) -> AudioError:
     """Return the error of a file that neither library can read."""
     return AudioError(
-        f"Cannot decode {path}: libsndfile: {libsndfile.error_string} {torchcodec.what}",
-        torchcodec.hint or "Check that the file is complete and that it is audio.",
+        f"Cannot decode {path}: libsndfile: {libsndfile.error_string} {ffmpeg.what}",
+        "Check that the file is complete and that it is audio.",
     )
 
 
 def decoder_versions() -> dict[str, str]:
-    """Return the versions of the libraries that are installed, by name, in the order in which they are asked."""
-    versions = {SOUNDFILE: f"{soundfile.__version__}, {soundfile.__libsndfile_version__}"}
-    torchcodec = torchcodec_version()
-    return versions if torchcodec is None else versions | {TORCHCODEC: torchcodec}
+    """Return the versions of the libraries, by name, in the order in which they are asked."""
+    return {SOUNDFILE: f"{soundfile.__version__}, {soundfile.__libsndfile_version__}", PYAV: version(PYAV)}

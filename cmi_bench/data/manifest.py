@@ -91,7 +91,7 @@ class AudioRecord:
     container: str | None = None
     codec: str | None = None
     decoder: str | None = None
-    """The library that decodes it: "soundfile" or "torchcodec"."""
+    """The library that decodes it: "soundfile" or "av"."""
     is_cut: bool | None = None
     """Whether its own headers promise more than there is."""
     decoded_seconds: float | None = None

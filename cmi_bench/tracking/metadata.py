@@ -34,7 +34,7 @@ PACKAGES = (
     "soundfile",
     "torch",
     "torchaudio",
-    "torchcodec",
+    "av",
     "transformers",
 )
 
