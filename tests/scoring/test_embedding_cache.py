@@ -73,6 +73,16 @@ def test_places_are_spread_and_free_again(tmp_path):
     assert len({spread(number) for number in range(64)}) == 64
 
 
+@pytest.mark.parametrize("error", [OSError(38, "Function not implemented"), NotImplementedError()], ids=repr)
+def test_without_locks_all_begin_at_the_start(tmp_path, monkeypatch, error):
+    def acquire(*_, **__):
+        raise error
+
+    monkeypatch.setattr("filelock.FileLock.acquire", acquire)
+    with claim_start(tmp_path) as first, claim_start(tmp_path) as second:
+        assert (first, second) == (0.0, 0.0)
+
+
 @pytest.mark.slow
 def test_processes_that_fill_one_cache_at_once_do_no_harm(tmp_path):
     code = (
