@@ -96,10 +96,6 @@ class EmbeddingCache:
             os.utime(path)
         return [tensors[str(index)] for index in range(len(tensors))]
 
-    def is_sound(self, key: str) -> bool:
-        """Whether an entry is there and undamaged; a damaged one is removed."""
-        return key in self and self.get(key) is not None
-
     def size(self) -> CacheSize:
         """Count the entries and their bytes."""
         sizes = [status.st_size for _, status in self._entries()]

@@ -59,6 +59,18 @@ def test_a_resample_without_spread_is_undefined_and_no_other(name, scale):
     assert np.isnan(found).tolist() == [False, True, True, True, False, True]
 
 
+@pytest.mark.parametrize("name", ORACLES)
+def test_resamples_of_equal_values_are_undefined_whatever_rounding_leaves_of_their_variance(name):
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        label, prediction = generator.normal(size=12), generator.normal(size=12)
+        label[:6] = label[0]
+        weights = np.concatenate([draws(6, 8, seed), np.zeros((6, 8))])
+        both_ways = ((label, prediction), (prediction, label))
+        for found in (metric_by_name(name).weighted(*values, np.arange(12))(weights) for values in both_ways):
+            assert np.isnan(found).all()
+
+
 @pytest.mark.parametrize("outlier", [1e6, -1e12])
 def test_an_outlier_does_not_spoil_the_resamples_without_it(outlier):
     generator = np.random.default_rng(0)

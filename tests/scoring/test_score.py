@@ -193,14 +193,16 @@ def test_without_a_cache_nothing_is_left_but_the_runs_own_scores(run):
     assert sorted(path.name for path in run.folder.iterdir()) == ["scores"]
 
 
-def test_a_damaged_embedding_is_made_anew(run, tmp_path, caplog):
+@pytest.mark.parametrize("damaged", [slice(3, 4), slice(None)], ids=["one", "all"])
+def test_a_damaged_embedding_is_made_anew(run, tmp_path, caplog, damaged):
     expected = run.score(Encoder())
     entries = sorted(run.cache.rglob("*.safetensors"))
-    entries[3].write_bytes(b"rubbish" * 20)
+    for entry in entries[damaged]:
+        entry.write_bytes(b"rubbish" * 20)
     model = Encoder(head=1.0)
     scored = run.score(model, resume=False, folder=tmp_path / "second")
     assert scored.scores == expected.scores
-    assert len(model.encoded) + len(model.texts) == 1
+    assert len(model.encoded) + len(model.texts) == len(entries[damaged])
     assert EmbeddingCache(run.cache / "embeddings").size().entries == len(entries)
 
 
