@@ -378,6 +378,7 @@ RANGES: dict[str, Range] = {
     "batch_size": Range(0, math.inf, above=True),
     "batch_seconds": Range(0, math.inf, above=True),
     "model_timeout": Range(0, LONGEST, above=True),
+    "tracking.timeout": Range(0, LONGEST, above=True),
     "limit": Range(0, math.inf, above=True),
     "workers": Range(
         0, 1024, advice="Use workers=0 to decode in the main process, or some for each device, such as 4."

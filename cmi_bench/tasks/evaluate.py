@@ -64,7 +64,10 @@ def evaluate_and_report(
     evaluation = evaluate(rows, config.metrics, durations=_durations(config), origin=origin)
     files = [*write_reports(evaluation, folder, label=label)]
     if config.metrics.report:
-        files += write_page(ReportSource(evaluation, rows, label, _audio_roots(config, metadata), metadata), folder)
+        files += write_page(
+            ReportSource(evaluation, rows, label, _audio_roots(config, metadata), config.data.allow_outside, metadata),
+            folder,
+        )
     print_view(summary_view(evaluation, label))
     print_view(f"Results: {folder}")
     return Report(evaluation, tuple(files))

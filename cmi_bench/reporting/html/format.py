@@ -26,6 +26,8 @@ class ReportSource:
     """The run's name."""
     audio_roots: Sequence[Path] = ()
     """What the rows' audio paths may be relative to, the likeliest first."""
+    allow_outside: bool = False
+    """Whether the page may link to audio outside of them."""
     metadata: Mapping[str, Any] | None = None
     """The run's `metadata.json`; None where there is none."""
 

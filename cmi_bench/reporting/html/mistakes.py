@@ -9,6 +9,7 @@ from urllib.parse import quote
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import PairTask
 from cmi_bench.data.fields import is_missing
+from cmi_bench.data.rows import leads_outside
 from cmi_bench.evaluation.calibration import Mistake, worst_clips, worst_pairs
 from cmi_bench.evaluation.protocols import number, score_fields
 from cmi_bench.evaluation.samples import Samples, decided_pairs
@@ -26,18 +27,22 @@ class AudioLink(NamedTuple):
     """Why it cannot."""
 
 
-def audio_link(audio: str, roots: Sequence[Path], folder: Path) -> AudioLink:
+def audio_link(audio: str, roots: Sequence[Path], folder: Path, *, allow_outside: bool = False) -> AudioLink:
     """Find a clip under the first root that has it, seen from the page's folder.
 
     Args:
         audio: The row's path, relative to a root, or absolute.
         roots: Data roots.
         folder: Where the page is.
+        allow_outside: Whether the clip may lie outside of the root; see `data.rows.leads_outside`.
     """
     try:
-        found = next((root / audio for root in roots if (root / audio).is_file()), None)
-    except OSError as error:  # a name that is too long, or a folder that may not be read
-        return AudioLink(audio, None, f"cannot be read: {error.strerror}")
+        allowed = [root for root in roots if allow_outside or not leads_outside(root, audio)]
+        found = next((root / audio for root in allowed if (root / audio).is_file()), None)
+    except (OSError, ValueError):  # a name that is too long, NUL in it, or a folder that may not be read
+        return AudioLink(audio, None, "cannot be read")
+    if roots and not allowed:
+        return AudioLink(audio, None, "lies outside of data.root; data.allow_outside=true links to it")
     if found is None:
         return AudioLink(audio, None, "not found under data.root")
     try:
@@ -120,9 +125,13 @@ def _card(mistake: Mistake, samples: Samples, source: ReportSource, folder: Path
         prompt=_text(raw, fields.PROMPT),
         lyrics=_text(raw, fields.LYRICS),
         clips=clips,
-        reference=audio_link(reference, source.audio_roots, folder) if reference else None,
+        reference=_link(reference, source, folder) if reference else None,
         confidence=confidence,
     )
+
+
+def _link(audio: str, source: ReportSource, folder: Path) -> AudioLink:
+    return audio_link(audio, source.audio_roots, folder, allow_outside=source.allow_outside)
 
 
 def _pair_verdict(mistake: Mistake) -> str:
@@ -147,7 +156,7 @@ def _pair(raw: Mapping[str, Any], samples: Samples, source: ReportSource, folder
     return [
         ClipView(
             f"Clip {side}",
-            audio_link(_text(raw, audio), source.audio_roots, folder),
+            _link(_text(raw, audio), source, folder),
             [*_system(raw, system), f"predicted {samples.task.aspect} {score(value)}"],
             marks[side],
         )
@@ -162,7 +171,7 @@ def _single(raw: Mapping[str, Any], samples: Samples, source: ReportSource, fold
         f"mean opinion score {score(number(raw.get(samples.task.label_field)))}",
         f"predicted {samples.task.aspect} {score(number(raw.get(field)))}",
     ]
-    return [ClipView("Clip", audio_link(_text(raw, fields.AUDIO_A), source.audio_roots, folder), facts)]
+    return [ClipView("Clip", _link(_text(raw, fields.AUDIO_A), source, folder), facts)]
 
 
 def _system(raw: Mapping[str, Any], field: str) -> list[str]:

@@ -36,3 +36,23 @@ def test_a_file_that_is_not_there_says_so(data, tmp_path):
     link = audio_link("b.wav", [data], tmp_path)
     assert link.url is None
     assert link.problem == "not found under data.root"
+
+
+@pytest.mark.parametrize("path", ["../secret.wav", "a b/../../secret.wav", "{folder}/secret.wav"])
+def test_a_file_outside_of_the_root_is_linked_only_where_that_is_allowed(data, tmp_path, path):
+    (tmp_path / "secret.wav").touch()
+    audio = path.format(folder=tmp_path)
+    link = audio_link(audio, [data], tmp_path / "run")
+    assert (link.url, link.problem) == (None, "lies outside of data.root; data.allow_outside=true links to it")
+    assert audio_link(audio, [data], tmp_path / "run", allow_outside=True).url.endswith("secret.wav")
+
+
+@pytest.mark.parametrize("audio", ["x" * 5000, "a\0b.wav", "../a\0b.wav"])
+def test_a_name_that_no_file_can_have_is_no_error(data, tmp_path, audio):
+    assert audio_link(audio, [data], tmp_path).url is None
+
+
+def test_names_that_are_not_utf8_are_linked_by_their_bytes(data, tmp_path):
+    name = os.fsdecode(b"\xe4.wav")
+    (data / name).touch()
+    assert audio_link(name, [data], tmp_path).url == "data/%E4.wav"

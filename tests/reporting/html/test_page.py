@@ -154,7 +154,7 @@ def test_what_the_metadata_say_is_shown(tmp_path):
         "versions": {"scipy": "1.2.3"},
         "model": "not what it should be",
     }
-    page = page_of(ReportSource(base.evaluation, base.results, "x", (), metadata), tmp_path)
+    page = page_of(ReportSource(base.evaluation, base.results, "x", metadata=metadata), tmp_path)
     for text in ("on mini/pam, 2026-01-02", "python run.py &#39;model=a b&#39;", "abc123", "1.2.3", "30.0"):
         assert text in page
 
@@ -218,7 +218,7 @@ def test_a_page_is_valid_whatever_the_rows_and_the_metadata_hold(tmp_path):
         "config": {"data": {"name": HOSTILE}},
         "started": HOSTILE,
     }
-    page = page_of(ReportSource(base.evaluation, lines, HOSTILE, [tmp_path], metadata), tmp_path)
+    page = page_of(ReportSource(base.evaluation, lines, HOSTILE, [tmp_path], metadata=metadata), tmp_path)
     Outline(page)
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]", page)
     assert "&lt;/script&gt;&lt;svg&gt;]]&gt;&amp;" in page
