@@ -28,10 +28,10 @@ _WITH_PLUS = {
 }
 _UNKNOWN_KEY = re.compile(r"Could not override '(?P<key>[^']+)'")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_FILE_TROUBLE = _FULL | {
-    errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP,
-    errno.EIO,
-}  # fmt: skip
+_A_FILE = frozenset({errno.EEXIST, errno.ENOTDIR})
+_FILE_TROUBLE = (
+    _FULL | _A_FILE | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO}
+)
 _RENAMED = {"sweep.dir": "sweep.checkpoint_dir"}
 
 
@@ -51,13 +51,12 @@ def explain(error: BaseException) -> str | None:
 def _file_error(error: OSError) -> UserError:
     """Return what to say where a file or a folder is not such that it can be read or written."""
     place = error.filename if error.filename is not None else "A file"
-    full = error.errno in _FULL
-    return UserError(
-        f"{place} cannot be {'written' if full else 'used'}: {error.strerror}.",
-        "Make room and run the same command again: what was scored is kept."
-        if full
-        else "Name another file or folder, or change its permissions (of a run: hydra.run.dir=FOLDER).",
-    )
+    if error.errno in _FULL:
+        again = "Make room and run the same command again, with hydra.run.dir=FOLDER: what was scored is kept."
+        return UserError(f"{place} cannot be written: {error.strerror}.", again)
+    reason = "a file is where a folder is needed" if error.errno in _A_FILE else error.strerror
+    hint = "Name another file or folder, or change its permissions; a run's folder is hydra.run.dir=FOLDER."
+    return UserError(f"{place} cannot be used: {reason}.", hint)
 
 
 def error_message(error: BaseException) -> str:

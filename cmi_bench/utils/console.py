@@ -22,6 +22,29 @@ from cmi_bench.utils.files import without_credentials
 
 log = logging.getLogger(__name__)
 
+
+class RunLog(logging.FileHandler):
+    """The handler of `run.log`: where it cannot be written, its lines are lost, and this is said once."""
+
+    _lost = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        try:
+            super().emit(record)
+        except OSError:  # the file cannot be opened
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 # logging's own name
+        """Say that lines are lost; any other error is one of ours, and is shown as such."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._lost:
+            self._lost = True
+            print_error(f"{self.baseFilename} cannot be written ({error.strerror}): the run goes on without it.")
+
+
 PLAIN_WIDTH = 80
 REDRAW_SECONDS_IN_A_LOG = 15.0
 """Progress that does not go to a terminal (a batch job's log) is a line this seldom."""

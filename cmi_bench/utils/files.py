@@ -66,6 +66,9 @@ def write_bytes_atomic(path: Path, content: bytes, *, sync: bool = True) -> Path
                 file.flush()
                 os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # a write that fails names no file, and the temporary one tells nobody anything
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     return path
