@@ -2,10 +2,13 @@
 
 What is in it
     Short pieces of real musical structure (chords, bass, a melody of motifs, drums; six genres, ten timbres,
-    keys, two families of tempo), some of them damaged on purpose: notes out of tune, off the beat or wrong,
-    noise, clipping, dropouts, muffling. The labels follow from what was done: musicality from how badly a
-    clip was damaged, alignment from how much of its prompt (or reference) it fulfils. So a judge that listens
-    can be told from one that does not, while nothing is learnt about real systems: all names are invented.
+    keys, two families of tempo), most of them damaged on purpose, by two of thirteen faults: six of the composition
+    (stuck on a beat, shuffled beats, wrong chords, leaps, a melody out of step, changing timbres), which no model
+    here was made for, and seven of playing and sound (out of tune, off the beat, wrong notes, noise, clipping,
+    dropouts, muffling), which are what `model=signal` measures. The labels follow from what was done: musicality
+    from how badly a clip was damaged, alignment from how much of its prompt (or reference) it fulfils. So a judge
+    that listens can be told from one that does not, while nothing is learnt about real systems: all names are
+    invented, and how bad each fault is for a person is an assumption.
 
     ========== ===== =================================================================================
     dataset    rows  what
@@ -81,7 +84,7 @@ def is_intact(root: Path, rows_file: Path, version: str) -> bool:
         return False
 
 
-MINI_VERSION = "2"
+MINI_VERSION = "3"
 """Raise it with any change that changes rows or audio: folders of another version are built anew."""
 ROWS_FILE = "all_test.jsonl"
 

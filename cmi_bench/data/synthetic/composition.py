@@ -173,6 +173,13 @@ def scale_pitch(style: Style, degree: int) -> int:
     return 60 + style.tonic + 12 * octave + SCALES[style.mode][step]
 
 
+def scale_shift(style: Style, pitch: float, steps: int) -> float:
+    """Move a pitch of the style's scale by scale steps, so that it stays in the key."""
+    octave, pitch_class = divmod(pitch - style.tonic, 12)
+    degree = SCALES[style.mode].index(round(pitch_class) % 12) + steps
+    return style.tonic + 12 * (octave + degree // 7) + SCALES[style.mode][degree % 7]
+
+
 def compose(style: Style, seconds: float, rng: np.random.Generator) -> list[Note]:
     """Write a piece of the given length.
 

@@ -15,6 +15,8 @@ from cmi_bench.data.synthetic.composition import (
     compose,
     draw_style,
     drift,
+    scale_pitch,
+    scale_shift,
 )
 from cmi_bench.data.synthetic.instruments import stream
 
@@ -56,3 +58,12 @@ def test_drift_lowers_the_agreement():
         assert values[0] == pytest.approx(1)
         assert 0 < values[1] < 1
         assert values[2] == 0
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_steps_of_the_scale_stay_in_the_key_and_lead_back(mode):
+    style = replace(STYLE, mode=mode)
+    scale = [scale_pitch(style, degree) for degree in range(-14, 15)]
+    for degree, pitch in enumerate(scale[7:-7], start=7):
+        for steps in (-7, -1, 0, 1, 2, 7):
+            assert scale_shift(style, pitch, steps) == scale[degree + steps]
