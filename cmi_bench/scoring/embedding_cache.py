@@ -25,6 +25,7 @@ from torch import Tensor
 from cmi_bench.audio.decode import decode
 from cmi_bench.data.audio_info import FileFacts
 from cmi_bench.models.base import EmbeddedInput, EmbeddingModel
+from cmi_bench.scoring.code_identity import code_identity
 from cmi_bench.scoring.model_call import ModelCall, read_answer
 from cmi_bench.scoring.requests import Request
 from cmi_bench.scoring.store import RunStats
@@ -51,9 +52,10 @@ class CacheSize(NamedTuple):
 class EmbeddingCache:
     """A folder of content-addressed entries, each a list of tensors.
 
-    An entry's file is the SHA-256 of its contents followed by a safetensors document. It appears
-    under its name only when it is whole, and is checked whenever it is read: a damaged one is
-    removed and made anew. Any number of processes may use one folder.
+    An entry's file is the SHA-256 of its address and its contents, followed by these: a safetensors
+    document. It appears under its name only when it is whole, and is checked whenever it is read: one
+    that is damaged, or belongs under another name, is removed and made anew. Any number of processes
+    may use one folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -77,7 +79,7 @@ class EmbeddingCache:
             OSError: No space, or the folder cannot be written.
         """
         document = save({str(index): tensor.detach().cpu().contiguous() for index, tensor in enumerate(tensors)})
-        write_bytes_atomic(self.path(key), hashlib.sha256(document).digest() + document, sync=False)
+        write_bytes_atomic(self.path(key), _entry_digest(key, document) + document, sync=False)
 
     def get(self, key: str) -> list[Tensor] | None:
         """Return an entry's tensors, None where there is no entry or a damaged one, which is removed."""
@@ -86,9 +88,9 @@ class EmbeddingCache:
             content = path.read_bytes()
         except FileNotFoundError:
             return None
-        tensors = _checked(content)
+        tensors = _checked(key, content)
         if tensors is None:
-            log.warning("The cache entry %s is damaged and is made anew.", path)
+            log.warning("The cache entry %s is damaged, or another one's, and is made anew.", path)
             path.unlink(missing_ok=True)
             return None
         # Eviction goes by the time of the last use.
@@ -126,9 +128,15 @@ class EmbeddingCache:
                 yield path, path.stat()
 
 
-def _checked(content: bytes) -> Mapping[str, Tensor] | None:
+def _entry_digest(key: str, document: bytes) -> bytes:
+    whole = hashlib.sha256(key.encode())
+    whole.update(document)
+    return whole.digest()
+
+
+def _checked(key: str, content: bytes) -> Mapping[str, Tensor] | None:
     digest, document = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
-    if hashlib.sha256(document).digest() != digest:
+    if _entry_digest(key, document) != digest:
         return None
     try:
         tensors: dict[str, Tensor] = load(document)
@@ -222,6 +230,9 @@ class CachedModel:
         self.views = {flag: call.model.audio_view(call.max_dur, is_reference=flag) for flag in (False, True)}
         """How clips (False) and references (True) are decoded."""
         self._stats = stats
+        code = code_identity(call.model)
+        self._audio_encoder = {"encoder": call.model.audio_identity, "code": code}
+        self._text_encoder = {"encoder": call.model.text_identity, "code": code}
 
     def inputs_of(self, request: Request) -> EmbeddingInputs:
         """Return what a request is scored from, with the addresses of the embeddings."""
@@ -238,14 +249,14 @@ class CachedModel:
 
     def _audio_item(self, path: Path, facts: FileFacts, *, is_reference: bool) -> AudioItem:
         view = self.views[is_reference]
-        key = content_key(audio=facts.digest, view=view.name, encoder=self.call.model.audio_identity)
+        key = content_key(audio=facts.digest, view=view.name, **self._audio_encoder)
         limit = math.inf if view.seconds is None else view.seconds
         seconds = min(self.call.max_dur if facts.seconds is None else facts.seconds, limit)
         chunks = 1 if view.chunk_seconds is None else max(math.ceil(seconds / view.chunk_seconds), 1)
         return AudioItem(key, path, seconds, chunks, is_reference)
 
     def _text_item(self, text: str) -> TextItem:
-        return TextItem(content_key(text=text, encoder=self.call.model.text_identity), text)
+        return TextItem(content_key(text=text, **self._text_encoder), text)
 
     def embed_audio(
         self, items: Sequence[AudioItem], waveforms: Mapping[str, Tensor] | None = None

@@ -1,7 +1,8 @@
 """What a run asks a model: the clips of its rows, and the distinct requests among them.
 
 Clips with equal content ask for the same score, which is made once. A request is addressed by content (the bytes of the
-audio, the text, the lyrics, the reference, and what the model is), so that names and paths make no difference.
+audio, the text, the lyrics, the reference, what the model is, and the code that computes), so that names and paths make
+no difference.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ from typing import NamedTuple
 from cmi_bench.data.audio_info import AudioIndex, FileFacts
 from cmi_bench.data.rows import Row
 from cmi_bench.models.base import BenchmarkModelABC, UnusedInput
+from cmi_bench.scoring.code_identity import code_identity
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.types import Clip
 from cmi_bench.utils.files import content_key
@@ -84,6 +86,7 @@ def deduplicate(clips: Sequence[Clip], call: ModelCall[BenchmarkModelABC], index
     requests: dict[str, Request] = {}
     key_of: dict[str, str] = {}
     unreadable: dict[str, str] = {}
+    code = code_identity(call.model)
     for clip in (_without(clip, call.model.unused_inputs) for clip in clips):
         try:
             audio = index.facts(clip.audio)
@@ -91,7 +94,7 @@ def deduplicate(clips: Sequence[Clip], call: ModelCall[BenchmarkModelABC], index
         except OSError as error:
             unreadable[clip.clip_id] = f"Cannot read {error.filename}: {error.strerror}"
             continue
-        key = _request_key(clip, call, audio=audio, ref_audio=ref_audio)
+        key = _request_key(clip, call, code, audio=audio, ref_audio=ref_audio)
         key_of[clip.clip_id] = key
         seconds = sum(call.seconds_of(facts.seconds) for facts in (audio, ref_audio) if facts is not None)
         requests.setdefault(key, Request(key, clip, audio, ref_audio, seconds))
@@ -108,7 +111,7 @@ def _without(clip: Clip, unused: frozenset[UnusedInput]) -> Clip:
 
 
 def _request_key(
-    clip: Clip, call: ModelCall[BenchmarkModelABC], *, audio: FileFacts, ref_audio: FileFacts | None
+    clip: Clip, call: ModelCall[BenchmarkModelABC], code: str, *, audio: FileFacts, ref_audio: FileFacts | None
 ) -> str:
     return content_key(
         audio=audio.digest,
@@ -116,6 +119,7 @@ def _request_key(
         lyrics=clip.lyrics,
         ref_audio=ref_audio.digest if ref_audio else None,
         model=call.model.identity or "",
+        code=code,
         max_dur=call.max_dur,
         score_kwargs=dict(call.score_kwargs),
         # Of a model that says nothing of its identity, the clip may be part of the question.

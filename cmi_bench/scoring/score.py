@@ -1,5 +1,6 @@
 """Score the clips of a run: what is known is looked up, the rest is embedded and scored, each thing once."""
 
+import logging
 import math
 import shutil
 from collections import Counter
@@ -20,6 +21,8 @@ from cmi_bench.scoring.stages import EmbedAudioStage, EmbedTextStage, HeadStage,
 from cmi_bench.scoring.store import FailureLog, FileScoreWriter, RunStats, ScoreStore, clear_stats, collect_stats
 from cmi_bench.types import Clip, Score
 from cmi_bench.utils.distributed import is_rank_zero, process_rank
+
+log = logging.getLogger(__name__)
 
 
 class Scored(NamedTuple):
@@ -68,6 +71,11 @@ def score_clips(
         plan = deduplicate(clips, call, index)
         known = store.read()
         missing = [request for request in plan.requests if request.key not in known]
+        changed = sum(request.key in store.unverified for request in missing)
+        if changed:
+            log.warning(
+                "%d stored scores in %s are not as they were written, and are made again.", changed, store.folder
+            )
     # A single process that has nothing to do is done; of several, the others wait for rank 0's word.
     if missing or runner.processes > 1:
         writer = FileScoreWriter(store, failures, stop_on_failure=stop_on_failure)

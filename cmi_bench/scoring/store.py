@@ -17,20 +17,26 @@ from pathlib import Path
 from typing import Any
 
 from cmi_bench.types import Aspect, Score
-from cmi_bench.utils.files import writing_to
+from cmi_bench.utils.files import content_key, writing_to
 
 log = logging.getLogger(__name__)
+
+CHECKSUM = "sha256"
+"""A stored record's digest of its other fields."""
 
 
 class ScoreStore:
     """A folder of append-only JSONL files, one for each process that ever wrote.
 
     A process never appends to a file it did not begin, so a line cut off by a kill stays the last
-    of its file and is passed over by every reader; and processes never wait for each other.
+    of its file and is passed over by every reader; and processes never wait for each other. Each
+    line carries a checksum: one that was changed since is not believed.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.unverified: set[str] = set()
+        """Keys whose stored scores were found changed, or without a checksum, when the store was last read."""
         self._own = folder / f"{uuid.uuid4().hex}.jsonl"
 
     def append(self, scores: Mapping[str, Score]) -> None:
@@ -50,14 +56,19 @@ class ScoreStore:
     def read(self) -> dict[str, Score]:
         """Return all scores by key; of a key that was scored twice, the same one whoever reads."""
         found: dict[str, Score] = {}
+        unverified: set[str] = set()
         for path in sorted(self.folder.glob("*.jsonl")):
             for number, line in enumerate(path.read_bytes().splitlines(), start=1):
                 try:
-                    key, score = _from_line(line)
+                    key, score, verified = _from_line(line)
                 except (ValueError, TypeError, KeyError):  # what is not whole is made anew, never believed
                     log.debug("%s, line %d is not whole; its clip is scored again", path, number)
-                else:
+                    continue
+                if verified:
                     found.setdefault(key, score)
+                else:
+                    unverified.add(key)
+        self.unverified = unverified - found.keys()
         return found
 
     def clear(self) -> None:
@@ -69,13 +80,17 @@ class ScoreStore:
 def _to_json(key: str, score: Score) -> dict[str, Any]:
     """Write NaN as null: JSON has no NaN."""
     values = {aspect: score.value(aspect) for aspect in (Aspect.ALIGNMENT, Aspect.MUSICALITY)}
-    return {"key": key, **{str(name): None if math.isnan(value) else value for name, value in values.items()}}
+    record = {"key": key, **{str(name): None if math.isnan(value) else value for name, value in values.items()}}
+    return record | {CHECKSUM: content_key(**record)}
 
 
-def _from_line(line: bytes) -> tuple[str, Score]:
+def _from_line(line: bytes) -> tuple[str, Score, bool]:
+    """Return a line's key and score, and whether they are what was written."""
     record = json.loads(line)
     values = {aspect: math.nan if record[aspect] is None else float(record[aspect]) for aspect in Aspect}
-    return str(record["key"]), Score(values[Aspect.ALIGNMENT], values[Aspect.MUSICALITY])
+    checksum = record.pop(CHECKSUM, None)
+    score = Score(values[Aspect.ALIGNMENT], values[Aspect.MUSICALITY])
+    return str(record["key"]), score, checksum == content_key(**record)
 
 
 FAILURE_FILES = "failures.rank*.jsonl"
@@ -96,7 +111,8 @@ class FailureLog:
 
     def append(self, failures: Mapping[str, str]) -> None:
         """Record failures: key to reason."""
-        lines = [json.dumps({"key": key, "error": error}, ensure_ascii=False) + "\n" for key, error in failures.items()]
+        # ASCII only: a reason may hold what Unicode calls the end of a line.
+        lines = [json.dumps({"key": key, "error": error}) + "\n" for key, error in failures.items()]
         with self._own.open("a", encoding="utf-8") as file:
             file.writelines(lines)
 

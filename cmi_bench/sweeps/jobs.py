@@ -23,7 +23,9 @@ from omegaconf import DictConfig, OmegaConf
 from cmi_bench.evaluation.metrics import MetricKey
 from cmi_bench.hydra_errors import error_message, explain
 from cmi_bench.models.hub import checkpoint_name
+from cmi_bench.models.registry import target_of
 from cmi_bench.reporting.sweep import SweepJob, Value, values_of
+from cmi_bench.scoring.code_identity import code_identity_of
 from cmi_bench.sweeps.checkpoints import step_of
 from cmi_bench.tracking.sweep_plan import PlannedJob, SweepPlan, sweep_place
 from cmi_bench.utils.console import print_error
@@ -153,12 +155,14 @@ def _write(record: JobRecord, folder: Path) -> None:
     write_text_atomic(folder / JOB_FILE, json_text(asdict(record)))
 
 
-NO_MATTER = frozenset({"device", "trainer", "workers", "jobs", "tracking", "cache", "sweep", "resume", "run_folders"})
+NO_MATTER = frozenset(
+    {"device", "trainer", "workers", "jobs", "tracking", "cache", "sweep", "resume", "run_folders", "model_timeout"}
+)
 """Parts of the configuration that change neither scores nor metrics."""
 
 
 def fingerprint(cfg: DictConfig) -> str:
-    """Return a digest of a job's configuration and of what it names on disk.
+    """Return a digest of a job's configuration, of what it names on disk, and of the model's code.
 
     Files are known by size and time, as hashing gigabytes of weights would take as long as a small job. What is on
     the hub is known by its name.
@@ -167,7 +171,11 @@ def fingerprint(cfg: DictConfig) -> str:
     plain = OmegaConf.to_container(telling, resolve=True, enum_to_str=True)
     assert isinstance(plain, dict)
     named = [*_texts(plain.get("model")), str(plain["data"]["jsonl"])]
-    return content_key(config=plain, files={name: _states(Path(name).expanduser()) for name in named})
+    return content_key(
+        config=plain,
+        files={name: _states(Path(name).expanduser()) for name in named},
+        code=code_identity_of(target_of(plain.get("model") or {})),
+    )
 
 
 def _texts(value: Any) -> Iterator[str]:

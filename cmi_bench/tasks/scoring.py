@@ -25,6 +25,7 @@ from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.registry import configured_model
 from cmi_bench.scoring.batching import BatchLimits
+from cmi_bench.scoring.code_identity import code_identity
 from cmi_bench.scoring.embedding_cache import GIGABYTE, EmbeddingCache
 from cmi_bench.scoring.requests import clips_of
 from cmi_bench.scoring.results import results_rows, to_jsonl
@@ -114,6 +115,7 @@ def model_facts(config: Config, model: BenchmarkModelABC, devices: Devices) -> d
             "name": model_label(config.model),
             "class": f"{implementation.__module__}.{implementation.__qualname__}",
             "digest": model.digest,
+            "code": code_identity(model),
             "sr": int(model.sr),
         },
         "device": f"{devices.accelerator} {devices.selected}",

@@ -1,5 +1,6 @@
 """`cmi-bench score`: the benchmark's own scores, in one store with it."""
 
+import importlib
 import json
 import os
 import shutil
@@ -94,6 +95,26 @@ def test_resume_false_scores_afresh(songs, cli, tmp_path, monkeypatch):
     assert [records(cli(*words))[0]["musicality"] for _ in range(2)] == [1.0, 1.0]
     assert records(cli(*words, "--set", "resume=false"))[0]["musicality"] == 2.0
     assert records(cli(*words))[0]["musicality"] == 2.0  # what was scored afresh is kept
+
+
+def test_after_a_change_of_the_models_source_the_same_command_scores_anew(songs, cli, tmp_path, monkeypatch):
+    source = "class Mine:\n    sr = 8000\n    identity = 'mine'\n    asked = 0\n"
+    source += "    def score_batch(self, inputs, batch_size, max_dur):\n        open('asked.txt', 'a').write('x')\n"
+    source += "        return [[0.0, 1.0] for _ in inputs]\n"
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def musicality(source):
+        (tmp_path / "changes_for_test.py").write_text(source)
+        sys.modules.pop("changes_for_test", None)
+        importlib.invalidate_caches()
+        words = ["--model=custom", "--set", "model.class_path=changes_for_test:Mine"]
+        return records(cli("score", "clean.wav", *words, "--json"))[0]["musicality"]
+
+    assert musicality(source) == musicality(source + "# a comment\n") == 1.0
+    assert (songs / "asked.txt").read_text() == "x"
+    assert musicality(source.replace("1.0", "3.25")) == 3.25
+    assert musicality(source) == 1.0  # the old scores are still there
+    assert (songs / "asked.txt").read_text() == "xx"
 
 
 def stored(cache):

@@ -1,11 +1,13 @@
 """Embeddings on disk: as they were put, never believed when damaged, and several processes at one folder."""
 
+import hashlib
 import subprocess
 import sys
 import time
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from cmi_bench.scoring.embedding_cache import EmbeddingCache, claim_start, spread
 from cmi_bench.utils.files import content_key
@@ -46,6 +48,25 @@ def test_a_damaged_entry_is_removed_and_never_believed(tmp_path, damage, caplog)
     assert cache.get(KEY) is None
     assert not path.exists()
     assert "damaged" in caplog.text
+
+
+def test_an_entry_under_another_ones_name_is_not_believed(tmp_path):
+    cache, other = EmbeddingCache(tmp_path), content_key(audio="another", view="final")
+    cache.put(KEY, [torch.ones(4, 4)])
+    cache.put(other, [torch.zeros(4, 4)])
+    right, wrong = cache.path(KEY).read_bytes(), cache.path(other).read_bytes()
+    cache.path(KEY).write_bytes(wrong)
+    cache.path(other).write_bytes(right)
+    assert cache.get(KEY) is cache.get(other) is None
+
+
+def test_tensors_under_a_right_name_and_their_own_digest_are_not_believed(tmp_path):
+    cache = EmbeddingCache(tmp_path)
+    cache.put(KEY, [torch.ones(4, 4)])
+    forged = save({"0": torch.zeros(4, 4)})
+    cache.path(KEY).write_bytes(hashlib.sha256(forged).digest() + forged)
+    assert cache.get(KEY) is None
+    assert KEY not in cache
 
 
 def test_pruning_removes_what_was_not_used_for_longest(tmp_path):

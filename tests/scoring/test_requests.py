@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from cmi_bench.data.audio_info import FileFacts
+from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import deduplicate
 from cmi_bench.types import Clip
@@ -23,9 +23,20 @@ FIRST = Clip("0:a", Path("x.wav"), text="jazz", lyrics="la", ref_audio=Path("r.w
 OTHERS = {"text": "rock", "lyrics": "lo", "ref_audio": None}
 
 
+class Model(BenchmarkModelABC):
+    """Never asked here."""
+
+    sr = 8000
+
+    def __init__(self, unused=(), identity="model"):
+        self.unused_inputs, self.identity = frozenset(unused), identity
+
+    def score_batch(self, inputs, batch_size, max_dur, **kwargs):
+        raise AssertionError
+
+
 def asked(other, unused):
-    model = SimpleNamespace(identity="model", unused_inputs=frozenset(unused))
-    return deduplicate([FIRST, other], ModelCall(model, 30.0), Names())
+    return deduplicate([FIRST, other], ModelCall(Model(unused), 30.0), Names())
 
 
 @pytest.mark.parametrize("kind", OTHERS)
@@ -44,12 +55,14 @@ def test_a_model_is_not_given_what_it_does_not_use():
     assert all_of_it.clip == FIRST
 
 
-def test_other_audio_is_another_request():
-    assert len(asked(replace(FIRST, clip_id="1:a", audio=Path("y.wav")), OTHERS).requests) == 2
+@pytest.mark.parametrize("kind", ["audio", "ref_audio"])
+def test_other_audio_is_another_request(kind):
+    other = replace(FIRST, clip_id="1:a", **{kind: Path("y.wav")})
+    assert len(asked(other, {"text", "lyrics"}).requests) == 2
 
 
 def keys_of(*, identity="model", max_dur=30.0, score_kwargs=None):
-    model = SimpleNamespace(identity=identity, unused_inputs=frozenset())
+    model = Model(identity=identity)
     same_again = replace(FIRST, clip_id="1:a")
     return deduplicate([FIRST, same_again], ModelCall(model, max_dur, score_kwargs or {}), Names()).key_of
 
@@ -73,8 +86,7 @@ def test_a_clip_whose_file_cannot_be_read_is_named_and_the_others_are_asked_abou
             return super().facts(path)
 
     gone = replace(FIRST, clip_id="1:a", audio=Path("gone.wav"))
-    model = SimpleNamespace(identity="model", unused_inputs=frozenset())
-    plan = deduplicate([gone, FIRST], ModelCall(model, 30.0), OneGone())
+    plan = deduplicate([gone, FIRST], ModelCall(Model(), 30.0), OneGone())
     assert plan.unreadable == {"1:a": "Cannot read gone.wav: No such file or directory"}
     assert list(plan.key_of) == ["0:a"]
     assert [request.clip for request in plan.requests] == [FIRST]

@@ -1,5 +1,6 @@
 """Scoring through Lightning's real predict loop: once, again, after damage, with faults."""
 
+import json
 import math
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from scoring_run import score
 from cmi_bench.data.rows import load_rows
 from cmi_bench.errors import RunError, UserError
 from cmi_bench.models.base import AudioView, BenchmarkModelABC, EmbeddingModel, SomeFailedError
+from cmi_bench.scoring import embedding_cache, requests
 from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
 from cmi_bench.scoring.requests import clips_of
@@ -176,6 +178,32 @@ def test_content_counts_not_names(run, tmp_path):
     # The file under the old name now holds what another one holds: known, though with another prompt.
     assert model.encoded == []
     assert scored.scores["3:a"].musicality == scored.scores["4:a"].musicality
+
+
+def test_a_changed_digit_in_the_store_is_scored_again_and_said_once(run, tmp_path, caplog):
+    expected = run.score(Encoder())
+    (file,) = run.cache.glob("scores/*/*.jsonl")
+    lines = file.read_text().splitlines(keepends=True)
+    record = json.loads(lines[3])
+    lines[3] = lines[3].replace(json.dumps(record["musicality"]), "0.125")
+    file.write_text("".join(lines))
+    again = run.score(Encoder(), folder=tmp_path / "second")
+    assert again.scores == expected.scores
+    assert again.stats.counts["from_store"] == 13
+    assert caplog.text.count("1 stored scores") == 1
+    caplog.clear()
+    assert run.score(Encoder(), folder=tmp_path / "third").stats.counts["from_store"] == 14
+    assert not caplog.text
+
+
+def test_after_a_change_of_code_scores_and_embeddings_are_made_anew(run, tmp_path, monkeypatch):
+    run.score(Encoder())
+    for module in (requests, embedding_cache):
+        monkeypatch.setattr(module, "code_identity", lambda model: "changed")
+    model = Encoder()
+    assert run.score(model, folder=tmp_path / "second").stats.counts["from_store"] == 0
+    assert len(model.encoded) == 15
+    assert len(model.texts) == 6
 
 
 def test_scores_are_made_anew_where_that_is_asked_for(run):

@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from cmi_bench.data.audio_info import FileFacts
-from cmi_bench.models.base import AudioView, BenchmarkModelABC, SomeFailedError
+from cmi_bench.models.base import AudioView, BenchmarkModelABC, EmbeddingModel, SomeFailedError
 from cmi_bench.scoring.batching import BatchLimits, plan_batches
 from cmi_bench.scoring.embedding_cache import AudioItem, CachedModel, EmbeddingCache, TextItem
 from cmi_bench.scoring.local import LocalRunner
@@ -21,13 +21,26 @@ from cmi_bench.scoring.store import MemoryScoreWriter, RunStats
 from cmi_bench.types import Clip, Score
 
 
-class Model:
+class Embeds(EmbeddingModel):
+    """What is not asked for here."""
+
     sr = 8000
-    class_name = "Model"
     identity = audio_identity = text_identity = "model"
 
     def audio_view(self, max_dur, *, is_reference):
-        return AudioView("all", max_dur)
+        return AudioView("all", None)
+
+    def score_batch(self, inputs, batch_size, max_dur, **kwargs):
+        raise AssertionError
+
+    def score_embedded(self, clips):
+        raise AssertionError
+
+    def embed_audio(self, waveforms, max_dur, *, is_reference):
+        raise AssertionError
+
+    def embed_texts(self, texts):
+        raise AssertionError
 
 
 def request(name, seconds, prompt, reference=None):
@@ -39,7 +52,7 @@ def request(name, seconds, prompt, reference=None):
 @pytest.fixture
 def plan(tmp_path):
     def make(requests, items):
-        cached = CachedModel(ModelCall(Model(), 120.0), EmbeddingCache(tmp_path), RunStats())
+        cached = CachedModel(ModelCall(Embeds(), 120.0), EmbeddingCache(tmp_path), RunStats())
         inputs = [cached.inputs_of(one) for one in requests]
         stage = HeadStage(inputs, cached, RunStats(), failed=dict)
         batches = plan_batches(stage.pending(), BatchLimits(items, 1e9), length=stage.length)
@@ -76,19 +89,12 @@ def test_a_prompt_of_many_clips_takes_several_batches(plan):
 SR = 8000
 
 
-class Encoder:
+class Encoder(Embeds):
     """Embeds as it is told when; writes down how much."""
-
-    sr = SR
-    class_name = "Encoder"
-    audio_identity = text_identity = "encoder"
 
     def __init__(self, before=lambda: None):
         self.before = before
         self.embedded = 0
-
-    def audio_view(self, max_dur, *, is_reference):
-        return AudioView("all", None)
 
     def embed_audio(self, waveforms, max_dur, *, is_reference):
         self.before()

@@ -1,10 +1,12 @@
+"""What a run keeps: scores come back as they were written, or not at all."""
+
 import math
 import subprocess
 import sys
 
 import pytest
 
-from cmi_bench.scoring.store import ScoreStore
+from cmi_bench.scoring.store import FailureLog, ScoreStore
 from cmi_bench.types import Score
 
 SCORES = {"k1": Score(0.1, math.nan), "k2": Score(-1e-9, 3.0)}
@@ -40,6 +42,35 @@ def test_what_is_no_score_is_passed_over(tmp_path):
         '{"key": "a"}\n[1]\nnonsense\n{"key": "b", "alignment": "high", "musicality": 1}\n'
     )
     assert ScoreStore(tmp_path).read() == {}
+
+
+@pytest.mark.parametrize("change", [(b"0.1", b"0.7"), (b"3.0", b"NaN"), (b'"k2"', b'"k1"'), (b"3.0", b"null")])
+def test_a_score_that_was_changed_is_not_believed(tmp_path, change):
+    store = ScoreStore(tmp_path)
+    store.append(SCORES)
+    (path,) = tmp_path.glob("*.jsonl")
+    content = path.read_bytes()
+    assert change[0] in content
+    path.write_bytes(content.replace(*change))
+    found = store.read()
+    assert len(found) == 1
+    store.append(SCORES)
+    assert len(store.read()) == 2
+    assert not store.unverified  # what was scored again is believed
+
+
+def test_a_record_without_a_checksum_is_not_believed(tmp_path):
+    (tmp_path / "old.jsonl").write_text('{"key": "k", "alignment": 0.5, "musicality": 1.0}\n')
+    store = ScoreStore(tmp_path)
+    assert store.read() == {}
+    assert store.unverified == {"k"}
+
+
+@pytest.mark.parametrize("error", ["line\u2028separator", "next\x85line", "a\nb", "half a pair: \ud800"])
+def test_a_reason_may_hold_any_text(tmp_path, error):
+    failures = FailureLog(tmp_path, 0)
+    failures.append({"k": error, "m": "plain"})
+    assert failures.read() == {"k": error, "m": "plain"}
 
 
 def test_clear_forgets(tmp_path):

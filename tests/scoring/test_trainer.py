@@ -1,9 +1,120 @@
-"""Lightning's part of scoring, as far as one process shows it; several are in the slow tests of `run.py`."""
+"""Stages in Lightning's predict loop: decoding processes that die, and little shared memory, cost no clip."""
 
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+import torch
+from scoring_run import TRAINER
+
+from cmi_bench.errors import RunError
+from cmi_bench.scoring import trainer
 from cmi_bench.scoring.batching import BatchLimits
-from cmi_bench.scoring.trainer import StageModule, StageProgress
+from cmi_bench.scoring.store import MemoryScoreWriter
+from cmi_bench.scoring.trainer import BatchLoader, LightningRunner, StageModule, StageProgress
+from cmi_bench.types import Score
+from cmi_bench.utils.distributed import Devices
+
+HERE = os.getpid()
+
+
+def load(items):
+    """Return a tensor for each item; a decoding process is killed at the item 13."""
+    if 13 in items and os.getpid() != HERE:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return [torch.full((1000,), float(item)) for item in items]
+
+
+class Sums:
+    """Scores an item with the mean of its tensor."""
+
+    title = "sums"
+    start = 0.0
+    load = staticmethod(load)
+
+    def __init__(self, items):
+        self.items = items
+
+    def pending(self):
+        return list(self.items)
+
+    def length(self, item):
+        return float(item)
+
+    def work(self, loaded, writer):
+        writer.write({str(int(one.mean())): Score(float(one.mean()), 0.0) for one in loaded})
+
+
+def run(items, workers=2):
+    writer = MemoryScoreWriter()
+    runner = LightningRunner(TRAINER, Devices("cpu", 1, "cpu"), limits=BatchLimits(2, 1e9), workers=workers)
+    runner.run(Sums(items), writer)
+    return runner, writer
+
+
+@pytest.mark.slow
+def test_a_decoding_process_that_was_killed_costs_no_clip(caplog):
+    runner, writer = run(range(20))
+    assert sorted(map(int, writer.scores)) == list(range(20))
+    assert sum("decoded in the main process" in record.message for record in caplog.records) == 1
+    assert runner.workers == 0  # in the stages to come
+
+
+@pytest.mark.parametrize("shares_memory", [True, False])
+def test_batches_are_the_same_through_shared_memory_and_pipes(shares_memory):
+    plan = [[1, 2], [3], []]
+    found = list(BatchLoader(plan, load, workers=2, shares_memory=shares_memory))
+    assert [count for count, _ in found] == [2, 1, 0]
+    assert [[int(one[0]) for one in batch] for _, batch in found] == plan
+
+
+def test_little_shared_memory_is_said_and_pipes_are_taken(monkeypatch, caplog):
+    monkeypatch.setattr(trainer, "free_shared_memory", lambda: 1000.0)
+    _, writer = run([1, 2, 3])
+    assert len(writer.scores) == 3
+    assert "it goes through pipes" in caplog.text
+    caplog.clear()
+    run([1, 2, 3], workers=0)
+    assert not caplog.text
+
+
+def test_what_loading_raises_is_raised():
+    def broken(items):
+        raise RunError("no such codec")
+
+    with pytest.raises(RunError, match="no such codec"):
+        list(BatchLoader([[1]], broken, workers=1, shares_memory=True))
+
+
+SMALL = """
+from test_trainer import run
+_, writer = run(range(20, 60))
+assert len(writer.scores) == 40, writer.scores
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["64k", "0"])
+def test_in_a_container_with_next_to_no_shared_memory(size, tmp_path):
+    """A file system of its own at /dev/shm, as Docker mounts one; the tensors alone are larger."""
+    inside = ["unshare", "-rm", "bash", "-c"]
+    fill = "dd if=/dev/zero of=/dev/shm/full bs=64k 2> /dev/null;" if size == "0" else ""
+    mount = f"mount -t tmpfs -o size=64k tmpfs /dev/shm && {{ {fill} true; }}"
+    if not shutil.which("unshare") or subprocess.run([*inside, mount], capture_output=True, check=False).returncode:
+        pytest.skip("this system lets nobody mount a file system of their own")
+    done = subprocess.run(
+        [*inside, f'{mount} && exec "$0" -c "$1"', sys.executable, SMALL],
+        capture_output=True, text=True, check=False, timeout=120,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "pipes" in done.stderr
+    assert ("main process" in done.stderr) == (size == "0")  # not even the processes' own locks find room
 
 
 def test_progress_counts_the_clips_of_all_processes():

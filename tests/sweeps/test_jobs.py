@@ -87,6 +87,18 @@ def test_it_follows_the_files_and_all_that_changes_a_number(tmp_path):
     assert key() not in (first, second)
 
 
+def test_it_follows_the_models_code(tmp_path, monkeypatch):
+    source = tmp_path / "job_model_for_test.py"
+    source.write_text("class Mine:\n    sr = 8000\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    cfg = {"model": {"class_path": "job_model_for_test:Mine"}, "data": {"jsonl": "rows.jsonl"}}
+    first = fingerprint(OmegaConf.create(cfg))
+    source.write_text("class Mine:\n    sr = 8000  # Hz\n")
+    assert fingerprint(OmegaConf.create(cfg)) == first
+    source.write_text("class Mine:\n    sr = 16000\n")
+    assert fingerprint(OmegaConf.create(cfg)) != first
+
+
 def labels(*overrides):
     return [job.label for job in plan_jobs(overrides, swept_keys(overrides, ["max_dur"]))]
 
