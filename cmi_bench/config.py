@@ -352,15 +352,19 @@ class Range(NamedTuple):
     most: float
     above: bool = False
     """Whether `least` itself is too little."""
+    below: bool = False
+    """Whether `most` itself is too much."""
     advice: str = ""
 
     def error(self, key: str, value: float) -> UserError | None:
         """Return what to say of a value outside of the range, None of one inside."""
         if math.isnan(value):
             what = "is not a number"
+        elif self.above and self.below and not self.least < value < self.most:
+            what = f"is not between {self.least:g} and {self.most:g}"
         elif value < self.least or (self.above and value == self.least):
             what = "is not positive" if self.above else "is negative"
-        elif value > self.most:
+        elif value > self.most or (self.below and value == self.most):
             what = "is too large"
         else:
             return None
@@ -385,7 +389,7 @@ RANGES: dict[str, Range] = {
     ),
     "seed": SEEDS,
     "metrics.seed": SEEDS,
-    "alpha": Range(0, 1, above=True),
+    "alpha": Range(0, 1, above=True, below=True, advice="Use alpha=0.05."),
     "cache.max_gb": Range(0, math.inf),
     "prune_gb": Range(0, math.inf),
     "jobs": Range(0, math.inf, above=True),

@@ -127,17 +127,6 @@ def load_runs(config: CompareTask, folder: Path) -> list[Run]:
     ]
 
 
-def checked_alpha(config: CompareTask) -> float:
-    """Return the level of significance.
-
-    Raises:
-        UserError: It is not between 0 and 1.
-    """
-    if not 0 < config.alpha < 1:
-        raise UserError(f"alpha={config.alpha} is not between 0 and 1.", "Use alpha=0.05.")
-    return config.alpha
-
-
 def _facts(given: str, config: CompareTask, folder: Path) -> RunFacts:
     results = _find_results(given, config, folder)
     return RunFacts(results, read_metadata(results.with_name(METADATA)) or {})
@@ -182,7 +171,7 @@ def run_compare(config: CompareTask, folder: Path) -> None:
     if settings.resamples == 0:
         raise UserError("metrics.resamples=0 leaves nothing to compare by.", "Leave it at its default.")
     runs = load_runs(config, folder)
-    comparison = compare_runs(runs, settings, alpha=checked_alpha(config), intersect=config.intersect)
+    comparison = compare_runs(runs, settings, alpha=config.alpha, intersect=config.intersect)
     write_comparison(comparison, folder)
     print_view(comparison_view(comparison))
     print_view(f"Results: {folder}")
@@ -194,9 +183,7 @@ def run_leaderboard(config: CompareTask, folder: Path) -> None:
     Raises:
         UserError: A run is not there, or has no results.
     """
-    board = build_leaderboard(
-        load_runs(config, folder), config.metrics, alpha=checked_alpha(config), intersect=config.intersect
-    )
+    board = build_leaderboard(load_runs(config, folder), config.metrics, alpha=config.alpha, intersect=config.intersect)
     write_leaderboard(board, folder)
     print_view(leaderboard_view(board))
     print_view(f"Results: {folder}")
