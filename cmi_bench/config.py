@@ -59,6 +59,8 @@ class DataConfig:
     """Digests, lengths and forms of the audio files."""
     with_training: bool = False
     """For task=prepare and task=doctor: the training rows and their audio as well."""
+    note: str = ""
+    """What has to be known where figures over these rows stand; in tables, reports and MLflow."""
     allow_outside: bool = False
     """Whether rows may name audio outside of `root`, by an absolute path or `..`; links below `root` are followed."""
 

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 
 from cmi_bench.data.synthetic.degradation_set import DegradedClip
+from cmi_bench.evaluation.comparison import holm
 from cmi_bench.evaluation.metrics import Statistic, spearman, undefined
 from cmi_bench.types import Aspect, Score
 
@@ -37,6 +39,22 @@ class KindTrend(NamedTuple):
     more damage always means a lower score."""
     n: int
     """Pieces in the mean; one whose scores are all equal has no correlation and is left out."""
+    p: float | None
+    """That scores fall no more often than they rise, if the damage does not matter: exact one-sided sign flips of the
+    pieces' changes, each the mean over the steps (`scipy.stats.permutation_test`). None without a change."""
+    p_holm: float | None = None
+    """`p` corrected for all kinds of damage under this aspect. With 7 kinds it can be below .05 from 8 pieces on."""
+
+    @property
+    def falls(self) -> bool:
+        """Whether the scores fall significantly."""
+        return self.p_holm is not None and self.p_holm <= ALPHA
+
+
+ALPHA = 0.05
+"""Level of significance over all kinds of damage under an aspect together."""
+SCORE_DIGITS = 6
+"""Decimals of a change that count: scores are repeatable to about 2e-7."""
 
 
 class _Step(NamedTuple):
@@ -74,7 +92,7 @@ def measure_robustness(scored: Iterable[tuple[DegradedClip, Score]], aspect: Asp
         aspect,
         tuple(clean.values()),
         [_change(step, aspect, perturbed, clean) for step, perturbed in steps.items()],
-        [_trend(kind, aspect, steps, clean) for kind in dict.fromkeys(step.kind for step in steps)],
+        _corrected([_trend(kind, aspect, steps, clean) for kind in dict.fromkeys(step.kind for step in steps)]),
     )
 
 
@@ -101,7 +119,32 @@ def _trend(
     ]
     found = [spearman(np.array(list(one), dtype=np.float64), np.array(list(one.values()))) for one in along]
     values = [one.value for one in found if one.value is not None]
+    p = _p_of_fall(clean, list(members.values()))
     if values:
-        return KindTrend(kind, aspect, Statistic(float(np.mean(values))), len(values))
+        return KindTrend(kind, aspect, Statistic(float(np.mean(values))), len(values), p)
     reasons = dict.fromkeys(one.reason for one in found)
-    return KindTrend(kind, aspect, undefined(" or ".join(reasons) or "no clean clip has a score"), 0)
+    return KindTrend(kind, aspect, undefined(" or ".join(reasons) or "no clean clip has a score"), 0, p)
+
+
+def _p_of_fall(clean: Mapping[int, float], steps: Sequence[Mapping[int, float]]) -> float | None:
+    changes_of = {piece: [step[piece] - score for step in steps if piece in step] for piece, score in clean.items()}
+    changes = np.round([np.mean(changes) for changes in changes_of.values() if changes], SCORE_DIGITS)
+    if not changes.size:
+        return None
+    if changes.size == 1:  # SciPy takes two or more
+        return 0.5 if changes[0] < 0 else 1.0
+    test = scipy.stats.permutation_test(
+        (changes,),
+        np.mean,
+        permutation_type="samples",
+        alternative="less",
+        n_resamples=2**changes.size,
+        vectorized=True,
+    )
+    return float(test.pvalue)
+
+
+def _corrected(trends: Sequence[KindTrend]) -> list[KindTrend]:
+    tested = [trend for trend in trends if trend.p is not None]
+    p_holm = dict(zip((trend.kind for trend in tested), holm([trend.p or 0.0 for trend in tested]), strict=True))
+    return [trend._replace(p_holm=p_holm.get(trend.kind)) for trend in trends]

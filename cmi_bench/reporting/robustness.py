@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from cmi_bench.evaluation.robustness import KindTrend, RobustnessResult, StepChange
+from cmi_bench.evaluation.robustness import ALPHA, KindTrend, RobustnessResult, StepChange
 from cmi_bench.reporting.format import csv_text, text_cell
 from cmi_bench.reporting.plots import Colour, Plot, draw_plot, light_frame
 from cmi_bench.utils.files import json_text
@@ -34,7 +34,7 @@ def sanity_csv(results: Sequence[RobustnessResult]) -> str:
 
 
 def sanity_json(results: Sequence[RobustnessResult]) -> str:
-    """Return the text of `sanity.json`: the clean scores, the steps, and each kind's rank correlation."""
+    """Return the text of `sanity.json`: the clean scores, the steps, and each kind's rank correlation and test."""
     document = {
         "clean": {str(result.aspect): list(result.clean) for result in results},
         "steps": _steps(results),
@@ -45,6 +45,9 @@ def sanity_json(results: Sequence[RobustnessResult]) -> str:
                 "rank_correlation": trend.correlation.value,
                 "n": trend.n,
                 "note": trend.correlation.reason,
+                "p": trend.p,
+                "p_holm": trend.p_holm,
+                "falls": trend.falls,
             }
             for result in results
             for trend in result.trends
@@ -68,12 +71,28 @@ def sanity_view(results: Sequence[RobustnessResult], lowers: Mapping[str, str], 
         f"Change from the clean clip, mean and standard deviation over {n} pieces; clean scores: "
         + "; ".join(f"{result.aspect} {_range(result.clean)}" for result in results)
         + ". rho: rank correlation of severity and score, mean over pieces; -1.00 where more damage always lowers it."
-        " * is what a listener would lower."
+        f" *: scores fall (exact sign flips of the pieces, Holm-corrected over a column's kinds, alpha = {ALPHA:g};"
+        " needs 8 pieces)."
     )
-    return Group(text_cell(title, style="bold"), _table(results, lowers), text_cell(note))
+    return Group(text_cell(title, style="bold"), _table(results), *map(text_cell, (note, *_expected(lowers), CAVEAT)))
 
 
-def _table(results: Sequence[RobustnessResult], lowers: Mapping[str, str]) -> Table:
+CAVEAT = (
+    "The pieces are synthetic, and noise, clipping and lowpass are among the faults that model=signal was made to "
+    "measure: its figures here show that the tool works, not how good a model is."
+)
+
+
+def _expected(lowers: Mapping[str, str]) -> list[str]:
+    """Say what is to be expected, which is no result."""
+    kinds_of: dict[str, list[str]] = {}
+    for kind, aspect in lowers.items():
+        kinds_of.setdefault(aspect, []).append(kind)
+    parts = [f"{aspect} for {', '.join(kinds)}" for aspect, kinds in kinds_of.items()]
+    return [f"A listener would lower {'; '.join(parts)}."] if parts else []
+
+
+def _table(results: Sequence[RobustnessResult]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("kind", "step"):
         table.add_column(name, no_wrap=True)
@@ -89,8 +108,7 @@ def _table(results: Sequence[RobustnessResult], lowers: Mapping[str, str]) -> Ta
         is_first, last = kind != last, kind
         cells = [text_cell(kind if is_first else ""), text_cell(step), *([text_cell(str(row[0].n))] if shows_n else [])]
         for change, result in zip(row, results, strict=True):
-            mark = "*" if lowers.get(kind) == result.aspect else " "
-            cells.append(text_cell(_change(change) + mark))
+            cells.append(text_cell(_change(change)))
             cells.append(text_cell(_trend(_trend_of(kind, result)) if is_first else ""))
         table.add_row(*cells)
     return table
@@ -101,7 +119,8 @@ def _trend_of(kind: str, result: RobustnessResult) -> KindTrend:
 
 
 def _trend(trend: KindTrend) -> str:
-    return "undef" if trend.correlation.value is None else f"{trend.correlation.value:+.2f}"
+    value = "undef" if trend.correlation.value is None else f"{trend.correlation.value:+.2f}"
+    return value + ("*" if trend.falls else " ")
 
 
 def _change(change: StepChange) -> str:

@@ -134,7 +134,9 @@ def legend(groups: SignificanceGroups | None) -> list[str]:
     return [f"In a column, jobs that share a letter do not differ significantly (alpha = {groups.alpha:g})."]
 
 
-def sweep_markdown(name: str, jobs: Sequence[SweepJob], groups: SignificanceGroups | None) -> str:
+def sweep_markdown(
+    name: str, jobs: Sequence[SweepJob], groups: SignificanceGroups | None, notes: Sequence[str] = ()
+) -> str:
     """Return the text of `sweep.md`: a line for each job, the best of each column in bold."""
     columns = columns_of(jobs, main=True)
     best = {column: best_of(jobs, column) for column in columns}
@@ -149,15 +151,18 @@ def sweep_markdown(name: str, jobs: Sequence[SweepJob], groups: SignificanceGrou
             cells.append(f"{strong}{text}{strong} {groups.of(column, job.label) if groups else ''}".strip())
         lines.append([str(job.number), escape(job.label), job.status, *cells])
     reasons = [f"- {escape(job.label)}: {escape(job.reason)}" for job in jobs if job.reason]
-    parts = [f"# {escape(name)}", table(header, lines, numbers_from=3), "\n".join(reasons), *legend(groups)]
+    below = ["\n".join(reasons), *legend(groups), *map(escape, notes)]
+    parts = [f"# {escape(name)}", table(header, lines, numbers_from=3), *below]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 STYLES = {"finished": "", "failed": "bold red", "killed": "bold red", "not run": "yellow"}
 
 
-def sweep_view(jobs: Sequence[SweepJob], groups: SignificanceGroups | None) -> RenderableType:
-    """Return a line for each job: its main metrics, the best in bold, and the reason of a failure below."""
+def sweep_view(
+    jobs: Sequence[SweepJob], groups: SignificanceGroups | None, notes: Sequence[str] = ()
+) -> RenderableType:
+    """Return a line for each job: its main metrics, the best in bold; the reason of a failure and the notes below."""
     columns = columns_of(jobs, main=True)
     best = {column: best_of(jobs, column) for column in columns}
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -176,7 +181,7 @@ def sweep_view(jobs: Sequence[SweepJob], groups: SignificanceGroups | None) -> R
             str(job.number), text_cell(job.label), *cells, text_cell(job.status, style=STYLES.get(job.status, ""))
         )
     reasons = [text_cell(f"{job.label}: {job.reason}") for job in jobs if job.reason]
-    return Group(table, *reasons, *map(text_cell, legend(groups)))
+    return Group(table, *reasons, *map(text_cell, (*legend(groups), *notes)))
 
 
 COLUMNS = 3
@@ -275,11 +280,21 @@ def _points(jobs: Sequence[SweepJob], column: MetricKey, by_step: bool) -> list[
     ]
 
 
-def write_sweep(name: str, jobs: Sequence[SweepJob], groups: SignificanceGroups | None, folder: Path) -> list[Path]:
-    """Write `sweep.csv`, `sweep.md` and, where there are metrics, their plot into the sweep's folder."""
+def write_sweep(
+    name: str, jobs: Sequence[SweepJob], groups: SignificanceGroups | None, folder: Path, notes: Sequence[str] = ()
+) -> list[Path]:
+    """Write `sweep.csv`, `sweep.md` and, where there are metrics, their plot into the sweep's folder.
+
+    Args:
+        name: The sweep's.
+        jobs: In their order.
+        groups: None where the jobs were not compared.
+        folder: The sweep's.
+        notes: What has to be known of the rows that the jobs score.
+    """
     files = [
         write_text_atomic(folder / "sweep.csv", sweep_csv(jobs)),
-        write_text_atomic(folder / "sweep.md", sweep_markdown(name, jobs, groups)),
+        write_text_atomic(folder / "sweep.md", sweep_markdown(name, jobs, groups, notes)),
     ]
     plot = metrics_plot(jobs)
     return files if plot is None else [*files, write_png(plot, folder)]

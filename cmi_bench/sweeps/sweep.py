@@ -60,14 +60,20 @@ class Sweep:
             self.jobs = read_outcomes(self.plan, self.folder)
             comparison = compare_jobs(self.jobs, self.config, self.config.metrics)
             groups = significance_groups_of(comparison) if comparison else None
-            files = [self.folder / PLAN_FILE, *write_sweep(self.plan.name, self.jobs, groups, self.folder)]
+            files = [self.folder / PLAN_FILE, *write_sweep(self.plan.name, self.jobs, groups, self.folder, self.notes)]
             if comparison is not None:
                 files += write_comparison(comparison, self.folder)
-            print_view(sweep_view(self.jobs, groups), width=TABLE_WIDTH)
+            print_view(sweep_view(self.jobs, groups, self.notes), width=TABLE_WIDTH)
             print_view(f"Results: {self.folder}")
             tell_mlflow(self.parent, self.jobs, self.folder / "sweep.md", files)
         finally:
             self.parent.close("FAILED" if status == "FINISHED" and not self.is_finished else status)
+
+    @property
+    def notes(self) -> list[str]:
+        """What has to be known of the rows that the jobs score; nothing where jobs score different rows."""
+        is_swept = any(key.partition(".")[0] == "data" for key in self.plan.swept)
+        return [self.config.data.note] if self.config.data.note and not is_swept else []
 
     @property
     def is_finished(self) -> bool:

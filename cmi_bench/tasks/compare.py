@@ -7,6 +7,7 @@ task needs a model or torch.
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from cmi_bench.evaluation.pairing import Run
 from cmi_bench.reporting.comparison import comparison_view, write_comparison
 from cmi_bench.reporting.leaderboard.build import build_leaderboard
 from cmi_bench.reporting.leaderboard.render import leaderboard_view, write_leaderboard
-from cmi_bench.tracking.metadata import read_metadata
+from cmi_bench.tracking.metadata import look_up, read_metadata
 from cmi_bench.utils.console import print_view
 
 TELLING = ("model", "max_dur", "precision", "batch_size", "seed")
@@ -110,7 +111,15 @@ FETCHED = "fetched_runs"
 """Folder, in the task's own, of what came from MLflow."""
 
 
-def load_runs(config: CompareTask, folder: Path) -> list[Run]:
+class LoadedRuns(NamedTuple):
+    """Runs to compare."""
+
+    runs: list[Run]
+    notes: list[str]
+    """What has to be known of the rows that they scored."""
+
+
+def load_runs(config: CompareTask, folder: Path) -> LoadedRuns:
     """Read the results of `config.runs`, each under a label of its own.
 
     Args:
@@ -121,10 +130,12 @@ def load_runs(config: CompareTask, folder: Path) -> list[Run]:
         UserError: A run is not there, or has no results.
     """
     facts = [_facts(given, config, folder) for given in config.runs]
-    return [
+    runs = [
         Run(label, read_results(run.results), str(run.results))
         for label, run in zip(run_labels(facts), facts, strict=True)
     ]
+    notes = (look_up(run.metadata, "config", "data", "note") for run in facts)
+    return LoadedRuns(runs, list(dict.fromkeys(note for note in notes if isinstance(note, str) and note)))
 
 
 def _facts(given: str, config: CompareTask, folder: Path) -> RunFacts:
@@ -170,8 +181,9 @@ def run_compare(config: CompareTask, folder: Path) -> None:
     settings = config.metrics
     if settings.resamples == 0:
         raise UserError("metrics.resamples=0 leaves nothing to compare by.", "Leave it at its default.")
-    runs = load_runs(config, folder)
+    runs, notes = load_runs(config, folder)
     comparison = compare_runs(runs, settings, alpha=config.alpha, intersect=config.intersect)
+    comparison = replace(comparison, notes=(*comparison.notes, *notes))
     write_comparison(comparison, folder)
     print_view(comparison_view(comparison))
     print_view(f"Results: {folder}")
@@ -183,7 +195,9 @@ def run_leaderboard(config: CompareTask, folder: Path) -> None:
     Raises:
         UserError: A run is not there, or has no results.
     """
-    board = build_leaderboard(load_runs(config, folder), config.metrics, alpha=config.alpha, intersect=config.intersect)
+    runs, notes = load_runs(config, folder)
+    board = build_leaderboard(runs, config.metrics, alpha=config.alpha, intersect=config.intersect)
+    board = replace(board, notes=[*board.notes, *notes])
     write_leaderboard(board, folder)
     print_view(leaderboard_view(board))
     print_view(f"Results: {folder}")

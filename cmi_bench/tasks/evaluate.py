@@ -4,7 +4,7 @@ Every task that has results evaluates and reports them with `evaluate_and_report
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ def evaluate_and_report(
         metadata: What is known of the run that made the rows.
     """
     evaluation = evaluate(rows, config.metrics, durations=_durations(config), origin=origin)
+    if note := data_note(config, metadata):
+        evaluation = replace(evaluation, notes=[*evaluation.notes, note])
     files = [*write_reports(evaluation, folder, label=label)]
     if config.metrics.report:
         files += write_page(
@@ -71,6 +73,13 @@ def evaluate_and_report(
     print_view(summary_view(evaluation, label))
     print_view(f"Results: {folder}")
     return Report(evaluation, tuple(files))
+
+
+def data_note(config: Config, metadata: Mapping[str, Any] | None) -> str:
+    """Return what has to be known of the rows: of those that the run scored, where its metadata say, or of `data`."""
+    recorded = look_up(metadata, "config", "data")
+    note = config.data.note if recorded is None else look_up(metadata, "config", "data", "note")
+    return note if isinstance(note, str) else ""
 
 
 def _audio_roots(config: Config, metadata: Mapping[str, Any] | None) -> list[Path]:

@@ -31,6 +31,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+NOTE_TAG = "mlflow.note.content"
+"""What the UI shows as a run's description; Markdown."""
+
+
 @dataclass(frozen=True)
 class RunDescription:
     """What identifies a run in the MLflow UI, known before it starts."""
@@ -72,6 +76,7 @@ def describe_run(config: Config, metadata: Mapping[str, Any], place: SweepPlace 
         "checkpoint_digest": model["digest"],
         "git_commit": git["commit"],
         "git_dirty": git["dirty"],
+        NOTE_TAG: config.data.note or None,
         # MLflow's own tag, which its UI shows as the version of the source.
         "mlflow.source.git.commit": git["commit"],
     }
@@ -258,8 +263,6 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {first[:300]}"
 
 
-NOTE_TAG = "mlflow.note.content"
-"""What the UI shows as a run's description; Markdown."""
 ERROR_TAG = "error"
 MAX_TAG = 5000
 """Characters of a tag, as MLflow's servers allow."""

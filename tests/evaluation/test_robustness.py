@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 from degraded_clips import degraded
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr, wilcoxon
 
 from cmi_bench.evaluation.robustness import measure_robustness
 from cmi_bench.types import Aspect
@@ -75,3 +75,24 @@ def test_without_a_clean_score_there_is_nothing_to_compare_with():
     result = measure([[math.nan, 1.0]])
     assert result.changes[0].n == 0
     assert result.trends[0].correlation.reason == "no clean clip has a score"
+
+
+def test_the_test_of_a_fall_is_wilcoxons_where_changes_are_ranks_and_is_corrected_over_the_kinds():
+    changes = np.array([-1, -2, -3, 4, -5, -6, -7, -8.0])
+    scores = [
+        *along_steps([[0.0, change] for change in changes], "one"),
+        *along_steps([[0.0, -1.0, -3.0] for _ in changes], "two"),
+        *along_steps([[0.0, 1e-7] for _ in changes], "three"),
+    ]
+    one, two, three = measure_robustness(scores, Aspect.MUSICALITY).trends
+    # The sum of signed ranks is Wilcoxon's statistic.
+    assert one.p == pytest.approx(wilcoxon(changes, alternative="less", method="exact").pvalue)
+    assert (two.p, three.p) == (1 / 256, 1.0)
+    assert [one.p_holm, two.p_holm, three.p_holm] == [pytest.approx(2 * one.p), 3 / 256, 1.0]
+    assert (one.falls, two.falls, three.falls) == (2 * one.p <= 0.05, True, False)
+
+
+def test_few_pieces_allow_no_star():
+    assert [measure([[1.0, 0.0]] * n).trends[0].p for n in (1, 2, 4)] == [1 / 2, 1 / 4, 1 / 16]
+    assert measure([[math.nan, 0.0]]).trends[0].p is None
+    assert not measure([[1.0, 0.0]] * 4).trends[0].falls

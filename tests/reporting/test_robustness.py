@@ -39,8 +39,8 @@ def test_csv_and_json_hold_the_same_steps(results):
 def test_the_table_fits_and_says_what_failed(results):
     text = plain_text(sanity_view(results, {"noise": "musicality"}, title="mine"))
     assert max(map(len, text.splitlines())) <= 80
-    assert "-0.750 ±0.354*" in text
-    assert text.count("*") == 2  # one step, and what the star means
+    assert "-0.750 ±0.354" in text
+    assert "A listener would lower musicality for noise." in text
     assert "all failed" in text
     assert "2 pieces" in text
 
@@ -52,3 +52,25 @@ def test_a_model_without_scores_is_named(results):
 def test_the_plot_takes_steps_without_a_score(results):
     plot = robustness_plot(results, name="sanity", alt="x")
     assert plot.png.startswith(b"\x89PNG")
+
+
+def test_a_star_is_the_result_of_a_test_and_no_constant():
+    """All eight pieces fall under noise; under silence some rise as far as others fall."""
+    scores = [
+        degraded(kind, kind, int(kind != "clean"), piece, piece + change)
+        for kind, changes in {
+            "clean": [0.0] * 8,
+            "noise": [-0.1 * number for number in range(1, 9)],
+            "silence": [-1.0, 1.0] * 4,
+        }.items()
+        for piece, change in enumerate(changes)
+    ]
+    found = [measure_robustness(scores, aspect) for aspect in Aspect]
+    lines = plain_text(sanity_view(found, {"silence": "musicality"}, title="mine")).splitlines()
+    starred = {line.split()[0]: line.count("*") for line in lines if line.startswith((" noise", " silence"))}
+    assert starred == {"noise": 2, "silence": 0}
+    kinds = json.loads(sanity_json(found))["kinds"]
+    assert [(kind["kind"], kind["p"], kind["p_holm"], kind["falls"]) for kind in kinds[:2]] == [
+        ("noise", 1 / 256, 2 / 256, True),
+        ("silence", pytest.approx(163 / 256), pytest.approx(163 / 256), False),
+    ]

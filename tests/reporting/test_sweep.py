@@ -77,3 +77,8 @@ def test_a_label_may_hold_anything():
     assert "'=1+cmd()" in sweep_csv(jobs)
     assert len(sweep_markdown(HOSTILE, jobs, None).encode().splitlines()) == 8
     assert "\x1b" not in plain_text(sweep_view(jobs, None))
+
+
+def test_what_has_to_be_known_of_the_rows_stands_below_the_table():
+    assert sweep_markdown("a", JOBS, None, ["made_up"]).endswith("\n\nmade\\_up\n")
+    assert plain_text(sweep_view(JOBS, None, ["made_up"])).endswith("made_up\n")

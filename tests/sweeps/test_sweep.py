@@ -20,7 +20,7 @@ def calls():
 
 
 def test_every_sweep_ends_with_a_table_of_its_jobs(sweep, tmp_path, capsys):
-    sweep("max_dur=5,10")
+    sweep("max_dur=5,10", "data.note='Rows that were made up.'")
     rows = table(tmp_path / "sweep")
     assert list(rows) == ["max_dur=5", "max_dur=10"]
     for number, label in enumerate(rows):
@@ -32,6 +32,7 @@ def test_every_sweep_ends_with_a_table_of_its_jobs(sweep, tmp_path, capsys):
     assert f"{float(rows['max_dur=10']['PAM/musicality/SRCC']):.4f}" in said.rpartition("max_dur=10")[2]
     assert {"sweep.md", "comparison.md", "metrics_by_job.png"} <= {one.name for one in (tmp_path / "sweep").iterdir()}
     assert "do not differ significantly" in (tmp_path / "sweep/sweep.md").read_text()
+    assert said.count("Rows that were made up.") == 3  # below each job's table, and below the sweep's
 
 
 def test_models_of_earlier_jobs_do_not_stay_in_memory(sweep, tmp_path):

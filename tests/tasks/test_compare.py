@@ -23,7 +23,8 @@ def write_run(folder, rows, name=None):
     folder.mkdir(parents=True)
     (folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     if name:
-        (folder / "metadata.json").write_text(json.dumps({"model": {"name": name}, "config": {}}))
+        config = {"data": {"note": "Rows that were made up."}}
+        (folder / "metadata.json").write_text(json.dumps({"model": {"name": name}, "config": config}))
     return folder
 
 
@@ -116,6 +117,14 @@ def test_the_leaderboard_without_runs_and_with(runs, tmp_path, capsys):
     assert "▸ strong_model" in capsys.readouterr().out
     own = [line for line in read(tmp_path / "own/leaderboard.csv") if line["kind"] == "own"]
     assert {line["significance_group"] for line in own} >= {"a", "b"}
+
+
+@pytest.mark.parametrize("task", ["compare", "leaderboard"])
+def test_what_has_to_be_known_of_the_rows_stands_below_their_figures(runs, tmp_path, capsys, task):
+    do(task, tmp_path, f"runs=[{runs}/weak,{runs}/strong]", FEW)
+    assert capsys.readouterr().out.count("Rows that were made up.") == 1
+    name = {"compare": "comparison.md", "leaderboard": "leaderboard.html"}[task]
+    assert "Rows that were made up." in (tmp_path / name).read_text()
 
 
 @pytest.fixture(scope="module")

@@ -82,3 +82,21 @@ def test_an_evaluation_of_the_full_size_has_every_interval(tmp_path):
     assert {line["resamples"] for line in lines} == {"10000"}
     assert len(lines) > 60
     assert all(line["ci_low"] for line in lines)
+
+
+def test_what_has_to_be_known_of_the_rows_stands_wherever_their_figures_stand(scored, tmp_path, capsys):
+    metadata = json.loads((scored / "metadata.json").read_text())
+    metadata["config"]["data"]["note"] = "These rows are <made up>."
+    (scored / "metadata.json").write_text(json.dumps(metadata))
+    evaluated(tmp_path / "out", f"results={scored}")
+    assert "These rows are <made up>." in capsys.readouterr().out
+    assert "These rows are <made up>." in json.loads((tmp_path / "out/metrics.json").read_text())["notes"]
+    assert "These rows are &lt;made up&gt;." in (tmp_path / "out/report.html").read_text()
+
+
+def test_the_mini_benchmark_says_that_its_faults_are_those_of_the_signal_baseline(scored, tmp_path, capsys):
+    (scored / "metadata.json").unlink()
+    evaluated(tmp_path / "out", f"results={scored}", "data=mini", "metrics.report=false")
+    assert "model=signal measures" in " ".join(capsys.readouterr().out.split())
+    evaluated(tmp_path / "real", f"results={scored}", "metrics.report=false")
+    assert "signal" not in capsys.readouterr().out

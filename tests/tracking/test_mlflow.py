@@ -39,7 +39,7 @@ def config(**changes):
     # What a description reads of a configuration.
     return SimpleNamespace(
         **{
-            "data": SimpleNamespace(name="mini"),
+            "data": SimpleNamespace(name="mini", note="synthetic rows"),
             "subset": SimpleNamespace(name="pam"),
             "model": {"name": "cmi_rm", "checkpoint": "/runs/step_500"},
             "metrics": SimpleNamespace(protocol=SimpleNamespace(value="strict")),
@@ -62,6 +62,7 @@ def test_a_run_is_told_by_few_flat_params_and_tags():
     assert description.tags["checkpoint_digest"] == "d1"
     assert description.tags["mlflow.source.git.commit"] == description.tags["git_commit"] == "abc"
     assert description.tags["git_dirty"] == "False"
+    assert description.tags["mlflow.note.content"] == "synthetic rows"
 
 
 def test_a_job_of_a_sweep_stands_under_its_parent():
