@@ -3,6 +3,7 @@
     make mutants                                          # in the files that differ from `main`
     make mutants SINCE=HEAD~3 SAMPLE=40                   # in those that differ from another revision
     make mutants FILES="cmi_bench/scoring/store.py"       # in these files or folders
+    make mutants SET=survived                             # once more those that no test noticed the last time
     make mutants SET=named                                # the fixed set: each of them must die
 
 A sample is drawn with a seed (SEED=0), and mutants run on a copy of the tree with the tests of the mirrored folder
@@ -34,7 +35,8 @@ from benchmarks.mutants.trial import Copy, Result
 PROJECT = Path(__file__).parents[2]
 NAMED = Path(__file__).with_name("named.toml")
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
-OUTPUT = Path("outputs/bench")
+OUTPUT = PROJECT / "outputs/bench"
+RESULTS = OUTPUT / "mutants.json"
 NICE = 10
 console = Console(highlight=False, markup=False, soft_wrap=True)
 
@@ -118,22 +120,37 @@ def sampled(files: Sequence[str], size: int, seed: int) -> list[Mutation]:
     return list(itertools.islice(wanted, size))
 
 
+def survivors() -> list[Mutation]:
+    """Return the mutants that survived the last time, as far as the code that they change is still there."""
+    if not RESULTS.exists():
+        raise SystemExit(f"There is no {RESULTS.relative_to(PROJECT)}.\nRun make mutants first.")
+    last = [one for one in json.loads(RESULTS.read_text("utf-8"))["mutants"] if not one["status"].startswith("killed")]
+    found = list(_applied(one for one in read_entries(NAMED) if one.name in {one["name"] for one in last}))
+    for one in last:
+        if not one["name"] and (file := PROJECT / one["path"]).exists():
+            again = [each for each in mutations_of(one["path"], file.read_text("utf-8")) if each.diff == one["diff"]]
+            found += again[:1]
+    return found
+
+
 def main() -> None:
     """Run from the command line; the exit status is 1 when a named mutant survives, or fits the code no more."""
     words = _arguments()
     os.nice(NICE)
+    entries = [one for one in read_entries(NAMED) if words.only in one.name]
     if words.set == "named":
-        entries = [one for one in read_entries(NAMED) if words.only in one.name]
         mutants = list(_applied(entries))
-        instead = {one.name: one.tests for one in entries}
+    elif words.set == "survived":
+        mutants = survivors()
     else:
         files = files_named(words.files) if words.files else changed_since(words.since)
-        mutants, instead = sampled(files, words.sample, words.seed), {}
+        mutants = sampled(files, words.sample, words.seed)
     if not mutants:
         console.print("Nothing to mutate.")
         return
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
         copy, results = Copy(PROJECT, Path(scratch)), []
+        instead = {one.name: one.tests for one in entries}
         for mutation in mutants:
             named = words.tests or instead.get(mutation.name)
             tests = [(one,) for one in named] if named else [tuple(mirrored(mutation.path))]
@@ -159,7 +176,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mutants", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("files", nargs="*", help="files or folders of the package; those changed when none is named")
     parser.add_argument("--since", default="main", help="revision that changed files differ from (main)")
-    parser.add_argument("--set", choices=("changed", "named"), default="changed", help="named: the fixed set")
+    parser.add_argument("--set", choices=("changed", "survived", "named"), default="changed")
     parser.add_argument("--only", default="", help="of the named set, those whose name contains this")
     parser.add_argument("--sample", type=int, default=30, help="how many mutants are tried (30)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (0)")
@@ -175,7 +192,7 @@ def _coverage(copy: Copy, tests: Iterable[tuple[str, ...]]) -> CoverageMap:
     """Return what these tests reach together; each of them is measured once, and kept until something changes."""
     maps = []
     for one in tests:
-        saved = PROJECT / OUTPUT / "mutants_coverage" / f"{copy.key(one)}.json"
+        saved = OUTPUT / "mutants_coverage" / f"{copy.key(one)}.json"
         if not saved.exists():
             console.print(f"measuring which lines the tests reach: {' '.join(one)}")
             copy.measure_coverage(one, saved)
@@ -216,8 +233,8 @@ def _summarise(results: Sequence[Result], words: argparse.Namespace) -> None:
             for result in results
         ],
     }
-    (PROJECT / OUTPUT).mkdir(parents=True, exist_ok=True)
-    (PROJECT / OUTPUT / "mutants.json").write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

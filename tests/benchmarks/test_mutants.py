@@ -186,17 +186,19 @@ def test_the_command_tells_what_tests_notice_from_what_they_do_not(tmp_path):
     trial = tmp_path / "benchmarks/mutants/trial.py"
     trial.write_text(trial.read_text().replace("START_SECONDS = 40.0", "START_SECONDS = 4.0"))
 
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.mutants", "--set", "named"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    found = json.loads((tmp_path / "outputs/bench/mutants.json").read_text())
+    def run(chosen):
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.mutants", "--set", chosen],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done, json.loads((tmp_path / "outputs/bench/mutants.json").read_text())["mutants"]
 
-    assert {one["name"]: one["status"] for one in found["mutants"]} == {
+    done, found = run("named")
+    assert {one["name"]: one["status"] for one in found} == {
         "noticed": "killed",
         "not noticed": "survived",
         "without end": "killed by time",
@@ -205,4 +207,5 @@ def test_the_command_tells_what_tests_notice_from_what_they_do_not(tmp_path):
     assert done.returncode == 1
     assert "2 of 4 killed (50.0%)" in done.stdout
     assert "    -    return x + 0.5\n    +    return x + 0.7\n" in done.stdout
+    assert [one["name"] for one in run("survived")[1]] == ["not noticed", "not reached"]
     assert "x + 0.5" in (tmp_path / "cmi_bench/room/thing.py").read_text()
