@@ -25,6 +25,7 @@ from cmi_bench.conformance.subject import (
 )
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import AudioInput, BenchmarkModelABC, EmbeddedInput, EmbeddingModel, UnusedInput
+from cmi_bench.scoring.collapse import check_model_collapse
 from cmi_bench.scoring.model_call import checked_scores
 from cmi_bench.types import Clip
 
@@ -150,6 +151,17 @@ def _windows(model: EmbeddingModel, paths: list[str], *, is_reference: bool) -> 
     waveforms = [decode(Path(path), int(model.sr), seconds) for path in unique]
     windows = model.embed_audio(waveforms, MAX_DUR, is_reference=is_reference) if waveforms else []
     return dict(zip(unique, windows, strict=True))
+
+
+def collapse(subject: Subject) -> str:
+    """Clips of different music get different scores and embeddings, and no projection has its initial values."""
+    if subject.model.is_remote:
+        raise SkippedCheckError("Not asked of a service, which is paid for each answer.")
+    clips = subject.answered((*subject.probes.plain, subject.probes.long))
+    found = check_model_collapse(subject.model, clips, max_dur=MAX_DUR, scores=subject.alone(clips))
+    if found.signs:
+        raise FailedCheckError(f"It cannot tell songs apart: {'; '.join(found.signs)}.")
+    return f"{'; '.join(found.measured)}."
 
 
 def unchanged(subject: Subject) -> str:

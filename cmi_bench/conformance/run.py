@@ -51,6 +51,7 @@ CHECKS: dict[str, Check] = {
     "batch_size": checks.batch_size,
     "order": checks.order,
     "mixed references": checks.mixed_references,
+    "collapse": checks.collapse,
     "inputs unchanged": checks.unchanged,
     "unused inputs": checks.unused,
     "path or waveform": checks.other_form,

@@ -11,11 +11,12 @@ from cmi_bench.config import Config
 from cmi_bench.data.datasets import Dataset, dataset_by_slug
 from cmi_bench.data.manifest import update_manifest
 from cmi_bench.data.rows import Row
-from cmi_bench.doctor.data import AudioState, check_audio, check_checkpoint, check_rows, examine_rows
+from cmi_bench.doctor.data import AudioState, check_audio, check_checkpoint, check_rows, examine_rows, some_clips
 from cmi_bench.doctor.environment import check_disk, check_environment, check_login, check_tracking
 from cmi_bench.doctor.finding import Finding, Remedies, Severity
 from cmi_bench.download.state import FOLDER, Content, is_inside, read_record
 from cmi_bench.errors import UserError
+from cmi_bench.types import Clip
 from cmi_bench.utils.console import FileCount
 
 
@@ -30,7 +31,7 @@ def examine(config: Config, outputs: Path, words: Sequence[str]) -> list[Finding
     root = Path(config.data.root)
     remedies = Remedies(words, root, config.data.synthesise)
     data = list(_check_data(config, root, remedies))
-    model = list(check_checkpoint(config, remedies))
+    model = list(check_checkpoint(config, remedies, _clips(config, root)))
     is_incomplete = any(
         finding.status is Severity.PROBLEM and finding.fix == remedies.prepare for finding in data + model
     )
@@ -65,6 +66,16 @@ def _check_data(config: Config, root: Path, remedies: Remedies) -> Iterator[Find
     there = {path: record for path, record in manifest.records.items() if (root / path).is_file()}
     state = AudioState(rows, paths, type(manifest)(there), _upstream(root))
     yield from check_audio(root, state, remedies)
+
+
+def _clips(config: Config, root: Path) -> list[Clip]:
+    """Return some of the clips that are there."""
+    datasets = tuple(dataset_by_slug(slug) for slug in config.subset.datasets)
+    try:
+        rows = examine_rows(Path(config.data.jsonl), split=config.data.split, datasets=datasets).rows
+    except UserError:
+        return []
+    return some_clips(_limited(rows, datasets, config.limit), root)
 
 
 def _limited(rows: Sequence[Row], datasets: Sequence[Dataset], limit: int | None) -> list[Row]:

@@ -18,7 +18,10 @@ from cmi_bench.doctor.finding import Finding, Remedies, Severity
 from cmi_bench.download.model_files import in_cache, missing_files, tensor_shapes
 from cmi_bench.download.state import Content, is_inside
 from cmi_bench.errors import UserError
+from cmi_bench.evaluation.collapse import FEWEST
+from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.hub import WEIGHTS, is_hub_id
+from cmi_bench.types import Clip
 from cmi_bench.utils.console import some_of
 
 AUDIO_AREA = "audio"
@@ -256,8 +259,14 @@ def _lines(rows: list[Row]) -> list[str]:
 MODEL_AREA = "model"
 
 
-def check_checkpoint(config: Config, remedies: Remedies) -> Iterator[Finding]:
-    """Look at the model's files, and build it, which accounts for every tensor."""
+def check_checkpoint(config: Config, remedies: Remedies, clips: Sequence[Clip] = ()) -> Iterator[Finding]:
+    """Look at the model's files, build it, which accounts for every tensor, and see whether it tells clips apart.
+
+    Args:
+        config: The configuration.
+        remedies: Commands that fix things.
+        clips: Some of different audio; fewer than three show nothing.
+    """
     weights = _weights(config)
     if weights is not None:
         finding = _check_weights(weights, config, remedies)
@@ -274,7 +283,7 @@ def check_checkpoint(config: Config, remedies: Remedies) -> Iterator[Finding]:
             MODEL_AREA, "files", Severity.PROBLEM, f"Not on this machine: {some_of(missing)}.", remedies.prepare
         )
         return
-    yield _build(config)
+    yield from _build(config, clips)
 
 
 def _weights(config: Config) -> Path | None:
@@ -300,16 +309,51 @@ def _check_weights(weights: Path, config: Config, remedies: Remedies) -> Finding
     return Finding(MODEL_AREA, "weights", Severity.OK, f"{len(tensors)} tensors, {size}, in {weights}")
 
 
-def _build(config: Config) -> Finding:
+def _build(config: Config, clips: Sequence[Clip]) -> Iterator[Finding]:
     from cmi_bench.models.registry import build_model
 
     try:
         model = build_model(config.model, device="cpu", precision=config.precision.value)
     except UserError as error:
-        return Finding(MODEL_AREA, "building it", Severity.PROBLEM, error.what, error.hint)
+        yield Finding(MODEL_AREA, "building it", Severity.PROBLEM, error.what, error.hint)
+        return
     except Exception as error:  # whatever a user's own class raises is what they have to know
-        return Finding(
+        yield Finding(
             MODEL_AREA, "building it", Severity.PROBLEM, f"{type(error).__name__}: {error}", "Fix the model's class"
         )
+        return
     of_it = f", sha256 {model.digest}" if model.digest else ""
-    return Finding(MODEL_AREA, "building it", Severity.OK, f"{model.class_name}, {model.sr} Hz{of_it}")
+    yield Finding(MODEL_AREA, "building it", Severity.OK, f"{model.class_name}, {model.sr} Hz{of_it}")
+    if len(clips) >= FEWEST and not model.is_remote and not model.needs_labels:
+        yield _check_collapse(model, clips, config)
+
+
+COLLAPSE_CLIPS, COLLAPSE_SECONDS = 5, 10.0
+"""Enough to see a model that gives every song the same, within a minute on a CPU."""
+
+
+def some_clips(rows: Sequence[Row], root: Path) -> list[Clip]:
+    """Return a few clips of different files that are there, from all over the rows."""
+    there = {row.audio_a: row for row in rows if is_inside(row.audio_a) and (root / row.audio_a).is_file()}
+    chosen = list(there.values())[:: max(1, len(there) // COLLAPSE_CLIPS)][:COLLAPSE_CLIPS]
+    return [Clip(f"{row.index}:a", root / row.audio_a, row.prompt, row.lyrics) for row in chosen]
+
+
+def _check_collapse(model: BenchmarkModelABC, clips: Sequence[Clip], config: Config) -> Finding:
+    from cmi_bench.scoring.collapse import check_model_collapse
+
+    subject = "telling songs apart"
+    try:
+        found = check_model_collapse(
+            model,
+            clips,
+            max_dur=min(config.max_dur, COLLAPSE_SECONDS),
+            score_kwargs=config.model.get("score_kwargs"),
+        )
+    except Exception as error:  # whatever a user's own class raises is what they have to know
+        what = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        return Finding(MODEL_AREA, subject, Severity.WARNING, f"{len(clips)} clips could not be scored: {what}")
+    if found.signs:
+        fix = "Are these the trained weights? The model's page in docs/models/ says which to use."
+        return Finding(MODEL_AREA, subject, Severity.WARNING, f"It cannot: {'; '.join(found.signs)}.", fix)
+    return Finding(MODEL_AREA, subject, Severity.OK, f"{'; '.join(found.measured)}.")

@@ -9,6 +9,7 @@ from typing import Any
 from cmi_bench.config import MetricSettings
 from cmi_bench.data.audio_info import Durations, row_seconds
 from cmi_bench.data.datasets import Dataset, PairTask, Task
+from cmi_bench.evaluation.collapse import collapse_notes
 from cmi_bench.evaluation.groups import Group, duration_bin, duration_groups, task_groups
 from cmi_bench.evaluation.intervals import Interval, metric_intervals
 from cmi_bench.evaluation.metrics import Metric, Shown, Statistic, metrics_of
@@ -194,9 +195,13 @@ def evaluate(
         settings=settings,
         summary=[summary_record(samples, settings) for samples in samples_of.values()],
         detail=detail,
-        notes=[*selection.notes, *group_notes],
+        notes=[*selection.notes, *group_notes, *collapse_notes(_raw(selection))],
         samples=list(samples_of.values()),
     )
+
+
+def _raw(selection: Selection) -> list[Mapping[str, Any]]:
+    return [row.raw for chosen in selection.rows_of.values() for row in chosen]
 
 
 def _measure_groups(

@@ -25,7 +25,7 @@ from cmi_bench.models.base import (
 )
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 PUBLIC_MODULE = "core.model_abc"
 """Where the public repository has the contract."""
@@ -95,6 +95,11 @@ class AdaptedModel(BenchmarkModelABC):
         """Plain values for the run's metadata, where the model has some."""
         return getattr(self._model, "facts", {})
 
+    @property
+    def projections(self) -> "Mapping[str, nn.Linear]":
+        """The last linear layers, where the model names them."""
+        return getattr(self._model, "projections", {})
+
     @cached_property
     def clips_at_once(self) -> int | None:
         """How many clips it would like in one call, where it is remote."""
@@ -122,6 +127,10 @@ class AdaptedModel(BenchmarkModelABC):
 
 class AdaptedEmbeddingModel(AdaptedModel, EmbeddingModel):
     """A wrapped model that embeds."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.is_common_space = bool(getattr(model, "is_common_space", self.is_common_space))
 
     @property
     def identity(self) -> str:

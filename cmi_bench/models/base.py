@@ -18,7 +18,7 @@ import numpy.typing as npt
 from cmi_bench.types import Clip
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 AudioInput = Literal["path", "waveform"]
@@ -119,8 +119,8 @@ class RewardModel(Protocol):
 class BenchmarkModelABC(ABC):
     """A reward model: `sr` and `score_batch`, and optional members with their defaults.
 
-    The optional values that a model may have to compute (`identity`, `digest`, `facts`, `clips_at_once`) are
-    overridden by a property, by a class attribute, or by an assignment in the constructor.
+    The optional values that a model may have to compute (`identity`, `digest`, `facts`, `projections`,
+    `clips_at_once`) are overridden by a property, by a class attribute, or by an assignment in the constructor.
     """
 
     audio_input: AudioInput = "path"
@@ -171,6 +171,11 @@ class BenchmarkModelABC(ABC):
     @cached_property
     def facts(self) -> Mapping[str, Any]:
         """Plain values for the run's metadata; read after scoring."""
+        return {}
+
+    @cached_property
+    def projections(self) -> "Mapping[str, nn.Linear]":
+        """The last linear layers before embeddings or scores, by name, as they were loaded; for the collapse check."""
         return {}
 
     @cached_property
@@ -241,6 +246,9 @@ class EmbeddingModel(BenchmarkModelABC):
     The identities are content addresses: digests of weights, configuration and whatever else decides over the
     numbers. Models that share an encoder have the same identity for it, and share embeddings.
     """
+
+    is_common_space: bool = False
+    """Whether embeddings of audio and text lie in one space, where their cosine is the score."""
 
     @property
     @abstractmethod

@@ -4,6 +4,7 @@ A clip is cut into fixed windows; LAION's own code crops one at random.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -124,6 +125,15 @@ class Clap(TextSimilarity):
     def sr(self) -> int:
         """Sampling rate in Hz of the waveforms the model takes."""
         return self.loaded.input.sampling_rate
+
+    @property
+    def projections(self) -> dict[str, nn.Linear]:
+        """Both layers of both projections into the common space."""
+        return {
+            f"{branch}_projection.{layer}": cast(nn.Linear, self.network.get_submodule(f"{branch}_projection.{layer}"))
+            for branch in ("audio", "text")
+            for layer in ("linear1", "linear2")
+        }
 
     def encode_waveforms(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Embed clips [samples]: of each the mean of its windows' latents, float32 [1, dim] on the CPU."""

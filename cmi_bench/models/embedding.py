@@ -210,6 +210,7 @@ class TextSimilarity(EmbeddingScorer):
 
     family: ClassVar[str]
     """Name of the kind of model, in identities."""
+    is_common_space = True
     precision: Precision
 
     def __init__(self, reference: str) -> None:

@@ -208,6 +208,12 @@ class MuQMuLan(TextSimilarity):
         """Sampling rate in Hz of the waveforms the model takes."""
         return SAMPLE_RATE
 
+    @property
+    def projections(self) -> dict[str, nn.Linear]:
+        """The projections into the common space."""
+        network = self.network
+        return {"audio_to_latents": network.audio_to_latents, "text_to_latents": network.text_to_latents}
+
     def encode_waveforms(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Embed clips [samples]: of each the mean of its windows' latents, float32 [1, dim_latent] on the CPU."""
         cut = [windows_of(waveform, self.window) for waveform in waveforms]

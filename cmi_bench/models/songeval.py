@@ -196,6 +196,11 @@ class SongEvalRM(AudioRating):
         return {"kernels": kernels_used(self.device, self.kernels)}
 
     @property
+    def projections(self) -> dict[str, nn.Linear]:
+        """The layer that gives the ratings."""
+        return {"fc": self._head.fc}
+
+    @property
     def sr(self) -> int:
         """Sampling rate in Hz of the waveforms the model takes."""
         return SAMPLE_RATE

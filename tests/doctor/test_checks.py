@@ -8,7 +8,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from hydra import compose, initialize_config_dir
 
 from cmi_bench.config import checked
@@ -18,6 +20,7 @@ from cmi_bench.doctor.environment import check_disk, check_environment, check_lo
 from cmi_bench.doctor.finding import Finding, Remedies, Severity, as_json, as_table, verdict_of, worst
 from cmi_bench.download import state
 from cmi_bench.hydra_setup import register
+from cmi_bench.types import Clip
 from cmi_bench.utils.console import some_of
 
 PROJECT = Path(__file__).parents[2]
@@ -94,6 +97,36 @@ def test_a_checkpoint_that_is_whole():
     assert {one.status for one in found.values()} == {Severity.OK}
     assert "tensors" in found["weights"].found
     assert "CmiRM, 24000 Hz, sha256 " in found["building it"].found
+
+
+@pytest.fixture
+def clips(tmp_path):
+    found = []
+    for number in range(4):
+        file = tmp_path / f"{number}.wav"
+        soundfile.write(file, 0.05 * np.random.default_rng(number).normal(size=24_000), 24_000)
+        found.append(Clip(f"{number}:a", file, ("slow drone", "house groove", "piano", "music")[number]))
+    return found
+
+
+def test_a_model_that_tells_clips_apart(clips):
+    found = by_subject(check_checkpoint(config(f"model.checkpoint={PARITY}/sa_mean"), REMEDIES, clips))
+    assert found["telling songs apart"].status is Severity.OK
+    assert "musicality of 4 clips has standard deviation" in found["telling songs apart"].found
+
+
+def test_a_model_that_collapsed_is_named(clips):
+    found = by_subject(check_checkpoint(config("model=constant"), REMEDIES, clips))["telling songs apart"]
+    assert found.status is Severity.WARNING
+    assert "100% have the same score" in found.found
+    assert "trained weights" in found.fix
+
+
+def test_clips_that_cannot_be_scored_are_said(clips, tmp_path):
+    (tmp_path / "0.wav").write_bytes(b"no audio")
+    found = by_subject(check_checkpoint(config("model=signal"), REMEDIES, clips))["telling songs apart"]
+    assert found.status is Severity.WARNING
+    assert "4 clips could not be scored" in found.found
 
 
 @pytest.fixture

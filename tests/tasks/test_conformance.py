@@ -45,7 +45,7 @@ def report(folder):
 
 def test_a_model_that_conforms(run_here, tmp_path, capsys):
     run_here(*WORDS, "model=signal", folder=tmp_path)
-    assert capsys.readouterr().out.splitlines()[-1] == "signal conforms: 18 checks passed, 2 skipped."
+    assert capsys.readouterr().out.splitlines()[-1] == "signal conforms: 19 checks passed, 2 skipped."
     assert report(tmp_path)["conforms"]
     metadata = json.loads((tmp_path / "metadata.json").read_text())
     assert (metadata["status"], metadata["counts"]) == ("finished", {"passed": 18, "failed": 0, "skipped": 2})
@@ -53,7 +53,7 @@ def test_a_model_that_conforms(run_here, tmp_path, capsys):
 
 def test_one_that_does_not_is_an_error_with_the_table_before_it(own_module, run_here, tmp_path, capsys):
     words = ["model=custom", "model.class_path=sloppy_models:Sloppy", "+model.score_kwargs.shift=10"]
-    with pytest.raises(UserError, match=r"Sloppy does not conform: 2 of 20 checks failed \(batch, mixed references\)"):
+    with pytest.raises(UserError, match=r"Sloppy does not conform: 2 of 21 checks failed \(batch, mixed references\)"):
         run_here(*WORDS, *words, folder=tmp_path)
     out = capsys.readouterr().out
     assert [line.split()[1] for line in out.splitlines() if line.startswith(" batch ")] == ["failed"]

@@ -5,12 +5,12 @@ import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import cmi_bench
 from cmi_bench.audio.decode import AudioError
@@ -206,6 +206,11 @@ class CmiRM(EmbeddingModel):
             self.loaded.network, self.device, self.precision, kernels=self.kernels, compile=self.compile
         )
         return self
+
+    @property
+    def projections(self) -> dict[str, nn.Linear]:
+        """The layer that gives the scores."""
+        return {"score_projector.3": cast(nn.Linear, self.loaded.network.scorer.score_projector[3])}
 
     @property
     def sr(self) -> int:
