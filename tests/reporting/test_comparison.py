@@ -3,12 +3,14 @@ import json
 
 import pytest
 from full_size import full_size_rows
-from scored_rows import HOSTILE
+from scored_rows import HOSTILE, arena
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.comparison import compare_runs
+from cmi_bench.evaluation.metrics import MetricKey
 from cmi_bench.evaluation.pairing import Run
 from cmi_bench.reporting.comparison import comparison_view, write_comparison
+from cmi_bench.reporting.sweep import significance_groups_of
 from cmi_bench.utils.console import plain_text
 
 RUNS = ("weak_model", "good", "a much longer name than anybody would like to have in a table (max_dur=30)")
@@ -121,3 +123,69 @@ def test_names_and_rows_may_hold_anything(tmp_path):
     (prompt,) = {line["prompt"] for line in read(tmp_path / "disagreements.csv")}
     assert prompt.startswith("'=1+cmd()")
     assert plain_text(comparison_view(hostile)).encode()
+
+
+def compared(**rows_of):
+    runs = [Run(name, rows, name) for name, rows in rows_of.items()]
+    return compare_runs(runs, MetricSettings(resamples=200), alpha=0.05)
+
+
+def answers(n, wrong):
+    """Rows of n prompts, all of them labelled A; those of `wrong` are answered B."""
+    return [arena("A", float(at not in wrong), float(at in wrong), prompt=f"prompt {at}") for at in range(n)]
+
+
+def test_the_difference_from_the_best_has_its_own_sign_in_whatever_order_the_runs_are_given():
+    weak, strong = answers(60, range(10, 40)), answers(60, range(3))
+    lines = [
+        next(line for line in plain_text(comparison_view(one)).splitlines() if line.startswith(" weak"))
+        for one in (compared(weak=weak, strong=strong), compared(strong=strong, weak=weak))
+    ]
+    assert lines[0] == lines[1]
+    value, low, high = (float(text.strip("[],")) for text in lines[0].split()[-4:-1])
+    assert value == -0.45
+    assert -0.7 < low < value < high < -0.2
+
+
+def shown_groups(comparison, folder):
+    """The significance groups in the CSV file, in the terminal and of a sweep, which are the same."""
+    write_comparison(comparison, folder)
+    in_file = {line["run"]: line["significance_group"] for line in read(folder / "comparison_matrix.csv")}
+    text = plain_text(comparison_view(comparison)).splitlines()
+    rows = [line.split() for line in text if line.split()[:1] and line.split()[0] in in_file]
+    groups = significance_groups_of(comparison)
+    assert {row[0]: row[4] for row in rows} == in_file
+    assert {run: groups.of(MetricKey("MusicArena", "preference", "ACC"), run) for run in in_file} == in_file
+    return in_file
+
+
+def test_significance_groups_follow_the_corrected_p(tmp_path):
+    one, two, three = answers(40, [0]), answers(40, range(1, 9)), answers(40, range(9, 13))
+    pair = compared(one=one, two=two)
+    assert shown_groups(pair, tmp_path) == {"one": "a", "two": "b"}
+    assert "**+.175** (.039)" in (tmp_path / "comparison.md").read_text()
+    assert read(tmp_path / "comparison.csv")[0]["significant"] == "True"
+    # The same two runs among three: the smallest p counts three times.
+    assert shown_groups(compared(one=one, two=two, three=three), tmp_path) == dict.fromkeys(
+        ("one", "two", "three"), "a"
+    )
+    assert "**" not in (tmp_path / "comparison.md").read_text()
+    (line,) = [line for line in read(tmp_path / "comparison.csv") if {line["run_a"], line["run_b"]} == {"one", "two"}]
+    assert (float(line["p"]), float(line["p_holm"])) == (pytest.approx(20 / 512), pytest.approx(60 / 512))
+    assert line["significant"] == "False"
+
+
+def test_disagreements_come_by_answers_and_then_by_standpoints(tmp_path):
+    margins = {"first": (0.1, 5.0, 4.0, 1.0, 1.0, 1.0), "second": (-0.1, 0.0, -6.0, 1.0, 1.0, 1.0)}
+    rows_of = {
+        run: [arena("A", margin, 0.0, prompt=f"prompt {at}") for at, margin in enumerate(of_run)]
+        for run, of_run in margins.items()
+    }
+    write_comparison(compared(**rows_of), tmp_path)
+    assert [(line["row"], line["answers_apart"]) for line in read(tmp_path / "disagreements.csv")[:3]] == [
+        ("3", "2.0"),
+        ("1", "2.0"),
+        ("2", "1.0"),
+    ]
+    table = (tmp_path / "comparison.md").read_text().rpartition("### MusicArena preference\n\n")[2].splitlines()
+    assert [line.split(" | ")[0] for line in table[2:5]] == ["| 3", "| 1", "| 2"]

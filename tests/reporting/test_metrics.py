@@ -6,6 +6,8 @@ import json
 import math
 
 import pytest
+import scipy
+from scored_rows import arena
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.evaluate import evaluate
@@ -102,6 +104,13 @@ def test_an_accuracy_without_half_credits_has_the_exact_interval_beside_it(mixed
     (record,) = read(summary_csv(evaluate([mixed[3]] * 5).summary)[:])[1:]
     assert float(record["ACC_exact_low"]) == pytest.approx(0.4782, abs=1e-4)
     assert float(record["ACC_exact_high"]) == 1.0
+
+
+def test_the_intervals_file_has_both_exact_bounds():
+    rows = [arena("A", float(at < 7), 0.5, prompt=f"prompt {at}") for at in range(10)]
+    (line,) = [line for line in read(intervals_csv(evaluate(rows))) if not line["group_key"]]
+    expected = scipy.stats.binomtest(7, 10).proportion_ci(method="exact")
+    assert (float(line["exact_low"]), float(line["exact_high"])) == pytest.approx((expected.low, expected.high))
 
 
 def test_the_json_has_bounds_and_how_they_were_made(evaluation):
