@@ -9,10 +9,10 @@ READY := $(VENV)/.ready
 PARALLEL := --numprocesses 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help env run test test-slow test-all lint format bench bench-audio mutants ui clean
+.PHONY: help env run test test-slow test-all lint format bench bench-audio bench-statistics mutants ui clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 env: $(READY) ## Make the environment (.venv) with the pinned versions
 
@@ -45,6 +45,9 @@ format: $(READY) ## Format the code
 
 bench: $(READY) ## Measure how fast CMI-RM scores, on a random network of its size (outputs/bench/; ROWS=16)
 	$(BIN)/python -m benchmarks.inference $(ROWS)
+
+bench-statistics: $(READY) ## Simulate how often intervals hold the truth and tests find what is not there (outputs/bench/; REPLICATES=1000)
+	$(BIN)/python -m benchmarks.statistics --replicates $(or $(REPLICATES),1000)
 
 bench-audio: $(READY) ## Measure how fast audio is decoded (outputs/bench/; MUSIC=folder for music of your own)
 	$(BIN)/python -m benchmarks.audio $(MUSIC)

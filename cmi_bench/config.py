@@ -39,9 +39,11 @@ class ProtocolName(StrEnum):
 
 
 class Clustering(StrEnum):
-    """What the bootstrap draws: all rows of a prompt together, or rows one by one."""
+    """Which rows depend on each other: those of a prompt, of a system that made their clips, of either, or none."""
 
     prompt = "prompt"
+    system = "system"
+    both = "both"
     none = "none"
 
 
@@ -90,6 +92,8 @@ class MetricSettings:
     """Rows of other splits are passed over."""
     include_lcc: bool = True
     include_k_tau: bool = True
+    include_systems: bool = True
+    """Correlations of the systems' means as well, where the rows name the system."""
     by_month: bool = True
     """MusicArena by month of collection."""
     by_condition: bool = True
@@ -109,13 +113,14 @@ class MetricSettings:
     report: bool = True
     """For the tasks: write report.html, and its plots as PNG."""
     resamples: int = 10_000
-    """Bootstrap resamples behind each interval; 0 leaves intervals out."""
+    """Bootstrap resamples, of metrics that have no interval by formula; 0 leaves all intervals and tests out."""
     confidence: float = 0.95
     """Of the intervals."""
     cluster: Clustering = Clustering.prompt
-    """What is resampled: all rows of a "prompt" together, or each row by itself ("none")."""
+    """Which rows depend on each other: intervals over "prompt"s speak of other prompts for the same systems, over
+    "system"s of other systems, over "both" of both; "none" takes each row by itself."""
     seed: int = 0
-    """Of the resampling."""
+    """Of the bootstrap, and of the groups in which more than 500 clusters are left out."""
 
     def __post_init__(self) -> None:
         self.protocol = _choice(ProtocolName, self.protocol, "metrics.protocol", "a protocol")

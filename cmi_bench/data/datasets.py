@@ -124,6 +124,10 @@ class Dataset:
     """Whether a row with this `source` belongs to the dataset."""
     owns_path: Callable[[str], bool] = lambda path: False
     """Whether a results row of unknown source belongs to it, as one of its clips has this path."""
+    prompt_of: Callable[[Raw], Any] = lambda raw: raw.get(fields.PROMPT)
+    """The prompt of a row, which rows that depend on each other share; empty where the row does not say."""
+    systems_of: Callable[[Raw], tuple[Any, Any]] = lambda raw: (raw.get(fields.SYSTEM_A), raw.get(fields.SYSTEM_B))
+    """The systems that made clip A and clip B of a row; empty where the row does not say."""
     groupings: tuple[Grouping | TaskGrouping, ...] = ()
     """In the detail table's order."""
     heading: str = ""
@@ -220,6 +224,19 @@ def dataset_of_row(raw: Raw) -> Dataset | None:
     return next(by_path, None) or dataset_by_name(str(raw.get(fields.BENCHMARK_DATASET, "")).strip())
 
 
+PAM_FOLDER = ("human_eval", "music")
+
+
+def _pam_systems(raw: Raw) -> tuple[Any, Any]:
+    """Return the folder below `human_eval/music`, where the row names no system."""
+    parts = PurePosixPath(str(raw.get(fields.AUDIO_A) or "").strip()).parts
+    named = raw.get(fields.SYSTEM_A)
+    for start in range(len(parts) - len(PAM_FOLDER) - 1):
+        if is_missing(named) and parts[start : start + len(PAM_FOLDER)] == PAM_FOLDER:
+            named = parts[start + len(PAM_FOLDER)]
+    return named, None
+
+
 PAM = register_dataset(
     Dataset(
         name="PAM",
@@ -229,11 +246,31 @@ PAM = register_dataset(
             MosTask("alignment", Aspect.ALIGNMENT, fields.ALIGNMENT_MOS),
         ),
         owns_source=lambda source: "PAM" in source,
+        systems_of=_pam_systems,
         rows=500,
         mini=MiniPart("cmi_bench.data.synthetic.mos_sets:build_pam", rows=30, position=2),
         audio_source="cmi_bench.download.sources:pam_source",
     )
 )
+
+_MUSIC_EVAL_NAME = re.compile(r"S(?P<system>\d+)_P(?P<prompt>\d+)", re.IGNORECASE)
+
+
+def _music_eval_name(raw: Raw, part: str) -> str | None:
+    """Return what a file's original name says; the benchmark's own names, such as 12.wav, say nothing."""
+    found = _MUSIC_EVAL_NAME.search(PurePosixPath(str(raw.get(fields.AUDIO_A) or "").strip()).name)
+    return None if found is None else found[part]
+
+
+def _music_eval_prompt(raw: Raw) -> Any:
+    written = raw.get(fields.PROMPT)
+    return _music_eval_name(raw, "prompt") if is_missing(written) else written
+
+
+def _music_eval_systems(raw: Raw) -> tuple[Any, Any]:
+    named = raw.get(fields.SYSTEM_A)
+    return (_music_eval_name(raw, "system") if is_missing(named) else named), None
+
 
 MUSIC_EVAL = register_dataset(
     Dataset(
@@ -241,6 +278,8 @@ MUSIC_EVAL = register_dataset(
         slug="musiceval",
         tasks=(MosTask("musicality", Aspect.MUSICALITY, fields.MUSICALITY_MOS),),
         owns_source=lambda source: source in {"MusicEval", "SongEval"},
+        prompt_of=_music_eval_prompt,
+        systems_of=_music_eval_systems,
         rows=413,
         mini=MiniPart("cmi_bench.data.synthetic.mos_sets:build_music_eval", rows=25, position=3),
         audio_source="cmi_bench.download.sources:music_eval_source",

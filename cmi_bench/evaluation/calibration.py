@@ -13,7 +13,8 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from cmi_bench.evaluation.bootstrap import Bounds, clopper_pearson
+from cmi_bench.evaluation.clusters import Clusters, Membership
+from cmi_bench.evaluation.proportions import MIN_CLUSTERS, Bounds, t_quantile, wilson_interval
 from cmi_bench.evaluation.samples import DecidedPairs, Samples
 
 # `scipy` loads `optimize` and `special` when they are first used, so importing this module stays quick.
@@ -26,7 +27,8 @@ class BradleyTerry(NamedTuple):
     """None where it cannot be fitted."""
     ci_low: float | None = None
     ci_high: float | None = None
-    """Wald interval, from the Fisher information; pairs are taken for independent."""
+    """Wald interval with a sandwich variance over clusters (Liang and Zeger 1986) and a t quantile; None where the
+    clusters are too few to tell."""
     reason: str = ""
     """Why there is no fit; empty where there is one."""
 
@@ -50,8 +52,19 @@ def fit_bradley_terry(pairs: DecidedPairs, *, confidence: float = 0.95) -> Bradl
     scaled = lead / largest
     scale = _root(scaled)
     probability = scipy.special.expit(scale * scaled)
-    error = 1.0 / float(np.sqrt(np.sum(scaled**2 * probability * (1.0 - probability))))
-    reach = float(scipy.special.ndtri((1.0 + confidence) / 2.0)) * error
+    clusters = pairs.clusters
+    if clusters.count < MIN_CLUSTERS:
+        return BradleyTerry(scale / largest)
+    pull = scaled * scipy.special.expit(-scale * scaled)
+    information = float(np.sum(scaled**2 * probability * (1.0 - probability)))
+
+    def variance(membership: Membership) -> float:
+        sums, count = membership.sums(pull), membership.count
+        # Each cluster pulled the scale towards itself; without it, it would be off by more.
+        inside = membership.sums(scaled**2 * probability * (1.0 - probability))
+        return count / max(count - 1, 1) * float(np.square(sums / (1 - inside / information)).sum()) / information**2
+
+    reach = t_quantile(confidence, clusters.count - 1) * math.sqrt(clusters.variance(variance))
     return BradleyTerry(scale / largest, (scale - reach) / largest, (scale + reach) / largest)
 
 
@@ -86,7 +99,7 @@ class MarginBin(NamedTuple):
     promised: float
     """Mean probability, by the fitted scale, that the higher score is the preferred clip's."""
     bounds: Bounds | None
-    """Of the accuracy (Clopper-Pearson); None where a tie earned a half."""
+    """Of the accuracy; None where the bin's clusters are too few to tell."""
 
 
 def bin_count(n: int) -> int:
@@ -113,7 +126,7 @@ def margin_bins(pairs: DecidedPairs, beta: float, *, confidence: float = 0.95) -
             margin=float(size[chosen].mean()),
             accuracy=float(credit[chosen].mean()),
             promised=float(promised[chosen].mean()),
-            bounds=_bounds(credit[chosen], confidence),
+            bounds=_bounds(credit[chosen], pairs.clusters.take(chosen), confidence),
         )
         for chosen in _equal_parts(size)
     ]
@@ -150,8 +163,8 @@ def chance_error(pairs: DecidedPairs, beta: float, *, seed: int = 0) -> float | 
     return float(np.abs(gaps).sum(axis=1).mean() / size.size)
 
 
-def _bounds(credit: NDArray[np.float64], confidence: float) -> Bounds | None:
-    return None if (credit == 0.5).any() else clopper_pearson(int(credit.sum()), credit.size, confidence=confidence)
+def _bounds(credit: NDArray[np.float64], clusters: Clusters, confidence: float) -> Bounds | None:
+    return None if clusters.count < MIN_CLUSTERS else wilson_interval(credit, clusters, confidence=confidence)
 
 
 def _equal_parts(values: NDArray[np.float64]) -> list[NDArray[np.intp]]:
@@ -181,7 +194,7 @@ def worst_clips(samples: Samples, count: int) -> list[Mistake]:
 
     Standings are mean ranks, because a model's scale is its own.
     """
-    chosen = samples.take(samples.is_evaluated)
+    chosen = samples.take(samples.is_evaluated & ~samples.is_failed)
     if chosen.rows.size < 2:
         return []
     by_people, by_model = (

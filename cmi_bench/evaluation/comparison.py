@@ -4,21 +4,17 @@ Runs that do not differ significantly share a letter: a significance group.
 """
 
 import itertools
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from string import ascii_lowercase
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.data.datasets import Dataset
-from cmi_bench.evaluation.bootstrap import Floats, sign_test
 from cmi_bench.evaluation.evaluate import place_of
 from cmi_bench.evaluation.groups import Group
-from cmi_bench.evaluation.intervals import DIGITS, exact_bounds, percentile_interval, resample_clusters
+from cmi_bench.evaluation.intervals import BOOTSTRAP, DIGITS, ModelMetric, clustered_rows, paired_test
 from cmi_bench.evaluation.metrics import Metric, Shown, Statistic, metrics_of
 from cmi_bench.evaluation.pairing import (
     Comparison,
@@ -31,8 +27,9 @@ from cmi_bench.evaluation.pairing import (
     pair_rows,
     require_common,
 )
+from cmi_bench.evaluation.proportions import sign_test
 from cmi_bench.evaluation.protocols import PROTOCOLS
-from cmi_bench.evaluation.samples import ResultRow, Samples, dense, read_samples, rows_text
+from cmi_bench.evaluation.samples import ResultRow, Samples, read_samples, rows_text
 
 
 def significance_groups(names: Sequence[str], differing: Collection[frozenset[str]]) -> dict[str, str]:
@@ -71,20 +68,6 @@ def _letters() -> itertools.chain[str]:
     return itertools.chain(ascii_lowercase, more)
 
 
-def bootstrap_p(differences: Floats) -> float:
-    """Return the two-sided p-value that a difference is 0, from its bootstrap distribution.
-
-    The smallest value is 2 / (resamples + 1): a bootstrap never proves that something cannot happen
-    (Davison and Hinkley 1997, section 4.2.5).
-
-    Args:
-        differences: [resamples], NaN where undefined; at least one is defined.
-    """
-    defined = differences[~np.isnan(differences)]
-    rarer = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
-    return min(1.0, 2 * (rarer + 1) / (defined.size + 1))
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p-values corrected so that the chance of any false alarm among them is kept (Holm 1979).
 
@@ -98,83 +81,34 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
-MCNEMAR, SIGN_TEST, BOOTSTRAP = "exact McNemar", "sign test", "paired bootstrap"
+def _standings(metrics: Mapping[str, ModelMetric], statistics: Mapping[str, Statistic]) -> tuple[Standing, ...]:
+    """Return the runs, the best first and those without a value last."""
+    standings = [
+        Standing(run=run, value=None, interval=None, note=statistic.reason)
+        if statistic.value is None
+        else Standing(run=run, value=statistic.value, interval=metrics[run].interval())
+        for run, statistic in statistics.items()
+    ]
+    return tuple(sorted(standings, key=lambda one: -np.inf if one.value is None else one.value, reverse=True))
 
 
-@dataclass(frozen=True)
-class MetricSamples:
-    """What is known of all runs by one metric."""
-
-    metric: Metric
-    samples: Mapping[str, Samples]
-    """By run, the rows that are compared."""
-    statistics: Mapping[str, Statistic]
-    """By run, the metric."""
-    resampled: Mapping[str, Floats]
-    """By run, the metric over the same resamples; runs without a value are not in it, and none is where
-    nothing could be drawn."""
-    cluster: NDArray[np.intp]
-    confidence: float
-
-    def standings(self) -> tuple[Standing, ...]:
-        """Return the runs, the best first and those without a value last."""
-        standings = [self._standing(run) for run in self.samples]
-        return tuple(sorted(standings, key=lambda one: -np.inf if one.value is None else one.value, reverse=True))
-
-    def differences(self) -> tuple[Difference, ...]:
-        """Return each pair of runs with a value once; p-values are not corrected."""
-        measured = {run: value for run, (value, _) in self.statistics.items() if value is not None}
-        return tuple(
-            self._difference(first, second, measured[first] - measured[second])
-            for first, second in itertools.combinations(measured, 2)
-        )
-
-    def _standing(self, run: str) -> Standing:
-        value, reason = self.statistics[run]
-        if value is None:
-            return Standing(run=run, value=None, interval=None, note=reason)
-        exact = exact_bounds(self.samples[run], self.metric, self.confidence)
-        interval = percentile_interval(self.resampled.get(run), self.cluster, self.confidence, exact=exact)
-        return Standing(run=run, value=value, interval=interval)
-
-    def _difference(self, first: str, second: str, value: float) -> Difference:
-        # Rounded, lest two scales of the same scores seem to differ consistently in the last digit.
-        resampled = np.round(self.resampled[first] - self.resampled[second], DIGITS) if self.resampled else None
-        interval = percentile_interval(resampled, self.cluster, self.confidence)
-        p_bootstrap = None if resampled is None or interval.low is None else bootstrap_p(resampled)
-        counts = credit_counts(self.metric, self.samples[first], self.samples[second])
-        return Difference(
-            first=first,
-            second=second,
-            value=round(value, DIGITS),
-            interval=interval,
-            test=BOOTSTRAP if counts is None else counts.test,
-            p=p_bootstrap if counts is None else sign_test(counts.better, counts.worse),
-            p_bootstrap=p_bootstrap,
-            better=None if counts is None else counts.better,
-            worse=None if counts is None else counts.worse,
-        )
-
-
-class CreditCounts(NamedTuple):
-    """On how many pairs one run does better than another."""
-
-    better: int
-    worse: int
-    test: str
-    """What a test on these counts is called."""
-
-
-def credit_counts(metric: Metric, first: Samples, second: Samples) -> CreditCounts | None:
-    """Count the rows on which one run gets more credit than the other; None for a metric that is no mean of credits.
-
-    Half a credit more is more: without half credits the test on these counts is McNemar's.
-    """
-    if metric.credit is None:
-        return None
-    ours, theirs = metric.credit(first.label, first.prediction), metric.credit(second.label, second.prediction)
-    halved = bool((ours == 0.5).any() or (theirs == 0.5).any())
-    return CreditCounts(int((ours > theirs).sum()), int((ours < theirs).sum()), SIGN_TEST if halved else MCNEMAR)
+def _difference(first: tuple[str, ModelMetric], second: tuple[str, ModelMetric]) -> Difference:
+    """Return two runs with a value; the p-value is not corrected."""
+    (first_run, one), (second_run, other) = first, second
+    test = paired_test(one, other)
+    lead = None if one.metric.credit is None else one.credit - other.credit
+    better, worse = (None, None) if lead is None else (int((lead > 0).sum()), int((lead < 0).sum()))
+    return Difference(
+        first=first_run,
+        second=second_run,
+        value=round(one.value - other.value, DIGITS),
+        interval=test.interval,
+        test=test.name,
+        p=test.p,
+        p_mcnemar=None if better is None or worse is None else sign_test(better, worse),
+        better=better,
+        worse=worse,
+    )
 
 
 def compare_metrics(
@@ -200,53 +134,35 @@ def compare_metrics(
     if not judged:
         return []
     everywhere = np.logical_and.reduce([samples.is_evaluated for samples in judged.values()])
-    common = {run: samples.take(everywhere) for run, samples in judged.items()}
+    common = {run: samples.take(everywhere).evaluated() for run, samples in judged.items()}
     first = next(iter(common.values()))
+    rows = clustered_rows(first, settings, place_of(first, group))
     note = _note(chosen, judged)
-    return [
-        MetricComparison(
-            dataset=first.dataset.name,
-            task=first.task.name,
-            metric=name,
-            group="" if group is None else group.value,
-            n=one_metric.cluster.size,
-            n_clusters=int(one_metric.cluster.max(initial=-1)) + 1,
-            standings=one_metric.standings(),
-            differences=one_metric.differences(),
-            note=note,
+    found = []
+    for metric in metrics:
+        if metric.is_of_systems:  # a few systems tell no two models apart
+            continue
+        statistics = {run: metric.value(samples.label, samples.prediction) for run, samples in common.items()}
+        measured = {
+            run: ModelMetric(metric, common[run], value, rows)
+            for run, (value, _) in statistics.items()
+            if value is not None
+        }
+        found.append(
+            MetricComparison(
+                dataset=first.dataset.name,
+                task=first.task.name,
+                metric=metric.name,
+                group="" if group is None else group.value,
+                n=rows.n,
+                n_clusters=rows.clusters.count,
+                unit=rows.clusters.unit,
+                standings=_standings(measured, statistics),
+                differences=tuple(itertools.starmap(_difference, itertools.combinations(measured.items(), 2))),
+                note=note,
+            )
         )
-        for name, one_metric in _metric_samples(common, metrics, settings, place_of(first, group)).items()
-    ]
-
-
-def _metric_samples(
-    common: Mapping[str, Samples], metrics: Sequence[Metric], settings: MetricSettings, place: tuple[str, ...]
-) -> dict[str, MetricSamples]:
-    """All runs and metrics over the same resamples: that is what pairs them."""
-    cluster = dense(next(iter(common.values())).cluster, settings.cluster)
-    statistics = {
-        (run, metric.name): metric.value(samples.label, samples.prediction)
-        for run, samples in common.items()
-        for metric in metrics
-    }
-    weighted = {
-        (run, metric.name): metric.weighted_over(samples.label, samples.prediction, cluster)
-        for run, samples in common.items()
-        for metric in metrics
-        if statistics[run, metric.name].value is not None
-    }
-    resampled = resample_clusters(weighted, cluster, settings, place)
-    return {
-        metric.name: MetricSamples(
-            metric=metric,
-            samples=common,
-            statistics={run: statistics[run, metric.name] for run in common},
-            resampled={run: resampled[run, metric.name] for run in common if (run, metric.name) in resampled},
-            cluster=cluster,
-            confidence=settings.confidence,
-        )
-        for metric in metrics
-    }
+    return found
 
 
 def _note(chosen: Mapping[str, Samples], judged: Mapping[str, Samples]) -> str:
@@ -308,31 +224,19 @@ def paired_samples(
 def correct_families(metric_comparisons: Sequence[MetricComparison], alpha: float) -> list[MetricComparison]:
     """Correct the p-values by Holm's method and group the runs.
 
-    A family is what is read together as one question: all comparisons of one metric on one dataset,
-    over its tasks or groups. Metrics are not added up, as SRCC, LCC and K-Tau ask the same thing again.
+    A family is a column of a table: all pairs of runs by one metric over one task's rows, or a group of them. Where no
+    two runs differ, the chance that any two of a column are told apart is at most `alpha`.
     """
-    families: dict[tuple[str, str], list[tuple[int, int]]] = {}
-    for number, metric_comparison in enumerate(metric_comparisons):
-        for at, difference in enumerate(metric_comparison.differences):
-            if difference.p is not None:
-                families.setdefault((metric_comparison.dataset, metric_comparison.metric), []).append((number, at))
-    p_holm: dict[tuple[int, int], float] = {}
-    for places in families.values():
-        p_values = [metric_comparisons[number].differences[at].p or 0.0 for number, at in places]
-        p_holm |= dict(zip(places, holm(p_values), strict=True))
-    sizes = Counter({family: len(places) for family, places in families.items()})
-    corrected = [
-        replace(
-            metric_comparison,
-            family_size=sizes[metric_comparison.dataset, metric_comparison.metric],
-            differences=tuple(
-                replace(difference, p_holm=p_holm.get((number, at)))
-                for at, difference in enumerate(metric_comparison.differences)
-            ),
-        )
-        for number, metric_comparison in enumerate(metric_comparisons)
-    ]
-    return [_with_groups(metric_comparison, alpha) for metric_comparison in corrected]
+    return [_with_groups(_corrected(metric_comparison), alpha) for metric_comparison in metric_comparisons]
+
+
+def _corrected(metric_comparison: MetricComparison) -> MetricComparison:
+    p_values = [one.p for one in metric_comparison.differences if one.p is not None]
+    corrected = iter(holm(p_values))
+    differences = tuple(
+        one if one.p is None else replace(one, p_holm=next(corrected)) for one in metric_comparison.differences
+    )
+    return replace(metric_comparison, family_size=len(p_values), differences=differences)
 
 
 def is_significant(difference: Difference, alpha: float) -> bool:
@@ -344,26 +248,15 @@ def resolution_notes(
     metric_comparisons: Sequence[MetricComparison], settings: MetricSettings, alpha: float
 ) -> list[str]:
     """Warn where so much is compared that no bootstrap of this size could find anything."""
-    finest = 2 / (settings.resamples + 1)
-    largest = max(
-        (
-            metric_comparison.family_size
-            for metric_comparison in metric_comparisons
-            if _is_by_bootstrap(metric_comparison)
-        ),
-        default=0,
-    )
-    if largest * finest <= alpha:
+    by_bootstrap = (one for one in metric_comparisons if any(pair.test == BOOTSTRAP for pair in one.differences))
+    largest = max((one.family_size for one in by_bootstrap), default=0)
+    if largest * 2 / (settings.resamples + 1) <= alpha:
         return []
     needed = int(2 * largest / alpha) + 1
     return [
-        f"{largest} comparisons are corrected together: with {settings.resamples} resamples few correlations can "
+        f"{largest} comparisons are corrected together: with {settings.resamples} resamples few of them can "
         f"differ significantly. metrics.resamples={needed} would be enough."
     ]
-
-
-def _is_by_bootstrap(metric_comparison: MetricComparison) -> bool:
-    return any(difference.better is None for difference in metric_comparison.differences)
 
 
 def _with_groups(metric_comparison: MetricComparison, alpha: float) -> MetricComparison:

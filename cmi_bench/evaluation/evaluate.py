@@ -2,18 +2,21 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from cmi_bench.config import MetricSettings
+import numpy as np
+
+from cmi_bench.config import Clustering, MetricSettings
 from cmi_bench.data.audio_info import Durations, row_seconds
 from cmi_bench.data.datasets import Dataset, PairTask, Task
 from cmi_bench.evaluation.collapse import collapse_notes
 from cmi_bench.evaluation.groups import Group, duration_bin, duration_groups, task_groups
 from cmi_bench.evaluation.intervals import Interval, metric_intervals
-from cmi_bench.evaluation.metrics import Metric, Shown, Statistic, metrics_of
+from cmi_bench.evaluation.metrics import LCC, Metric, Shown, Statistic, metrics_of
 from cmi_bench.evaluation.protocols import PROTOCOLS
+from cmi_bench.evaluation.resampling import Floats
 from cmi_bench.evaluation.samples import Samples, Selection, read_samples, rows_text, select_rows
 
 
@@ -113,24 +116,45 @@ def _measure(
     samples: Samples, metrics: Sequence[Metric], settings: MetricSettings, place: tuple[str, ...]
 ) -> dict[str, Any]:
     """Return the fields of a `Measurement`."""
-    evaluated = samples.take(samples.is_evaluated)
-    statistics = {metric.name: metric.value(evaluated.label, evaluated.prediction) for metric in metrics}
-    defined = [metric for metric in metrics if statistics[metric.name].value is not None]
+    evaluated = samples.evaluated()
+    systems = evaluated.by_system()
+    rows_of_metric = {metric: systems if metric.is_of_systems else evaluated for metric in metrics}
+    statistics = {
+        metric.name: metric.value(chosen.label, chosen.prediction)
+        for metric, chosen in rows_of_metric.items()
+        if chosen is not None
+    }
     is_pair = isinstance(samples.task, PairTask)
     return {
         "dataset": samples.dataset.name,
         "task": samples.task.name,
         "n": evaluated.label.size,
         "metrics": {name: statistic.value for name, statistic in statistics.items()},
-        "intervals": metric_intervals(evaluated, defined, settings, place) if settings.resamples else {},
+        "intervals": _intervals(metrics, evaluated, systems, settings, place) if settings.resamples else {},
         "n_failed": int(samples.is_failed.sum()) if samples.applicable else 0,
         "n_unlabelled": int((~samples.is_labelled).sum()),
         "n_tied_prediction": int((evaluated.prediction == 0).sum()) if is_pair else None,
         "n_tied_label": int((evaluated.label == 0).sum()) if is_pair else None,
         "status": _status(samples, statistics),
         "protocol": samples.protocol.name.value,
-        "note": _note(samples, statistics),
+        "note": _note(samples, statistics, evaluated),
     }
+
+
+def _intervals(
+    metrics: Sequence[Metric],
+    evaluated: Samples,
+    systems: Samples | None,
+    settings: MetricSettings,
+    place: tuple[str, ...],
+) -> dict[str, Interval]:
+    """Return the intervals of the metrics that have a value; those of systems' means are over systems."""
+    of_rows = [metric for metric in metrics if not metric.is_of_systems]
+    of_systems = [metric for metric in metrics if metric.is_of_systems]
+    found = metric_intervals(evaluated, of_rows, settings, place)
+    if systems is not None:
+        found |= metric_intervals(systems, of_systems, replace(settings, cluster=Clustering.system), place)
+    return found
 
 
 def _status(samples: Samples, statistics: Mapping[str, Statistic]) -> Status:
@@ -139,21 +163,38 @@ def _status(samples: Samples, statistics: Mapping[str, Statistic]) -> Status:
     return Status.UNDEFINED if any(statistic.reason for statistic in statistics.values()) else Status.OK
 
 
-def _note(samples: Samples, statistics: Mapping[str, Statistic]) -> str:
+def _note(samples: Samples, statistics: Mapping[str, Statistic], evaluated: Samples) -> str:
     if not samples.applicable:
         return f"not applicable: the model gives no {samples.task.aspect} score"
+    is_pair = isinstance(samples.task, PairTask)
     # Several metrics are often undefined for one reason; it is named once.
     names_of: dict[str, list[str]] = {}
     for name, statistic in statistics.items():
         names_of.setdefault(statistic.reason, []).append(name)
     parts = [f"{', '.join(names)} undefined: {reason}" for reason, names in names_of.items() if reason]
     for failures, fate in (
-        (samples.is_failed & samples.is_evaluated, "scored 0"),
+        (samples.is_failed & samples.is_evaluated, "scored 0" if is_pair else "ranked worst"),
         (samples.is_failed & ~samples.is_evaluated, "left out"),
     ):
         if failures.any():
             parts.append(f"{failures.sum()} failed, {fate}")
+    if LCC in statistics and (kurtosis := _kurtosis(evaluated.prediction)) > HEAVY_TAILS:
+        parts.append(f"scores have heavy tails (kurtosis {kurtosis:.0f}): prefer SRCC to LCC")
     return "; ".join(parts)
+
+
+HEAVY_TAILS = 9.0
+"""Kurtosis of scores (3 for a normal distribution) above which LCC's interval holds the truth too rarely."""
+
+
+def _kurtosis(values: Floats) -> float:
+    """Return the fourth moment over the squared second, 0 for fewer than two different values."""
+    if values.size < 2 or not np.isfinite(values).all():
+        return 0.0
+    scale = float(np.abs(values - values.mean()).max())
+    deviation = (values - values.mean()) / scale if scale > 0 else np.zeros_like(values)
+    square = float(np.square(deviation).mean())
+    return float((deviation**4).mean()) / square**2 if square > 0 else 0.0
 
 
 logger = logging.getLogger(__name__)

@@ -21,15 +21,7 @@ from cmi_bench.config import MetricSettings
 from cmi_bench.data.datasets import MosTask, PairTask, Task
 from cmi_bench.data.fields import Preference
 from cmi_bench.errors import UserError, did_you_mean
-from cmi_bench.evaluation.bootstrap import Floats, WeightedMetric
-from cmi_bench.evaluation.weighted import (
-    Clusters,
-    weighted_by_repetition,
-    weighted_kendall,
-    weighted_mean,
-    weighted_pearson,
-    weighted_spearman,
-)
+from cmi_bench.evaluation.resampling import Floats, LeftOut, left_out_kendall, left_out_pearson, left_out_spearman
 
 # `scipy` loads its `stats` when that is first used (1 s), so importing this module stays quick.
 
@@ -74,12 +66,15 @@ class Metric:
     """The kind of task it is a metric of."""
     value: Callable[[Floats, Floats], Statistic]
     """From labels [n] and predictions [n] to a number; higher is better."""
-    weighted: Callable[[Floats, Floats, Clusters], WeightedMetric] | None = None
-    """From labels [n], predictions [n] and clusters [n] to the same number of weighted clusters, for the bootstrap;
-    None computes `value` of each resample written out, which is slow but needs no second formula."""
+    left_out: LeftOut | None = None
+    """Of a correlation, in [-1, 1] and smooth: from labels [n], predictions [n] and clusters [n] to its value without
+    each cluster; then it gets jackknife intervals and tests on Fisher's scale. Without it they are from the bootstrap,
+    which asks nothing of the metric."""
     credit: Callable[[Floats, Floats], Floats] | None = None
     """From labels [n] and predictions [n] to the credits of the rows, in {0, 0.5, 1}, where the metric is their mean:
-    then it gets exact intervals and tests."""
+    then it gets Wilson's intervals and exact tests."""
+    is_of_systems: bool = False
+    """Whether its labels and predictions are the means over the clips of each system, as papers report it."""
     chance: float = 0.0
     """What a model that knows nothing gets."""
     shown: Shown = Shown.SUMMARY | Shown.LEADERBOARD
@@ -89,12 +84,6 @@ class Metric:
     """The setting of `MetricSettings` that leaves it out of the summary when false; empty for none."""
     paper_position: float = math.inf
     """Its place among the columns of the paper's tables; those without one follow."""
-
-    def weighted_over(self, label: Floats, prediction: Floats, cluster: Clusters) -> WeightedMetric:
-        """Return the metric as a function of cluster weights."""
-        if self.weighted is not None:
-            return self.weighted(label, prediction, cluster)
-        return weighted_by_repetition(lambda x, y: self.value(x, y).value, label, prediction, cluster)
 
 
 _NAME = re.compile(r"[\w.\- ]+", re.ASCII)
@@ -220,11 +209,6 @@ def accuracy(label: NDArray[np.float64], prediction: NDArray[np.float64]) -> Sta
     return Statistic(float(credit(label, prediction).mean())) if label.size else undefined("no row")
 
 
-def weighted_accuracy(label: Floats, prediction: Floats, cluster: Clusters) -> WeightedMetric:
-    """Return ACC as a function of weights; `label` and `prediction` as for `accuracy`."""
-    return weighted_mean(credit(label, prediction), cluster)
-
-
 def spearman(label: NDArray[np.float64], prediction: NDArray[np.float64]) -> Statistic:
     """Return SRCC, Spearman's rank correlation (tied values share their mean rank).
 
@@ -296,15 +280,14 @@ def correlate(
 
 SRCC, LCC, K_TAU, ACC = "SRCC", "LCC", "K-Tau", "ACC"
 
-register_metric(Metric(SRCC, MosTask, spearman, weighted_spearman, shown=EVERYWHERE, paper_position=1))
-register_metric(Metric(LCC, MosTask, pearson, weighted_pearson, switch="include_lcc", paper_position=0))
-register_metric(Metric(K_TAU, MosTask, kendall, weighted_kendall, switch="include_k_tau", paper_position=2))
+register_metric(Metric(SRCC, MosTask, spearman, left_out_spearman, shown=EVERYWHERE, paper_position=1))
+register_metric(Metric(LCC, MosTask, pearson, left_out_pearson, switch="include_lcc", paper_position=0))
+register_metric(Metric(K_TAU, MosTask, kendall, left_out_kendall, switch="include_k_tau", paper_position=2))
 register_metric(
     Metric(
         ACC,
         PairTask,
         accuracy,
-        weighted_accuracy,
         credit=credit,
         chance=0.5,
         shown=EVERYWHERE,
@@ -312,3 +295,19 @@ register_metric(
         paper_position=0,
     )
 )
+for _name, _value, _left_out in (
+    (SRCC, spearman, left_out_spearman),
+    (LCC, pearson, left_out_pearson),
+    (K_TAU, kendall, left_out_kendall),
+):
+    register_metric(
+        Metric(
+            f"System {_name}",
+            MosTask,
+            _value,
+            _left_out,
+            is_of_systems=True,
+            shown=Shown.SUMMARY,
+            switch="include_systems",
+        )
+    )

@@ -17,9 +17,9 @@ from cmi_bench.config import MetricSettings
 from cmi_bench.data.datasets import Dataset, PairTask
 from cmi_bench.data.fields import is_own
 from cmi_bench.errors import UserError
-from cmi_bench.evaluation.bootstrap import Floats
 from cmi_bench.evaluation.intervals import Interval
 from cmi_bench.evaluation.protocols import number, score_fields
+from cmi_bench.evaluation.resampling import Floats
 from cmi_bench.evaluation.samples import ResultRow, Samples, rows_text, select_rows
 
 Key = tuple[str, str, int]
@@ -141,11 +141,12 @@ class Difference:
     interval: Interval
     """Of the difference, paired and not corrected for the number of comparisons."""
     test: str
-    """What `p` is from: "exact McNemar", "sign test" or "paired bootstrap"."""
+    """What `p` is from: "sign flip", "clustered t", "jackknife t" or "bootstrap"; see `intervals`."""
     p: float | None
-    """None where the rows allow no test."""
-    p_bootstrap: float | None
-    """From the paired bootstrap, which keeps rows of a prompt together; None where it is undefined."""
+    """None where there is too little to tell by."""
+    p_mcnemar: float | None
+    """For accuracies McNemar's exact p-value (the sign test on credits where some are halved by ties), which takes
+    rows for independent; None for other metrics."""
     better: int | None
     """Rows on which the first has more credit than the second; None for correlations."""
     worse: int | None
@@ -165,6 +166,8 @@ class MetricComparison:
     n: int
     """Rows that enter, the same for all runs."""
     n_clusters: int
+    unit: str
+    """What was taken for independent: "prompts", "rows", "systems" or "prompts and systems"."""
     standings: tuple[Standing, ...]
     """The best first; runs without a value last."""
     differences: tuple[Difference, ...]
@@ -172,7 +175,7 @@ class MetricComparison:
     note: str = ""
     """Rows and runs left out."""
     family_size: int = 0
-    """Comparisons that were corrected together: all of this metric on this dataset."""
+    """Comparisons that were corrected together: those of this task, metric and group."""
 
     def difference(self, first: str, second: str) -> float | None:
         """Return how much the first is ahead of the second; None if they were not compared."""

@@ -32,7 +32,7 @@ class Protocol:
     columns: Callable[[Task], tuple[str, ...]]
     """The predicted fields that `prediction` looks at."""
     scores_failures: bool
-    """Whether a pair without an answer is scored 0; if not, it is dropped from n."""
+    """Whether a row without an answer counts as the worst answer; if not, it is dropped from n."""
 
 
 def number(value: Any) -> float:
@@ -71,7 +71,7 @@ def _side(value: Any) -> float:
     return math.nan if preference is None else SIDE[preference]
 
 
-def _side_as_it_stands(value: Any) -> float:
+def _stated_side(value: Any) -> float:
     try:
         return _side(value)
     except LabelError:
@@ -100,7 +100,7 @@ def _strict_prediction(raw: Raw, task: Task) -> float:
     if isinstance(task, MosTask):
         return score_a if math.isfinite(score_a) else math.nan
     if field_a not in raw or field_b not in raw:
-        return _side_as_it_stands(raw.get(task.predicted_field))
+        return _stated_side(raw.get(task.predicted_field))
     score_b = number(raw[field_b])
     side = preferred_side(score_a, score_b, protocol=ProtocolName.strict)
     return math.nan if side is None else SIDE[side]
@@ -111,14 +111,22 @@ def _strict_columns(task: Task) -> tuple[str, ...]:
     return (*fields_of_scores, task.predicted_field) if isinstance(task, PairTask) else fields_of_scores[:1]
 
 
+PAPER_UNKNOWN = frozenset({"tie", "both_bad"})
+"""Spellings of "both" that the public evaluator does not know: it drops such rows."""
+
+
+def _paper_side(value: Any) -> float:
+    return math.nan if str(value).strip().lower() in PAPER_UNKNOWN else _stated_side(value)
+
+
 def _paper_label(raw: Raw, task: Task) -> float:
     value = raw.get(task.label_field)
-    return _side_as_it_stands(value) if isinstance(task, PairTask) else number(value)
+    return _paper_side(value) if isinstance(task, PairTask) else number(value)
 
 
 def _paper_prediction(raw: Raw, task: Task) -> float:
     value = raw.get(_paper_columns(task)[0])
-    return _side_as_it_stands(value) if isinstance(task, PairTask) else number(value)
+    return _paper_side(value) if isinstance(task, PairTask) else number(value)
 
 
 def _paper_columns(task: Task) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from cmi_bench.config import Clustering
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import Dataset, PairTask, Task, all_datasets, dataset_of_row
-from cmi_bench.data.fields import LabelError, is_missing
+from cmi_bench.data.fields import LabelError
 from cmi_bench.errors import UserError
+from cmi_bench.evaluation.clusters import NOBODY, Clusters, clusters_of, prompt_ids, system_ids
 from cmi_bench.evaluation.protocols import Protocol, is_silent, is_unjudged, number, score_fields
 
 
@@ -64,38 +65,6 @@ def rows_text(count: int) -> str:
     return f"{count} row" + "s" * (count != 1)
 
 
-def prompt_clusters(rows: Sequence[ResultRow]) -> NDArray[np.intp]:
-    """Return a number for each row: the same for rows with the same prompt, its own for a row without one.
-
-    Args:
-        rows: N rows of one dataset.
-
-    Returns:
-        [N] from 0, in the order of first appearance.
-    """
-    number_of: dict[object, int] = {}
-    # A row's number is unlike any prompt's text, so it stands for a prompt that nobody else has.
-    prompts = [
-        row.number if is_missing(row.raw.get(fields.PROMPT)) else str(row.raw[fields.PROMPT]).strip() for row in rows
-    ]
-    return np.array([number_of.setdefault(prompt, len(number_of)) for prompt in prompts], dtype=np.intp)
-
-
-def dense(cluster: NDArray[np.intp], clustering: str) -> NDArray[np.intp]:
-    """Number the clusters of some rows without gaps.
-
-    Args:
-        cluster: [n] from `prompt_clusters`, of any choice of rows.
-        clustering: "prompt", or "none" to make each row a cluster of its own.
-
-    Returns:
-        [n] from 0 to C-1, each of them there.
-    """
-    if clustering == Clustering.none:
-        return np.arange(cluster.size)
-    return np.unique(cluster, return_inverse=True)[1].astype(np.intp)
-
-
 @dataclass(frozen=True)
 class Samples:
     """All rows of a dataset as one of its tasks sees them; N counts rows of every kind."""
@@ -109,8 +78,10 @@ class Samples:
     """[N] mean opinion scores, or sides (1 = A, 0 = both, -1 = B); NaN without a label."""
     prediction: NDArray[np.float64]
     """[N] scores, or sides; NaN where the prediction failed or is missing."""
-    cluster: NDArray[np.intp]
-    """[N] rows with the same prompt share a number."""
+    prompt: NDArray[np.intp]
+    """[N] rows with the same prompt share a number (`clusters.prompt_ids`)."""
+    system: NDArray[np.intp]
+    """[N, 1] or [N, 2] which systems made the clips (`clusters.system_ids`)."""
     applicable: bool
     """False where the model does not judge this at all: then nothing is a failure."""
 
@@ -128,14 +99,43 @@ class Samples:
     def is_evaluated(self) -> NDArray[np.bool_]:
         """[N] rows that enter the metrics; their number is the table's n.
 
-        A failed pair enters if the protocol scores failures (as 0); a failed clip cannot enter a
-        correlation.
+        A failed row enters if the protocol scores failures: a pair as 0, a clip with the worst rank (see `evaluated`).
+        Where every clip failed there is no rank to give.
         """
+        answered = self.is_labelled & ~np.isnan(self.prediction)
         if not self.applicable:
             return np.zeros_like(self.is_labelled)
-        if isinstance(self.task, PairTask) and self.protocol.scores_failures:
+        if self.protocol.scores_failures and (isinstance(self.task, PairTask) or answered.any()):
             return self.is_labelled
-        return self.is_labelled & ~np.isnan(self.prediction)
+        return answered
+
+    def evaluated(self) -> "Samples":
+        """Return the rows that enter the metrics, with the score of a failed clip made the worst there is.
+
+        That is the lowest of the other scores where the label is above the median and the highest where it is not, so
+        that a failure costs, whichever clips fail.
+        """
+        chosen = self.take(self.is_evaluated)
+        failed = np.isnan(chosen.prediction)
+        if isinstance(self.task, PairTask) or not failed.any() or failed.all():
+            return chosen
+        scores = chosen.prediction[~failed]
+        worst = np.where(chosen.label > np.median(chosen.label), scores.min(), scores.max())
+        return replace(chosen, prediction=np.where(failed, worst, chosen.prediction))
+
+    def by_system(self) -> "Samples | None":
+        """Return one row for each system, of mean label and mean prediction; None where not every row names its own.
+
+        The rows are the systems' first ones.
+        """
+        ids = self.system[:, 0]
+        if isinstance(self.task, PairTask) or not ids.size or (ids == NOBODY).any():
+            return None
+        _, first, ids, counts = np.unique(ids, return_index=True, return_inverse=True, return_counts=True)
+        if counts.size < 2 or counts.size == ids.size:
+            return None
+        label, prediction = (np.bincount(ids, values) / counts for values in (self.label, self.prediction))
+        return replace(self.take(first), label=label, prediction=prediction)
 
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Samples":
         """Return some of the rows: a mask [N], or positions in any order and number."""
@@ -144,7 +144,8 @@ class Samples:
             rows=self.rows[chosen],
             label=self.label[chosen],
             prediction=self.prediction[chosen],
-            cluster=self.cluster[chosen],
+            prompt=self.prompt[chosen],
+            system=self.system[chosen],
         )
 
 
@@ -165,6 +166,7 @@ def read_samples(
     """
     label = np.array([_label(row, task, protocol, origin) for row in rows], dtype=np.float64)
     prediction = np.array([protocol.prediction(row.raw, task) for row in rows], dtype=np.float64)
+    raws = [row.raw for row in rows]
     return Samples(
         dataset=dataset,
         task=task,
@@ -172,7 +174,8 @@ def read_samples(
         rows=np.array([row.number for row in rows], dtype=np.intp),
         label=label,
         prediction=prediction,
-        cluster=prompt_clusters(rows),
+        prompt=prompt_ids(raws, dataset),
+        system=system_ids(raws, dataset),
         applicable=not np.isnan(prediction).all() or _are_failures(rows, protocol.columns(task)),
     )
 
@@ -204,6 +207,8 @@ class DecidedPairs(NamedTuple):
     """[n] score of the clip that people preferred."""
     other: NDArray[np.float64]
     """[n] score of the other clip."""
+    clusters: Clusters
+    """Which of the pairs depend on each other."""
 
     @property
     def lead(self) -> NDArray[np.float64]:
@@ -216,12 +221,15 @@ class DecidedPairs(NamedTuple):
         return np.asarray((np.sign(self.lead) + 1.0) / 2.0)
 
 
-def decided_pairs(samples: Samples, results: Sequence[Mapping[str, Any]]) -> DecidedPairs:
+def decided_pairs(
+    samples: Samples, results: Sequence[Mapping[str, Any]], clustering: Clustering = Clustering.prompt
+) -> DecidedPairs:
     """Return the pairs of a task that were decided by people and scored by the model.
 
     Args:
         samples: The rows of a task on pairs.
         results: All rows that the evaluation was given, in its order: a sample's row number counts them.
+        clustering: Which pairs are taken to depend on each other.
     """
     field_a, field_b = score_fields(samples.task)
     scores = np.array(
@@ -233,4 +241,5 @@ def decided_pairs(samples: Samples, results: Sequence[Mapping[str, Any]]) -> Dec
     )
     a, b = scores[is_decided].T
     a_wins = samples.label[is_decided] > 0
-    return DecidedPairs(samples.rows[is_decided], np.where(a_wins, a, b), np.where(a_wins, b, a))
+    clusters = clusters_of(samples.prompt[is_decided], samples.system[is_decided], clustering)
+    return DecidedPairs(samples.rows[is_decided], np.where(a_wins, a, b), np.where(a_wins, b, a), clusters)

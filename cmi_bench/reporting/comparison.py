@@ -59,7 +59,7 @@ Line = Mapping[str, Any]
 SETTINGS_COLUMNS = ("protocol", "seed", "resamples", "cluster", "confidence")
 DIFFERENCE_COLUMNS = (
     *("dataset", "task", "metric", "run_a", "run_b", "n", "n_clusters", "value_a", "value_b"),
-    *("difference", "ci_low", "ci_high", "test", "p", "p_holm", "significant", "p_bootstrap"),
+    *("difference", "ci_low", "ci_high", "test", "p", "p_holm", "significant", "p_mcnemar"),
     *("n_a_better", "n_b_better", "family_size", "alpha", *SETTINGS_COLUMNS),
 )
 MATRIX_COLUMNS = ("dataset", "task", "metric", "n", "run", "value", "ci_low", "ci_high", "significance_group")
@@ -120,7 +120,7 @@ def _difference_line(metric_comparison: MetricComparison, difference: Difference
         "p": difference.p,
         "p_holm": difference.p_holm,
         "significant": is_significant(difference, alpha),
-        "p_bootstrap": difference.p_bootstrap,
+        "p_mcnemar": difference.p_mcnemar,
         "n_a_better": difference.better,
         "n_b_better": difference.worse,
         "family_size": metric_comparison.family_size,
@@ -160,23 +160,33 @@ def _disagreement_line(row: Disagreement) -> Line:
 SIDES = {1.0: "A", 0.0: "both", -1.0: "B"}
 
 
-def comparison_title(one: MetricComparison, comparison: Comparison) -> str:
+def comparison_title(one: MetricComparison) -> str:
     """Return e.g. "CMI-Pref alignment: ACC over 500 rows of 350 prompts"."""
-    prompts = f" of {one.n_clusters} prompts" if comparison.settings.cluster == Clustering.prompt else ""
-    return f"{one.dataset} {one.task}: {one.metric} over {one.n} rows{prompts}"
+    clusters = "" if one.unit == "rows" else f" of {one.n_clusters} {one.unit}"
+    return f"{one.dataset} {one.task}: {one.metric} over {one.n} rows{clusters}"
+
+
+UNITS = {
+    Clustering.prompt: "prompts",
+    Clustering.system: "systems",
+    Clustering.both: "prompts and systems",
+    Clustering.none: "rows",
+}
 
 
 def how_it_was_done(comparison: Comparison) -> list[str]:
     """Say what the columns mean and how the tests were made."""
     settings = comparison.settings
-    drawn = "prompts" if settings.cluster == Clustering.prompt else "rows"
+    unit = UNITS[settings.cluster]
+    is_one_way = settings.cluster in {Clustering.prompt, Clustering.none}
+    sign_flips = f"exact test on sign flips of {unit}" if is_one_way else f"t over {unit}"
     level = percent_name(settings.confidence)
     return [
-        f"Runs that share a letter do not differ significantly (alpha = {comparison.alpha:g}).",
-        "p: exact McNemar for ACC (the sign test on credits where some are halved by ties), paired bootstrap for"
-        " correlations; corrected by Holm's method over all comparisons of a metric on a dataset.",
-        f"Intervals ({level}, not corrected): bootstrap over {drawn}, {settings.resamples} resamples, "
-        f"seed {settings.seed}, the same for all runs. Protocol {settings.protocol}.",
+        f"Runs that share a letter do not differ significantly (alpha = {comparison.alpha:g}): where all are equally "
+        f"good, at most {percent_name(comparison.alpha)} of the tables tell any two of them apart.",
+        f"p: {sign_flips} for ACC, jackknife over {unit} with t for correlations; corrected by Holm's method over all "
+        "pairs of runs of a table. No p: too little to tell by.",
+        f"Intervals ({level}, not corrected) are over {unit} as well. Protocol {settings.protocol}.",
     ]
 
 
@@ -201,7 +211,7 @@ def comparison_markdown(comparison: Comparison) -> str:
     parts = ["# Comparison of runs", *_notes(comparison)]
     for metric_comparison in comparison.metric_comparisons:
         parts += [
-            f"## {escape(comparison_title(metric_comparison, comparison))}",
+            f"## {escape(comparison_title(metric_comparison))}",
             _matrix(metric_comparison, comparison),
         ]
         if metric_comparison.note:
@@ -283,7 +293,7 @@ def comparison_view(comparison: Comparison) -> RenderableType:
         if (metric_comparison.dataset, metric_comparison.task) not in seen:
             seen.add((metric_comparison.dataset, metric_comparison.task))
             parts += [
-                text_cell(comparison_title(metric_comparison, comparison), style="bold"),
+                text_cell(comparison_title(metric_comparison), style="bold"),
                 _table(metric_comparison, comparison),
             ]
             parts += [text_cell(f"{metric_comparison.note}.\n")] if metric_comparison.note else []

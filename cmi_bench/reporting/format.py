@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from rich.text import Text
 
+from cmi_bench.evaluation.clusters import POPULATION
 from cmi_bench.evaluation.intervals import Interval
 from cmi_bench.utils.console import printable
 from cmi_bench.utils.files import write_text_atomic
@@ -44,6 +45,26 @@ def bounds_text(low: float, high: float, digits: int = 3) -> str:
     '[-.020, 1.000]'
     """
     return f"[{bare(low, digits)}, {bare(high, digits)}]"
+
+
+def interval_notes(intervals: Iterable[tuple[str, Mapping[str, Interval]]]) -> list[str]:
+    """Return, for each unit that intervals are over, the datasets and what the intervals speak of.
+
+    Args:
+        intervals: Names of datasets, each with intervals by metric; a dataset may come again.
+
+    >>> interval_notes([("PAM", {"SRCC": Interval(0.1, 0.5, method="jackknife t", unit="prompts", n_clusters=100)})])
+    ['Intervals over prompts (PAM) speak of other prompts, the same systems.']
+    """
+    datasets_of: dict[str, dict[str, None]] = {}
+    for dataset, by_metric in intervals:
+        for interval in by_metric.values():
+            if interval.low is not None:
+                datasets_of.setdefault(interval.unit, {})[dataset] = None
+    return [
+        f"Intervals over {unit} ({', '.join(datasets)}) speak of {POPULATION[unit]}."
+        for unit, datasets in datasets_of.items()
+    ]
 
 
 def percent_name(confidence: float) -> str:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.data.datasets import CMI_PREF, MUSIC_ARENA, MUSIC_EVAL, PAM, MosTask, PairTask, all_datasets
+from cmi_bench.evaluation.clusters import POPULATION
 from cmi_bench.evaluation.evaluate import DetailRecord, Evaluation, Measurement, SummaryRecord
 from cmi_bench.evaluation.intervals import Interval
 from cmi_bench.evaluation.metrics import (
@@ -100,9 +101,10 @@ INTERVAL_COLUMNS = (
     *("dataset", "task", "group_key", "group_value", "ref_category"),
     *("metric", "value", "ci_low", "ci_high", "n", *COUNT_COLUMNS),
     *("protocol", "seed", "resamples", "cluster", "exact_low", "exact_high"),
-    *("confidence", "n_clusters", "n_degenerate", "no_interval"),
+    *("confidence", "n_clusters", "n_degenerate", "no_interval", "method", "unit", "population"),
 )
-"""`no_interval` says why there is none; `n_degenerate` counts the resamples that were dropped."""
+"""`method` says how an interval was made, `unit` what was taken for independent, `population` what it speaks of;
+`no_interval` says why there is none; `n_degenerate` counts the bootstrap resamples that were dropped."""
 
 
 def intervals_csv(evaluation: Evaluation) -> str:
@@ -133,6 +135,9 @@ def _cells(interval: Interval | None) -> dict[str, CellValue]:
         "n_clusters": interval.n_clusters,
         "n_degenerate": interval.n_degenerate,
         "no_interval": interval.reason,
+        "method": interval.method,
+        "unit": interval.unit,
+        "population": POPULATION.get(interval.unit, ""),
     }
 
 

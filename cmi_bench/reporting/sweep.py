@@ -11,7 +11,7 @@ from rich.table import Table
 
 from cmi_bench.evaluation.metrics import MetricKey, Shown, all_metrics, metric_columns
 from cmi_bench.evaluation.pairing import Comparison
-from cmi_bench.reporting.format import csv_text, escape, table, text_cell
+from cmi_bench.reporting.format import csv_text, escape, percent_name, table, text_cell
 from cmi_bench.reporting.plots import Colour, Plot, draw_plot, light_frame, plot_label, write_png
 from cmi_bench.utils.files import write_text_atomic
 
@@ -131,7 +131,10 @@ def legend(groups: SignificanceGroups | None) -> list[str]:
     """Say what the letters mean; nothing where there are none."""
     if groups is None:
         return []
-    return [f"In a column, jobs that share a letter do not differ significantly (alpha = {groups.alpha:g})."]
+    return [
+        f"In a column, jobs that share a letter do not differ significantly (alpha = {groups.alpha:g}): where all are "
+        f"equally good, at most {percent_name(groups.alpha)} of such columns tell any two of them apart."
+    ]
 
 
 def sweep_markdown(

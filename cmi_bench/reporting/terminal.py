@@ -9,10 +9,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cmi_bench.config import Clustering, ProtocolName
+from cmi_bench.config import ProtocolName
 from cmi_bench.evaluation.evaluate import Evaluation, Status, SummaryRecord
 from cmi_bench.evaluation.metrics import all_metrics
-from cmi_bench.reporting.format import bounds_text, interval_text, percent_name, text_cell
+from cmi_bench.reporting.format import interval_notes, interval_text, percent_name, text_cell
 from cmi_bench.utils.console import PLAIN_WIDTH, plain_text
 
 NO_VALUE = {Status.OK: "", Status.UNDEFINED: "undef.", Status.NOT_APPLICABLE: "n/a"}
@@ -90,11 +90,7 @@ def _notes(evaluation: Evaluation) -> list[str]:
 
 
 def _interval_note(evaluation: Evaluation) -> list[str]:
-    settings = evaluation.settings
-    if not any(record.intervals for record in evaluation.summary):
-        return []
-    drawn = "prompts" if settings.cluster == Clustering.prompt else "rows"
-    return [f"Intervals: bootstrap over {drawn}, {settings.resamples} resamples, seed {settings.seed}."]
+    return interval_notes((record.dataset, record.intervals) for record in evaluation.summary)
 
 
 def _remarks(record: SummaryRecord) -> list[str]:
@@ -103,13 +99,13 @@ def _remarks(record: SummaryRecord) -> list[str]:
         remarks.append(f"{record.n_unlabelled} without a label, not evaluated")
     if record.n_tied_prediction:
         remarks.append(f"predicted ties: {record.n_tied_prediction}")
+    names_of: dict[str, list[str]] = {}
     for name, interval in record.intervals.items():
         if interval.reason:
-            remarks.append(f"no interval of {name}: {interval.reason}")
+            names_of.setdefault(interval.reason, []).append(name)
         if interval.is_flat:
-            exact = f"; exact interval {bounds_text(*interval.exact)}" if interval.exact else ""
-            remarks.append(f"{name} is the same in every resample{exact}")
-    return remarks
+            remarks.append(f"{name} is the same in every resample")
+    return [*remarks, *(f"no interval of {', '.join(names)}: {reason}" for reason, names in names_of.items())]
 
 
 NUMBERS_WIDTH = 60

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from scipy.stats import binomtest, percentileofscore
+from scipy.stats import percentileofscore
 from scored_rows import VALID, clips
+from statsmodels.stats.proportion import proportion_confint
 
+from cmi_bench.config import Clustering
 from cmi_bench.evaluation.calibration import (
     bin_count,
     chance_error,
@@ -15,13 +17,19 @@ from cmi_bench.evaluation.calibration import (
     worst_clips,
     worst_pairs,
 )
+from cmi_bench.evaluation.clusters import NOBODY, clusters_of
 from cmi_bench.evaluation.evaluate import evaluate
 from cmi_bench.evaluation.samples import DecidedPairs
 
 
+def single(n):
+    """Each pair of a prompt of its own."""
+    return clusters_of(np.arange(n), np.full((n, 2), NOBODY), Clustering.prompt)
+
+
 def pairs(lead):
     lead = np.asarray(lead, dtype=float)
-    return DecidedPairs(np.arange(1, lead.size + 1), lead, np.zeros_like(lead))
+    return DecidedPairs(np.arange(1, lead.size + 1), lead, np.zeros_like(lead), single(lead.size))
 
 
 def drawn(n, *, beta=2.0, seed=0):
@@ -53,11 +61,25 @@ def test_a_bin_by_hand():
     assert expected_calibration_error([one]) == pytest.approx(abs(one.accuracy - one.promised))
 
 
-def test_accuracies_have_exact_bounds_where_nothing_is_tied():
-    (one,) = margin_bins(pairs([1.0, -3.0, 2.0, 4.0]), 1.0)
-    assert one.bounds == pytest.approx(tuple(binomtest(3, 4).proportion_ci(method="exact")))
-    (tied,) = margin_bins(pairs([1.0, 0.0]), 1.0)
-    assert tied.bounds is None
+def test_accuracies_have_wilsons_bounds_where_there_are_pairs_enough():
+    (one,) = margin_bins(pairs([1.0, -3.0, 2.0, 4.0] * 3), 1.0)
+    assert one.bounds == pytest.approx(proportion_confint(9, 12, method="wilson"), abs=0.02)
+    assert margin_bins(pairs([1.0, -3.0, 2.0, 4.0]), 1.0)[0].bounds is None
+
+
+def test_bins_of_pairs_that_are_alike_are_less_certain():
+    lead = np.repeat(np.random.default_rng(0).choice([-1.0, 1.0], 130), 3)
+    alike = clusters_of(np.arange(390) // 3, np.full((390, 2), NOBODY), Clustering.prompt)
+    one, other = (margin_bins(each, 2.0)[0].bounds for each in (pairs(lead), pairs(lead)._replace(clusters=alike)))
+    assert other.high - other.low > 1.2 * (one.high - one.low)
+
+
+def test_the_calibration_error_weighs_bins_by_their_pairs():
+    small, large = margin_bins(pairs([1.0, -1.0, 9.0, 9.0, 9.0]), 0.0)[0], None
+    assert large is None
+    low = small._replace(n=10, accuracy=0.5, promised=0.9)
+    high = small._replace(n=30, accuracy=0.8, promised=0.9)
+    assert expected_calibration_error([low, high]) == pytest.approx((10 * 0.4 + 30 * 0.1) / 40)
 
 
 def test_the_error_of_labels_drawn_from_the_curve_is_that_of_chance():
@@ -100,8 +122,20 @@ def test_the_scale_is_that_of_a_logistic_regression_without_intercept(beta, n, s
     # In units of the scale, for statsmodels' own optimiser to converge.
     oracle = sm.Logit(a_wins.astype(float), (margin / scale)[:, None]).fit(disp=0, method="newton", tol=1e-14)
     assert fit.beta == pytest.approx(oracle.params[0] / scale, rel=1e-8)
-    low, high = oracle.conf_int()[0] / scale
-    assert (fit.ci_low, fit.ci_high) == pytest.approx((low, high), rel=1e-8)
+    assert fit.ci_low < fit.beta < fit.ci_high
+
+
+def test_the_interval_is_the_sandwich_over_prompts():
+    margin, a_wins = drawn_margins(1.0, 600, seed=3)
+    ids = np.arange(600) // 6
+    sample = pairs(np.where(a_wins, margin, -margin))._replace(
+        clusters=clusters_of(ids, np.full((600, 2), NOBODY), Clustering.prompt)
+    )
+    fit = fit_bradley_terry(sample)
+    oracle = sm.Logit(a_wins.astype(float), margin[:, None]).fit(disp=0, cov_type="cluster", cov_kwds={"groups": ids})
+    # Ours is for few clusters: t, and each cluster without its own pull.
+    assert fit.ci_high - fit.ci_low == pytest.approx(2 * 1.984 * oracle.bse[0], rel=0.05)
+    assert fit_bradley_terry(drawn(9)).ci_low is None
 
 
 def test_the_true_scale_is_found_again():
@@ -132,7 +166,7 @@ def test_two_opposite_pairs_of_one_margin_are_a_coin():
 
 
 def test_margins_of_very_different_size_do_not_overflow():
-    fit = fit_bradley_terry(pairs([1e6, 1e6, -1e-3]))
+    fit = fit_bradley_terry(pairs([1e6, 1e6, -1e-3] * 4))
     assert fit.beta is not None
     assert np.isfinite([fit.beta, fit.ci_low, fit.ci_high]).all()
 
@@ -144,7 +178,7 @@ def samples_of(labels, scores):
 
 def test_pairs_come_in_order_of_margin_and_only_where_wrong():
     lead = np.array([2.0, -0.5, 0.0, -3.0, -1.0])
-    pairs = DecidedPairs(np.arange(11, 16), lead, np.zeros(5))
+    pairs = DecidedPairs(np.arange(11, 16), lead, np.zeros(5), single(5))
     assert worst_pairs(pairs, 2) == [(14, -3.0), (15, -1.0)]
     assert len(worst_pairs(pairs, 10)) == 3
 

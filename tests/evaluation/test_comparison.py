@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 import scipy.stats
 from full_size import full_size_rows
+from registries import restored_registries
 from scored_rows import arena, clips
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from cmi_bench.config import MetricSettings
-from cmi_bench.evaluation.comparison import bootstrap_p, compare_runs, holm, significance_groups
+from cmi_bench.data.datasets import MosTask
+from cmi_bench.evaluation.comparison import compare_runs, holm, significance_groups
 from cmi_bench.evaluation.evaluate import evaluate
+from cmi_bench.evaluation.metrics import Metric, Statistic, register_metric
 from cmi_bench.evaluation.pairing import Run
 
 SETTINGS = MetricSettings(resamples=1000)
@@ -44,7 +47,7 @@ def test_identical_runs_do_not_differ():
     assert len(comparison.metric_comparisons) == 12
     for metric_comparison in comparison.metric_comparisons:
         (difference,) = metric_comparison.differences
-        assert (difference.value, difference.p, difference.p_bootstrap, difference.p_holm) == (0, 1, 1, 1)
+        assert (difference.value, difference.p, difference.p_holm) == (0, 1, 1)
         assert (difference.interval.low, difference.interval.high) == (0, 0)
         assert groups_of(metric_comparison) == {"one": "a", "two": "a"}
     assert comparison.disagreements == ()
@@ -65,25 +68,38 @@ def test_a_clearly_better_run_is_found_everywhere():
         assert difference.p_holm < 0.05
 
 
-def test_accuracy_is_tested_by_mcnemars_exact_test():
+def test_accuracy_is_tested_by_sign_flips_with_mcnemars_exact_test_beside():
     first, second = set(range(120)), set(range(20, 160))
     (difference,) = only(compare(a=answers(first), b=answers(second))).differences
     both, neither = len(first & second), 200 - len(first | second)
     table = [[both, len(first - second)], [len(second - first), neither]]
-    assert (difference.better, difference.worse, difference.test) == (20, 40, "exact McNemar")
-    assert difference.p == pytest.approx(mcnemar(table, exact=True).pvalue, abs=1e-12)
+    exact = mcnemar(table, exact=True).pvalue
+    assert (difference.better, difference.worse, difference.test) == (20, 40, "sign flip")
+    assert difference.p_mcnemar == pytest.approx(exact, abs=1e-12)
+    # Of single rows the flips are McNemar's, with half of what was observed.
+    assert difference.p == pytest.approx(exact - scipy.stats.binom.pmf(20, 60, 0.5), abs=1e-12)
     assert difference.value == pytest.approx(-0.1)
-    # The bootstrap of the same thing agrees.
-    assert difference.p_bootstrap == pytest.approx(difference.p, abs=0.02)
-    assert difference.interval.low < -0.1 < difference.interval.high
+    assert difference.interval.low < -0.1 < difference.interval.high < 0
 
 
-def test_half_credits_make_it_a_sign_test():
+def test_rows_of_a_prompt_are_no_independent_evidence():
+    def alike(right):
+        return [row | {"prompt": f"p{i // 10}"} for i, row in enumerate(answers(right))]
+
+    # Seven prompts of ten rows for the one, two for the other.
+    (difference,) = only(compare(a=alike(set(range(70))), b=alike(set(range(70, 90))))).differences
+    assert difference.p_mcnemar < 1e-6
+    assert difference.p == pytest.approx(2 * scipy.stats.binom.cdf(2, 9, 0.5) - scipy.stats.binom.pmf(2, 9, 0.5))
+    assert difference.interval.low < 0 < difference.interval.high
+
+
+def test_half_credits_are_half_as_much():
     ties = [arena("A", 0.5, 0.5, **{"audio-path": f"{i}.mp3"}) for i in range(30)]
     (difference,) = only(compare(tied=ties, wrong=answers(set(), 30))).differences
-    assert (difference.test, difference.better, difference.worse) == ("sign test", 30, 0)
+    assert (difference.test, difference.better, difference.worse) == ("sign flip", 30, 0)
     assert difference.value == 0.5
-    assert difference.p == pytest.approx(scipy.stats.binomtest(30, 30).pvalue)
+    assert difference.p == pytest.approx(2**-30)
+    assert difference.p_mcnemar == pytest.approx(scipy.stats.binomtest(30, 30).pvalue)
 
 
 def test_failures_count_as_wrong_answers():
@@ -99,28 +115,29 @@ def correlated(seed, noise, n=120):
 
 
 @pytest.mark.parametrize("metric", ["SRCC", "LCC", "K-Tau"])
-def test_correlations_are_tested_by_the_paired_bootstrap(metric):
+def test_correlations_are_tested_by_the_jackknife_on_fishers_scale(metric):
     oracle = {"SRCC": scipy.stats.spearmanr, "LCC": scipy.stats.pearsonr, "K-Tau": scipy.stats.kendalltau}[metric]
-    first, second = correlated(1, 1.0), correlated(2, 1.4)
-    (difference,) = only(compare(MetricSettings(), a=first, b=second), metric).differences
+    first, second = correlated(1, 1.0, 40), correlated(2, 1.8, 40)
+    (difference,) = only(compare(a=first, b=second), metric).differences
     label, one, two = (
         np.array([row[field] for row in rows])
         for rows, field in ((first, "musicality"), (first, "predicted_musicality"), (second, "predicted_musicality"))
     )
-    theirs = scipy.stats.bootstrap(
-        (label, one, two),
-        lambda x, y, z: oracle(x, y).statistic - oracle(x, z).statistic,
-        paired=True,
-        vectorized=False,
-        n_resamples=1000,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    )
-    assert difference.test == "paired bootstrap"
-    assert difference.interval.low == pytest.approx(theirs.confidence_interval.low, abs=0.02)
-    assert difference.interval.high == pytest.approx(theirs.confidence_interval.high, abs=0.02)
-    share = (theirs.bootstrap_distribution <= 0).mean()
-    assert difference.p == pytest.approx(2 * min(share, 1 - share), abs=0.04)
+
+    def apart(rows):
+        return np.arctanh(oracle(label[rows], one[rows]).statistic) - np.arctanh(
+            oracle(label[rows], two[rows]).statistic
+        )
+
+    left_out = np.array([apart(np.arange(40) != row) for row in range(40)])
+    error = 39 / 40 * np.sqrt(np.square(left_out - left_out.mean()).sum())
+    statistic = apart(np.arange(40)) / error
+    assert difference.test == "jackknife t"
+    assert difference.p == pytest.approx(2 * scipy.stats.t.sf(abs(statistic), 39), rel=1e-6)
+    assert difference.value == pytest.approx(oracle(label, one).statistic - oracle(label, two).statistic)
+    assert difference.interval.low < difference.value < difference.interval.high
+    assert (difference.interval.low > 0) == (difference.p < 0.05)
+    assert difference.p_mcnemar is None
 
 
 def test_pairing_finds_what_two_separate_intervals_do_not():
@@ -155,22 +172,22 @@ def test_a_run_stands_as_in_its_own_evaluation():
         )
 
 
-def test_holm_is_over_all_pairs_and_tasks_of_a_dataset():
-    runs = {f"seed{seed}": full_size_rows(1 + seed / 4, seed=seed) for seed in range(3)}
+def test_holm_is_over_all_pairs_of_a_column():
+    runs = {f"seed{seed}": full_size_rows(1 + seed / 4, seed=seed)[::5] for seed in range(3)}
     comparison = compare(**runs)
-    of_dataset = [one for one in comparison.metric_comparisons if one.dataset == "CMI-Pref"]
-    differences = [difference for metric_comparison in of_dataset for difference in metric_comparison.differences]
-    assert len(differences) == of_dataset[0].family_size == 6
-    expected = multipletests([one.p for one in differences], method="holm")[1]
-    assert [one.p_holm for one in differences] == pytest.approx(expected, abs=1e-12)
-    assert {one.family_size for one in comparison.metric_comparisons if one.dataset == "PAM"} == {6}
-    assert {one.family_size for one in comparison.metric_comparisons if one.dataset == "MusicEval"} == {3}
+    for metric_comparison in comparison.metric_comparisons:
+        assert metric_comparison.family_size == len(metric_comparison.differences) == 3
+        expected = multipletests([one.p for one in metric_comparison.differences], method="holm")[1]
+        assert [one.p_holm for one in metric_comparison.differences] == pytest.approx(expected, abs=1e-12)
 
 
-def test_rows_that_failed_in_one_run_are_left_out_for_all_and_said():
-    first, second = correlated(1, 1.0), correlated(2, 1.0)
+def test_a_clip_that_failed_in_one_run_costs_that_run_and_is_left_out_under_paper():
+    first, second = correlated(1, 1.0), correlated(1, 1.0)
     second[3] = second[3] | {"predicted_musicality": None, "inference_valid_a": False}
     metric_comparison = only(compare(fine=first, flaky=second), "SRCC")
+    assert (metric_comparison.n, metric_comparison.note) == (120, "")
+    assert [one.run for one in metric_comparison.standings] == ["fine", "flaky"]
+    metric_comparison = only(compare(MetricSettings(protocol="paper"), fine=first, flaky=second), "SRCC")
     assert metric_comparison.n == 119
     assert metric_comparison.note == "1 row failed in flaky, left out for all"
 
@@ -198,20 +215,44 @@ def test_constant_scores_have_no_standing_among_correlations():
     assert metric_comparison.differences == ()
 
 
-def test_too_few_rows_allow_no_bootstrap_and_say_so():
-    (difference,) = only(compare(a=correlated(1, 1.0, 2), b=correlated(2, 1.0, 2)), "SRCC").differences
+def test_too_little_to_tell_by_allows_no_test():
+    (difference,) = only(compare(a=correlated(1, 1.0, 4), b=correlated(2, 1.0, 4)), "SRCC").differences
     assert (difference.p, difference.p_holm, difference.interval.low) == (None, None, None)
-    one = only(compare(a=answers({0}, 1), b=answers(set(), 1)))
-    assert one.differences[0].interval.reason == "one row only"
-    assert one.differences[0].p == 1.0
+    (difference,) = only(compare(a=answers({0}, 9), b=answers(set(), 9))).differences
+    assert (difference.p, difference.interval.reason) == (None, "too few rows to tell: 9, not 10")
+    # Five pairs that differ cannot be significant, however many do not.
+    five, none = answers(set(range(5)), 100), answers(set(), 100)
+    metric_comparison = only(compare(five=five, none=none))
+    assert metric_comparison.differences[0].p is None
+    assert groups_of(metric_comparison) == {"five": "", "none": ""}
+    assert only(compare(six=answers(set(range(6)), 100), none=none)).differences[0].p == pytest.approx(2**-6)
 
 
-def test_more_comparisons_than_the_resamples_can_tell_apart_are_warned_of():
-    runs = {f"r{seed}": correlated(seed, 1.0, 30) for seed in range(8)}
-    (note,) = compare(MetricSettings(resamples=200), **runs).notes
-    assert note.startswith("28 comparisons are corrected together")
-    assert "metrics.resamples=1121 would be enough" in note
-    assert compare(MetricSettings(resamples=1121), **runs).notes == ()
+def test_a_bootstrapped_metric_is_tested_and_warned_of_where_resamples_are_few():
+    with restored_registries():
+        register_metric(Metric("1-MAE", MosTask, lambda x, y: Statistic(1.0 - float(np.abs(x - y).mean()))))
+        runs = {f"r{seed}": correlated(seed, 1.0, 30) for seed in range(8)}
+        (note,) = compare(MetricSettings(resamples=100), **runs).notes
+        assert note.startswith("28 comparisons are corrected together")
+        assert "metrics.resamples=1121 would be enough" in note
+        runs = {"good": correlated(1, 0.5, 60), "bad": correlated(2, 2.0, 60)}
+        (difference,) = only(compare(MetricSettings(resamples=300), **runs), "1-MAE").differences
+    assert (difference.test, difference.interval.method) == ("bootstrap", "bootstrap")
+    assert difference.p < 0.05
+    assert difference.interval.low > 0
+    assert compare(**{f"r{seed}": correlated(seed, 1.0, 30) for seed in range(8)}).notes == ()
+
+
+def test_groups_are_of_corrected_p_values():
+    # The best wins 20 pairs from each of the others and loses 8: p = .025, but of three comparisons.
+    best = set(range(120))
+    second, third = (best - set(range(k, k + 20)) | set(range(120 + k, 128 + k)) for k in (0, 20))
+    metric_comparison = only(compare(best=answers(best), second=answers(second), third=answers(third)))
+    to_best = [one for one in metric_comparison.differences if "best" in (one.first, one.second)]
+    assert [0.02 < one.p < 0.03 and 0.05 < one.p_holm < 0.1 for one in to_best] == [True, True]
+    assert groups_of(metric_comparison) == {"best": "a", "second": "a", "third": "a"}
+    two = only(compare(best=answers(best), second=answers(second)))
+    assert groups_of(two) == {"best": "a", "second": "b"}
 
 
 def share(letters, first, second):
@@ -253,14 +294,3 @@ def test_holm_is_that_of_statsmodels(p_values):
 def test_holm_of_many():
     p_values = np.random.default_rng(0).random(60) ** 3
     assert holm(p_values.tolist()) == pytest.approx(multipletests(p_values, method="holm")[1], abs=1e-12)
-
-
-def test_bootstrap_p_counts_the_rarer_side_of_nothing():
-    values = np.array([1.0] * 95 + [-1.0] * 4 + [np.nan] * 7)
-    assert bootstrap_p(values) == pytest.approx(2 * 5 / 100)
-    assert bootstrap_p(-values) == bootstrap_p(values)
-
-
-def test_bootstrap_p_is_never_nothing_and_never_more_than_one():
-    assert bootstrap_p(np.ones(999)) == pytest.approx(2 / 1000)
-    assert bootstrap_p(np.zeros(999)) == 1.0

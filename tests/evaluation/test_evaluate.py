@@ -93,11 +93,32 @@ def test_a_failed_pair_costs_its_credit_under_strict(bad):
     assert paper.note == "1 failed, left out"
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_failed_clip_is_left_out_of_the_correlation_and_counted(protocol):
-    record = only([*clips([1, 2, 3], [1, 2, 3]), clip(4, None)], protocol)
-    assert (record.n, record.n_failed, record.metrics["SRCC"]) == (3, 1, pytest.approx(1.0))
-    assert record.note == "1 failed, left out"
+def test_a_failed_clip_has_the_worst_rank_under_strict_and_is_left_out_under_paper():
+    rows = [*clips([1, 2, 3], [1, 2, 3]), clip(4, None)]
+    strict, paper = only(rows), only(rows, "paper")
+    assert (paper.n, paper.n_failed, paper.metrics["SRCC"], paper.note) == (
+        3,
+        1,
+        pytest.approx(1.0),
+        "1 failed, left out",
+    )
+    # The label is among the highest, so its score is made the lowest of the others.
+    assert strict.metrics == only(clips([1, 2, 3, 4], [1, 2, 3, 1])).metrics
+    assert (strict.n, strict.n_failed, strict.note) == (4, 1, "1 failed, ranked worst")
+    low = only([*clips([2, 3, 4], [2, 3, 4]), clip(1, None)])
+    assert low.metrics == only(clips([2, 3, 4, 1], [2, 3, 4, 4])).metrics
+
+
+@pytest.mark.parametrize("chosen", ["best judged", "worst judged", "any"])
+def test_failures_flatter_no_correlation(chosen):
+    generator = np.random.default_rng(0)
+    label = generator.uniform(1, 5, 200)
+    score = label + generator.normal(0, 1.5, 200)
+    order = {"best judged": np.abs(score - label), "worst judged": -np.abs(score - label), "any": generator.random(200)}
+    failed = np.argsort(order[chosen])[:20]
+    answered = [None if i in failed else float(value) for i, value in enumerate(score)]
+    full, strict = only(clips(label, score)).metrics, only(clips(label, answered)).metrics
+    assert all(strict[name] < full[name] - 0.02 for name in ("SRCC", "LCC", "K-Tau"))
 
 
 def test_a_number_from_a_failed_inference_is_not_believed():
@@ -128,11 +149,23 @@ def test_a_label_that_is_not_understood_is_dropped_under_paper():
     assert only([*clips([1, 2, 3], [1, 2, 3]), clip("good", 1)], "paper").n == 3
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("label", ["both", "neither", "TIE", "BOTH_BAD"])
-def test_every_spelling_of_a_tie_is_a_label_both(protocol, label):
-    record = only([arena(label, 1, 0)], protocol)
+def test_every_spelling_of_a_tie_is_a_label_both(label):
+    record = only([arena(label, 1, 0)])
     assert (record.n_tied_label, record.metrics["ACC"]) == (1, 0.5)
+
+
+@pytest.mark.parametrize(("label", "n"), [("both", 2), ("neither", 2), ("TIE", 1), ("BOTH_BAD", 1), ("tie", 1)])
+def test_paper_drops_the_ties_that_the_public_evaluator_does_not_know(label, n):
+    assert only([arena(label, 1, 0), arena("A", 1, 0)], "paper").n == n
+    assert only([arena("A", 1, 0), arena("A", 1, 0, predicted_preference=label)], "paper").n == n
+
+
+@pytest.mark.parametrize("written", ["both", "TIE", "BOTH_BAD", "neither"])
+def test_a_written_tie_is_no_answer_a(written):
+    row = {key: value for key, value in arena("A", 1, 0).items() if not key.startswith("predicted_musicality")}
+    record = only([row | {"predicted_preference": written}] * 2)
+    assert (record.metrics["ACC"], record.n_tied_prediction, record.n_failed) == (0.5, 2, 0)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -178,7 +211,7 @@ def test_what_a_model_does_not_judge_is_not_applicable(protocol, silence):
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_one_score_is_enough_to_make_the_missing_ones_failures(protocol):
     record = only([clip(1, None, **VALID), clip(2, None, **VALID), clip(3, 1.0, **VALID)], protocol)
-    assert (record.status, record.n, record.n_failed) == (Status.UNDEFINED, 1, 2)
+    assert (record.status, record.n, record.n_failed) == (Status.UNDEFINED, 3 if protocol == "strict" else 1, 2)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -252,6 +285,101 @@ def test_rows_are_left_as_they_were():
     before = dict(row)
     evaluate([row])
     assert row == before
+
+
+def brute_credit(label, prediction):
+    if prediction is None:
+        return 0.0
+    return 1.0 if label == prediction else 0.5 if "both" in (label, prediction) else 0.0
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("seed", range(10))
+def test_pairs_with_ties_failures_and_both_are_as_counted_one_by_one(protocol, seed):
+    generator = np.random.default_rng(seed)
+    rows, earned = [], []
+    for _ in range(60):
+        label = str(generator.choice(["model_a", "model_b", "both", "neither", ""], p=[0.35, 0.35, 0.1, 0.1, 0.1]))
+        scores = [None if generator.random() < 0.1 else int(generator.integers(0, 4)) for _ in range(2)]
+        rows.append(arena(label, *scores))
+        if None in scores:
+            answer = None
+        elif scores[0] == scores[1]:
+            answer = "both" if protocol == "strict" else "model_b"
+        else:
+            answer = "model_a" if scores[0] > scores[1] else "model_b"
+        if label and not (answer is None and protocol == "paper"):
+            earned.append(brute_credit(label.replace("neither", "both"), answer))
+    record = only(rows, protocol)
+    assert record.n == len(earned)
+    assert record.metrics["ACC"] == pytest.approx(np.mean(earned))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_correlations_with_ties_and_failures_are_as_counted_one_by_one(seed):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(1, 6, 30).tolist()
+    scores = [None if generator.random() < 0.2 else int(generator.integers(0, 6)) for _ in labels]
+    known = [score for score in scores if score is not None]
+    middle = sorted(labels)[15] / 2 + sorted(labels)[14] / 2
+    filled = [
+        (min(known) if label > middle else max(known)) if score is None else score
+        for label, score in zip(labels, scores, strict=True)
+    ]
+    concordant = tied_x = tied_y = 0
+    for i in range(30):
+        for j in range(i):
+            x, y = np.sign(labels[i] - labels[j]), np.sign(filled[i] - filled[j])
+            concordant += x * y
+            tied_x += x == 0
+            tied_y += y == 0
+    pairs = 30 * 29 / 2
+    expected = concordant / math.sqrt((pairs - tied_x) * (pairs - tied_y))
+    assert only(clips(labels, scores)).metrics["K-Tau"] == pytest.approx(expected)
+    answered = [row for row in clips(labels, scores) if row["predicted_musicality"] is not None]
+    assert only(clips(labels, scores), "paper").metrics == only(answered).metrics
+
+
+def named(n_systems=20, size=5):
+    generator = np.random.default_rng(0)
+    worth = generator.normal(0, 0.5, n_systems)
+    return [
+        clip(float(np.clip(3 + worth[s] + generator.normal(0, 1), 1, 5)), float(worth[s] + generator.normal(0, 1)),
+             model_a=f"s{s}")
+        for s in range(n_systems) for _ in range(size)
+    ]  # fmt: skip
+
+
+def test_systems_are_correlated_by_their_means():
+    rows = named()
+    record = evaluate(rows).summary[0]
+    means = {
+        field: [np.mean([row[field] for row in rows if row["model_a"] == f"s{s}"]) for s in range(20)]
+        for field in ("musicality", "predicted_musicality")
+    }
+    direct = only(clips(*means.values()))
+    assert [record.metrics[f"System {name}"] for name in ("SRCC", "LCC", "K-Tau")] == pytest.approx(
+        [direct.metrics[name] for name in ("SRCC", "LCC", "K-Tau")]
+    )
+    interval = record.intervals["System SRCC"]
+    assert (interval.unit, interval.n_clusters, record.intervals["SRCC"].n_clusters) == ("systems", 20, 100)
+    few = evaluate(named(5)).summary[0]
+    assert few.metrics["System SRCC"] is not None
+    assert few.intervals["System SRCC"].reason == "too few systems to tell: 5, not 15"
+
+
+def test_without_known_systems_there_are_no_figures_of_systems():
+    rows = named()
+    assert "System SRCC" not in evaluate(rows, MetricSettings(include_systems=False)).summary[0].metrics
+    del rows[3]["model_a"]
+    assert set(only(rows).metrics) == {"SRCC", "LCC", "K-Tau"}
+
+
+def test_heavy_tails_of_scores_are_noted():
+    scores = np.random.default_rng(0).normal(size=40)
+    assert only(clips(MOS, scores)).note == ""
+    scores[3] = 100.0
+    assert only(clips(MOS, scores)).note == "scores have heavy tails (kurtosis 38): prefer SRCC to LCC"
 
 
 HEAVY = ("torch", "lightning", "mlflow", "hydra", "pandas", "scipy.stats", "matplotlib", "transformers")

@@ -243,17 +243,3 @@ def test_a_declaration_that_cannot_work_is_refused(changes, says):
 def test_a_metric_that_cannot_work_is_refused(metric, says):
     with pytest.raises(ValueError, match=says):
         register_metric(metric)
-
-
-@pytest.mark.usefixtures("registered")
-def test_the_slow_form_of_a_weighted_metric_is_the_quick_one():
-    generator = np.random.default_rng(0)
-    label, prediction, cluster = generator.normal(size=20), generator.normal(size=20), np.arange(20) // 2
-    weights = generator.multinomial(10, [0.1] * 10, size=30).T * 1.0
-    quick = metric_by_name("K-Tau")
-    slow = Metric("slow", MosTask, quick.value)
-    np.testing.assert_allclose(
-        slow.weighted_over(label, prediction, cluster)(weights),
-        quick.weighted_over(label, prediction, cluster)(weights),
-        atol=1e-12,
-    )

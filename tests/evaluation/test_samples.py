@@ -5,7 +5,7 @@ from scored_rows import VALID_PAIR, arena, clip
 from cmi_bench.config import MetricSettings
 from cmi_bench.data.datasets import CMI_PREF, MUSIC_ARENA, MUSIC_EVAL, dataset_of_row, month_of
 from cmi_bench.evaluation.evaluate import evaluate
-from cmi_bench.evaluation.samples import ResultRow, decided_pairs, dense, prompt_clusters, select_rows
+from cmi_bench.evaluation.samples import decided_pairs, select_rows
 
 
 def test_rows_keep_their_number_and_other_splits_are_counted():
@@ -55,25 +55,6 @@ def test_an_unknown_source_falls_back_on_the_path_then_on_the_dataset_given():
 )
 def test_the_month_is_the_folder_after_audio_files(row, month):
     assert month_of(row) == month
-
-
-def prompted(*prompts):
-    return [ResultRow(number, {} if prompt is None else {"prompt": prompt}) for number, prompt in enumerate(prompts, 1)]
-
-
-def test_rows_of_a_prompt_are_a_cluster_whatever_the_blanks_around_it():
-    assert prompt_clusters(prompted("slow piano", "jazz", " slow piano\n", "Jazz")).tolist() == [0, 1, 0, 2]
-
-
-@pytest.mark.parametrize("nothing", [None, "", "  ", float("nan")])
-def test_a_row_without_a_prompt_is_a_cluster_of_its_own(nothing):
-    assert prompt_clusters(prompted(nothing, "jazz", nothing, "jazz", "1")).tolist() == [0, 1, 2, 1, 3]
-
-
-def test_a_choice_of_rows_is_numbered_without_gaps():
-    chosen = np.array([7, 2, 7, 9])
-    assert dense(chosen, "prompt").tolist() == [1, 0, 1, 2]
-    assert dense(chosen, "none").tolist() == [0, 1, 2, 3]
 
 
 def decided(rows, **settings):

@@ -78,22 +78,33 @@ def test_a_line_for_each_metric_that_has_a_value(evaluation):
         "10000",
         "prompt",
     ]
-    interval = evaluation.summary[3].intervals["ACC"]
-    assert (float(pairs["ci_low"]), float(pairs["ci_high"])) == (interval.low, interval.high)
-    assert (pairs["exact_low"], pairs["n_clusters"], pairs["n_degenerate"], pairs["no_interval"]) == ("", "3", "0", "")
+    assert (pairs["exact_low"], pairs["n_clusters"], pairs["n_degenerate"]) == ("", "3", "0")
+    assert (pairs["ci_low"], pairs["no_interval"]) == ("", "too few rows to tell: 3, not 10")
+
+
+def test_intervals_name_their_method_and_what_they_speak_of(mixed):
+    evaluation = evaluate([row | {"prompt": f"p{i // 2}"} for i, row in enumerate([mixed[3]] * 40)])
+    line = next(line for line in read(intervals_csv(evaluation)) if line["metric"] == "ACC")
+    interval = evaluation.summary[1].intervals["ACC"]
+    assert (float(line["ci_low"]), float(line["ci_high"])) == (interval.low, interval.high)
+    assert float(line["exact_low"]) == pytest.approx(0.025 ** (1 / 40))
+    assert (line["method"], line["unit"], line["n_clusters"]) == ("Wilson t", "prompts", "20")
+    assert line["population"] == "other prompts, the same systems"
+    (record,) = read(summary_csv(evaluation.summary))[1:]
+    assert (float(record["ACC_ci_low"]), float(record["ACC_ci_high"])) == (interval.low, interval.high)
+    document = json.loads(metrics_json(evaluation))
+    assert document["summary"][1]["ACC_ci_low"] == interval.low
 
 
 def test_groups_are_told_and_reasons_are_given(evaluation):
     line = next(line for line in read(intervals_csv(evaluation)) if line["group_key"] == "confidence")
     assert (line["group_value"], line["ref_category"]) == (">3", "no_ref")
     few = next(line for line in read(intervals_csv(evaluation)) if line["metric"] == "SRCC")
-    assert (few["ci_low"], few["no_interval"][:12]) == ("", "undefined in")
+    assert (few["ci_low"], few["no_interval"]) == ("", "too few rows to tell: 3, not 5")
 
 
 def test_the_tables_have_the_bounds_after_their_other_columns(evaluation):
     summary, detail = read(summary_csv(evaluation.summary)), read(detail_csv(evaluation.detail))
-    interval = evaluation.summary[3].intervals["ACC"]
-    assert (float(summary[3]["ACC_ci_low"]), float(summary[3]["ACC_ci_high"])) == (interval.low, interval.high)
     assert summary[3]["SRCC_ci_low"] == ""
     assert {"ACC_ci_low", "ACC_ci_high", "SRCC_ci_low", "SRCC_ci_high", "ACC_exact_low", "ACC_exact_high"} < set(
         detail[0]
@@ -117,7 +128,6 @@ def test_the_json_has_bounds_and_how_they_were_made(evaluation):
     document = json.loads(metrics_json(evaluation))
     made = {name: document["config"]["metrics"][name] for name in ("resamples", "confidence", "cluster", "seed")}
     assert made == {"resamples": 10_000, "confidence": 0.95, "cluster": "prompt", "seed": 0}
-    assert document["summary"][3]["ACC_ci_low"] == evaluation.summary[3].intervals["ACC"].low
 
 
 def test_without_intervals_the_values_are_there(mixed):

@@ -7,8 +7,8 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from cmi_bench.evaluation.bootstrap import Bounds
 from cmi_bench.evaluation.calibration import MarginBin
+from cmi_bench.evaluation.proportions import Bounds
 from cmi_bench.evaluation.samples import Samples
 from cmi_bench.reporting.plots import Colour, Plot, draw_plot, light_frame, plot_label
 

@@ -9,9 +9,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cmi_bench.data.datasets import INSTRUMENTAL, NO_REF, REF, VOCAL
-from cmi_bench.evaluation.bootstrap import Bounds
 from cmi_bench.evaluation.evaluate import DetailRecord, Evaluation, Measurement, Status
 from cmi_bench.evaluation.intervals import Interval
+from cmi_bench.evaluation.proportions import Bounds
 from cmi_bench.utils.console import printable
 
 
@@ -64,11 +64,9 @@ def score(value: float) -> str:
 
 
 def telling_bounds(interval: Interval | None) -> Bounds | None:
-    """Return the bounds to show: the exact ones where the resamples tell nothing; None where there are none."""
-    if interval is None:
+    """Return the bounds to show; None where there are none, or where they tell nothing."""
+    if interval is None or interval.low is None or interval.high is None or interval.is_flat:
         return None
-    if interval.low is None or interval.high is None or interval.is_flat:
-        return interval.exact
     return Bounds(interval.low, interval.high)
 
 
@@ -79,7 +77,7 @@ def interval_text(interval: Interval | None) -> str:
     found = telling_bounds(interval)
     if found is None:
         return f"no interval: {interval.reason or 'the same in every resample'}"
-    return f"[{number(found.low)}, {number(found.high)}]" + " exact" * (found is interval.exact)
+    return f"[{number(found.low)}, {number(found.high)}]"
 
 
 def metric_text(record: Measurement, metric: str) -> str:

@@ -160,15 +160,17 @@ def version_facts(source: ReportSource) -> list[Fact]:
     return [Fact(name, str(value)) for name, value in versions.items()] if isinstance(versions, Mapping) else []
 
 
+INTERVALS = {
+    Clustering.prompt: "for other prompts and the same systems, rows of a prompt being alike",
+    Clustering.system: "for other systems and the same prompts, clips of a system being alike",
+    Clustering.both: "for other prompts and other systems",
+    Clustering.none: "for other rows like these, none being alike",
+}
+
+
 def evaluation_facts(settings: MetricSettings) -> list[Fact]:
     """Return how the numbers were made."""
-    drawn = "whole prompts" if settings.cluster == Clustering.prompt else "rows"
-    intervals = (
-        f"{percent_name(settings.confidence)}, percentile bootstrap of {count(settings.resamples, 'resample')} "
-        f"of {drawn}, seed {settings.seed}"
-        if settings.resamples
-        else "none"
-    )
+    intervals = f"{percent_name(settings.confidence)}, {INTERVALS[settings.cluster]}" if settings.resamples else "none"
     return [
         Fact("protocol", PROTOCOLS[settings.protocol == ProtocolName.strict]),
         Fact("split", settings.split),

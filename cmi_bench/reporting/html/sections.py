@@ -197,12 +197,12 @@ def _describe_intervals(source: ReportSource) -> str:
     settings = source.evaluation.settings
     if not settings.resamples:
         return "no intervals (switched off)"
-    return f"{percent_name(settings.confidence)} bootstrap intervals (exact ones where resampling tells nothing)"
+    return f"{percent_name(settings.confidence)} intervals"
 
 
 LEAD = (
     "Does a larger difference of scores mean a surer answer? Pairs are cut by margin into bins of equal number; dots "
-    "are the accuracy in each, with its exact {confidence} interval. The curve is the Bradley-Terry model with one "
+    "are the accuracy in each, with its {confidence} interval. The curve is the Bradley-Terry model with one "
     "scale, P(A preferred) = 1 / (1 + exp(\N{MINUS SIGN}β (score A \N{MINUS SIGN} score B))), β by maximum likelihood. "
     "The expected calibration error (ECE) is the mean distance of the dots from it; it counts as far as it exceeds "
     "what labels drawn from the curve itself give by chance. Pairs that people called a tie are left out."
@@ -228,7 +228,7 @@ def margin_section(source: ReportSource) -> FigureSection | None:
 def _margin_figures(tasks: list[Samples], source: ReportSource) -> Iterator[Figure]:
     settings = source.evaluation.settings
     for samples in tasks:
-        pairs = decided_pairs(samples, source.results)
+        pairs = decided_pairs(samples, source.results, settings.cluster)
         if not pairs.rows.size:
             continue
         fit = fit_bradley_terry(pairs, confidence=settings.confidence)
@@ -244,14 +244,15 @@ def _margin_figures(tasks: list[Samples], source: ReportSource) -> Iterator[Figu
 
 
 def _caption(pairs: DecidedPairs, bins: list[MarginBin], fit: BradleyTerry, seed: int) -> str:
-    if fit.beta is None or fit.ci_low is None or fit.ci_high is None:
+    if fit.beta is None:
         return f"{count(pairs.rows.size, 'pair')}; no curve: {fit.reason}."
+    bounds = "" if fit.ci_low is None or fit.ci_high is None else f" [{score(fit.ci_low)}, {score(fit.ci_high)}]"
     error, chance = expected_calibration_error(bins), chance_error(pairs, fit.beta, seed=seed)
     assert error is not None
     assert chance is not None
     return (
-        f"{count(pairs.rows.size, 'pair')}; β = {score(fit.beta)} [{score(fit.ci_low)}, {score(fit.ci_high)}] per "
-        f"point of score; ECE {number(error)} over {count(len(bins), 'bin')}; chance alone gives {number(chance)}."
+        f"{count(pairs.rows.size, 'pair')}; β = {score(fit.beta)}{bounds} per point of score; "
+        f"ECE {number(error)} over {count(len(bins), 'bin')}; chance alone gives {number(chance)}."
     )
 
 

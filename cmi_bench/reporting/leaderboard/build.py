@@ -127,10 +127,7 @@ def _how(runs: Sequence[Run], settings: MetricSettings) -> list[str]:
     if not runs:
         return []
     intervals = (
-        f", {percent_name(settings.confidence)} intervals by bootstrap (cluster {settings.cluster}, "
-        f"{settings.resamples} resamples, seed {settings.seed})"
-        if settings.resamples
-        else ""
+        f", {percent_name(settings.confidence)} intervals (cluster {settings.cluster})" if settings.resamples else ""
     )
     return [f"Own rows: protocol {settings.protocol}{intervals}."]
 
@@ -139,7 +136,7 @@ def _grouping(paired: PairedRows | None, grouped: PairedRows | None, alpha: floa
     if grouped is not None:
         meaning = (
             "Own rows that share a letter do not differ significantly in that column "
-            f"(alpha = {alpha:g}; exact McNemar or paired bootstrap, Holm-corrected over a dataset's columns)."
+            f"(alpha = {alpha:g}; sign flips or jackknife over clusters, Holm-corrected over a column)."
         )
         return [meaning, *([f"The groups are over the {grouped.n_common} rows in common."] if grouped.counts else [])]
     if paired is None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scored_rows import HOSTILE
 
-from cmi_bench.evaluation.bootstrap import Bounds
 from cmi_bench.evaluation.calibration import MarginBin
+from cmi_bench.evaluation.proportions import Bounds
 from cmi_bench.reporting.html.charts import (
     ScoreSpread,
     Section,

@@ -1,0 +1,368 @@
+"""Whether the statistics hold: coverage of the intervals and false positives of the tests, where the truth is known.
+
+`python -m benchmarks.statistics [--replicates 1000] [--resamples 400] [--only TEXT]`: benchmarks of the sizes of the
+real sets are drawn from models whose true values are known, with rows that depend on each other through their prompt
+(and their system), and go through the package's own functions. An interval should hold the true value in 93 to 97 %
+of them, and a test should call equal models different in 3.5 to 6.5 %. The table goes to `outputs/bench/` as well.
+"""
+
+import argparse
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmi_bench.config import Clustering, MetricSettings, ProtocolName
+from cmi_bench.data.datasets import MUSIC_ARENA, MUSIC_EVAL, Dataset
+from cmi_bench.evaluation.clusters import NOBODY
+from cmi_bench.evaluation.comparison import compare_metrics, correct_families, is_significant
+from cmi_bench.evaluation.intervals import metric_intervals
+from cmi_bench.evaluation.metrics import Shown, metrics_of
+from cmi_bench.evaluation.protocols import PROTOCOLS
+from cmi_bench.evaluation.samples import Samples
+from cmi_bench.utils.console import print_view
+from cmi_bench.utils.files import write_text_atomic
+
+OUTPUT = Path("outputs/bench/statistics.md")
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Design:
+    """The rows of a benchmark: which of them share a prompt."""
+
+    name: str
+    sizes: tuple[int, ...]
+    """Rows of each prompt."""
+
+    @property
+    def cluster(self) -> NDArray[np.intp]:
+        """[n] the prompt of each row."""
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)
+
+    @property
+    def title(self) -> str:
+        """Its name with its size."""
+        return f"{self.name} ({sum(self.sizes)} rows, {len(self.sizes)} prompts)"
+
+
+def _repeating(n_rows: int, n_prompts: int) -> tuple[int, ...]:
+    """Spread rows over prompts as in Music Arena: each prompt once, the others by chance."""
+    extra = np.random.default_rng(0).integers(0, n_prompts, n_rows - n_prompts)
+    return tuple(int(size) for size in 1 + np.bincount(extra, minlength=n_prompts))
+
+
+MOS_DESIGNS = (
+    Design("PAM", (5,) * 100),
+    Design("MusicEval", (1,) * 413),
+    Design("mini PAM", (5,) * 6),
+    Design("mini MusicEval", (1,) * 25),
+    Design("small", (5,) * 10),
+    Design("small", (10,) * 8),
+)
+PAIR_DESIGNS = (
+    Design("Music Arena", _repeating(1340, 887)),
+    Design("CMI-Pref", (5,) * 100),
+    Design("CMI-Pref", (10,) * 50),
+    Design("CMI-Pref condition", (5,) * 25),
+    Design("CMI-Pref condition", (1,) * 125),
+    Design("mini Music Arena", (2,) * 9 + (1,) * 11),
+    Design("mini CMI-Pref", (3,) * 12),
+    Design("small", (5,) * 10),
+    Design("small", (10,) * 6),
+)
+CORRELATIONS_WITHIN = (0.0, 0.3, 0.5)
+"""Intra-class correlations of rows of a prompt."""
+
+
+def true_correlations(rho: float) -> dict[str, float]:
+    """Return the correlations of a bivariate normal distribution by metric (Kendall 1949)."""
+    return {"LCC": rho, "SRCC": 6 / math.pi * math.asin(rho / 2), "K-Tau": 2 / math.pi * math.asin(rho)}
+
+
+def normal_rows(rng: np.random.Generator, cluster: NDArray[np.intp], within: float, count: int) -> Floats:
+    """Draw standard normal values [count, n] whose rows of a cluster correlate by `within`."""
+    shared = rng.standard_normal((count, int(cluster.max()) + 1))[:, cluster]
+    own = rng.standard_normal((count, cluster.size))
+    return np.asarray(math.sqrt(within) * shared + math.sqrt(1 - within) * own)
+
+
+def right_answers(
+    rng: np.random.Generator, cluster: NDArray[np.intp], within: float, accuracy: float, count: int
+) -> Floats:
+    """Draw answers [count, n], 1 where right and -1 where wrong.
+
+    Each cluster has a chance of its own from a beta distribution, so that two answers of a cluster correlate by
+    `within`; the models' chances are independent of each other.
+    """
+    if within == 0.0:
+        chance = np.full((count, cluster.size), accuracy)
+    else:
+        weight = (1 - within) / within
+        drawn = rng.beta(accuracy * weight, (1 - accuracy) * weight, (count, int(cluster.max()) + 1))
+        chance = drawn[:, cluster]
+    return np.where(rng.random(chance.shape) < chance, 1.0, -1.0)
+
+
+def samples_of(dataset: Dataset, label: Floats, prediction: Floats, cluster: NDArray[np.intp]) -> Samples:
+    """Return rows as the evaluation sees them."""
+    return Samples(
+        dataset=dataset,
+        task=dataset.tasks[0],
+        protocol=PROTOCOLS[ProtocolName.strict],
+        rows=np.arange(1, label.size + 1),
+        label=label,
+        prediction=prediction,
+        prompt=cluster,
+        system=np.full((label.size, 1 if dataset is MUSIC_EVAL else 2), NOBODY),
+        applicable=True,
+    )
+
+
+@dataclass
+class Tally:
+    """How often something was told, and how often it was right (or falsely found)."""
+
+    told: int = 0
+    hits: int = 0
+    silent: int = 0
+    """How often nothing was told, as there was too little to tell by."""
+    widths: list[float] = field(default_factory=list)
+    methods: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+
+class Line(NamedTuple):
+    """One line of the table."""
+
+    what: str
+    design: str
+    condition: str
+    metric: str
+    method: str
+    share: float | None
+    """Of those told: intervals that hold the truth, or tests that call equal models different."""
+    told: float
+    """Share of the replicates in which something was told."""
+    width: float | None
+
+
+def _line(what: str, design: Design, condition: str, metric: str, tally: Tally) -> Line:
+    total = tally.told + tally.silent
+    method = max(tally.methods, key=lambda name: tally.methods[name]) if tally.methods else ""
+    return Line(
+        what,
+        design.title,
+        condition,
+        metric,
+        method,
+        tally.hits / tally.told if tally.told else None,
+        tally.told / total if total else 0.0,
+        float(np.median(tally.widths)) if tally.widths else None,
+    )
+
+
+def correlation_coverage(settings: MetricSettings, replicates: int) -> Iterator[Line]:
+    """Yield the coverage of the intervals of SRCC, LCC and K-Tau."""
+    for design in MOS_DESIGNS:
+        for within in CORRELATIONS_WITHIN if max(design.sizes) > 1 else (0.0,):
+            for rho in (0.5, 0.85):
+                rng = np.random.default_rng(1)
+                tallies: dict[str, Tally] = defaultdict(Tally)
+                for _ in range(replicates):
+                    x, noise = normal_rows(rng, design.cluster, within, 2)
+                    y = rho * x + math.sqrt(1 - rho**2) * noise
+                    samples = samples_of(MUSIC_EVAL, x, y, design.cluster)
+                    _count_intervals(tallies, samples, settings, true_correlations(rho))
+                for metric, tally in tallies.items():
+                    yield _line("interval", design, f"ICC {within:g}, rho {rho:g}", metric, tally)
+
+
+def accuracy_coverage(settings: MetricSettings, replicates: int) -> Iterator[Line]:
+    """Yield the coverage of the intervals of accuracies."""
+    for design in PAIR_DESIGNS:
+        for within in CORRELATIONS_WITHIN if max(design.sizes) > 1 else (0.0,):
+            for accuracy in (0.7, 0.9, 0.98):
+                rng = np.random.default_rng(2)
+                tallies: dict[str, Tally] = defaultdict(Tally)
+                label = np.ones(design.cluster.size)
+                for _ in range(replicates):
+                    (answer,) = right_answers(rng, design.cluster, within, accuracy, 1)
+                    samples = samples_of(MUSIC_ARENA, label, answer, design.cluster)
+                    _count_intervals(tallies, samples, settings, {"ACC": accuracy})
+                for metric, tally in tallies.items():
+                    yield _line("interval", design, f"ICC {within:g}, accuracy {accuracy:g}", metric, tally)
+
+
+def _count_intervals(
+    tallies: dict[str, Tally], samples: Samples, settings: MetricSettings, truth: Mapping[str, float]
+) -> None:
+    metrics = [metric for metric in metrics_of(samples.task) if metric.name in truth]
+    for name, interval in metric_intervals(samples, metrics, settings, ("simulation",)).items():
+        tally = tallies[name]
+        if interval.low is None or interval.high is None:
+            tally.silent += 1
+            continue
+        tally.told += 1
+        tally.hits += interval.low <= truth[name] <= interval.high
+        tally.widths.append(interval.high - interval.low)
+        tally.methods[interval.method] += 1
+
+
+def correlation_tests(settings: MetricSettings, replicates: int) -> Iterator[Line]:
+    """Yield how often two equally good models are called different, and the coverage of the difference."""
+    for design in MOS_DESIGNS:
+        for within in CORRELATIONS_WITHIN if max(design.sizes) > 1 else (0.0,):
+            rng = np.random.default_rng(3)
+            found: dict[str, Tally] = defaultdict(Tally)
+            covered: dict[str, Tally] = defaultdict(Tally)
+            for _ in range(replicates):
+                x, *noises = normal_rows(rng, design.cluster, within, 4)
+                # The two models share a part of their error, as models do.
+                runs = {
+                    name: samples_of(
+                        MUSIC_EVAL, x, 0.6 * x + 0.8 * (0.6 * noises[2] + 0.8 * noises[index]), design.cluster
+                    )
+                    for index, name in enumerate("ab")
+                }
+                _count_differences(found, covered, runs, settings)
+            for metric in found:
+                yield _line("test", design, f"ICC {within:g}", metric, found[metric])
+                yield _line("difference", design, f"ICC {within:g}", metric, covered[metric])
+
+
+def accuracy_tests(settings: MetricSettings, replicates: int) -> Iterator[Line]:
+    """Yield how often two equally accurate models are called different, and the coverage of the difference."""
+    for design in PAIR_DESIGNS:
+        for within in CORRELATIONS_WITHIN if max(design.sizes) > 1 else (0.0,):
+            for accuracy in (0.7, 0.9):
+                rng = np.random.default_rng(4)
+                found: dict[str, Tally] = defaultdict(Tally)
+                covered: dict[str, Tally] = defaultdict(Tally)
+                label = np.ones(design.cluster.size)
+                for _ in range(replicates):
+                    answers = right_answers(rng, design.cluster, within, accuracy, 2)
+                    runs = {
+                        name: samples_of(MUSIC_ARENA, label, answer, design.cluster)
+                        for name, answer in zip("ab", answers, strict=True)
+                    }
+                    _count_differences(found, covered, runs, settings)
+                for metric in found:
+                    condition = f"ICC {within:g}, accuracy {accuracy:g}"
+                    yield _line("test", design, condition, metric, found[metric])
+                    yield _line("difference", design, condition, metric, covered[metric])
+
+
+def _count_differences(
+    found: dict[str, Tally], covered: dict[str, Tally], runs: Mapping[str, Samples], settings: MetricSettings
+) -> None:
+    task = next(iter(runs.values())).task
+    for comparison in compare_metrics(runs, metrics_of(task, Shown.SUMMARY, settings), settings):
+        for difference in comparison.differences:
+            test, interval = found[comparison.metric], covered[comparison.metric]
+            if difference.p is None:
+                test.silent += 1
+            else:
+                test.told += 1
+                test.hits += difference.p <= 0.05
+                test.methods[difference.test] += 1
+            if difference.interval.low is None or difference.interval.high is None:
+                interval.silent += 1
+            else:
+                interval.told += 1
+                interval.hits += difference.interval.low <= 0 <= difference.interval.high
+                interval.widths.append(difference.interval.high - difference.interval.low)
+                interval.methods[difference.interval.method] += 1
+
+
+EQUAL_CHECKPOINTS = 8
+
+
+def sweep_tables(settings: MetricSettings, replicates: int) -> Iterator[Line]:
+    """Yield how often a column of a sweep over equally good checkpoints tells any two of them apart."""
+    for design in (PAIR_DESIGNS[0], PAIR_DESIGNS[1], PAIR_DESIGNS[6], MOS_DESIGNS[0]):
+        for within in (0.0, 0.3):
+            rng = np.random.default_rng(5)
+            tallies: dict[str, Tally] = defaultdict(Tally)
+            for _ in range(replicates):
+                runs = _equal_checkpoints(rng, design, within)
+                task = next(iter(runs.values())).task
+                compared = compare_metrics(runs, metrics_of(task, Shown.HEADLINE, settings), settings)
+                for comparison in correct_families(compared, 0.05):
+                    tally = tallies[comparison.metric]
+                    tested = [one for one in comparison.differences if one.p_holm is not None]
+                    tally.told += bool(tested)
+                    tally.silent += not tested
+                    tally.hits += any(is_significant(one, 0.05) for one in tested)
+                    tally.methods["Holm"] += 1
+            for metric, tally in tallies.items():
+                yield _line("any of 28 pairs", design, f"ICC {within:g}", metric, tally)
+
+
+def _equal_checkpoints(rng: np.random.Generator, design: Design, within: float) -> dict[str, Samples]:
+    cluster = design.cluster
+    if design in MOS_DESIGNS:
+        x, *noises = normal_rows(rng, cluster, within, 1 + EQUAL_CHECKPOINTS)
+        return {f"c{i}": samples_of(MUSIC_EVAL, x, 0.6 * x + 0.8 * noise, cluster) for i, noise in enumerate(noises)}
+    answers = right_answers(rng, cluster, within, 0.7, EQUAL_CHECKPOINTS)
+    label = np.ones(cluster.size)
+    return {f"c{i}": samples_of(MUSIC_ARENA, label, answer, cluster) for i, answer in enumerate(answers)}
+
+
+PARTS: Mapping[str, Callable[[MetricSettings, int], Iterator[Line]]] = {
+    "correlation intervals": correlation_coverage,
+    "accuracy intervals": accuracy_coverage,
+    "correlation tests": correlation_tests,
+    "accuracy tests": accuracy_tests,
+    "sweep tables": sweep_tables,
+}
+
+
+def table(lines: list[Line]) -> str:
+    """Return the lines as a Markdown table."""
+    head = (
+        "| what | rows | truth | metric | method | held or found | told | width |\n|---|---|---|---|---|--:|--:|--:|\n"
+    )
+    cells = (
+        (
+            one.what,
+            one.design,
+            one.condition,
+            one.metric,
+            one.method,
+            "too few to tell" if one.share is None else f"{100 * one.share:.1f} %",
+            f"{100 * one.told:.0f} %",
+            "" if one.width is None else f"{one.width:.3f}",
+        )
+        for one in lines
+    )
+    return head + "".join(f"| {' | '.join(row)} |\n" for row in cells)
+
+
+def main() -> None:
+    """Run the simulations and print their table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--replicates", type=int, default=1000, help="simulated benchmarks for each line")
+    parser.add_argument("--resamples", type=int, default=400, help="metrics.resamples")
+    parser.add_argument("--only", default="", help="part of the name of what is run: " + ", ".join(PARTS))
+    given = parser.parse_args()
+    settings = MetricSettings(resamples=given.resamples, cluster=Clustering.prompt)
+    lines: list[Line] = []
+    for name, part in PARTS.items():
+        if given.only in name:
+            started = time.monotonic()
+            lines += part(settings, given.replicates)
+            print_view(f"{name}: {time.monotonic() - started:.0f} s")
+    text = table(lines)
+    print_view(text)
+    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomic(OUTPUT, text)
+
+
+if __name__ == "__main__":
+    main()
