@@ -4,6 +4,9 @@ import contextlib
 import json
 import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import soundfile
 
 from cmi_bench.errors import UserError
 
+PROJECT = Path(__file__).parents[1]
 SR = 16000
 QUICK = ("model=signal", "device=cpu", "cache=off", "tracking=none", "metrics.resamples=0", "metrics.report=false")
 LONG_NAME = "x" * 300 + ".wav"
@@ -147,3 +151,38 @@ def test_what_is_there_and_no_file_is_said_before_a_run_begins(run_here, tmp_pat
     data = write_rows(tmp_path, [row("pipe.wav"), row(LONG_NAME)])
     with pytest.raises(UserError, match=r"pipe\.wav \(Not a regular file but a named pipe\).*File name too long"):
         run_here(*QUICK, *data, folder=tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["run.py", "cmi-bench"])
+def test_a_pipe_as_audio_keeps_no_command_waiting(tmp_path, program):
+    pipe(tmp_path / "pipe.wav")
+    of_rate(SR)(tmp_path / "good.wav")
+    data = write_rows(tmp_path, [row("pipe.wav"), row("good.wav")])
+    if program == "run.py":
+        words = [str(PROJECT / "run.py"), *QUICK, *data, "on_error=record", f"hydra.run.dir={tmp_path / 'run'}"]
+    else:
+        words = [
+            "-c",
+            "from cmi_bench.cli.app import app; app()",
+            "score",
+            "pipe.wav",
+            "good.wav",
+            "--model",
+            "signal",
+            "--no-cache",
+            "--json",
+        ]
+    done = subprocess.run(
+        [sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "Traceback" not in done.stderr
+    if program == "run.py":
+        assert done.returncode == 0, done.stderr
+        text = (tmp_path / "run/results.jsonl").read_text()
+        assert [json.loads(line)["inference_valid_a"] for line in text.splitlines()] == [False, True]
+    else:
+        assert done.returncode == 3, done.stderr
+        bad, good = map(json.loads, done.stdout.splitlines())
+        assert "named pipe" in bad["error"]
+        assert good["musicality"] > 0

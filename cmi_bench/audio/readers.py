@@ -231,8 +231,12 @@ def open_pyav(path: Path) -> Iterator[tuple["InputContainer", "AudioStream"]]:
     import av  # 0.1 s, which a benchmark of WAV and MP3 files need not wait for
 
     try:
-        # Some formats (playlists) name other files: nothing is read over the network on the word of a file.
-        with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="ignore") as container:
+        # Some formats (playlists) name other files. FFmpeg gets this one open and no protocol for others: neither files
+        # of this machine nor the network are read on the word of a file.
+        with (
+            open_regular(path) as file,
+            av.open(file, "r", options={"protocol_whitelist": "none"}, metadata_errors="ignore") as container,
+        ):
             if not container.streams.audio:
                 raise AudioError("FFmpeg: there is no audio in it.")
             if odd := _odd_rate(container.streams.audio[0].codec_context.sample_rate):

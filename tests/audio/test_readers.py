@@ -105,6 +105,20 @@ def test_a_playlist_in_disguise_fetches_nothing(tmp_path):
             server.accept()
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("clip.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:8,\n{}\n#EXT-X-ENDLIST\n"),
+        ("clip.wav", "ffconcat version 1.0\nfile other.aac\n"),
+    ],
+)
+def test_a_playlist_reads_no_other_file(tmp_path, name, content):
+    encode(tmp_path / "other.aac", tones(1.0), "aac")
+    (tmp_path / name).write_text(content.format(tmp_path / "other.aac"))
+    with pytest.raises(AudioError, match=rf"Cannot decode .*{name}"):
+        decode(tmp_path / name, sr=24000)
+
+
 def pipe(path):
     os.mkfifo(path)
 

@@ -39,13 +39,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from filelock import FileLock
-
 from cmi_bench.data.datasets import MiniPart, all_datasets
 from cmi_bench.data.synthetic.degradation import ClipPlan, write_clip
 from cmi_bench.data.synthetic.labels import Part
 from cmi_bench.errors import UserError
-from cmi_bench.utils.files import file_digest
+from cmi_bench.utils.files import file_digest, locked
 
 STAMP_FILE = "mini_stamp.json"
 AUDIO_SUFFIXES = frozenset({".wav", ".mp3"})
@@ -143,6 +141,10 @@ def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+BUILD_SECONDS = 600.0
+"""How long to wait for another process that builds it, which takes it well below a minute."""
+
+
 def ensure_mini(root: Path) -> Path:
     """Build the mini benchmark where it is absent, incomplete or of another version.
 
@@ -155,17 +157,23 @@ def ensure_mini(root: Path) -> Path:
         The rows' file, `<root>/all_test.jsonl`.
 
     Raises:
-        UserError: The folder holds something else, which is left alone.
+        UserError: The folder holds something else, which is left alone, or another process holds its lock.
     """
     root = root.absolute()
     rows_file = root / ROWS_FILE
     if is_intact(root, rows_file, MINI_VERSION):
         return rows_file
     root.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(_sibling(root, "lock")):
-        # Another process may have built it while this one waited.
-        if not is_intact(root, rows_file, MINI_VERSION):
-            _rebuild(root)
+    try:
+        with locked(_sibling(root, "lock"), seconds=BUILD_SECONDS):
+            # Another process may have built it while this one waited.
+            if not is_intact(root, rows_file, MINI_VERSION):
+                _rebuild(root)
+    except TimeoutError as error:
+        raise UserError(
+            f"The mini benchmark at {root} cannot be built: {error.strerror}.",
+            "Look for a process that was stopped; end it, or choose another folder with data.root=...",
+        ) from error
     return rows_file
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from filelock import FileLock
 
 from cmi_bench.data.datasets import CMI_PREF, MUSIC_ARENA, MUSIC_EVAL, PAM
 from cmi_bench.data.rows import Row, load_rows
@@ -145,7 +146,7 @@ def test_clips_sound_and_stay_in_range(mini_root, plan):
 
 def test_two_builds_give_equal_bytes(mini_root, tmp_path):
     # The fixture was built by threads in an order of its own, this sample is made one by one.
-    for plan in PLANS[::7]:
+    for plan in PLANS[::13]:
         write_clip(tmp_path, plan)
         assert (tmp_path / plan.path).read_bytes() == (mini_root / plan.path).read_bytes(), plan.path
 
@@ -270,3 +271,11 @@ def test_many_at_once_build_once(builds, tmp_path):
         files = list(pool.map(ensure_mini, [tmp_path / "mini"] * 4))
     assert len(set(files)) == 1
     assert len(builds) == 1
+
+
+def test_a_lock_that_another_process_keeps_is_named(builds, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "BUILD_SECONDS", 0.01)
+    with FileLock(tmp_path / ".mini.lock"), pytest.raises(UserError, match="another process has held") as error:
+        ensure_mini(tmp_path / "mini")
+    assert "data.root" in error.value.hint
+    assert not builds
