@@ -108,7 +108,9 @@ def score_songs(songs: Sequence[RequestedSong], options: ModelOptions) -> Scored
     runner = LocalRunner(limits, workers=config.workers, show_progress=True)
     model = build_judge(config, options.device)
     with TemporaryDirectory(prefix="cmi-bench-") as folder:
-        found = score_clips(clips, model, runner, config=config, index=FileIndex(), folder=Path(folder)).scores
+        found = score_clips(
+            clips, model, runner, config=config, index=FileIndex(), folder=Path(folder), with_batch_check=False
+        ).scores
     _prune(config)
     return ScoredSongs(str(config.model["name"]), [found[clip.clip_id] for clip in clips])
 

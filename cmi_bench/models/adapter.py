@@ -68,6 +68,7 @@ class AdaptedModel(BenchmarkModelABC):
         self.audio_input = getattr(model, "audio_input", self.audio_input)
         self.unused_inputs = frozenset(getattr(model, "unused_inputs", ()))
         self.needs_labels = getattr(model, "needs_labels", hasattr(model, "bind_rows"))
+        self.is_deterministic = getattr(model, "is_deterministic", True)
         self._is_remote = all(hasattr(model, member) for member in REMOTE)
 
     @property

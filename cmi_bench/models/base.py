@@ -157,6 +157,9 @@ class BenchmarkModelABC(ABC):
                 the benchmark bisects the batch until it has found them.
         """
 
+    is_deterministic = True
+    """False for a model that gives the same clip another score each time, and means to."""
+
     # Not plain properties, which a subclass could not assign to.
     @cached_property
     def identity(self) -> str | None:

@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +14,10 @@ from cmi_bench.config import Config, OnError
 from cmi_bench.data.audio_info import AudioIndex
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkModelABC, ClipAhead, EmbeddingModel, WorkAhead
+from cmi_bench.scoring.batch_check import BATCH_CHECK, BatchCheck, check_batches, choose_probes, keep_worst
 from cmi_bench.scoring.batching import BatchLimits, Runner
 from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache, claim_start
+from cmi_bench.scoring.local import LocalRunner
 from cmi_bench.scoring.model_call import ModelCall, mark_partial_nan
 from cmi_bench.scoring.requests import Request, ScoringPlan, deduplicate
 from cmi_bench.scoring.stages import EmbedAudioStage, EmbedTextStage, HeadStage, WholeStage
@@ -32,6 +35,8 @@ class Scored(NamedTuple):
     """By clip id; on rank 0 only."""
     stats: RunStats
     """What was done and how long it took, over all ranks; on rank 0 only."""
+    batch_check: BatchCheck | None = None
+    """Whether scores depend on the clips beside them; None where that was not looked at. On rank 0 only."""
 
 
 def score_clips(
@@ -42,6 +47,7 @@ def score_clips(
     config: Config,
     index: AudioIndex,
     folder: Path,
+    with_batch_check: bool = True,
 ) -> Scored:
     """Score clips, using what earlier runs left.
 
@@ -56,6 +62,7 @@ def score_clips(
         config: `max_dur`, `model.score_kwargs`, `model_timeout`, `cache.dir`, `resume` and `on_error` count here.
         index: Knows the audio files.
         folder: The run's folder.
+        with_batch_check: Score a few clips again in other company; see `scoring.batch_check`.
 
     Raises:
         UserError: A clip could not be scored and `on_error=fail`; the disk is full; the model takes too long.
@@ -79,23 +86,69 @@ def score_clips(
     # A single process that has nothing to do is done; of several, the others wait for rank 0's word.
     if missing or runner.processes > 1:
         writer = FileScoreWriter(store, failures, stop_on_failure=stop_on_failure)
-        if isinstance(model, EmbeddingModel) and not call.score_kwargs:
-            _score_embedded(
-                missing,
-                ModelCall(model, call.max_dur, timeout=call.timeout),
-                runner,
-                config=config,
-                writer=writer,
-                stats=stats,
-            )
-        else:
-            _score_whole(missing, call, runner, config=config, writer=writer, stats=stats)
+        _score(missing, call, runner, config=config, writer=writer, stats=stats)
     stats.write(folder, process_rank())
     runner.wait("all scores are stored")
     if not is_rank_zero():
         return Scored({}, stats)
-    scores = _by_clip(clips, plan, store.read(), failures.read(), stop_on_failure=stop_on_failure)
-    return Scored(scores, _summed(folder, plan, missing, scores))
+    stored = store.read()
+    scores = _by_clip(clips, plan, stored, failures.read(), stop_on_failure=stop_on_failure)
+    summed = _summed(folder, plan, missing, scores)
+    known = {request.key: stored[request.key] for request in plan.requests if request.key in stored}
+    if not with_batch_check or model.is_remote or not model.is_deterministic:
+        return Scored(scores, summed)
+    found = _check_batches(missing, known, call, summed, config=config, folder=folder)
+    return Scored(
+        scores, summed, keep_worst(store.folder / BATCH_CHECK, found, model=f"{model.class_name} {model.identity}")
+    )
+
+
+def _check_batches(
+    missing: Sequence[Request],
+    known: Mapping[str, Score],
+    call: ModelCall[BenchmarkModelABC],
+    stats: RunStats,
+    *,
+    config: Config,
+    folder: Path,
+) -> BatchCheck | None:
+    """Score a few of the clips that were scored in this run again, in other company.
+
+    Audio that an embedding model encoded is encoded again; where it was all in the cache, only the head is looked at.
+    """
+    scored = [request for request in missing if request.key in known]
+    probes = choose_probes(scored, items=config.batch_size, seconds=config.batch_seconds)
+
+    def rescore(requests: Sequence[Request]) -> Mapping[str, Score]:
+        again = folder / "batch_check"
+        writer = FileScoreWriter(ScoreStore(again), FailureLog(again, process_rank()), stop_on_failure=False)
+        runner = LocalRunner(BatchLimits(len(requests), math.inf), workers=0, show_progress=False)
+        options = replace(config, cache=replace(config.cache, dir=None)) if stats.counts["chunks_encoded"] else config
+        again.mkdir(parents=True, exist_ok=True)
+        try:
+            _score(requests, call, runner, config=options, writer=writer, stats=RunStats())
+            return {key: Score.failed(reason) for key, reason in writer.failures.read().items()} | writer.store.read()
+        finally:
+            shutil.rmtree(again, ignore_errors=True)
+
+    return check_batches(probes, known, rescore, run_batches_of_one=config.batch_size == 1) if probes else None
+
+
+def _score(
+    missing: Sequence[Request],
+    call: ModelCall[BenchmarkModelABC],
+    runner: Runner,
+    *,
+    config: Config,
+    writer: FileScoreWriter,
+    stats: RunStats,
+) -> None:
+    """Score requests in the way of the model; returns on all ranks when all are done."""
+    if isinstance(call.model, EmbeddingModel) and not call.score_kwargs:
+        embedding = ModelCall(call.model, call.max_dur, timeout=call.timeout)
+        _score_embedded(missing, embedding, runner, config=config, writer=writer, stats=stats)
+    else:
+        _score_whole(missing, call, runner, config=config, writer=writer, stats=stats)
 
 
 def _score_whole(
@@ -169,6 +222,7 @@ def _clear(folder: Path, failures: FailureLog, store: ScoreStore, *, resume: boo
     clear_stats(folder)
     if not resume:
         store.clear()
+        (store.folder / BATCH_CHECK).unlink(missing_ok=True)
 
 
 def _by_clip(

@@ -62,8 +62,8 @@ def evaluate_and_report(
         metadata: What is known of the run that made the rows.
     """
     evaluation = evaluate(rows, config.metrics, durations=_durations(config), origin=origin)
-    if note := data_note(config, metadata):
-        evaluation = replace(evaluation, notes=[*evaluation.notes, note])
+    notes = (look_up(metadata, "batch_check", "note"), *evaluation.notes, data_note(config, metadata))
+    evaluation = replace(evaluation, notes=[str(note) for note in notes if note])
     files = [*write_reports(evaluation, folder, label=label)]
     if config.metrics.report:
         files += write_page(

@@ -204,6 +204,7 @@ def _finish(
     results = folder / "results.jsonl"
     write_text_atomic(results, to_jsonl(rows))
     metadata["counts"] |= scored.stats.counts
+    metadata["batch_check"] = scored.batch_check.to_json() if scored.batch_check else None
     metadata["seconds"] = {
         name: round(seconds, 3) for name, seconds in (scored.stats.seconds | metadata["seconds"]).items()
     }

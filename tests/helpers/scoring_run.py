@@ -19,16 +19,19 @@ TRAINER = {
 
 def score(
     clips, model, folder: Path, *, cache: Path | None, max_dur=0.3, limits, workers=0,
-    stop=True, resume=True, model_timeout=None,
+    stop=True, resume=True, model_timeout=None, with_batch_check=False, batch_size=8,
 ):  # fmt: skip
     """Score clips in this process."""
     config = Config(
         model={},
         cache=CacheConfig(dir=str(cache) if cache else None),
         max_dur=max_dur,
+        batch_size=batch_size,
         resume=resume,
         model_timeout=model_timeout,
         on_error=OnError.fail if stop else OnError.record,
     )
     runner = LightningRunner(TRAINER, Devices("cpu", 1, "cpu"), limits=limits, workers=workers)
-    return score_clips(clips, model, runner, config=config, index=FileIndex(), folder=folder)
+    return score_clips(
+        clips, model, runner, config=config, index=FileIndex(), folder=folder, with_batch_check=with_batch_check
+    )

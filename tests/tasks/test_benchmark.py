@@ -111,6 +111,17 @@ def test_a_failing_model_is_named_with_its_clip(here, tmp_path):
     assert json.loads((tmp_path / "run/metadata.json").read_text())["status"] == "failed"
 
 
+def test_a_model_that_looks_at_its_batch_is_named_in_terminal_report_and_metadata(here, tmp_path, capsys):
+    here("model=custom", "model.class_path=sleeper:Relative", "metrics.report=true", "subset=pam")
+    told = "scores depend on the clips beside them"
+    assert told in " ".join(capsys.readouterr().out.split())
+    found = json.loads((tmp_path / "run/metadata.json").read_text())["batch_check"]
+    assert found["depends_on_batch"]
+    assert told in found["note"]
+    assert told in (tmp_path / "run/report.html").read_text()
+    assert told in " ".join(json.loads((tmp_path / "run/metrics.json").read_text())["notes"])
+
+
 def test_failures_are_recorded_and_counted_where_that_is_asked_for(here, tmp_path, capsys):
     here("model=custom", "model.class_path=sleeper:Breaks", "on_error=record")
     assert "failed" in capsys.readouterr().out

@@ -1,0 +1,169 @@
+"""Whether a model's scores depend on the clips beside them, or on chance.
+
+They must not: a padded batch that is averaged without its mask, or batch statistics in a network that was left in
+training mode, make the same clip worth more or less with another `batch_size` or other rows. So a few clips of the run
+are scored once more: together in one batch, and the first of them alone.
+"""
+
+import contextlib
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmi_bench.errors import UserError
+from cmi_bench.scoring.requests import Request
+from cmi_bench.types import Aspect, Score
+from cmi_bench.utils.files import write_text_atomic
+
+log = logging.getLogger(__name__)
+
+BATCH_CHECK = "batch_check.json"
+"""Name of a check's file, beside the scores."""
+PROBES = 4
+"""Clips that are scored again."""
+TOLERANCE = 0.01
+"""Standard deviations of the run's scores. Rounding stays below in every precision (1e-3 is promised of bfloat16), and
+a change of this size moves no metric in a digit that is shown."""
+LEAST = 1e-6
+"""The change, relative to the score, that counts where all scores of the run are equal."""
+
+Rescore = Callable[[Sequence[Request]], Mapping[str, Score]]
+"""Scores requests in one batch, anew; returns scores and failures by key."""
+
+
+@dataclass(frozen=True)
+class BatchCheck:
+    """What came of scoring a few clips again in other company."""
+
+    clips: int
+    largest_change: float
+    """In standard deviations of the run's scores, over both aspects."""
+    tolerance: float
+    depends_on_batch: bool
+    """Whether a score changed by more than the tolerance, but not from one equal call to the next."""
+    changes_by_itself: bool
+    """Whether equal calls give different scores."""
+
+    @property
+    def note(self) -> str:
+        """What a reader of the results has to know; empty where the scores hold."""
+        if not self.depends_on_batch and not self.changes_by_itself:
+            return ""
+        change = f"of {self.clips} clips scored again, one changed by {self.largest_change:.2g} standard deviations"
+        if self.changes_by_itself:
+            return (
+                f"The model's scores change from call to call ({change}): the same command gives other figures. Put it"
+                " into evaluation mode, fix its seed, or declare it with is_deterministic = False."
+            )
+        return (
+            f"The model's scores depend on the clips beside them ({change} in other company): another batch_size, or"
+            " other rows, give other figures. Mask what pads a batch, or score each clip by itself."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `metadata.json` says of it."""
+        return asdict(self) | {"note": self.note}
+
+
+def keep_worst(file: Path, found: BatchCheck | None, *, model: str) -> BatchCheck | None:
+    """Keep a check beside the scores that it is about, and return the worst one of them so far.
+
+    A run whose scores were all stored has nothing to check, and its figures are those of the runs that made them.
+
+    Args:
+        file: Where checks of these scores are kept.
+        found: This run's; None where there was none.
+        model: What made the scores: a run's own folder may hold those of several models.
+    """
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        before = BatchCheck(**kept["check"]) if kept["model"] == model else None
+    except (OSError, ValueError, TypeError, KeyError):
+        before = None
+    worst = max((one for one in (before, found) if one), key=lambda one: one.largest_change, default=None)
+    if worst is not None and worst != before:
+        with contextlib.suppress(OSError):  # a cache that can only be read
+            write_text_atomic(file, json.dumps({"model": model, "check": asdict(worst)}))
+    return worst
+
+
+def choose_probes(requests: Sequence[Request], *, items: int, seconds: float) -> list[Request]:
+    """Choose clips to score again: the same whatever the order, of all lengths, no larger a batch than the run's.
+
+    Args:
+        requests: What was scored in this run.
+        items: How many fit into a batch.
+        seconds: Of audio that fit into a batch.
+    """
+    chosen: list[Request] = []
+    for request in sorted(requests, key=lambda one: one.key):  # keys are digests: no order in them
+        if len(chosen) < min(PROBES, items) and sum(one.seconds for one in chosen) + request.seconds <= seconds:
+            chosen.append(request)
+    return chosen
+
+
+def check_batches(
+    probes: Sequence[Request], known: Mapping[str, Score], rescore: Rescore, *, run_batches_of_one: bool
+) -> BatchCheck | None:
+    """Score the probes again, together and the first alone, and compare.
+
+    Args:
+        probes: What to score again.
+        known: All scores of the run, by key.
+        rescore: Scores in one batch.
+        run_batches_of_one: Whether the run scored each clip by itself, so that alone is no other company.
+
+    Returns:
+        None where there is nothing to compare with, or the check could not be made (which is logged).
+    """
+    companies = [*([list(probes)] if len(probes) > 1 else []), *([] if run_batches_of_one else [list(probes[:1])])]
+    if not any(companies) or len(known) < 2:
+        return None
+    try:
+        changes = [_largest_change(rescore(company), known) for company in companies]
+        worst = int(np.argmax(changes))
+        changes_by_itself = False
+        if changes[worst] > TOLERANCE:
+            once, again = (rescore(companies[worst]) for _ in range(2))
+            changes_by_itself = _largest_change(once, {**known, **again}) > TOLERANCE
+    except (UserError, OSError) as error:  # it costs no score: all of them are stored
+        log.warning("Whether scores depend on the batch could not be checked: %s", getattr(error, "what", error))
+        return None
+    found = BatchCheck(
+        clips=len(probes),
+        largest_change=float(f"{changes[worst]:.3g}"),
+        tolerance=TOLERANCE,
+        depends_on_batch=changes[worst] > TOLERANCE and not changes_by_itself,
+        changes_by_itself=changes_by_itself,
+    )
+    if found.note:
+        log.warning("%s", found.note)
+    return found
+
+
+def _largest_change(scores: Mapping[str, Score], known: Mapping[str, Score]) -> float:
+    """Return by how many standard deviations of all known scores any score differs from the one known.
+
+    Raises:
+        UserError: A clip could not be scored again.
+    """
+    for score in scores.values():
+        if score.error:
+            raise UserError(f"a clip that was scored fails in other company: {score.error}")
+    changes = [0.0]
+    for aspect in Aspect:
+        values = np.array([score.value(aspect) for score in known.values() if not score.error])
+        values = values[np.isfinite(values)]
+        if not len(values):
+            continue
+        spread = float(values.std())
+        unit = spread if spread > LEAST * float(np.abs(values).max()) else LEAST * max(float(np.abs(values).max()), 1)
+        differences = (abs(score.value(aspect) - known[key].value(aspect)) for key, score in scores.items())
+        changes += [difference / unit for difference in differences if not math.isnan(difference)]
+    return max(changes)
