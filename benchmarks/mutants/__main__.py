@@ -184,7 +184,9 @@ def _arguments() -> argparse.Namespace:
         "--tests", nargs="*", default=[], help="files or folders of tests instead of the mirrored one's"
     )
     parser.add_argument("--then", nargs="*", default=[], help="files or folders of tests for those that survive")
-    parser.add_argument("--budget", type=float, default=60.0, help="seconds of tests for a mutant at most (60)")
+    parser.add_argument(
+        "--budget", type=float, default=60.0, help="seconds of processor time for the tests of a mutant (60)"
+    )
     return parser.parse_args()
 
 
@@ -196,6 +198,8 @@ def _coverage(copy: Copy, tests: Iterable[tuple[str, ...]]) -> CoverageMap:
         if not saved.exists():
             console.print(f"measuring which lines the tests reach: {' '.join(one)}")
             copy.measure_coverage(one, saved)
+            if failed := CoverageMap.load(saved).failed:
+                console.print(f"skipped, or failing without a mistake, and left out: {', '.join(failed)}")
         maps.append(CoverageMap.load(saved))
     return CoverageMap.merged(maps)
 

@@ -1,6 +1,7 @@
 """Which tests reach which line: measured once with coverage.py, then kept until a source or a test changes."""
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,7 +22,9 @@ class CoverageMap:
     """What a run of the tests reached."""
 
     seconds: dict[str, float] = field(default_factory=dict)
-    """By test that passed, in the order of the run, its fixtures included."""
+    """Of the processor, by test that passed, its fixtures included; in the order of the run."""
+    failed: list[str] = field(default_factory=list)
+    """Tests that did not pass without any mistake, and tell nothing therefore."""
     fixtures: dict[str, list[str]] = field(default_factory=dict)
     """By test, the shared fixtures it uses: what they reach, each of their tests reaches."""
     lines: dict[str, dict[str, list[str]]] = field(default_factory=dict)
@@ -56,6 +59,7 @@ class CoverageMap:
         whole = cls()
         for one in maps:
             whole.seconds |= one.seconds
+            whole.failed += one.failed
             whole.fixtures |= one.fixtures
             for path, by_line in one.lines.items():
                 reached = whole.lines.setdefault(path, {})
@@ -100,7 +104,8 @@ class CoverageRecorder:
                 for line, contexts in data.contexts_by_lineno(file).items()
             }
             self.map.lines[str(Path(file).relative_to(self.root))] = by_line
-        self.map.seconds = {test: time for test, time in self.map.seconds.items() if test not in self._failed}
+        self.map.seconds = {test: used for test, used in self.map.seconds.items() if test not in self._failed}
+        self.map.failed = sorted(self._failed)
         return self.map
 
     @pytest.hookimpl(hookwrapper=True)
@@ -109,9 +114,10 @@ class CoverageRecorder:
         self._test = item.nodeid
         definitions = getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009
         self.map.fixtures[item.nodeid] = [_name(one[-1]) for one in definitions if one[-1].scope in WIDE_SCOPES]
-        self.map.seconds[item.nodeid] = 0.0
         self._coverage.switch_context(item.nodeid)
+        start = time.process_time()
         yield
+        self.map.seconds[item.nodeid] = time.process_time() - start
         self._coverage.switch_context("")
 
     @pytest.hookimpl(hookwrapper=True)
@@ -125,8 +131,7 @@ class CoverageRecorder:
         self._coverage.switch_context(self._test)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Add up the time, and leave out what does not pass anyway."""
-        self.map.seconds[report.nodeid] += report.duration
+        """Leave out what does not pass anyway."""
         if not report.passed:
             self._failed.add(report.nodeid)
 

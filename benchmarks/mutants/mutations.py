@@ -37,6 +37,8 @@ ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
 }
 SYMMETRIC = {"max", "min", "isinstance", "issubclass", "cast", "minimum", "maximum", "allclose"}
 """Functions whose arguments are not swapped: the result is the same, or no result at all."""
+ASSERTIONS = {"strict"}
+"""Keyword arguments that check what is right anyway, as `zip(strict=True)` does."""
 LOGGERS = {"log", "logger"}
 """What is only logged is no behaviour."""
 
@@ -188,7 +190,9 @@ def _children(node: ast.AST) -> Iterator[ast.AST]:
                 yield node.value
         case ast.Call(func=ast.Name(id="isinstance" | "issubclass")):
             yield node.args[0]
-        case ast.Raise():
+        case ast.keyword(arg=name) if name in ASSERTIONS:
+            return
+        case ast.Raise() | ast.Assert():
             return  # what a message says is tested where it matters; that it is raised is a mutation of its own
         case _:
             yield from ast.iter_child_nodes(node)
@@ -282,7 +286,9 @@ def _of_constant(node: ast.Constant) -> Iterator[Change]:
 
 
 def _of_call(node: ast.Call) -> Iterator[Change]:
-    for index in range(len(node.keywords)):
+    for index, keyword in enumerate(node.keywords):
+        if keyword.arg in ASSERTIONS:
+            continue
         changed = copy.deepcopy(node)
         del changed.keywords[index]
         yield "keyword argument dropped", node, _expression(changed)

@@ -106,7 +106,7 @@ class Copy:
         Args:
             mutation: The mistake.
             coverage: Of the tree without it.
-            budget: Seconds of tests at most, as measured without the mistake.
+            budget: Seconds of the processor for the tests, as measured without the mistake.
         """
         start = time.monotonic()
         tests = list(_within(coverage.tests_of(mutation), coverage, budget))

@@ -27,6 +27,12 @@ def test_a_repository_that_cannot_be_listed(hub, repo):
         hub_revisions(repo)
 
 
+def test_a_hub_that_cannot_be_reached(hub, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")  # where nobody listens
+    with pytest.raises(UserError, match=r"(?s)revisions of Some/Model cannot be listed.*sweep.revisions="):
+        hub_revisions("Some/Model")
+
+
 def test_the_recipe_takes_those_named_or_asks_the_hub(hub):
     register_sweep_resolvers()
     recipe = "${revisions_of:${repo},${revisions}}"

@@ -2,10 +2,16 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import pytest
 from command_line import run_command
 from omegaconf import OmegaConf
+
+from cmi_bench.config import Config, DataConfig, SubsetConfig
+from cmi_bench.evaluation.metrics import MetricKey
+from cmi_bench.reporting.sweep import SweepJob, Value
+from cmi_bench.sweeps.sweep import parent_run, tell_mlflow
 
 
 def table(folder):
@@ -169,3 +175,74 @@ def test_a_process_of_joblib_that_dies_ends_no_other_job(sweep, tmp_path):
     rows = table(tmp_path / "sweep")
     assert [row["status"] for row in rows.values()] == ["finished", "killed", "finished", "finished"]
     assert "Its process died" in rows["max_dur=10"]["message"]
+
+
+SRCC, LCC = MetricKey("PAM", "musicality", "SRCC"), MetricKey("PAM", "musicality", "LCC")
+
+
+def job(number, folder, *, status="finished", step=None, message="", value=None):
+    values = {} if value is None else {SRCC: Value(value, None, None), LCC: Value(-value, None, None)}
+    return SweepJob(
+        number=number, label=f"job {number}", step=step, status=status, message=message, folder=folder,
+        ended=100.0 + number, values=values,
+    )  # fmt: skip
+
+
+class Recorder:
+    """A parent run that keeps what it is told."""
+
+    def __init__(self, **params):
+        self.description = SimpleNamespace(params=params)
+        self.told = {}
+
+    def __getattr__(self, name):
+        return lambda *words: self.told.__setitem__(name, words[0] if len(words) == 1 else words)
+
+
+@pytest.mark.parametrize("by_step", [True, False])
+def test_mlflow_is_told_of_each_job_and_of_the_main_metrics_along_the_sweep(tmp_path, by_step):
+    (tmp_path / "sweep.md").write_text("# Heading\n\nThe table\n\nNotes\n")
+    steps = (500, 1000) if by_step else (None, None)
+    jobs = [
+        job(0, tmp_path, step=steps[0], value=0.25),
+        job(1, tmp_path, step=steps[1], value=0.5),
+        job(2, tmp_path, status="failed", message="no"),
+        job(3, tmp_path, status="running"),
+        job(4, tmp_path, status="not run"),
+    ]
+    run = Recorder(model="cmi_rm", dataset="mini")
+    tell_mlflow(run, jobs, tmp_path / "sweep.md", [tmp_path / "sweep.csv"])
+
+    ends = run.told["end_children"]
+    assert [(end.number, end.name, end.status, end.message) for end in ends] == [
+        (0, "cmi_rm job 0", "FINISHED", ""),
+        (1, "cmi_rm job 1", "FINISHED", ""),
+        (2, "cmi_rm job 2", "FAILED", "no"),
+        (3, "cmi_rm job 3", "KILLED", ""),
+    ]
+    assert ends[1].metrics == {"PAM/musicality/SRCC": 0.5, "PAM/musicality/LCC": -0.5}
+    assert ends[0].tags == {"model": "cmi_rm", "dataset": "mini"}
+    assert ends[0].params == {"model": "cmi_rm", "dataset": "mini", **({"step": "500"} if by_step else {})}
+    assert run.told["log_metrics"] == {"jobs": 5, "jobs_finished": 2, "jobs_failed": 3}
+    name = f"{'by_step' if by_step else 'by_job'}/PAM/musicality/SRCC"
+    places = steps if by_step else (0, 1)
+    assert run.told["log_series"] == [(name, places[0], 0.25, 100.0), (name, places[1], 0.5, 101.0)]
+    assert run.told["describe"] == ("The table\n\nNotes\n", [tmp_path / "sweep.csv"])
+
+
+@pytest.mark.parametrize(
+    ("swept", "same"),
+    [
+        (["max_dur"], {"model": "signal", "dataset": "mini/pam"}),
+        (["model", "max_dur"], {"dataset": "mini/pam"}),
+        (["subset"], {"model": "signal"}),
+        (["data.jsonl"], {"model": "signal"}),
+    ],
+)
+def test_the_run_above_the_jobs_has_what_they_have_in_common(swept, same):
+    config = Config(
+        model={"name": "signal"}, data=DataConfig(name="mini"), subset=SubsetConfig(name="pam"), task="benchmark"
+    )
+    described = parent_run("mine", config, swept).description
+    assert (described.name, described.params) == ("mine", same)
+    assert described.tags == same | {"sweep": ", ".join(swept)}
