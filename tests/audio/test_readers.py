@@ -152,3 +152,17 @@ def test_a_file_that_is_too_large_for_a_song_is_not_searched_for_frames(tmp_path
     monkeypatch.setattr(readers, "MAX_MP3_BYTES", 99_999)
     with pytest.raises(AudioError, match=r"Cannot decode .*film\.mkv"):
         probe(path)
+
+
+def test_a_file_that_is_gone_before_it_is_read_again(tmp_path, monkeypatch):
+    path = tmp_path / "clip.wav"
+    path.write_bytes(b"no audio")
+    opened = soundfile.SoundFile
+
+    def gone(*arguments):
+        path.unlink()
+        return opened(*arguments)
+
+    monkeypatch.setattr(soundfile, "SoundFile", gone)
+    with pytest.raises(AudioError, match=r"Cannot decode .*clip\.wav: No such file"):
+        decode(path, sr=24000)

@@ -184,3 +184,10 @@ def test_audio_below_leaves_out_names_that_cannot_be_written_down(tiny, caplog):
     assert len(audio_below(tiny)) == 15
     assert "Left out 1 audio files" in caplog.text
     assert "names are not UTF-8" in caplog.text
+
+
+def test_audio_is_known_by_its_suffix(tmp_path):
+    names = ["aac", "aif", "aiff", "flac", "m4a", "mp3", "mp4", "oga", "ogg", "opus", "wav", "webm", "wma"]
+    for name in [*names, "txt", "json", "parquet", ""]:
+        (tmp_path / f"a.{name}").touch()
+    assert audio_below(tmp_path) == [f"a.{name}" for name in names]

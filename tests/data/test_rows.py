@@ -9,7 +9,7 @@ from cmi_bench.data.datasets import (
     CMI_PREF,
     MUSIC_EVAL,
 )
-from cmi_bench.data.rows import leads_outside, load_rows, read_jsonl
+from cmi_bench.data.rows import check_inside, describe_missing, leads_outside, load_rows, missing_audio, read_jsonl
 from cmi_bench.errors import UserError
 
 
@@ -251,3 +251,26 @@ def test_a_label_that_is_not_understood_is_named_with_file_line_and_field(write,
 def test_a_field_that_is_not_text_is_named(write):
     with pytest.raises(UserError, match="line 1: the field 'prompt' is 3, not text"):
         load_rows(write(CLIP | {"prompt": 3}))
+
+
+def test_missing_files_are_counted_and_the_first_few_named(write, tmp_path):
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "b.wav").mkdir()
+    rows = load_rows(write(*[CLIP | {"audio-path": f"{name}.wav"} for name in "abacdefgh"])).rows
+    missing = missing_audio(rows, tmp_path)
+    assert missing == [f"{name}.wav" for name in "bcdefgh"]
+    assert describe_missing(missing, tmp_path) == (
+        f"7 audio files are missing under {tmp_path}: b.wav (Not a regular file but a folder), c.wav, d.wav, e.wav,"
+        " f.wav and 2 more."
+    )
+    assert describe_missing(["c.wav"], tmp_path) == f"1 audio file is missing under {tmp_path}: c.wav."
+    assert len(describe_missing(["x" * 300], tmp_path)) < 150 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize(("count", "others"), [(1, ""), (2, " So does 1 more row."), (4, " So do 3 more rows.")])
+def test_rows_that_lead_out_are_counted(write, tmp_path, count, others):
+    file = write(CLIP, *[CLIP | {"audio-path": "../x.wav"}] * count)
+    with pytest.raises(UserError) as error:
+        check_inside(load_rows(file).rows, tmp_path, file)
+    assert error.value.what == f"{file}, line 2 names audio outside of the data root {tmp_path}: ../x.wav.{others}"
+    check_inside(load_rows(write(CLIP)).rows, tmp_path, file)

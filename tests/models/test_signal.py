@@ -12,9 +12,11 @@ from scipy.stats import spearmanr
 from cmi_bench.audio.decode import decode
 from cmi_bench.data.fields import Preference, parse_preference
 from cmi_bench.data.rows import load_rows
+from cmi_bench.data.synthetic.build import plan_mini
+from cmi_bench.data.synthetic.degradation import COMPOSITION
 from cmi_bench.models.base import ALIGNMENT_COLUMN, MUSICALITY_COLUMN, BenchmarkBatchInput, BenchmarkModelABC
 from cmi_bench.models.signal.features import SAMPLING_RATE, describe, waveform_features
-from cmi_bench.models.signal.model import MERITS, SignalBaseline, similarity
+from cmi_bench.models.signal.model import MERITS, SignalBaseline, musicality, similarity
 from cmi_bench.models.signal.prompt import prompt_agreements, tempo_agreement
 
 SECONDS = 5
@@ -243,6 +245,20 @@ def test_it_beats_chance_on_the_mini_benchmark(judged):
     assert accuracy(judged["MusicArena"], "preference", MUSICALITY_COLUMN) > 0.6
     assert accuracy(judged["CMI-Pref"], "preference-musicality", MUSICALITY_COLUMN) > 0.7
     assert accuracy(judged["CMI-Pref"], "preference-alignment", ALIGNMENT_COLUMN) > 0.65
+
+
+@pytest.mark.slow
+def test_it_follows_the_faults_that_it_measures_and_no_others(mini_root):
+    """As docs/datasets.md says: rank correlation of musicality with the harm of the clips, by their main fault."""
+    damaged = [clip for clip in plan_mini().clips if clip.damages]
+
+    def agreement(*, composition):
+        clips = [clip for clip in damaged if (clip.damages[0].fault in COMPOSITION) is composition]
+        found = [musicality(describe(decode(mini_root / clip.path, SAMPLING_RATE, 30.0))) for clip in clips]
+        return -spearmanr(found, [clip.damages[0].strength for clip in clips]).statistic
+
+    assert agreement(composition=False) > 0.5
+    assert agreement(composition=True) < 0.3
 
 
 @pytest.mark.slow
