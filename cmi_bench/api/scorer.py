@@ -23,7 +23,7 @@ from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC, Reward
 from cmi_bench.scoring.batching import BatchLimits, ScoreWriter
 from cmi_bench.scoring.local import LocalRunner
 from cmi_bench.scoring.model_call import ModelCall, mark_partial_nan
-from cmi_bench.scoring.stages import Loaded, WholeStage, load_items
+from cmi_bench.scoring.stages import LoadedBatch, WholeStage, load_items
 from cmi_bench.scoring.store import MemoryScoreWriter, RunStats
 from cmi_bench.types import Score
 
@@ -54,7 +54,7 @@ class SongLoader:
     folder: Path
     """For files, where a model takes nothing else."""
 
-    def __call__(self, items: Sequence[NumberedSong]) -> Loaded[NumberedSong, BenchmarkBatchInput]:
+    def __call__(self, items: Sequence[NumberedSong]) -> LoadedBatch[NumberedSong, BenchmarkBatchInput]:
         """Decode, convert, or hand over the paths."""
         return load_items(items, self._input, reason=str)
 
@@ -117,7 +117,7 @@ class SongStage:
         known = seconds_of_array(audio, sample_rate) if path is None else read_seconds(Path(path))  # type: ignore[arg-type]
         return self.load.call.seconds_of(known)
 
-    def work(self, loaded: Loaded[NumberedSong, BenchmarkBatchInput], writer: ScoreWriter) -> None:
+    def work(self, loaded: LoadedBatch[NumberedSong, BenchmarkBatchInput], writer: ScoreWriter) -> None:
         """Score."""
         self._whole.work(loaded, writer)
 

@@ -45,7 +45,7 @@ class Import(NamedTuple):
     names: tuple[str, ...] = ()
 
 
-class Source(NamedTuple):
+class SourceFile(NamedTuple):
     """What counts of a source file."""
 
     digest: str
@@ -58,7 +58,7 @@ class Source(NamedTuple):
 class Code:
     """The modules that settle a model's scores, and the libraries that they import."""
 
-    sources: dict[str, Source] = field(default_factory=dict)
+    sources: dict[str, SourceFile] = field(default_factory=dict)
     """By dotted name."""
     libraries: set[str] = field(default_factory=set)
     """Names as imported, of what is neither a source nor of the standard library."""
@@ -167,23 +167,23 @@ def _names(one: Import, module: str, *, is_package: bool) -> list[str]:
 
 
 @cache
-def _read(path: Path, changed: int) -> Source:
+def _read(path: Path, changed: int) -> SourceFile:
     """Read a source file; `changed` tells versions of it apart."""
     return read_source(path.read_bytes())
 
 
-def read_source(content: bytes) -> Source:
+def read_source(content: bytes) -> SourceFile:
     """Return what counts of a source."""
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):  # no Python of this version, so nothing that ran
-        return Source(content_key(content=content.hex()), ())
+        return SourceFile(content_key(content=content.hex()), ())
     imports = tuple(_imports(tree))
     for node in ast.walk(tree):
         body: Any = getattr(node, "body", None)
         if isinstance(body, list):
             body[:] = [one for one in body if not _is_text(one)]
-    return Source(content_key(syntax=ast.dump(tree)), imports)
+    return SourceFile(content_key(syntax=ast.dump(tree)), imports)
 
 
 def _imports(node: ast.AST) -> Iterator[Import]:

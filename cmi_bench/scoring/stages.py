@@ -41,7 +41,7 @@ Value = TypeVar("Value")
 
 
 @dataclass
-class Loaded(Generic[Item, Value]):
+class LoadedBatch(Generic[Item, Value]):
     """A batch: its items, each with what was read of it."""
 
     items: list[tuple[Item, Value]]
@@ -56,7 +56,7 @@ def load_items(
     read: Callable[[Item], Value],
     *,
     reason: Callable[[UserError], str] = lambda error: error.what,
-) -> Loaded[Item, Value]:
+) -> LoadedBatch[Item, Value]:
     """Read items; one that cannot be read costs no other its place.
 
     Args:
@@ -65,7 +65,7 @@ def load_items(
         reason: What is kept of that.
     """
     start = time.perf_counter()
-    loaded = Loaded[Item, Value]([], {}, 0.0)
+    loaded = LoadedBatch[Item, Value]([], {}, 0.0)
     for item in items:
         try:
             loaded.items.append((item, read(item)))
@@ -76,7 +76,7 @@ def load_items(
 
 
 def work_on(
-    loaded: Loaded[Item, Value],
+    loaded: LoadedBatch[Item, Value],
     call: ModelCall[BenchmarkModelABC],
     work: Callable[[Sequence[tuple[Item, Value]]], None],
     writer: ScoreWriter,
@@ -109,7 +109,7 @@ class AudioLoader:
     seconds: Mapping[bool, float | None]
     """How much is decoded, of clips (False) and of references (True); None for all."""
 
-    def __call__(self, items: Sequence[AudioItem]) -> Loaded[AudioItem, Tensor]:
+    def __call__(self, items: Sequence[AudioItem]) -> LoadedBatch[AudioItem, Tensor]:
         """Decode a batch."""
         return load_items((item for item in items if item.key not in self.cache), self._decode)
 
@@ -147,7 +147,7 @@ class EmbedAudioStage:
         """Return the seconds that are decoded."""
         return item.seconds
 
-    def work(self, loaded: Loaded[AudioItem, Tensor], writer: ScoreWriter) -> None:
+    def work(self, loaded: LoadedBatch[AudioItem, Tensor], writer: ScoreWriter) -> None:
         """Encode and store."""
         if self._idle_since is not None:
             self.stats.seconds["wait"] += time.perf_counter() - self._idle_since
@@ -160,7 +160,7 @@ class EmbedAudioStage:
         self.model.embed_audio([item for item, _ in part], {item.key: waveform for item, waveform in part})
 
 
-def _load_texts(items: Sequence[TextItem]) -> Loaded[TextItem, str]:
+def _load_texts(items: Sequence[TextItem]) -> LoadedBatch[TextItem, str]:
     return load_items(items, lambda item: item.text)
 
 
@@ -184,7 +184,7 @@ class EmbedTextStage:
         """Return a length that sorts texts like their tokens do, and that no limit in seconds is meant for."""
         return len(item.text) / 1e6
 
-    def work(self, loaded: Loaded[TextItem, str], writer: ScoreWriter) -> None:
+    def work(self, loaded: LoadedBatch[TextItem, str], writer: ScoreWriter) -> None:
         """Encode and store."""
         with self.stats.timed("encode"):
             work_on(loaded, self.model.call, self._embed, writer)
@@ -205,7 +205,7 @@ class EmbeddingLoader:
     failed: Callable[[], Mapping[str, str]]
     """Why embeddings could not be made in this run, by embedding key."""
 
-    def __call__(self, items: Sequence[EmbeddingInputs]) -> Loaded[EmbeddingInputs, Embeddings]:
+    def __call__(self, items: Sequence[EmbeddingInputs]) -> LoadedBatch[EmbeddingInputs, Embeddings]:
         """Read what a batch needs, each embedding once."""
         failed = self.failed()
         found: Embeddings = {}
@@ -268,7 +268,7 @@ class HeadStage:
         """Return the seconds of audio of the longest request with the same prompt: the plan keeps equals together."""
         return self._longest[_prompt(item.request)]
 
-    def work(self, loaded: Loaded[EmbeddingInputs, Embeddings], writer: ScoreWriter) -> None:
+    def work(self, loaded: LoadedBatch[EmbeddingInputs, Embeddings], writer: ScoreWriter) -> None:
         """Score."""
 
         def score(part: Sequence[tuple[EmbeddingInputs, Embeddings]]) -> None:
@@ -303,7 +303,7 @@ class InputLoader:
     seconds: float
     """How much is decoded, from a file's start; of waveforms."""
 
-    def __call__(self, items: Sequence[Request]) -> Loaded[Request, BenchmarkBatchInput]:
+    def __call__(self, items: Sequence[Request]) -> LoadedBatch[Request, BenchmarkBatchInput]:
         """Decode, or hand over the paths."""
         return load_items(items, lambda item: self._input(item.clip))
 
@@ -340,7 +340,7 @@ class WholeStage:
         """Return the seconds of audio that a request is about."""
         return item.seconds
 
-    def work(self, loaded: Loaded[Item, BenchmarkBatchInput], writer: ScoreWriter) -> None:
+    def work(self, loaded: LoadedBatch[Item, BenchmarkBatchInput], writer: ScoreWriter) -> None:
         """Score."""
         self.stats.seconds["decode"] += loaded.seconds
         with self.stats.timed("score"):
