@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cmi_bench.data.manifest import AUDIO_SUFFIXES, audio_below
-from cmi_bench.data.rows import parse_json, parse_object
+from cmi_bench.data.rows import parse_object
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.types import Clip
+from cmi_bench.utils.documents import parse_json
 
 
 class Record(NamedTuple):

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, Protocol
 from cmi_bench.data import fields
 from cmi_bench.data.fields import shown
 from cmi_bench.data.manifest import Manifest
-from cmi_bench.data.rows import leads_outside, parse_json
+from cmi_bench.data.rows import leads_outside
 from cmi_bench.errors import UserError
+from cmi_bench.utils.documents import parse_json
 from cmi_bench.utils.files import file_digest, open_regular
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 
 from cmi_bench.audio.probe import measure, probe
 from cmi_bench.audio.readers import AudioError
-from cmi_bench.utils.files import file_digest, is_regular, locked, open_regular, write_bytes_atomic
+from cmi_bench.errors import UserError
+from cmi_bench.utils.files import file_digest, is_regular, open_regular, write_bytes_atomic
+from cmi_bench.utils.waiting import locked
 
 if TYPE_CHECKING:
     import pyarrow
@@ -307,10 +309,11 @@ def _keep(root: Path, file: Path, found: Mapping[str, AudioRecord]) -> Mapping[s
     """Write what was found beside what is known by now (another run may have added to it), and return both."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with locked(file.with_name(f".{file.name}.lock"), seconds=LOCK_SECONDS):
+        with locked(file.with_name(f".{file.name}.lock"), seconds=LOCK_SECONDS, what=f"writes {file}"):
             known = {path: record for path, record in read_manifest(file).records.items() if is_regular(root / path)}
             write_manifest(file, Manifest(known | dict(found)))
-    except OSError as error:
+    except (OSError, UserError) as error:
         known = dict(read_manifest(file).records)
-        log.warning("The manifest %s cannot be kept (%s); the next run looks at the audio again.", file, error.strerror)
+        reason = error.what if isinstance(error, UserError) else error.strerror
+        log.warning("The manifest %s cannot be kept (%s); the next run looks at the audio again.", file, reason)
     return known | dict(found)

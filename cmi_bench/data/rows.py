@@ -1,8 +1,6 @@
 """Rows of the benchmark and of results: JSON-lines files, read with errors that name file, line and field."""
 
-import json
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from cmi_bench.data import fields
 from cmi_bench.data.datasets import Dataset, MosTask, all_datasets, condition_of, dataset_of_source
 from cmi_bench.data.fields import MAX_SHOWN, LabelError, is_missing, parse_mos, parse_preference, shown
 from cmi_bench.errors import UserError
+from cmi_bench.utils.documents import parse_json
 from cmi_bench.utils.files import is_regular, open_regular
 
 
@@ -60,65 +59,6 @@ def read_jsonl(path: Path) -> Iterator[Line]:
     """
     for number, text in read_lines(path):
         yield Line(number, parse_object(text, f"{path}, line {number}"))
-
-
-MAX_DEPTH = 100
-"""Lists and objects within one another; what is deeper is no row, and breaks those who read it."""
-
-
-def parse_json(text: str, where: str, *, hint: str = "Write a JSON object.") -> Any:
-    """Read a JSON document, and nothing that could not be written again.
-
-    Args:
-        text: The document.
-        where: How messages name it.
-        hint: What to write where it is no JSON.
-
-    Raises:
-        UserError: It is not JSON, nested too deeply, holds a number of thousands of digits or half a character; the
-            message begins with `where`.
-    """
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        place = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
-        raise UserError(f"{where}, {place}: not JSON ({error.msg}).", hint) from error
-    except RecursionError as error:
-        raise UserError(f"{where}: {_TOO_DEEP}", "Write a flat object of fields.") from error
-    except ValueError as error:  # Python's bound on the digits of an integer
-        raise UserError(f"{where}: a number of too many digits.", "Write it as text, or shorter.") from error
-    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
-        raise UserError(f"{where}: {_TOO_DEEP}", "Write a flat object of fields.")
-    if _ESCAPED_HALF.search(text):
-        _check_characters(value, where)
-    return value
-
-
-_ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
-_TOO_DEEP = f"lists or objects nested more than {MAX_DEPTH} deep."
-
-
-def _depth(value: Any) -> int:
-    """Return how deep lists and objects lie within one another; without recursion."""
-    level, depth = [value], 0
-    while level := [one for one in level if isinstance(one, dict | list)]:
-        depth += 1
-        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
-    return depth
-
-
-def _check_characters(value: Any, where: str) -> None:
-    """Refuse lone surrogates, half of a character each: JSON can spell them, and no file or model can take them."""
-    parts = value.items() if isinstance(value, dict) else [("", value)]
-    for name, part in parts:
-        try:
-            json.dumps([name, part], ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            half = ascii(error.object[error.start])[1:-1]
-            field = f" the field {name!a}" if name else ""
-            raise UserError(
-                f"{where}:{field} holds half a character ({half}, a lone surrogate).", "Write the whole character."
-            ) from error
 
 
 def parse_object(text: str, where: str) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.file_download import repo_folder_name
 from safetensors import SafetensorError, safe_open
@@ -19,6 +18,7 @@ from cmi_bench.download.http import Host
 from cmi_bench.download.hub import HubRepo
 from cmi_bench.download.state import Content, Work
 from cmi_bench.errors import UserError
+from cmi_bench.models.config_files import read_mapping
 from cmi_bench.models.hub import (
     CONFIG,
     EITHER_WEIGHTS,
@@ -188,9 +188,8 @@ def _given(spec: Mapping[str, Any], key: str, look: Look) -> _Place:
 
 def _name(file: Path, section: str, key: str) -> str:
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return str(values[section][key])
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+        return str(read_mapping(file)[section][key])
+    except (KeyError, TypeError) as error:
         raise UserError(f"{file} has no readable {section}.{key}: {error}", "Get the file again.") from error
 
 

@@ -3,16 +3,15 @@
 A mistake is answered with a `UserError` that names the file or option, the key, its value and what is expected.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from cmi_bench.errors import UserError, did_you_mean
+from cmi_bench.utils.documents import read_document
 
 
 def key_error(what: str, hint: str = "", *, key: str = "") -> PydanticCustomError:
@@ -100,14 +99,9 @@ def read_mapping(file: Path) -> Mapping[str, Any]:
     """Read a JSON (`.json`) or YAML file that holds a mapping.
 
     Raises:
-        UserError: The file cannot be read, is malformed, or holds something else.
+        UserError: It cannot be read, see `read_document`, or holds something else.
     """
-    try:
-        text = file.read_text(encoding="utf-8")
-        # YAML 1.1 reads JSON's 1e-05 as a string, so each format has its own reader.
-        values = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"Cannot read {file}: {error}", "Get the file again, or point to another.") from error
+    values = read_document(file)
     if not isinstance(values, Mapping):
         raise UserError(f"{file} holds no mapping of keys to values.", "Is it the model's own configuration?")
     return values

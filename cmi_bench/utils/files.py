@@ -13,8 +13,6 @@ from io import BufferedReader
 from pathlib import Path
 from urllib.parse import unquote
 
-from filelock import FileLock, Timeout
-
 from cmi_bench.errors import RunError
 
 
@@ -136,30 +134,6 @@ def is_regular(path: str | Path) -> bool:
         return stat.S_ISREG(Path(path).stat().st_mode)
     except (OSError, ValueError):
         return False
-
-
-@contextlib.contextmanager
-def locked(lock: Path, *, seconds: float) -> Iterator[None]:
-    """Hold a lock that other processes wait for.
-
-    Args:
-        lock: The lock's file.
-        seconds: How long to wait for another process that holds it.
-
-    Raises:
-        TimeoutError: It was held all that time; `strerror` says so.
-        OSError: The lock's file cannot be made.
-    """
-    held = FileLock(lock)
-    try:
-        held.acquire(timeout=seconds)
-    except Timeout as error:
-        text = f"another process has held {lock} for {seconds:g} s"
-        raise TimeoutError(errno.ETIMEDOUT, text, str(lock)) from error
-    try:
-        yield
-    finally:
-        held.release()
 
 
 def file_digest(path: Path) -> str:

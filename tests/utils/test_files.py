@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from cmi_bench.errors import RunError
 from cmi_bench.utils.files import (
@@ -12,7 +11,6 @@ from cmi_bench.utils.files import (
     file_digest,
     files_digest,
     is_regular,
-    locked,
     open_regular,
     without_credentials,
     write_bytes_atomic,
@@ -131,14 +129,3 @@ def test_what_takes_a_files_place_after_the_first_look_is_not_read(tmp_path, mon
     with pytest.raises(OSError, match="Not a regular file but a named pipe"):
         open_regular(path)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
-
-
-def test_a_lock_that_another_holds_is_waited_for_no_longer_than_said(tmp_path):
-    lock = tmp_path / "lock"
-    with FileLock(lock), pytest.raises(TimeoutError) as error, locked(lock, seconds=0.01):
-        pytest.fail("two hold it")
-    assert error.value.strerror == f"another process has held {lock} for 0.01 s"
-    with locked(lock, seconds=0.01), pytest.raises(TimeoutError), locked(lock, seconds=0):
-        pytest.fail("two hold it")
-    with locked(lock, seconds=0):
-        pass

@@ -43,7 +43,8 @@ from cmi_bench.data.datasets import MiniPart, all_datasets
 from cmi_bench.data.synthetic.degradation import ClipPlan, write_clip
 from cmi_bench.data.synthetic.labels import Part
 from cmi_bench.errors import UserError
-from cmi_bench.utils.files import file_digest, locked
+from cmi_bench.utils.files import file_digest
+from cmi_bench.utils.waiting import locked
 
 STAMP_FILE = "mini_stamp.json"
 AUDIO_SUFFIXES = frozenset({".wav", ".mp3"})
@@ -164,16 +165,10 @@ def ensure_mini(root: Path) -> Path:
     if is_intact(root, rows_file, MINI_VERSION):
         return rows_file
     root.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with locked(_sibling(root, "lock"), seconds=BUILD_SECONDS):
-            # Another process may have built it while this one waited.
-            if not is_intact(root, rows_file, MINI_VERSION):
-                _rebuild(root)
-    except TimeoutError as error:
-        raise UserError(
-            f"The mini benchmark at {root} cannot be built: {error.strerror}.",
-            "Look for a process that was stopped; end it, or choose another folder with data.root=...",
-        ) from error
+    with locked(_sibling(root, "lock"), seconds=BUILD_SECONDS, what=f"builds the mini benchmark at {root}"):
+        # Another process may have built it while this one waited.
+        if not is_intact(root, rows_file, MINI_VERSION):
+            _rebuild(root)
     return rows_file
 
 
