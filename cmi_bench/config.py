@@ -380,6 +380,7 @@ class Range(NamedTuple):
         return UserError(f"{key}={value} {what}.", self.advice or f"Give {key} a value {least}{most}.")
 
 
+KERNELS = ("on", "off")
 LONGEST = 1e9
 """Seconds: longer than any clip."""
 SEEDS = Range(0, 2**32 - 1)
@@ -412,11 +413,13 @@ def checked(cfg: DictConfig) -> Config:
     """Return a composed configuration as typed objects: a `Config`, or the class of its task.
 
     Raises:
-        UserError: A key that no schema knows, or a number that is not in its range.
+        UserError: A key that no schema knows, or a value that is none of a key's.
         omegaconf.errors.OmegaConfBaseException: A mandatory value is missing, or an interpolation fails.
     """
     refuse_unknown(cfg)
     config = cast(Config, OmegaConf.to_object(cfg))
+    if config.kernels not in KERNELS:
+        raise UserError(f"There is no kernels={config.kernels}.", did_you_mean(config.kernels, KERNELS))
     for key, allowed in RANGES.items():
         value: Any = config
         for name in key.split("."):

@@ -30,6 +30,18 @@ SOME_FAILED = 3
 NOTHING_SCORED = 1
 
 
+_BENCHMARK = "It is a setting of the benchmark: python run.py takes it."
+OF_THE_BENCHMARK = {
+    "device": "Give it as --device.",
+    "on_error": "A song that cannot be scored is shown as failed; the others are scored.",
+    **dict.fromkeys(
+        ("task", "data", "subset", "metrics", "tracking", "trainer", "sweep", "hydra", "limit", "intersect", "alpha"),
+        _BENCHMARK,
+    ),
+}
+"""Keys of the configuration that say nothing here, and what to say of them."""
+
+
 class Form(StrEnum):
     """How results are printed."""
 
@@ -55,6 +67,10 @@ class ModelOptions:
     def __post_init__(self) -> None:
         if self.no_cache and self.cache_dir is not None:
             raise UserError("Both --no-cache and --cache-dir are given.", "Give one of them.")
+        for word in self.settings:
+            key = word.lstrip("+~").partition("=")[0].partition(".")[0]
+            if key in OF_THE_BENCHMARK:
+                raise UserError(f"--set {word} has no effect on songs.", OF_THE_BENCHMARK[key])
 
 
 def score(songs: Sequence[RequestedSong], options: ModelOptions, form: Form) -> int:

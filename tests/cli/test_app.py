@@ -34,6 +34,11 @@ MISTAKES = [
     (["score", "clean.wav", "--max-dur", "nan"], 1, "max_dur=nan is not a number"),
     (["score", "clean.wav", "--max-dur", "inf"], 1, "max_dur=inf is too large"),
     (["score", "clean.wav", "--set", "workers=-1"], 1, "workers=-1 is negative"),
+    (["score", "clean.wav", "--set", "=3"], 1, "The settings cannot be read"),
+    (["score", "clean.wav", "--set", "batch_size=" + "9" * 5000], 1, "The settings cannot be read"),
+    (["score", "clean.wav", "--set", "kernels=of"], 1, "Did you mean off"),
+    (["score", "clean.wav", "--set", "device=cuda"], 1, "Give it as --device"),
+    (["score", "clean.wav", "--set", "limit=3"], 1, "--set limit=3 has no effect on songs"),
     (["score", "clean.wav", "--set", "seed=-1"], 1, "seed=-1 is negative"),
     (["rank", "clean.wav", "--weight", "0.3"], 1, "Use --by mean"),
     (["rank", "clean.wav", "--by", "loudness"], 2, "loudness"),
@@ -43,7 +48,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"), MISTAKES, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+    ("words", "code", "says"), MISTAKES, ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else ""
 )
 def test_a_mistake_gets_one_message(songs, cli, words, code, says):
     (songs / "empty").mkdir()
