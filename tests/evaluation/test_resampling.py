@@ -5,7 +5,15 @@ import pytest
 import scipy.stats
 
 from cmi_bench.evaluation.metrics import metric_by_name
-from cmi_bench.evaluation.resampling import GROUPS, bootstrap, concordance, jackknife_groups, left_out_kendall, stream
+from cmi_bench.evaluation.resampling import (
+    GROUPS,
+    MANY_ROWS,
+    bootstrap,
+    concordance,
+    jackknife_groups,
+    left_out_kendall,
+    stream,
+)
 
 ORACLES = {
     "SRCC": lambda x, y: scipy.stats.spearmanr(x, y).statistic,
@@ -79,6 +87,15 @@ def test_large_clusters_are_counted_as_small_ones():
     ids = np.array([0] * 1200 + [1] * 299 + [2])
     expected = [scipy.stats.kendalltau(label[ids != one], prediction[ids != one]).statistic for one in range(3)]
     np.testing.assert_allclose(left_out_kendall(label, prediction, ids), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [MANY_ROWS - 1, MANY_ROWS, MANY_ROWS + 1])
+def test_no_cluster_falls_between_large_and_small(size):
+    generator = np.random.default_rng(size)
+    label, prediction = generator.integers(0, 9, (2, 2 * size)).astype(float)
+    ids = np.repeat([0, 1], [size, size])
+    expected = [scipy.stats.kendalltau(label[ids != one], prediction[ids != one]).statistic for one in (0, 1)]
+    np.testing.assert_allclose(left_out_kendall(label, prediction, ids), expected, atol=1e-12)
 
 
 def test_many_clusters_are_left_out_in_groups_of_nearly_equal_number():

@@ -148,6 +148,14 @@ def test_the_difference_from_the_best_has_its_own_sign_in_whatever_order_the_run
     assert -0.7 < low < value < high < -0.2
 
 
+def test_a_long_name_of_a_run_is_shown_whole_in_the_terminal():
+    name = "a" + "x" * 120
+    text = plain_text(comparison_view(compared(**{name: answers(8, [0]), "b": answers(8, [1, 2])})))
+    table = text[text.index("minus the best") : text.index("Runs that share")]
+    assert table.count("x") == 120
+    assert max(map(len, text.splitlines())) <= 121  # where it is alone on its line
+
+
 def shown_groups(comparison, folder):
     """The significance groups in the CSV file, in the terminal and of a sweep, which are the same."""
     write_comparison(comparison, folder)

@@ -62,3 +62,14 @@ def test_a_model_that_embeds(clips, tmp_path):
         f"{branch}_projection.linear{number}" for branch in ("audio", "text") for number in (1, 2)
     }
     assert not any("projection" in sign for sign in found.signs)  # random, but not at initial values
+
+
+def test_a_text_without_tokens_has_no_embedding(clips, tmp_path):
+    class NoWordForMusic(Clap):
+        def embed_texts(self, texts):
+            embedded = zip(texts, super().embed_texts(texts), strict=True)
+            return [one[:0] if text == "music" else one for text, one in embedded]
+
+    model = NoWordForMusic(str(save_laion_clap(tmp_path)))
+    found = check_model_collapse(model, clips, max_dur=1.0, scores=np.arange(8.0).reshape(4, 2))
+    assert [one for one in found.measured if one.startswith("3 text embeddings have a mean pairwise cosine of ")]
