@@ -76,7 +76,7 @@ GET_AGAIN = "The file is damaged or cut off: get it again."
 SAMPLING_RATES = (1_000, 1_000_000)
 """Hz, the lowest and the highest that are read: music is sampled at 8 to 768 kHz, and the work grows without bound
 where a header says less or more."""
-BLOCK = 1 << 20
+BLOCK = 1 << 21
 """Samples of all channels together that are decoded at a time: headers may claim any length and 1,024 channels."""
 MAX_MP3_BYTES = 1 << 29
 """Larger files are not searched for MP3 frames: nobody's song, but somebody's film."""
@@ -199,8 +199,7 @@ def blocks(file: soundfile.SoundFile, wanted: int | None = None) -> Iterator[npt
 def _read_from_soundfile(file: soundfile.SoundFile, start: Start, *, mono: bool) -> DecodedAudio:
     found = blocks(file, start.samples(file.samplerate))
     parts = [_mean_of_channels(block)[:, None] for block in found] if mono else list(found)
-    empty = np.zeros((0, 1 if mono else file.channels), dtype=np.float32)
-    values = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else empty
+    values = np.concatenate(parts) if parts else np.zeros((0, 1), dtype=np.float32)
     return DecodedAudio(values, file.samplerate, SOUNDFILE)
 
 

@@ -86,3 +86,15 @@ def test_infinite_scores_and_rows_that_only_state_a_preference_have_no_margin(pr
     pairs = decided([arena("A", np.inf, 0.0), stated, arena("A", "0.5", "0.25")], protocol=protocol)
     assert pairs.rows.tolist() == [3]
     assert pairs.lead.tolist() == [0.25]
+
+
+@pytest.mark.parametrize(
+    ("flag", "is_valid"),
+    [
+        *((flag, True) for flag in (True, "true", " True ", 1, 1.0, "1", "1.0", None, "")),
+        *((flag, False) for flag in (False, "false", 0, 0.0, "0", "no", 2, "valid")),
+    ],
+)
+def test_how_a_row_says_that_a_clip_was_scored(flag, is_valid):
+    row = arena("A", 1.0, 0.25, inference_valid_a=flag, inference_valid_b=True)
+    assert decided([row, arena("B", 1.0, 0.25, **VALID_PAIR)]).rows.tolist() == ([1, 2] if is_valid else [2])
