@@ -167,3 +167,13 @@ def test_a_header_that_claims_a_length_without_end_is_no_reason_to_reserve_it(tm
         decode(path, 16000)
     assert tracemalloc.get_traced_memory()[1] < 1 << 24
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("sr", "is_read"), [(999, False), (1_000, True), (1_000_000, True), (1_000_001, False)])
+def test_sampling_rates_have_bounds(tmp_path, sr, is_read):
+    soundfile.write(tmp_path / "clip.wav", noise(sr, seconds=0.1), sr)
+    if is_read:
+        assert len(decode(tmp_path / "clip.wav", 24000)) == 2400
+    else:
+        with pytest.raises(AudioError, match=f"its sampling rate is {sr:,} Hz; 1,000 to 1,000,000 Hz are read"):
+            decode(tmp_path / "clip.wav", 24000)

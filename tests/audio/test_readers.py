@@ -65,6 +65,12 @@ def test_channels_stay_apart(tmp_path):
     assert values[SR:-SR, 1].std() < 0.01
 
 
+def test_samples_of_whole_numbers_are_scaled_to_one(tmp_path):
+    path = encode(tmp_path / "clip.m4a", tones(1.0), "alac")  # lossless, 16 bit
+    np.testing.assert_allclose(read_audio(path).values[:SR], tones(1.0), rtol=0, atol=2**-14)
+    np.testing.assert_allclose(read_audio(path, mono=True).values[:SR, 0], tones(1.0).mean(axis=1), atol=2**-14)
+
+
 @pytest.mark.parametrize("content", [M4A_WITHOUT_SOUND, b"<html>not found</html>" * 50, bytes(5000), b""])
 def test_a_file_that_neither_library_reads(tmp_path, content):
     (tmp_path / "clip.m4a").write_bytes(content)

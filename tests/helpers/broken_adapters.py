@@ -20,10 +20,10 @@ class Sound:
 
     def score(self, clip, max_dur):
         asked = len(clip.text) + 2 * len(clip.lyrics)
-        asked += 0 if clip.ref_audio is None else self.hear(clip.ref_audio, max_dur).std()
-        return asked / 100, self.hear(clip.audio, max_dur).std()
+        asked += 0 if clip.ref_audio is None else self.decoded(clip.ref_audio, max_dur).std()
+        return asked / 100, self.decoded(clip.audio, max_dur).std()
 
-    def hear(self, audio, max_dur):
+    def decoded(self, audio, max_dur):
         return decode(audio, self.sr, max_dur).double().numpy()
 
 
@@ -50,7 +50,7 @@ class FirstOnly(Sound):
 
 class NaNWithoutText(Sound):
     def score(self, clip, max_dur):
-        return super().score(clip, max_dur) if clip.text else (np.nan, self.hear(clip.audio, max_dur).std())
+        return super().score(clip, max_dur) if clip.text else (np.nan, self.decoded(clip.audio, max_dur).std())
 
 
 class Silent(Sound):
@@ -61,7 +61,7 @@ class Silent(Sound):
 class Normalises(Sound):
     audio_input = "waveform"
 
-    def hear(self, audio, max_dur):
+    def decoded(self, audio, max_dur):
         audio.mul_(0.5)
         return 2 * audio.double().numpy()
 
@@ -72,13 +72,13 @@ class EmptiesTheList(Sound):
 
 
 class HearsAll(Sound):
-    def hear(self, audio, max_dur):
+    def decoded(self, audio, max_dur):
         return soundfile.read(audio)[0]
 
 
 class CrashesOnSilence(Sound):
-    def hear(self, audio, max_dur):
-        samples = super().hear(audio, max_dur)
+    def decoded(self, audio, max_dur):
+        samples = super().decoded(audio, max_dur)
         if not samples.any():
             raise ZeroDivisionError("float division by zero")
         return samples
@@ -86,15 +86,15 @@ class CrashesOnSilence(Sound):
 
 class NaNOnSilence(Sound):
     def score(self, clip, max_dur):
-        samples = self.hear(clip.audio, max_dur)
+        samples = self.decoded(clip.audio, max_dur)
         return (0.0, samples.std()) if samples.any() else (0.0, np.nan)
 
 
 class CrashesOnShort(Sound):
     error = RuntimeError("Kernel size can't be greater than actual input size")
 
-    def hear(self, audio, max_dur):
-        samples = super().hear(audio, max_dur)
+    def decoded(self, audio, max_dur):
+        samples = super().decoded(audio, max_dur)
         if len(samples) < self.sr:
             raise self.error
         return samples
@@ -107,7 +107,7 @@ class RefusesShort(CrashesOnShort):
 class RefusesShortByPlace(Sound):
     def score_batch(self, inputs, batch_size, max_dur, **kwargs):
         scores = super().score_batch(inputs, batch_size, max_dur)
-        lengths = [len(self.hear(clip.audio, max_dur)) for clip in inputs]
+        lengths = [len(self.decoded(clip.audio, max_dur)) for clip in inputs]
         if reasons := {place: "too short" for place, length in enumerate(lengths) if length < self.sr}:
             raise SomeFailedError(scores, reasons)
         return scores

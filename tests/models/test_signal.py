@@ -209,12 +209,12 @@ def test_a_reference_is_most_like_itself():
 
 @pytest.fixture(scope="module")
 def judged(mini_root):
-    """By dataset: (row, scores of A, scores of B or None) of every test row; the first four seconds are heard."""
-    hear = lru_cache(lambda path: decode(mini_root / path, SAMPLING_RATE, 4.0))
+    """By dataset: (row, scores of A, scores of B or None) of every test row; the first four seconds are decoded."""
+    decoded = lru_cache(lambda path: decode(mini_root / path, SAMPLING_RATE, 4.0))
 
     @lru_cache  # CMI-Pref asks for each clip twice
     def judge(path, prompt, reference):
-        return score(hear(path), prompt, hear(reference) if reference else None)
+        return score(decoded(path), prompt, decoded(reference) if reference else None)
 
     result = defaultdict(list)
     for row in load_rows(mini_root / "all_test.jsonl").rows:

@@ -76,7 +76,7 @@ Perturb = Callable[[Wave, int, Rng], Wave]
 """From a waveform [samples, channels], its sampling rate in Hz and a generator to the perturbed waveform."""
 
 
-class Kind(StrEnum):
+class Perturbation(StrEnum):
     """A way of perturbing a clip."""
 
     CLEAN = "clean"
@@ -89,9 +89,13 @@ class Kind(StrEnum):
     PROMPT = "swapped prompt"
 
 
-LOWERS: dict[Kind, Aspect] = {
-    **dict.fromkeys((Kind.SILENCE, Kind.NOISE, Kind.SNR, Kind.CLIPPING, Kind.LOWPASS), Aspect.MUSICALITY),
-    Kind.PROMPT: Aspect.ALIGNMENT,
+LOWERS: dict[Perturbation, Aspect] = {
+    Perturbation.SILENCE: Aspect.MUSICALITY,
+    Perturbation.NOISE: Aspect.MUSICALITY,
+    Perturbation.SNR: Aspect.MUSICALITY,
+    Perturbation.CLIPPING: Aspect.MUSICALITY,
+    Perturbation.LOWPASS: Aspect.MUSICALITY,
+    Perturbation.PROMPT: Aspect.ALIGNMENT,
 }
 """Which score a listener would lower. Of a piece cut short, nobody can say."""
 
@@ -99,7 +103,7 @@ LOWERS: dict[Kind, Aspect] = {
 class Step(NamedTuple):
     """One kind of perturbation at one severity."""
 
-    kind: Kind
+    kind: Perturbation
     label: str
     """How much, e.g. "20 dB"."""
     severity: int
@@ -110,10 +114,10 @@ class Step(NamedTuple):
     @property
     def swaps_prompt(self) -> bool:
         """Whether the clip is judged by another piece's prompt."""
-        return self.kind is Kind.PROMPT
+        return self.kind is Perturbation.PROMPT
 
 
-CLEAN = Step(Kind.CLEAN, "as it is", 0)
+CLEAN = Step(Perturbation.CLEAN, "as it is", 0)
 SNRS_DB = (40, 30, 20, 10, 0)
 DRIVES_DB = (6, 12, 18)
 CUTOFFS_HZ = (4000, 2000, 1000, 500, 250)
@@ -124,20 +128,20 @@ def degradation_steps() -> list[Step]:
     """Return the clean step, then all others, kind by kind."""
     return [
         CLEAN,
-        Step(Kind.SILENCE, "all", 1, lambda wave, _sr, _rng: np.zeros_like(wave)),
-        Step(Kind.NOISE, "all", 1, _white_noise),
-        *_damaging(Kind.SNR, Fault.NOISE, [(f"{db} dB SNR", _snr_strength(db)) for db in SNRS_DB]),
-        *_damaging(Kind.CLIPPING, Fault.CLIPPING, [(f"{db} dB over", _drive_strength(db)) for db in DRIVES_DB]),
-        *_damaging(Kind.LOWPASS, Fault.MUFFLED, [(f"{hz} Hz", _cutoff_strength(hz)) for hz in CUTOFFS_HZ]),
+        Step(Perturbation.SILENCE, "all", 1, lambda wave, _sr, _rng: np.zeros_like(wave)),
+        Step(Perturbation.NOISE, "all", 1, _white_noise),
+        *_damaging(Perturbation.SNR, Fault.NOISE, [(f"{db} dB SNR", _snr_strength(db)) for db in SNRS_DB]),
+        *_damaging(Perturbation.CLIPPING, Fault.CLIPPING, [(f"{db} dB over", _drive_strength(db)) for db in DRIVES_DB]),
+        *_damaging(Perturbation.LOWPASS, Fault.MUFFLED, [(f"{hz} Hz", _cutoff_strength(hz)) for hz in CUTOFFS_HZ]),
         *(
-            Step(Kind.CUT, f"first {share:.0%}", severity, _cut(share))
+            Step(Perturbation.CUT, f"first {share:.0%}", severity, _cut(share))
             for severity, share in enumerate(SHARES_KEPT, start=1)
         ),
-        Step(Kind.PROMPT, "other's", 1),
+        Step(Perturbation.PROMPT, "other's", 1),
     ]
 
 
-def _damaging(kind: Kind, fault: Fault, strengths: Sequence[tuple[str, float]]) -> list[Step]:
+def _damaging(kind: Perturbation, fault: Fault, strengths: Sequence[tuple[str, float]]) -> list[Step]:
     def perturb(strength: float) -> Perturb:
         return lambda wave, sr, rng: damage_wave(wave, sr, [Damage(fault, strength)], rng)
 
