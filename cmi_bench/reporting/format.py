@@ -1,6 +1,7 @@
 """Numbers and tables as text: rounded figures, intervals, p-values, Markdown and CSV; files of tables."""
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,23 +49,29 @@ def bounds_text(low: float, high: float, digits: int = 3) -> str:
 
 
 def interval_notes(intervals: Iterable[tuple[str, Mapping[str, Interval]]]) -> list[str]:
-    """Return, for each unit that intervals are over, the datasets and what the intervals speak of.
+    """Return, for each unit that intervals are over, how many each dataset has and what they speak of; and the methods.
 
     Args:
         intervals: Names of datasets, each with intervals by metric; a dataset may come again.
 
-    >>> interval_notes([("PAM", {"SRCC": Interval(0.1, 0.5, method="jackknife t", unit="prompts", n_clusters=100)})])
-    ['Intervals over prompts (PAM) speak of other prompts, the same systems.']
+    >>> interval = Interval(0.1, 0.5, method="jackknife t", unit="prompts", n_clusters=100)
+    >>> for note in interval_notes([("PAM", {"SRCC": interval})]): print(note)
+    Intervals over prompts (PAM 100) speak of other prompts, the same systems.
+    Methods of intervals: jackknife t for SRCC.
     """
-    datasets_of: dict[str, dict[str, None]] = {}
+    counts_of: defaultdict[str, defaultdict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+    metrics_of: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for dataset, by_metric in intervals:
-        for interval in by_metric.values():
+        for metric, interval in by_metric.items():
             if interval.low is not None:
-                datasets_of.setdefault(interval.unit, {})[dataset] = None
-    return [
-        f"Intervals over {unit} ({', '.join(datasets)}) speak of {POPULATION[unit]}."
-        for unit, datasets in datasets_of.items()
-    ]
+                counts_of[interval.unit][dataset].add(interval.n_clusters)
+                metrics_of[interval.method][metric] = None
+    notes = []
+    for unit, of_unit in counts_of.items():
+        named = (f"{dataset} {'/'.join(map(str, sorted(counts)))}" for dataset, counts in of_unit.items())
+        notes.append(f"Intervals over {unit} ({', '.join(named)}) speak of {POPULATION[unit]}.")
+    methods = "; ".join(f"{method} for {', '.join(metrics)}" for method, metrics in metrics_of.items())
+    return [*notes, *([f"Methods of intervals: {methods}."] if methods else [])]
 
 
 def percent_name(confidence: float) -> str:

@@ -1,6 +1,7 @@
 """Tables for people in a terminal or a text file: the summary of an evaluation, and scores of single songs."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from cmi_bench.config import ProtocolName
 from cmi_bench.evaluation.evaluate import Evaluation, Status, SummaryRecord
-from cmi_bench.evaluation.metrics import all_metrics
+from cmi_bench.evaluation.metrics import all_metrics, metric_by_name
 from cmi_bench.reporting.format import interval_notes, interval_text, percent_name, text_cell
 from cmi_bench.utils.console import PLAIN_WIDTH, plain_text
 
@@ -61,7 +62,7 @@ def _lines(record: SummaryRecord, *, intervals: bool, failures: bool) -> Iterato
     names = [metric.name for metric in all_metrics() if metric.name in record.metrics]
     for number, name in enumerate(names):
         # What the lines of a task have in common stands in the first of them.
-        place = [record.dataset, record.task, str(record.n)] if number == 0 else [""] * 3
+        place = ["", "", _systems(record, name, names)] if number else [record.dataset, record.task, str(record.n)]
         value = record.metrics[name]
         shown = NO_VALUE[record.status] if value is None else f"{value:.4f}"
         cells = [text_cell(text) for text in (*place, name, shown)]
@@ -73,13 +74,20 @@ def _lines(record: SummaryRecord, *, intervals: bool, failures: bool) -> Iterato
         yield cells
 
 
+def _systems(record: SummaryRecord, name: str, names: Sequence[str]) -> str:
+    """Return how many systems there are, in the first line about their means."""
+    first = next((one for one in names if metric_by_name(one).is_of_systems), None)
+    interval = record.intervals.get(name)
+    return str(interval.n_clusters) if name == first and interval is not None else ""
+
+
 def _notes(evaluation: Evaluation) -> list[str]:
     """What the numbers do not say by themselves."""
-    own = [
-        f"{record.dataset} {record.task}: {'; '.join(remarks)}."
-        for record in evaluation.summary
-        if (remarks := _remarks(record))
-    ]
+    tasks_of: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for record in evaluation.summary:
+        if remarks := _remarks(record):
+            tasks_of[record.dataset, "; ".join(remarks)].append(record.task)
+    own = [f"{dataset} {', '.join(tasks)}: {remarks}." for (dataset, remarks), tasks in tasks_of.items()]
     # The default goes without saying; the other protocol's numbers must not be taken for its.
     protocol = (
         ["Protocol paper: ties count as B; rows without label or prediction are dropped."]

@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 from xml.etree import ElementTree
 
+from rich.console import Console
 from scored_rows import HOSTILE
 
 from cmi_bench.evaluation.metrics import MetricKey
@@ -82,3 +83,11 @@ def test_a_label_may_hold_anything():
 def test_what_has_to_be_known_of_the_rows_stands_below_the_table():
     assert sweep_markdown("a", JOBS, None, ["made_up"]).endswith("\n\nmade\\_up\n")
     assert plain_text(sweep_view(JOBS, None, ["made_up"])).endswith("made_up\n")
+
+
+def test_the_best_of_a_column_is_bold_in_a_terminal():
+    console = Console(force_terminal=True, color_system="standard", width=100, file=io.StringIO())
+    console.print(sweep_view(JOBS, None))
+    text = console.file.getvalue()
+    assert "\x1b[1m 0.5000" in text
+    assert "\x1b[1m 0.2500" not in text

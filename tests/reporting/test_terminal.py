@@ -1,12 +1,13 @@
 import pytest
+from full_size import full_size_rows
 from registries import restored_registries
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.data.datasets import PairTask
 from cmi_bench.evaluation.evaluate import evaluate
 from cmi_bench.evaluation.metrics import Metric, Statistic, register_metric
-from cmi_bench.reporting.terminal import summary_text, summary_view
-from cmi_bench.utils.console import print_view
+from cmi_bench.reporting.terminal import SongLine, songs_view, summary_text, summary_view
+from cmi_bench.utils.console import plain_text, print_view
 
 
 def lines_of(text, *words):
@@ -46,10 +47,11 @@ def test_intervals_are_told_with_how_they_were_made(mixed):
     rows = [row | {"prompt": f"p{i // 2}"} for i, row in enumerate(mixed[3:4] * 40)] + mixed[:3]
     text = " ".join(summary_text(evaluate(rows, MetricSettings(confidence=0.9))).split())
     assert "90 % interval" in text
-    assert "Intervals over prompts (CMI-Pref) speak of other prompts, the same systems." in text
+    assert "Intervals over prompts (CMI-Pref 20) speak of other prompts, the same systems." in text
+    assert "Methods of intervals: Wilson t for ACC." in text
     assert "PAM alignment: no interval of SRCC, LCC, K-Tau: too few rows to tell: 3, not 5." in text
     text = " ".join(summary_text(evaluate(rows, MetricSettings(cluster="none"))).split())
-    assert "Intervals over rows (CMI-Pref) speak of other rows like these." in text
+    assert "Intervals over rows (CMI-Pref 40) speak of other rows like these." in text
 
 
 def test_an_interval_without_width_is_named(mixed):
@@ -81,3 +83,28 @@ def test_titles_are_no_markup_and_an_empty_evaluation_is_a_sentence(nothing, tit
     text = summary_text(nothing, title)
     assert title in text
     assert "No row of split 'test' to evaluate." in text
+
+
+def test_means_of_systems_say_how_many_systems_and_two_tasks_share_a_remark():
+    rows = full_size_rows()[500:1000:2]
+    text = summary_text(evaluate(rows))
+    n = {tuple(line.split()[-3:-1]): line.split()[0] for line in text.splitlines() if "System" in line}
+    assert n["System", "SRCC"] == "5"
+    assert "5" not in {count for name, count in n.items() if name != ("System", "SRCC")}
+    assert text.count("PAM musicality, alignment: no interval of System SRCC, System LCC, System") == 1
+
+
+def test_songs_are_a_table_with_ranks_where_they_are_ranked():
+    nan = float("nan")
+    lines = [
+        SongLine("best.mp3", alignment=0.5, musicality=0.25, rank=1, mean=0.375),
+        SongLine("\x1b[2Jbad.mp3", alignment=nan, musicality=nan, error="not audio"),
+    ]
+    text = plain_text(songs_view(lines, "two songs", "a note"))
+    assert lines_of(text, "rank", "song", "mean", "musicality", "alignment")
+    assert lines_of(text, "best.mp3")[0].split() == ["1", "best.mp3", "0.3750", "0.2500", "0.5000"]
+    assert lines_of(text, "bad.mp3", "failed")[0].split()[-3:] == ["failed", "failed", "failed"]
+    assert text.splitlines()[-2:] == ["a note", "\N{REPLACEMENT CHARACTER}[2Jbad.mp3: not audio"]
+    unranked = plain_text(songs_view([SongLine("a.mp3", alignment=nan, musicality=0.25)]))
+    assert lines_of(unranked, "a.mp3")[0].split() == ["a.mp3", "0.2500", "n/a"]
+    assert "rank" not in unranked

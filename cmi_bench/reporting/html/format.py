@@ -11,6 +11,7 @@ from markupsafe import Markup
 from cmi_bench.data.datasets import INSTRUMENTAL, NO_REF, REF, VOCAL
 from cmi_bench.evaluation.evaluate import DetailRecord, Evaluation, Measurement, Status
 from cmi_bench.evaluation.intervals import Interval
+from cmi_bench.evaluation.metrics import metric_by_name
 from cmi_bench.evaluation.proportions import Bounds
 from cmi_bench.utils.console import printable
 
@@ -76,7 +77,7 @@ def interval_text(interval: Interval | None) -> str:
         return ""
     found = telling_bounds(interval)
     if found is None:
-        return f"no interval: {interval.reason or 'the same in every resample'}"
+        return interval.reason or "no interval: the same in every resample"
     return f"[{number(found.low)}, {number(found.high)}]"
 
 
@@ -89,8 +90,12 @@ def metric_text(record: Measurement, metric: str) -> str:
 
 
 def with_interval(record: Measurement, metric: str) -> str:
-    """Return a value with its interval behind it, for a sentence."""
-    return f"{metric_text(record, metric)} {interval_text(record.intervals.get(metric))}".rstrip()
+    """Return a value for a sentence, with its interval if it has one; of systems' means, how many systems there are."""
+    interval = record.intervals.get(metric)
+    if interval is not None and metric_by_name(metric).is_of_systems:
+        return f"{metric_text(record, metric)} ({count(interval.n_clusters, 'system')})"
+    bounds = interval_text(interval) if telling_bounds(interval) is not None else ""
+    return f"{metric_text(record, metric)} {bounds}".rstrip()
 
 
 def main_metric(record: Measurement) -> str:

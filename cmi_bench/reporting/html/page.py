@@ -11,7 +11,7 @@ from markupsafe import Markup
 from cmi_bench.config import Clustering, MetricSettings, ProtocolName
 from cmi_bench.evaluation.evaluate import DetailRecord, Measurement, SummaryRecord
 from cmi_bench.evaluation.metrics import all_metrics
-from cmi_bench.reporting.format import percent_name
+from cmi_bench.reporting.format import interval_notes, percent_name
 from cmi_bench.reporting.html.format import (
     ReportSource,
     count,
@@ -81,7 +81,10 @@ def page_html(source: ReportSource, sections: list[FigureSection], folder: Path)
         tiles=tiles(evaluation.summary),
         summary=summary_table(evaluation.summary),
         detail=detail_table(evaluation.detail),
-        notes=evaluation.notes,
+        notes=[
+            *evaluation.notes,
+            *interval_notes((record.dataset, record.intervals) for record in evaluation.summary),
+        ],
         sections=sections,
         mistakes=mistake_lists(source, folder),
         run_facts=run_facts(source),

@@ -14,7 +14,7 @@ EXACT = Bounds(0.25, 1.0)
         (Interval(0.1, 0.9), "[0.100, 0.900]"),
         (Interval(-0.5, 0.9, exact=EXACT), "[\N{MINUS SIGN}0.500, 0.900]"),
         (Interval(1.0, 1.0, exact=EXACT), "no interval: the same in every resample"),
-        (Interval(None, None, "one row only", exact=EXACT), "no interval: one row only"),
+        (Interval(None, None, "one row only", exact=EXACT), "one row only"),
     ],
 )
 def test_the_interval_that_tells_something_is_shown(interval, text):
