@@ -108,6 +108,7 @@ def test_a_sample_is_the_same_for_the_same_seed():
 def test_named_mutants_still_fit_the_code(entry):
     """Where the code of one has changed, its entry in `named.toml` follows."""
     assert named_mutation(entry).is_valid
+    assert all((PROJECT / path).exists() for path in entry.tests)
 
 
 @pytest.mark.parametrize("entry", read_entries(EQUIVALENT), ids=lambda entry: entry.before)
