@@ -17,6 +17,7 @@ from cmi_bench.config import Config, TrackingConfig
 from cmi_bench.errors import UserError
 from cmi_bench.models.hub import checkpoint_label
 from cmi_bench.tracking.sweep_plan import JOB_TAG, PARENT_TAG, SweepPlace
+from cmi_bench.utils.distributed import has_ended, this_process
 from cmi_bench.utils.files import hide_credentials
 from cmi_bench.utils.waiting import within
 
@@ -114,6 +115,8 @@ def model_label(spec: Mapping[str, Any]) -> str:
     return path.rpartition(":")[2] if path else str(spec["name"])
 
 
+PROCESS_TAG = "process"
+"""Which process a run belongs to: number, start and host."""
 FAILURES_IN_A_ROW = 3
 """After so many calls that failed one after the other, nothing more is sent but how the run ended."""
 
@@ -168,10 +171,20 @@ class MLflowRun:
         self.client, self.experiment_id, self.run_id = found.client, found.experiment_id, found.run_id
         if not found.is_earlier:
             params = [Param(key, value) for key, value in self.description.params.items()]
-            tags = [RunTag(key, value) for key, value in self.description.tags.items()]
+            own = {PROCESS_TAG: this_process()}
+            tags = [RunTag(key, value) for key, value in {**self.description.tags, **own}.items()]
             self._send(
                 "recording params and tags", lambda client: client.log_batch(self.run_id, params=params, tags=tags)
             )
+        else:
+            self._send("recording the process", lambda client: client.set_tag(self.run_id, PROCESS_TAG, this_process()))
+        self._send("closing runs whose process was killed", self._end_killed)
+
+    def _end_killed(self, client: "MlflowClient") -> None:
+        """Mark what a process of this machine left RUNNING when it was killed: `kill -9` leaves no time for that."""
+        for run in client.search_runs([self.experiment_id], filter_string="attributes.status = 'RUNNING'"):
+            if run.info.run_id != self.run_id and has_ended(run.data.tags.get(PROCESS_TAG, "")):
+                client.set_terminated(run.info.run_id, "KILLED")
 
     def record(self, metrics: Mapping[str, float], files: Sequence[Path]) -> None:
         """Record how the run ended; it is started first if nothing has done so yet."""

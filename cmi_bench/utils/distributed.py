@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import platform
 import re
 import sys
 import tempfile
@@ -21,6 +22,40 @@ def process_rank() -> int:
     (Lightning, for the processes it starts).
     """
     return next((int(os.environ[name]) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if os.environ.get(name)), 0)
+
+
+def this_process() -> str:
+    """Return what tells this process from every other one, also from a later one with its number."""
+    return f"{os.getpid()} {_started(os.getpid())} {platform.node()}"
+
+
+def has_ended(process: str) -> bool:
+    """Tell whether a process, as `this_process` named it, was one of this machine and is no more."""
+    pid, _, rest = process.partition(" ")
+    started, _, host = rest.partition(" ")
+    return pid.isdecimal() and host == platform.node() and _started(int(pid)) != started
+
+
+def _started(pid: int) -> str:
+    """Return when a process started, in the system's own count; "-" where there is no such process."""
+    try:
+        # The second field, the program's name in parentheses, may hold anything; the 22nd is the start.
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return _running(pid)
+
+
+def _running(pid: int) -> str:
+    """As `_started`, where the system has no `/proc`: only whether it runs."""
+    if Path("/proc/self/stat").exists():
+        return "-"
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return "-"
+    except OSError:  # somebody else's
+        return "?"
+    return "?"
 
 
 def is_rank_zero() -> bool:

@@ -1,8 +1,10 @@
 """Runs in MLflow: what is shown of them, and a sweep's run above those of its jobs, in a real SQLite store."""
 
 import json
+import platform
 import sqlite3
 import threading
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, closing
 from types import SimpleNamespace
 
@@ -13,6 +15,7 @@ from werkzeug import Response
 
 from cmi_bench.config import Precision, TrackingConfig
 from cmi_bench.tracking.mlflow import (
+    PROCESS_TAG,
     ChildEnd,
     MLflowRun,
     MLflowSweep,
@@ -24,6 +27,7 @@ from cmi_bench.tracking.mlflow import (
     model_label,
 )
 from cmi_bench.tracking.sweep_plan import SweepPlace
+from cmi_bench.utils.distributed import this_process
 
 METADATA = {
     "model": {"name": "cmi_rm", "digest": "d1"},
@@ -154,7 +158,7 @@ def test_a_server_that_keeps_failing_is_told_only_how_the_run_ended(caplog):
         run.start()
         for _ in range(5):
             run.log_metrics({"a": 1.0})
-    assert store.asked[2:] == ["runs/log-batch"] * 3 + ["runs/update"]
+    assert store.asked[2:] == ["runs/log-batch", "runs/search", "runs/log-batch", "runs/update"]
     assert [warning.endswith("is recorded in " + uri + ".") for warning in warnings_of(caplog)] == [False] * 3 + [
         True,
         False,
@@ -245,3 +249,23 @@ def test_no_job_is_without_a_run_and_no_run_is_left_running(tmp_path):
     other.start(earlier="0" * 32)  # of another store
     assert other.run_id not in ("", sweep.run_id)
     other.close("FINISHED")
+
+
+def test_runs_whose_process_was_killed_are_closed_by_the_next_run(tmp_path):
+    settings = TrackingConfig("here", uri=f"sqlite:///{tmp_path}/mlflow.db", artifacts=str(tmp_path / "artifacts"))
+    running = []
+    for process in (this_process(), this_process().replace(platform.node(), "elsewhere"), ended_process(), ""):
+        run = MLflowRun(settings, DESCRIPTION)
+        run.start()
+        run.client.set_tag(run.run_id, PROCESS_TAG, process)
+        running.append(run)
+    with MLflowRun(settings, DESCRIPTION) as run:
+        run.start()
+        statuses = [run.client.get_run(one.run_id).info.status for one in running]
+    assert statuses == ["RUNNING", "RUNNING", "KILLED", "RUNNING"]
+    assert run.client.get_run(run.run_id).info.status == "FINISHED"
+
+
+def ended_process():
+    with ProcessPoolExecutor(1) as pool:
+        return pool.submit(this_process).result()

@@ -1,12 +1,15 @@
+"""Which process this is, which devices it uses, and whether another one has ended."""
+
 import os
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 import torch
 
 from cmi_bench.errors import UserError
-from cmi_bench.utils.distributed import resolve_devices
+from cmi_bench.utils.distributed import has_ended, resolve_devices, this_process
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="speaks of a machine without a GPU")
 
@@ -57,3 +60,16 @@ def test_a_device_is_one_process_s_until_it_ends_however_it_ends(tmp_path):
     for process in (second, third, fourth):
         process.kill()
         process.wait()
+
+
+def test_a_process_is_known_from_those_that_have_ended():
+    own = this_process()
+    assert not has_ended(own)
+    with ProcessPoolExecutor(1) as pool:
+        other = pool.submit(this_process).result()
+    assert other != own
+    assert has_ended(other)
+    number, start, host = own.split()
+    assert has_ended(f"{number} {int(start) - 1} {host}")  # an earlier one with the same number
+    assert not has_ended(f"{other.split()[0]} 1 elsewhere")
+    assert not has_ended("")
