@@ -32,12 +32,14 @@ class SweepCallback(Callback):
         """Find the sweep's jobs, compose each of them, and write the plan."""
         # Hydra makes its callbacks at each start of run.py: what sweeps need is not for the others to import.
         from cmi_bench.sweeps.checkpoints import register_sweep_resolvers
-        from cmi_bench.sweeps.sweep import start_sweep
+        from cmi_bench.sweeps.sweep import list_values, start_sweep
 
         register_sweep_resolvers()
-        if is_rank_zero():
-            with _errors_exit():
+        with _errors_exit():
+            if is_rank_zero():
                 SweepCallback.running = start_sweep(config)
+            else:
+                list_values(config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write the sweep's table; exit with 1 if a job did not finish."""

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from cmi_bench.errors import UserError
 from cmi_bench.models.hub import WEIGHTS_SUFFIXES, checkpoint_name
+from cmi_bench.tracking.sweep_plan import job_folder
 
 _STEP = re.compile(r"(?i)step[s]?[-_=. ]*(\d+)(k?)(?![a-z0-9])")
 _COUNTED = re.compile(r"(?i)(?:checkpoint|ckpt|iteration|iter|epoch|it|ep)[-_=. ]*(\d+)(k?)(?![a-z0-9])")
@@ -100,9 +101,10 @@ def hub_revisions(repo: str) -> list[str]:
 
 
 def register_sweep_resolvers() -> None:
-    """Tell OmegaConf `${checkpoints_in:}` and `${revisions_of:}`; call before composing."""
+    """Tell OmegaConf `${checkpoints_in:}`, `${revisions_of:}` and `${job_folder:}`; call before the first job."""
     OmegaConf.register_new_resolver("checkpoints_in", _checkpoints_in, replace=True)
     OmegaConf.register_new_resolver("revisions_of", _revisions_of, replace=True)
+    OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 
 def sweep_values(values: Iterable[str]) -> str:

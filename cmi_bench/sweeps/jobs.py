@@ -5,9 +5,11 @@ A job is recorded in `job.json` in its folder, and run unless the same job was f
 
 import contextlib
 import gc
+import itertools
 import json
 import logging
 import multiprocessing
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -52,19 +54,46 @@ def swept_keys(overrides_of: Sequence[Sequence[str]], recipe_keys: Sequence[str]
     return swept or [key for key in keys if key in recipe_keys]
 
 
-def plan_jobs(overrides_of: Sequence[Sequence[str]], swept: Sequence[str]) -> list[PlannedJob]:
-    """Name the jobs of a sweep.
+def plan_jobs(
+    overrides_of: Sequence[Sequence[str]],
+    swept: Sequence[str],
+    *,
+    fingerprints: Sequence[str] | None = None,
+    folder: Path | None = None,
+) -> list[PlannedJob]:
+    """Name and number the jobs of a sweep.
+
+    A job that was in the sweep's folder before keeps its number, and so its folder: it is known by its fingerprint, or
+    else (its weights or settings have changed) by its label. New jobs get the numbers that nobody has.
 
     Args:
         overrides_of: Each job's overrides.
         swept: Keys in which they differ.
+        fingerprints: What each job is; None numbers the jobs from 0.
+        folder: The sweep's folder; None for a new sweep.
     """
     values = [_override_values(overrides) for overrides in overrides_of]
     labels = _labels(values, swept)
+    numbers = _numbers(labels, fingerprints, folder) if fingerprints and folder else range(len(labels))
     return [
         PlannedJob(number, tuple(map(without_credentials, overrides)), label, _step(one))
-        for number, (overrides, one, label) in enumerate(zip(overrides_of, values, labels, strict=True))
+        for number, overrides, one, label in zip(numbers, overrides_of, values, labels, strict=True)
     ]
+
+
+def _numbers(labels: Sequence[str], fingerprints: Sequence[str], folder: Path) -> list[int]:
+    there = {int(path.name): read_record(path) for path in folder.glob("*") if path.name.isdecimal() and path.is_dir()}
+    known: dict[str, list[int]] = {}
+    for number, record in sorted(there.items(), reverse=True):
+        if record is not None:
+            known.setdefault(record.fingerprint, []).append(number)
+    same = [known[one].pop() if known.get(one) else None for one in fingerprints]
+    by_label = {record.label: number for number, record in there.items() if record and number not in same}
+    found = [
+        by_label.pop(label, None) if number is None else number for number, label in zip(same, labels, strict=True)
+    ]
+    free = itertools.count(1 + max([-1, *there]))
+    return [next(free) if number is None else number for number in found]
 
 
 def _override_values(overrides: Sequence[str]) -> dict[str, str]:
@@ -105,6 +134,8 @@ class JobRecord:
     """What the job is; see `fingerprint`."""
     status: str
     """"running", "finished", "failed" or "killed"; "running" stays behind when the process dies."""
+    label: str
+    """What it is called in its sweep."""
     message: str = ""
     """Why it failed."""
     ended: float | None = None
@@ -120,23 +151,23 @@ def read_record(folder: Path) -> JobRecord | None:
         return None
 
 
-def was_finished(folder: Path, overrides: Sequence[str], fingerprint: str) -> bool:
+def was_finished(folder: Path, overrides: Sequence[str], fingerprint: str, *, label: str = "") -> bool:
     """Whether the same job was finished in this folder before; then it is taken over, however it was asked for."""
     record = read_record(folder)
     if record is None or (record.status, record.fingerprint) != (FINISHED, fingerprint):
         return False
     if is_rank_zero():
-        _write(replace(record, overrides=tuple(map(without_credentials, overrides))), folder)
+        _write(replace(record, overrides=tuple(map(without_credentials, overrides)), label=label), folder)
     return True
 
 
 @contextlib.contextmanager
-def recorded_job(folder: Path, overrides: Sequence[str], fingerprint: str) -> Iterator[None]:
+def recorded_job(folder: Path, overrides: Sequence[str], fingerprint: str, *, label: str = "") -> Iterator[None]:
     """Keep `job.json` true while a job runs."""
     if not is_rank_zero():
         yield
         return
-    record = JobRecord(tuple(map(without_credentials, overrides)), fingerprint, RUNNING)
+    record = JobRecord(tuple(map(without_credentials, overrides)), fingerprint, RUNNING, label)
     _write(record, folder)
     try:
         yield
@@ -162,7 +193,7 @@ NO_MATTER = frozenset(
 
 
 def fingerprint(cfg: DictConfig) -> str:
-    """Return a digest of a job's configuration, of what it names on disk, and of the model's code.
+    """Return a digest of a job's configuration and rows, a full stop, and a digest of the model's files and code.
 
     Files are known by size and time, as hashing gigabytes of weights would take as long as a small job. What is on
     the hub is known by its name.
@@ -170,12 +201,10 @@ def fingerprint(cfg: DictConfig) -> str:
     telling = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in NO_MATTER])
     plain = OmegaConf.to_container(telling, resolve=True, enum_to_str=True)
     assert isinstance(plain, dict)
-    named = [*_texts(plain.get("model")), str(plain["data"]["jsonl"])]
-    return content_key(
-        config=plain,
-        files={name: _states(Path(name).expanduser()) for name in named},
-        code=code_identity_of(target_of(plain.get("model") or {})),
-    )
+    rows = _states(Path(plain["data"]["jsonl"]).expanduser())
+    files = {name: _states(Path(name).expanduser()) for name in _texts(plain.get("model"))}
+    code = code_identity_of(target_of(plain.get("model") or {}))
+    return f"{content_key(config=plain, rows=rows)}.{content_key(files=files, code=code)}"
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -226,18 +255,27 @@ def _is_joblib_process() -> bool:
 def _run_here(cfg: DictConfig, folder: Path, task: Task) -> None:
     key, overrides = fingerprint(cfg), HydraConfig.get().overrides.task
     place = sweep_place()
-    job = f"Job {place.number}, {place.label}" if place else f"Job {folder.name}"
-    if cfg.resume and was_finished(folder, overrides, key):
+    label = place.label if place else ""
+    job = f"Job {place.number}, {label}" if place else f"Job {folder.name}"
+    if cfg.resume and was_finished(folder, overrides, key, label=label):
         log.info("%s: finished before (resume=false runs it again)", job)
         return
     log.info("%s", job)
+    _drop_scores_of_other_files(folder, key)
     # Lightning's loops and the model refer to each other: without this, the models of earlier jobs stay in memory.
     gc.collect()
     try:
-        with recorded_job(folder, overrides, key):
+        with recorded_job(folder, overrides, key, label=label):
             task(cfg, folder)
     except Exception as error:
         print_error(error_message(error))
+
+
+def _drop_scores_of_other_files(folder: Path, fingerprint: str) -> None:
+    """Remove the scores in a job's own folder if the model's files were others: a model need not say what it is."""
+    record = read_record(folder)
+    if record is not None and record.fingerprint.partition(".")[2] != fingerprint.partition(".")[2] and is_rank_zero():
+        shutil.rmtree(folder / "scores", ignore_errors=True)
 
 
 def read_outcomes(plan: SweepPlan, folder: Path) -> list[SweepJob]:

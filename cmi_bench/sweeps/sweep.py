@@ -1,15 +1,18 @@
 """A sweep from its plan to its table: the jobs, how they compare, and what MLflow is told of them."""
 
 import copy
+import glob
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, ValueType
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cmi_bench.config import Config, MetricSettings, checked, refuse_unknown
@@ -17,9 +20,11 @@ from cmi_bench.data.rows import read_results
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.comparison import compare_runs
 from cmi_bench.evaluation.pairing import Comparison, Run
+from cmi_bench.models.hub import checkpoint_name
 from cmi_bench.reporting.comparison import write_comparison
 from cmi_bench.reporting.sweep import SweepJob, columns_of, has_steps, significance_groups_of, sweep_view, write_sweep
-from cmi_bench.sweeps.jobs import FAILED, FINISHED, NOT_RUN, plan_jobs, read_outcomes, swept_keys
+from cmi_bench.sweeps.checkpoints import step_order, sweep_values
+from cmi_bench.sweeps.jobs import FAILED, FINISHED, NOT_RUN, fingerprint, plan_jobs, read_outcomes, swept_keys
 from cmi_bench.tracking.mlflow import (
     ChildEnd,
     MLflowSweep,
@@ -101,30 +106,26 @@ def start_sweep(config: DictConfig) -> Sweep:
     """Plan a sweep, and open its MLflow run; started again in the same folder it goes on, with the same MLflow run.
 
     Args:
-        config: The sweep's configuration, Hydra's part in it; `hydra.sweeper.params` are resolved in place, so that a
-            folder or the hub is listed once.
+        config: The sweep's configuration, Hydra's part in it; see `list_values`.
 
     Raises:
         UserError: The recipe has nothing to go over.
         hydra.errors.HydraException: A job cannot be composed.
     """
-    params = OmegaConf.to_container(config.hydra.sweeper.params or OmegaConf.create(), resolve=True)
-    assert isinstance(params, dict)
-    config.hydra.sweeper.params = params
-    recipe = [f"{key!s}={value}" for key, value in params.items()]
+    recipe = list_values(config)
     overrides_of = job_overrides([*recipe, *config.hydra.overrides.task])
     if not overrides_of:
         raise UserError("The sweep has no jobs.", "One of its keys has no values.")
-    for overrides in overrides_of:  # before anything is written
-        refuse_unknown(_job_config(config, overrides))
+    configs = [_job_config(config, overrides) for overrides in overrides_of]  # before anything is written
     folder, common = Path(config.hydra.sweep.dir), sweep_config(config)
-    swept = swept_keys(overrides_of, [str(key) for key in params])
+    swept = swept_keys(overrides_of, [word.partition("=")[0] for word in recipe])
+    jobs = plan_jobs(overrides_of, swept, fingerprints=[fingerprint(cfg) for cfg in configs], folder=folder)
     earlier = read_plan(folder)
     kind = common.sweep.name or ", ".join(swept)
     name = earlier.name if earlier else f"{kind} sweep {datetime.now():%Y-%m-%d %H:%M}"
     parent = parent_run(name, common, swept)
     parent.start(earlier.mlflow_run if earlier else None)
-    plan = SweepPlan(name, tuple(swept), tuple(plan_jobs(overrides_of, swept)), parent.run_id or None)
+    plan = SweepPlan(name, tuple(swept), tuple(jobs), parent.run_id or None)
     write_plan(plan, folder)
     log.info("%s: %d jobs into %s", name, len(plan.jobs), folder)
     return Sweep(plan, folder, common, parent)
@@ -135,7 +136,46 @@ def _job_config(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     cfg = GlobalHydra.instance().config_loader().load_sweep_config(config, list(overrides))
     with open_dict(cfg):
         del cfg["hydra"]
+    refuse_unknown(cfg)
     return cfg
+
+
+def list_values(config: DictConfig) -> list[str]:
+    """List what a sweep goes over, once: a folder's checkpoints, a repository's revisions, files that match a pattern.
+
+    `hydra.sweeper.params` are resolved in place, and `KEY=glob(PATTERN)` among the overrides is replaced by the files
+    that match, where the key is no group (of those Hydra's `glob` takes the options).
+
+    Returns:
+        The recipe's words.
+
+    Raises:
+        UserError: There is nothing to go over.
+    """
+    params = OmegaConf.to_container(config.hydra.sweeper.params or OmegaConf.create(), resolve=True)
+    assert isinstance(params, dict)
+    config.hydra.sweeper.params = params
+    config.hydra.overrides.task = list(map(_with_files, config.hydra.overrides.task))
+    return [f"{key!s}={value}" for key, value in params.items()]
+
+
+def _with_files(word: str) -> str:
+    override = OverridesParser.create().parse_override(word)
+    if override.value_type is not ValueType.GLOB_CHOICE_SWEEP:
+        return word
+    if GlobalHydra.instance().config_loader().get_group_options(override.key_or_group):
+        return word
+    values = override.value()
+    assert isinstance(values, Glob)
+    found = {path for pattern in values.include for path in glob.glob(str(Path(pattern).expanduser()))}  # noqa: PTH207 # an absolute pattern too
+    chosen = [path for path in found if not any(fnmatchcase(path, pattern) for pattern in values.exclude)]
+    if not chosen:
+        raise UserError(
+            f"No file or folder matches {word}.",
+            "All checkpoints of a folder: +sweep=checkpoints sweep.checkpoint_dir=FOLDER",
+        )
+    chosen.sort(key=lambda path: step_order(checkpoint_name(path)))
+    return f"{override.get_key_element()}={sweep_values(chosen)}"
 
 
 def job_overrides(words: Sequence[str]) -> list[list[str]]:

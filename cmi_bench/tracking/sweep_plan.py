@@ -23,7 +23,7 @@ class PlannedJob:
     """One job of a sweep."""
 
     number: int
-    """Name of its folder in the sweep's, from 0."""
+    """Name of its folder in the sweep's. It stays when the sweep is started again with other jobs before this one."""
     overrides: tuple[str, ...]
     """As Hydra gets them, without the credentials of addresses."""
     label: str
@@ -40,8 +40,20 @@ class SweepPlan:
     swept: tuple[str, ...]
     """Keys in which the jobs differ."""
     jobs: tuple[PlannedJob, ...]
+    """In Hydra's order."""
     mlflow_run: str | None
     """The parent run; None if nothing is recorded."""
+
+
+def job_folder(folder: str, position: int) -> str:
+    """Return the name of a job's folder in the sweep's: the resolver `${job_folder:}`.
+
+    Args:
+        folder: The sweep's.
+        position: Hydra's number of the job: its place among the jobs of this start.
+    """
+    plan = read_plan(Path(folder))
+    return str(plan.jobs[position].number if plan and position < len(plan.jobs) else position)
 
 
 def write_plan(plan: SweepPlan, folder: Path) -> None:
@@ -81,8 +93,8 @@ def sweep_place() -> SweepPlace | None:
     hydra = HydraConfig.get()
     if hydra.mode is not RunMode.MULTIRUN:
         return None
-    plan, number = read_plan(Path(hydra.sweep.dir)), int(hydra.job.num)
-    if plan is None or number >= len(plan.jobs):
+    plan, position = read_plan(Path(hydra.sweep.dir)), int(hydra.job.num)
+    if plan is None or position >= len(plan.jobs):
         return None
-    job = plan.jobs[number]
-    return SweepPlace(label=job.label, step=job.step, number=number, parent_run=plan.mlflow_run)
+    job = plan.jobs[position]
+    return SweepPlace(label=job.label, step=job.step, number=job.number, parent_run=plan.mlflow_run)

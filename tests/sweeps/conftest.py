@@ -54,7 +54,7 @@ def multirun() -> Callable[..., None]:
 
     def run(*words: str) -> None:
         register(project=PROJECT)
-        quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none"]
+        quiet = ["hydra.mode=MULTIRUN", "hydra/job_logging=none", "hydra/hydra_logging=none"]
         with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"), completed_sweep():
             hydra = GlobalHydra.instance().hydra
             hydra.multirun("config", run_task, [*quiet, *words], with_log_configuration=False)

@@ -116,3 +116,20 @@ def test_jobs_are_named_by_what_they_differ_in():
     assert labels(["model.checkpoint='x/a b,c/step_5'"], ["model.checkpoint=y/step_6"]) == ["step_5", "step_6"]
     assert labels(["model.checkpoint=x/step_5"], ["model.checkpoint=y/step_5"]) == ["x/step_5", "y/step_5"]
     assert len(set(labels(["seed=1"], ["seed=1"]))) == 2
+
+
+def test_jobs_keep_their_numbers_and_new_ones_get_free_ones(tmp_path):
+    def plan(*steps, changed=()):
+        overrides = [[f"max_dur={step}"] for step in steps]
+        prints = [f"print {step}{' changed' if step in changed else ''}" for step in steps]
+        jobs = plan_jobs(overrides, ["max_dur"], fingerprints=prints, folder=tmp_path)
+        for job, one in zip(jobs, prints, strict=True):
+            with recorded_job(tmp_path / str(job.number), list(job.overrides), one, label=job.label):
+                pass
+        return [job.number for job in jobs]
+
+    assert plan(5, 10) == [0, 1]
+    assert plan(1, 5, 7, 10) == [2, 0, 3, 1]
+    assert plan(10) == [1]
+    assert plan(1, 5, 7, 10, changed=[10]) == [2, 0, 3, 1]
+    assert plan(5, 5) == [0, 4]

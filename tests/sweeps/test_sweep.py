@@ -84,6 +84,41 @@ def test_started_again_it_goes_on_with_what_was_not_finished(sweep, tmp_path):
         assert config["metrics"]["resamples"] == 40
 
 
+def test_a_checkpoint_that_sorts_earlier_runs_alone_and_the_others_keep_their_folders(sweep, tmp_path):
+    words = ["+sweep=checkpoints", f"sweep.checkpoint_dir={tmp_path}/ckpts"]
+    (tmp_path / "ckpts").mkdir()
+    for step in (500, 1000):
+        (tmp_path / f"ckpts/step_{step}.ckpt").touch()
+    sweep(*words)
+    first = (tmp_path / "sweep/0/results.jsonl").stat().st_mtime_ns
+    calls().clear()
+    (tmp_path / "ckpts/step_100.ckpt").touch()
+    sweep(*words)
+    assert {path.rpartition("/")[2] for path in calls()} == {"step_100.ckpt"}
+    rows = table(tmp_path / "sweep")
+    assert [(label, row["job"], row["status"]) for label, row in rows.items()] == [
+        ("step_100", "2", "finished"),
+        ("step_500", "0", "finished"),
+        ("step_1000", "1", "finished"),
+    ]
+    assert (tmp_path / "sweep/0/results.jsonl").stat().st_mtime_ns == first
+    calls().clear()
+    sweep(*words, "sweep.pattern=step_1000*")  # a part of it, and then all of it again
+    (tmp_path / "ckpts/step_500.ckpt").write_bytes(b"other weights")
+    sweep(*words)
+    assert {path.rpartition("/")[2] for path in calls()} == {"step_500.ckpt"}
+    assert sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()) == ["0", "1", "2"]
+
+
+def test_files_may_be_named_by_a_pattern(sweep, tmp_path):
+    (tmp_path / "ckpts").mkdir()
+    for name in ("step_1000.ckpt", "step_500.ckpt", "step_500.txt"):
+        (tmp_path / "ckpts" / name).touch()
+    sweep("model.checkpoint=glob(ckpts/*.ckpt)")
+    assert list(table(tmp_path / "sweep")) == ["step_500", "step_1000"]
+    assert list(dict.fromkeys(calls())) == ["ckpts/step_500.ckpt", "ckpts/step_1000.ckpt"]
+
+
 def test_ctrl_c_leaves_the_table_of_what_there_is(sweep, tmp_path, capsys):
     (tmp_path / "stops_10").touch()
     with pytest.raises(KeyboardInterrupt):
@@ -116,6 +151,8 @@ def test_checkpoints_of_a_folder_are_taken_by_step_whatever_their_names_hold(swe
         (["max_dur=5,long"], "Error merging override max_dur=long"),
         (["subset=pam,pan"], "There is no subset=pan."),
         (["subset=glob(x*)"], "The sweep has no jobs"),
+        (["model.checkpoint=glob(runs/ckpts/*)"], "No file or folder matches model.checkpoint=glob(runs/ckpts/*)"),
+        (["max_dur=5,10", "+subet=pam"], "There is no setting 'subet'"),
         (["+sweep=revisions"], "+sweep=revisions needs a repository"),
     ],
 )
