@@ -153,6 +153,7 @@ def test_the_true_scale_is_found_again():
         ([1.0], "every pair is right"),
         ([1.0, 0.0, 2.0], "every pair is right"),
         ([-1.0, -2.0], "every pair is wrong"),
+        ([-1.0, 0.0, -2.0], "every pair is wrong"),
     ],
 )
 def test_where_no_finite_scale_is_the_most_likely_there_is_none_and_a_reason(lead, reason):

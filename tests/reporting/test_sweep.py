@@ -2,9 +2,12 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
+import pytest
 from rich.console import Console
 from scored_rows import HOSTILE
 
@@ -91,3 +94,24 @@ def test_the_best_of_a_column_is_bold_in_a_terminal():
     text = console.file.getvalue()
     assert "\x1b[1m 0.5000" in text
     assert "\x1b[1m 0.2500" not in text
+
+
+def drawn(jobs):
+    """Where the jobs' marks are, from left to right [n, 2], and whether a line joins them."""
+    root = ElementTree.fromstring(metrics_plot(jobs).svg)
+    points = np.array([(float(one.get("x")), float(one.get("y"))) for one in root.iter() if one.tag.endswith("use")])
+    joined = [one.get("d") or "" for one in root.iter() if one.tag.endswith("path")]
+    corners = [np.array(re.findall(r"[ML] (\S+) (\S+)", one), dtype=float) for one in joined]
+    return points, any(one.shape == points.shape and np.allclose(one, points, atol=0.01) for one in corners)
+
+
+def test_steps_are_drawn_to_scale_and_joined_and_other_jobs_stand_side_by_side():
+    points, is_joined = drawn([job(0, 0, 0.25), job(1, 10, 0.75), job(2, 40, 0.5)])
+    left, middle, right = points[:, 0]
+    assert (middle - left) / (right - left) == pytest.approx(0.25, abs=1e-3)
+    assert is_joined
+    points, is_joined = drawn([job(0, None, 0.25), job(1, None, 0.75), job(2, None, 0.5)])
+    left, middle, right = points[:, 0]
+    assert middle - left == pytest.approx(right - middle, abs=1e-3)
+    assert (points[0, 1] - points[2, 1]) / (points[0, 1] - points[1, 1]) == pytest.approx(0.5, abs=1e-3)
+    assert not is_joined
