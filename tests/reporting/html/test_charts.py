@@ -69,3 +69,42 @@ def test_a_script_that_the_font_lacks_is_no_warning(recwarn):
     plot = interval_plot([Section("\u5927\u97f3", [])], metric="ACC", name="script", alt="x")
     assert "\u5927\u97f3" in plot.svg
     assert not recwarn.list
+
+
+def texts_of(plot):
+    return [element.text for element in ElementTree.fromstring(plot.svg).iter() if element.tag.endswith("text")]
+
+
+def test_the_value_over_all_rows_is_a_line_and_its_interval_a_band():
+    section = [Section("level", [ValueRow("=3", 0.6, None, 3)])]
+    marks = [
+        interval_plot(section, metric="ACC", name="groups", alt="x", overall=overall).svg.count("var(--plot-second)")
+        for overall in (None, ValueRow("", 0.7, None, 9), ValueRow("", 0.7, Bounds(0.6, 0.8), 9))
+    ]
+    assert marks[0] == 0
+    assert marks[1] == 1
+    assert marks[2] > 1
+
+
+def test_each_value_has_its_label_and_its_number_of_rows():
+    sections = [Section("level", [ValueRow("=3", 0.6, Bounds(0.5, 0.7), 1234), ValueRow(">3", 0.8, None, 7)])]
+    texts = texts_of(interval_plot(sections, metric="ACC", name="groups", alt="x"))
+    assert {"level", "=3", ">3", "1,234", "7", "ACC"} <= set(texts)
+
+
+def test_chance_is_in_the_picture_of_a_model_that_is_always_right():
+    bins = [MarginBin(9, 0.1, 0.5, 0.3, 1.0, 0.9, None), MarginBin(9, 0.5, 2.0, 1.0, 1.0, 1.0, None)]
+    texts = texts_of(margin_plot(bins, 2.0, name="margins", alt="x"))
+    assert {"0.4", "1.0", "observed", "Bradley-Terry, fitted"} <= set(texts)
+    assert "Bradley-Terry, fitted" not in texts_of(margin_plot(bins, None, name="margins", alt="x"))
+
+
+def test_each_dataset_has_a_panel_with_its_name_and_pairs_a_legend():
+    scores = np.random.default_rng(0).normal(size=40)
+    texts = texts_of(
+        distribution_plot(
+            [ScoreSpread("PAM", scores), ScoreSpread("MusicArena", scores, -scores)], axis="s", name="t", alt="e"
+        )
+    )
+    assert [text for text in texts if text in ("PAM", "MusicArena")] == ["PAM", "MusicArena"]
+    assert texts.count("preferred by people") == texts.count("the other clip") == 1
