@@ -11,21 +11,23 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 from cmi_bench.config import Clustering, MetricSettings, ProtocolName
 from cmi_bench.data.datasets import MUSIC_ARENA, MUSIC_EVAL, Dataset
-from cmi_bench.evaluation.clusters import NOBODY
+from cmi_bench.evaluation.calibration import fit_bradley_terry
+from cmi_bench.evaluation.clusters import NOBODY, clusters_of
 from cmi_bench.evaluation.comparison import compare_metrics, correct_families, is_significant
 from cmi_bench.evaluation.intervals import metric_intervals
 from cmi_bench.evaluation.metrics import Shown, metrics_of
 from cmi_bench.evaluation.protocols import PROTOCOLS
-from cmi_bench.evaluation.samples import Samples
+from cmi_bench.evaluation.samples import DecidedPairs, Samples
 from cmi_bench.utils.console import print_view
 from cmi_bench.utils.files import write_text_atomic
 
@@ -280,6 +282,100 @@ def _count_differences(
                 interval.methods[difference.interval.method] += 1
 
 
+SHARES = {"prompt": 0.25, "system": 0.35, "own": 0.4}
+"""Of the variance of labels and of scores, where systems differ (in PAM 43 % of the label's is the system's)."""
+
+
+def system_coverage(settings: MetricSettings, replicates: int) -> Iterator[Line]:
+    """Yield the coverage of correlations of other prompts and other systems, by what is taken for independent."""
+    for name, n_prompts, n_systems in (("PAM", 100, 5), ("MusicEval", 13, 31), ("10 systems", 50, 10)):
+        prompt, system = np.repeat(np.arange(n_prompts), n_systems), np.tile(np.arange(n_systems), n_prompts)
+        design = Design(f"{name}, {n_systems} systems", (n_systems,) * n_prompts)
+        for clustering in (Clustering.prompt, Clustering.system, Clustering.both):
+            rng = np.random.default_rng(6)
+            tallies: dict[str, Tally] = defaultdict(Tally)
+            for _ in range(replicates):
+                x, noise = (
+                    math.sqrt(SHARES["prompt"]) * rng.standard_normal((2, n_prompts))[:, prompt]
+                    + math.sqrt(SHARES["system"]) * rng.standard_normal((2, n_systems))[:, system]
+                    + math.sqrt(SHARES["own"]) * rng.standard_normal((2, prompt.size))
+                )
+                samples = samples_of(MUSIC_EVAL, x, 0.6 * x + 0.8 * noise, prompt)
+                samples = replace(samples, system=system[:, None])
+                truth = {metric: value for metric, value in true_correlations(0.6).items() if metric != "K-Tau"}
+                _count_intervals(tallies, samples, replace(settings, cluster=clustering), truth)
+            for metric, tally in tallies.items():
+                yield _line(f"interval, cluster={clustering}", design, "systems differ", metric, tally)
+
+
+def battle_coverage(settings: MetricSettings, replicates: int) -> Iterator[Line]:
+    """Yield the coverage of accuracies of other prompts and other systems, over pairs of two of 12 systems."""
+    design = PAIR_DESIGNS[0]
+    prompt, label = design.cluster, np.ones(design.cluster.size)
+    for clustering in (Clustering.prompt, Clustering.system, Clustering.both):
+        rng = np.random.default_rng(7)
+        tally = Tally()
+        for _ in range(replicates):
+            systems = np.stack([rng.permutation(12)[:2] for _ in range(prompt.size)])
+            # Right where a normal value of two systems, a prompt and its own part is below the quantile of 0.7.
+            value = math.sqrt(0.1) * rng.standard_normal(12)[systems].sum(axis=1)
+            value += math.sqrt(0.3) * rng.standard_normal(len(design.sizes))[prompt]
+            value += math.sqrt(0.5) * rng.standard_normal(prompt.size)
+            samples = samples_of(MUSIC_ARENA, label, np.where(value < 0.5244005127080407, 1.0, -1.0), prompt)
+            samples = replace(samples, system=systems)
+            tallies = {"ACC": tally}
+            _count_intervals(tallies, samples, replace(settings, cluster=clustering), {"ACC": 0.7})
+        yield _line(f"interval, cluster={clustering}", design, "12 systems differ", "ACC", tally)
+
+
+def tail_coverage(settings: MetricSettings, replicates: int) -> Iterator[Line]:
+    """Yield the coverage of LCC where scores have heavy tails, by the mean kurtosis of what was drawn."""
+    design = MOS_DESIGNS[1]
+    n = design.cluster.size
+    for degrees in (20, 8, 5, 4, 3, 2.5):
+        rng = np.random.default_rng(8)
+        # The true correlation, from many rows.
+        x = rng.standard_normal(2_000_000)
+        truth = float(np.corrcoef(x, x + rng.standard_t(degrees, x.size))[0, 1])
+        tallies: dict[str, Tally] = defaultdict(Tally)
+        kurtosis = []
+        for _ in range(replicates):
+            x = rng.standard_normal(n)
+            y = x + rng.standard_t(degrees, n)
+            kurtosis.append(float(((y - y.mean()) ** 4).mean() / y.var() ** 2))
+            _count_intervals(tallies, samples_of(MUSIC_EVAL, x, y, design.cluster), settings, {"LCC": truth})
+        condition = f"t noise of {degrees:g} degrees, median kurtosis {np.median(kurtosis):.1f}"
+        yield _line("interval", design, condition, "LCC", tallies["LCC"])
+
+
+def scale_coverage(settings: MetricSettings, replicates: int) -> Iterator[Line]:
+    """Yield the coverage of the Bradley-Terry scale of a model's margins."""
+    for design in (PAIR_DESIGNS[0], PAIR_DESIGNS[1], PAIR_DESIGNS[3], PAIR_DESIGNS[6]):
+        for within in CORRELATIONS_WITHIN:
+            rng = np.random.default_rng(9)
+            tally = Tally()
+            for _ in range(replicates):
+                margin, luck = normal_rows(rng, design.cluster, within, 2)
+                size = np.abs(margin)
+                is_right = scipy.special.ndtr(luck) < scipy.special.expit(1.5 * size)
+                clusters = samples_of(MUSIC_ARENA, size, size, design.cluster)
+                pairs = DecidedPairs(
+                    clusters.rows,
+                    np.where(is_right, size, -size),
+                    np.zeros(size.size),
+                    clusters_of(clusters.prompt, clusters.system, settings.cluster),
+                )
+                fit = fit_bradley_terry(pairs)
+                if fit.ci_low is None or fit.ci_high is None:
+                    tally.silent += 1
+                    continue
+                tally.told += 1
+                tally.hits += fit.ci_low <= 1.5 <= fit.ci_high
+                tally.widths.append(fit.ci_high - fit.ci_low)
+                tally.methods["sandwich t"] += 1
+            yield _line("interval", design, f"ICC {within:g}", "Bradley-Terry", tally)
+
+
 EQUAL_CHECKPOINTS = 8
 
 
@@ -320,6 +416,10 @@ PARTS: Mapping[str, Callable[[MetricSettings, int], Iterator[Line]]] = {
     "correlation tests": correlation_tests,
     "accuracy tests": accuracy_tests,
     "sweep tables": sweep_tables,
+    "systems": system_coverage,
+    "battles": battle_coverage,
+    "heavy tails": tail_coverage,
+    "scale": scale_coverage,
 }
 
 

@@ -179,11 +179,11 @@ def _note(samples: Samples, statistics: Mapping[str, Statistic], evaluated: Samp
         if failures.any():
             parts.append(f"{failures.sum()} failed, {fate}")
     if LCC in statistics and (kurtosis := _kurtosis(evaluated.prediction)) > HEAVY_TAILS:
-        parts.append(f"scores have heavy tails (kurtosis {kurtosis:.0f}): prefer SRCC to LCC")
+        parts.append(f"scores have heavy tails (kurtosis {kurtosis:.1f}): prefer SRCC to LCC")
     return "; ".join(parts)
 
 
-HEAVY_TAILS = 9.0
+HEAVY_TAILS = 4.5
 """Kurtosis of scores (3 for a normal distribution) above which LCC's interval holds the truth too rarely."""
 
 

@@ -104,10 +104,12 @@ class Rows:
         if self.clusters.reason:
             raise _NoIntervalError(self.clusters.reason)
         if self.clusters.count < clusters:
-            raise _NoIntervalError(f"too few {self.clusters.unit} to tell: {self.clusters.count}, not {clusters}")
+            raise _NoIntervalError(
+                f"too few {self.clusters.unit} to tell ({self.clusters.count}; {clusters} are needed)"
+            )
         if self.n < rows:
             unit = self.clusters.unit if self.clusters.count == self.n else "rows"
-            raise _NoIntervalError(f"too few {unit} to tell: {self.n}, not {rows}")
+            raise _NoIntervalError(f"too few {unit} to tell ({self.n}; {rows} are needed)")
 
     def interval(self, bounds: Bounds, method: str, *, dropped: int = 0, exact: Bounds | None = None) -> Interval:
         """Return an interval over these rows."""

@@ -103,10 +103,11 @@ def design_effect(residual: Floats, clusters: Clusters, *, independent: float, i
     largest = float(np.square(clusters.sizes).sum()) / residual.size
 
     def variance(membership: Membership) -> float:
-        count = membership.count
-        if count < 2:
+        # A pair depends on the other pairs of two clusters, so that two are lost to the mean, not one.
+        count, lost = membership.count, 1 + (membership.rows.size > residual.size)
+        if count <= lost:
             return 0.0
-        return count / (count - 1) * float(np.square(membership.sums(residual)).sum()) / residual.size**2
+        return count / (count - lost) * float(np.square(membership.sums(residual)).sum()) / residual.size**2
 
     found = clusters.variance(variance) / independent if independent > 0 else 1.0
     return (informative**2 * found + largest) / (informative**2 + 1)

@@ -219,7 +219,7 @@ def test_too_little_to_tell_by_allows_no_test():
     (difference,) = only(compare(a=correlated(1, 1.0, 4), b=correlated(2, 1.0, 4)), "SRCC").differences
     assert (difference.p, difference.p_holm, difference.interval.low) == (None, None, None)
     (difference,) = only(compare(a=answers({0}, 9), b=answers(set(), 9))).differences
-    assert (difference.p, difference.interval.reason) == (None, "too few rows to tell: 9, not 10")
+    assert (difference.p, difference.interval.reason) == (None, "too few rows to tell (9; 10 are needed)")
     # Five pairs that differ cannot be significant, however many do not.
     five, none = answers(set(range(5)), 100), answers(set(), 100)
     metric_comparison = only(compare(five=five, none=none))

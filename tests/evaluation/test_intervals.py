@@ -169,11 +169,11 @@ def test_all_failed_is_nothing_but_not_with_certainty():
     ("rows", "metric", "reason"),
     [
         ([arena("A", 1, 0)], "ACC", "one row only"),
-        ([arena("A", i % 2, 0.5) for i in range(9)], "ACC", "too few rows to tell: 9, not 10"),
-        (prompted([arena("A", i % 2, 0.5) for i in range(40)], 5), "ACC", "too few prompts to tell: 8, not 10"),
-        (clips([2, 3], [0, 1]), "SRCC", "too few rows to tell: 2, not 5"),
-        (clips([1, 2, 3, 4, 5], [2, 1, 3, 5, 4]), "K-Tau", "too few rows to tell: 5, not 15"),
-        (prompted(clips(LABELS, SCORES), 20), "LCC", "too few prompts to tell: 4, not 5"),
+        ([arena("A", i % 2, 0.5) for i in range(9)], "ACC", "too few rows to tell (9; 10 are needed)"),
+        (prompted([arena("A", i % 2, 0.5) for i in range(40)], 5), "ACC", "too few prompts to tell (8; 10 are needed)"),
+        (clips([2, 3], [0, 1]), "SRCC", "too few rows to tell (2; 5 are needed)"),
+        (clips([1, 2, 3, 4, 5], [2, 1, 3, 5, 4]), "K-Tau", "too few rows to tell (5; 15 are needed)"),
+        (prompted(clips(LABELS, SCORES), 20), "LCC", "too few prompts to tell (4; 5 are needed)"),
         (clips([1] * 19 + [5], list(range(20))), "SRCC", "undefined without some of the rows"),
     ],
 )

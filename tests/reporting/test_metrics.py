@@ -79,7 +79,7 @@ def test_a_line_for_each_metric_that_has_a_value(evaluation):
         "prompt",
     ]
     assert (pairs["exact_low"], pairs["n_clusters"], pairs["n_degenerate"]) == ("", "3", "0")
-    assert (pairs["ci_low"], pairs["no_interval"]) == ("", "too few rows to tell: 3, not 10")
+    assert (pairs["ci_low"], pairs["no_interval"]) == ("", "too few rows to tell (3; 10 are needed)")
 
 
 def test_intervals_name_their_method_and_what_they_speak_of(mixed):
@@ -100,7 +100,7 @@ def test_groups_are_told_and_reasons_are_given(evaluation):
     line = next(line for line in read(intervals_csv(evaluation)) if line["group_key"] == "confidence")
     assert (line["group_value"], line["ref_category"]) == (">3", "no_ref")
     few = next(line for line in read(intervals_csv(evaluation)) if line["metric"] == "SRCC")
-    assert (few["ci_low"], few["no_interval"]) == ("", "too few rows to tell: 3, not 5")
+    assert (few["ci_low"], few["no_interval"]) == ("", "too few rows to tell (3; 5 are needed)")
 
 
 def test_the_tables_have_the_bounds_after_their_other_columns(evaluation):

@@ -49,7 +49,7 @@ def test_intervals_are_told_with_how_they_were_made(mixed):
     assert "90 % interval" in text
     assert "Intervals over prompts (CMI-Pref 20) speak of other prompts, the same systems." in text
     assert "Methods of intervals: Wilson t for ACC." in text
-    assert "PAM alignment: no interval of SRCC, LCC, K-Tau: too few rows to tell: 3, not 5." in text
+    assert "PAM alignment: no interval of SRCC, LCC, K-Tau: too few rows to tell (3; 5 are needed)." in text
     text = " ".join(summary_text(evaluate(rows, MetricSettings(cluster="none"))).split())
     assert "Intervals over rows (CMI-Pref 40) speak of other rows like these." in text
 
