@@ -140,7 +140,7 @@ class ManifestDurations:
             return self.otherwise.seconds(audio)
         try:
             is_the_same = record.describes((self.root / audio).stat())
-        except (OSError, ValueError):  # results can be evaluated where the audio no longer is
+        except OSError:  # results can be evaluated where the audio no longer is
             is_the_same = True
         return record.seconds if is_the_same else self.otherwise.seconds(audio)
 

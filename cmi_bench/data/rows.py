@@ -250,7 +250,10 @@ def leads_outside(root: Path, audio: str) -> bool:
     path = Path(audio)
     if ".." not in path.parts and (not path.is_absolute() or path.is_relative_to(root.absolute())):
         return False
-    return not Path(os.path.realpath(root / path)).is_relative_to(os.path.realpath(root))
+    try:
+        return not Path(os.path.realpath(root / path)).is_relative_to(os.path.realpath(root))
+    except ValueError:  # a name that no file has: nowhere below the root
+        return True
 
 
 def check_inside(rows: Iterable[Row], root: Path, file: Path) -> None:

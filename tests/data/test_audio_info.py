@@ -16,7 +16,7 @@ from cmi_bench.data.audio_info import (
     read_durations,
     row_seconds,
 )
-from cmi_bench.data.manifest import audio_below, update_manifest
+from cmi_bench.data.manifest import Manifest, audio_below, update_manifest
 from cmi_bench.errors import UserError
 
 
@@ -114,3 +114,14 @@ def test_a_file_is_read_only_where_the_manifest_does_not_know_it(tiny, tmp_path,
     for path in others:
         index.facts(path)
     assert asked == others
+
+
+def test_lengths_of_files_outside_of_the_data_root_are_not_looked_up(tmp_path):
+    (tmp_path / "root").mkdir()
+    soundfile.write(tmp_path / "a.wav", np.zeros(4000), 16000)
+    for audio in ("../a.wav", str(tmp_path / "a.wav")):
+        assert AudioHeaders(tmp_path / "root").seconds(audio) is None
+        assert AudioHeaders(tmp_path / "root", allow_outside=True).seconds(audio) == 0.25
+        assert ManifestDurations(tmp_path / "root", Manifest()).seconds(audio) is None
+        assert ManifestDurations(tmp_path / "root", Manifest(), allow_outside=True).seconds(audio) == 0.25
+    assert AudioHeaders(tmp_path / "root").seconds("a\0b.wav") is None

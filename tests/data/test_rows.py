@@ -157,6 +157,7 @@ def test_a_path_with_a_nul_character_is_named(write, field):
         ("{root}/../a.wav", True),
         ("{root}2/a.wav", True),
         ("..", True),
+        ("../a\0b.wav", True),
     ],
 )
 def test_paths_lead_out_of_the_data_root_or_not(tmp_path, path, leads):
