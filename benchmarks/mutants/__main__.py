@@ -151,17 +151,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
         copy, results = Copy(PROJECT, Path(scratch)), []
         instead = {one.name: one.tests for one in entries}
-        for mutation in mutants:
-            named = words.tests or instead.get(mutation.name)
-            tests = [(one,) for one in named] if named else [tuple(mirrored(mutation.path))]
-            result = copy.try_mutation(mutation, _coverage(copy, tests), words.budget)
-            if words.then and not result.is_killed:
-                result = copy.try_mutation(mutation, _coverage(copy, [(one,) for one in words.then]), words.budget)
-            results.append(result)
-            _show(result, len(results), len(mutants))
+        try:
+            for mutation in mutants:
+                results.append(_tried(mutation, copy, words, instead.get(mutation.name)))
+                _show(results[-1], len(results), len(mutants))
+        except KeyboardInterrupt:
+            console.print("Stopped by hand; what was tried is kept.")
     _summarise(results, words)
     if words.set == "named" and sum(result.is_killed for result in results) < len(entries):
         raise SystemExit(1)
+
+
+def _tried(mutation: Mutation, copy: Copy, words: argparse.Namespace, instead: Sequence[str] | None) -> Result:
+    """Run the tests of a mutant's room, and further ones if it survives those."""
+    named = words.tests or instead
+    tests = [(one,) for one in named] if named else [tuple(mirrored(mutation.path))]
+    result = copy.try_mutation(mutation, _coverage(copy, tests), words.budget)
+    if words.then and not result.is_killed:
+        result = copy.try_mutation(mutation, _coverage(copy, [(one,) for one in words.then]), words.budget)
+    return result
 
 
 def _applied(entries: Iterable[Entry]) -> Iterator[Mutation]:
@@ -214,7 +222,7 @@ def _show(result: Result, number: int, total: int) -> None:
 
 def _summarise(results: Sequence[Result], words: argparse.Namespace) -> None:
     killed = sum(result.is_killed for result in results)
-    console.print(f"\n{killed} of {len(results)} killed ({killed / len(results):.1%})")
+    console.print(f"\n{killed} of {len(results)} killed ({killed / max(len(results), 1):.1%})")
     counts = Counter(result.status for result in results)
     console.print(", ".join(f"{count} {status}" for status, count in counts.most_common()))
     record = {
