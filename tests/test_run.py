@@ -36,7 +36,7 @@ def test_two_processes_give_the_same_results_file_as_one(mini_root, tmp_path):
     two = run(tmp_path / "two", *words, "+device=cpu_ddp")
     assert two.returncode == 0, two.stderr
     assert (tmp_path / "two/results.jsonl").read_bytes() == (tmp_path / "one/results.jsonl").read_bytes()
-    assert len(list((tmp_path / "two/scores").iterdir())) == 2
+    assert len(list((tmp_path / "two/scores").glob("*.jsonl"))) == 2
     assert two.stdout.count("Results:") == 1
 
 
