@@ -44,6 +44,15 @@ def warn_if_slow(precision: Precision, device: torch.device) -> None:
         log.warning("precision=bf16 is very slow on this CPU (%s); precision=32 is faster.", capability)
 
 
+def audio_arithmetic(precision: Precision) -> str:
+    """Return the name, for identities, of the arithmetic of audio embeddings and scores.
+
+    With "bf16" the audio encoder alone multiplies in bfloat16. Text encoders, projections and heads compute in float32:
+    they take little of the time, and rounded scores would lie on a grid and depend on their batch.
+    """
+    return "bf16 audio encoder" if precision == "bf16" else precision
+
+
 @contextmanager
 def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
     """Compute without gradients in float32 throughout ("32"), or with products in bfloat16 ("bf16").
@@ -72,6 +81,13 @@ class Padded(NamedTuple):
     """[batch, longest, dim]."""
     valid: Tensor | None
     """bool [batch, longest], False for padding; None where nothing is padded."""
+
+
+@contextmanager
+def exact(device: torch.device) -> Iterator[None]:
+    """Compute in float32 for a while inside `arithmetic`."""
+    with torch.autocast(device.type, enabled=False):
+        yield
 
 
 def pad(sequences: Sequence[Tensor]) -> Padded:

@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from cmi_bench.models.batching import arithmetic, batches_of, checked_precision, in_batches, to_device, warn_if_slow
+from cmi_bench.models.batching import (
+    arithmetic,
+    batches_of,
+    checked_precision,
+    exact,
+    in_batches,
+    to_device,
+    warn_if_slow,
+)
 from cmi_bench.models.clap_checkpoint import ClapInput, load_clap
 from cmi_bench.models.embedding import TextSimilarity
 
@@ -100,7 +108,7 @@ class Clap(TextSimilarity):
             reference: What reference audio contributes: "ignore", "mean" or "only"; see `TextSimilarity`.
             tokenizer: RoBERTa's folder or hub id, for LAION's file.
             device: Torch device.
-            precision: "32" or "bf16".
+            precision: "32", or "bf16" for the products of the audio encoder.
 
         Raises:
             UserError: A file is missing or does not fit, or an option is not understood.
@@ -149,13 +157,14 @@ class Clap(TextSimilarity):
         features = self.mel(to_device(windows, self.device))
         # No window is longer than the model's own, so that a fusing model has nothing to fuse.
         is_longer = torch.zeros(len(windows), 1, dtype=torch.bool, device=self.device)
-        found = self.network.get_audio_features(input_features=features, is_longer=is_longer).pooler_output
-        return F.normalize(found.float(), dim=-1).cpu()
+        pooled = self.network.audio_model(input_features=features, is_longer=is_longer).pooler_output
+        with exact(self.device):
+            return F.normalize(self.network.audio_projection(pooled.float()), dim=-1).cpu()
 
     def encode_texts(self, texts: Sequence[str]) -> list[Tensor]:
         """Embed texts: of each its latent, float32 [1, dim] on the CPU."""
         ids = [torch.tensor(tokens) for tokens in self.loaded.tokenizer.encode(texts)]
-        with arithmetic(self.precision, self.device):
+        with arithmetic("32", self.device):
             return in_batches(
                 batches_of([len(tokens) for tokens in ids], AT_ONCE),
                 lambda batch: self._read_tokens([ids[index] for index in batch])[:, None],

@@ -28,7 +28,7 @@ from cmi_bench.models.base import (
     EmbeddingModel,
     UnusedInput,
 )
-from cmi_bench.models.batching import Precision
+from cmi_bench.models.batching import Precision, audio_arithmetic
 from cmi_bench.models.weights import known_digest
 from cmi_bench.utils.files import content_key, files_digest
 
@@ -234,16 +234,16 @@ class TextSimilarity(EmbeddingScorer):
     @property
     def audio_identity(self) -> str:
         """What settles an audio embedding besides the audio and its view."""
-        return self._tower("audio")
+        return self._tower("audio", audio_arithmetic(self.precision))
 
     @property
     def text_identity(self) -> str:
         """What settles a text embedding besides the text."""
-        return self._tower("text")
+        return self._tower("text", "32")
 
-    def _tower(self, tower: str) -> str:
+    def _tower(self, tower: str, arithmetic: str) -> str:
         return content_key(
-            model=f"{self.family} {tower}", files=self.digest, precision=self.precision, code=cmi_bench.__version__
+            model=f"{self.family} {tower}", files=self.digest, precision=arithmetic, code=cmi_bench.__version__
         )
 
     def embed_texts(self, texts: Sequence[str]) -> list[Tensor]:

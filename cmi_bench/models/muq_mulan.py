@@ -15,6 +15,7 @@ from cmi_bench.models.batching import (
     batches_of,
     checked_precision,
     equal_batches_of,
+    exact,
     in_batches,
     to_device,
     warn_if_slow,
@@ -83,13 +84,15 @@ class Towers:
         self._kernels = kernels
 
     def audio(self, windows: Tensor) -> Tensor:
-        """Return the latents [batch, dim_latent], of length 1, of windows [batch, samples]."""
-        return F.normalize(self._audio_to_latents(self._audio_tower(windows).mean(dim=1)).float(), dim=-1)
+        """Return the latents [batch, dim_latent], float32 of length 1, of windows [batch, samples]."""
+        pooled = self._audio_tower(windows).float().mean(dim=1)
+        with exact(self._device):
+            return F.normalize(self._audio_to_latents(pooled), dim=-1)
 
     def text(self, tokens: Sequence[Sequence[int]]) -> Tensor:
         """Return the latents [batch, dim_latent], of length 1, of tokenized texts."""
         pooled = torch.stack([embedded.mean(dim=0) for embedded in self._text_tower(tokens)])
-        return F.normalize(self._text_to_latents(pooled).float(), dim=-1)
+        return F.normalize(self._text_to_latents(pooled), dim=-1)
 
     @cached_property
     def _audio_tower(self) -> AudioTower:
@@ -97,15 +100,15 @@ class Towers:
 
     @cached_property
     def _audio_to_latents(self) -> nn.Linear:
-        return prepare(self._network.audio_to_latents, self._device, self._precision, self._kernels)
+        return prepare(self._network.audio_to_latents, self._device, "32", self._kernels)
 
     @cached_property
     def _text_tower(self) -> TextTower:
-        return prepare(self._network.text_tower, self._device, self._precision, self._kernels)
+        return prepare(self._network.text_tower, self._device, "32", self._kernels)
 
     @cached_property
     def _text_to_latents(self) -> nn.Linear:
-        return prepare(self._network.text_to_latents, self._device, self._precision, self._kernels)
+        return prepare(self._network.text_to_latents, self._device, "32", self._kernels)
 
 
 def load_network(
@@ -164,7 +167,7 @@ class MuQMuLan(TextSimilarity):
             checkpoint: MuQ-MuLan's folder or hub id; MuQ's and XLM-RoBERTa's configurations are found as it names them.
             reference: What reference audio contributes: "ignore", "mean" or "only"; see `TextSimilarity`.
             device: Torch device.
-            precision: "32" or "bf16".
+            precision: "32", or "bf16" for the products of the audio tower.
             kernels: "off" computes with the plain modules, as CUDA always does.
 
         Raises:
@@ -230,7 +233,7 @@ class MuQMuLan(TextSimilarity):
     def encode_texts(self, texts: Sequence[str]) -> list[Tensor]:
         """Embed texts: of each its latent, float32 [1, dim_latent] on the CPU."""
         ids = self.tokenizer.encode(texts)
-        with arithmetic(self.precision, self.device):
+        with arithmetic("32", self.device):
             return in_batches(
                 batches_of([len(tokens) for tokens in ids], WINDOW_BATCH),
                 lambda batch: self.towers.text([ids[index] for index in batch]).cpu()[:, None],

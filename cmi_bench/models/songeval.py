@@ -17,8 +17,10 @@ import cmi_bench
 from cmi_bench.errors import NotFetchedError, UserError
 from cmi_bench.models.batching import (
     arithmetic,
+    audio_arithmetic,
     checked_precision,
     equal_batches_of,
+    exact,
     in_batches,
     to_device,
     warn_if_slow,
@@ -151,7 +153,7 @@ class SongEvalRM(AudioRating):
             hidden_state: Which of MuQ's the head reads.
             dimension: Which rating is the musicality column, or "mean".
             device: Torch device.
-            precision: "32" or "bf16".
+            precision: "32", or "bf16" for the products of MuQ.
             kernels: "off" computes with the plain modules, as CUDA always does.
 
         Raises:
@@ -212,7 +214,7 @@ class SongEvalRM(AudioRating):
             model="songeval",
             files=self.digest,
             hidden_state=self.hidden_state,
-            precision=self.precision,
+            precision=audio_arithmetic(self.precision),
             code=cmi_bench.__version__,
         )
 
@@ -223,8 +225,10 @@ class SongEvalRM(AudioRating):
 
         def ratings(batch: Sequence[int]) -> Tensor:
             songs = to_device(torch.stack([waveforms[index] for index in batch]), self.device)
-            rated: Tensor = self.head(self.encoder(songs))
-            return rated.float().cpu()[:, None]
+            frames = self.encoder(songs).float()
+            with exact(self.device):
+                rated: Tensor = self.head(frames)
+            return rated.cpu()[:, None]
 
         with arithmetic(self.precision, self.device):
             return in_batches(equal_batches_of(lengths, at_once), ratings)

@@ -18,6 +18,7 @@ from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.models.base import AudioInput, AudioView, BenchmarkBatchInput, EmbeddedInput, EmbeddingModel
 from cmi_bench.models.batching import (
     arithmetic,
+    audio_arithmetic,
     batches_of,
     checked_precision,
     equal_batches_of,
@@ -169,7 +170,7 @@ class CmiRM(EmbeddingModel):
             checkpoint: A `.safetensors` file, its folder, or a hub id; None takes the published one.
             config: Its `config.yaml`; None takes the one beside the checkpoint.
             device: Torch device.
-            precision: "32" or "bf16".
+            precision: "32", or "bf16" for the audio tower's products.
             mode: "final" encodes the first `max_dur` seconds in chunks of 30 s and scores once; "standard"
                 scores windows of `max_dur` seconds and averages.
             dur_step: Seconds between windows in mode "standard"; None scores the first window only.
@@ -224,7 +225,8 @@ class CmiRM(EmbeddingModel):
     @property
     def _arithmetic(self) -> str:
         """The part of the arithmetic that shows in a score."""
-        return f"{self.precision}, compiled" if self.compile else self.precision
+        name = audio_arithmetic(self.precision)
+        return f"{name}, compiled" if self.compile else name
 
     @property
     def digest(self) -> str:
@@ -246,24 +248,24 @@ class CmiRM(EmbeddingModel):
     @property
     def audio_identity(self) -> str:
         """What settles an audio embedding besides the audio and its view."""
-        return self._encoder_identity("audio")
+        return self._encoder_identity("audio", self._arithmetic)
 
     @property
     def text_identity(self) -> str:
         """What settles a text embedding besides the text."""
-        return self._encoder_identity("text")
+        return self._encoder_identity("text", "32")
 
     @property
     def facts(self) -> dict[str, Any]:
         """How this process computed, for the run's metadata."""
         return {"compiled": self.compile, "kernels": kernels_used(self.device, self.kernels)}
 
-    def _encoder_identity(self, part: str) -> str:
+    def _encoder_identity(self, part: str, arithmetic: str) -> str:
         """Checkpoints that were trained on the same frozen encoder agree in it."""
         return content_key(
             encoder=f"cmi_rm {part}",
             weights=self._digests[part],
-            arithmetic=self._arithmetic,
+            arithmetic=arithmetic,
             code=cmi_bench.__version__,
         )
 
@@ -419,7 +421,7 @@ class CmiRM(EmbeddingModel):
             For each text its tokens, float32 [tokens, dim] on the model's device, at least two.
         """
         ids = self.loaded.tokenizer.encode(texts)
-        with arithmetic(self.precision, self.device):
+        with arithmetic("32", self.device):
             return in_batches(
                 batches_of([len(tokens) for tokens in ids], batch_size),
                 lambda batch: [tokens.float() for tokens in self.parts.text_tower([ids[index] for index in batch])],
@@ -437,5 +439,5 @@ class CmiRM(EmbeddingModel):
         """
         if not clips:
             return torch.zeros(0, 2)
-        with arithmetic(self.precision, self.device):
+        with arithmetic("32", self.device):
             return judge(self.parts.scorer, clips, batch_size).cpu()

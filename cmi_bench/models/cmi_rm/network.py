@@ -319,7 +319,15 @@ class PreparedNetwork:
         kernels: Kernels = "on",
         compile: bool = False,  # noqa: A002
     ) -> None:
-        """Take the loaded network, which stays on the CPU and as it is; `compile` the audio tower or not."""
+        """Take the loaded network, which stays on the CPU and as it is.
+
+        Args:
+            network: The network.
+            device: Where it is to compute.
+            precision: Of the audio tower; the rest computes in float32.
+            kernels: "off" for the plain modules.
+            compile: Whether to compile the audio tower.
+        """
         self._network = network
         self._device = device
         self._precision = precision
@@ -339,9 +347,9 @@ class PreparedNetwork:
     @cached_property
     def text_tower(self) -> TextTower:
         """Token ids to token embeddings."""
-        return prepare(self._network.text_tower, self._device, self._precision, self._kernels)
+        return prepare(self._network.text_tower, self._device, "32", self._kernels)
 
     @cached_property
     def scorer(self) -> Scorer:
         """Embeddings to scores."""
-        return prepare(self._network.scorer, self._device, self._precision, self._kernels)
+        return prepare(self._network.scorer, self._device, "32", self._kernels)

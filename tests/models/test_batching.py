@@ -1,0 +1,110 @@
+"""Arithmetic: float32 means float32, settings are as before afterwards, and bfloat16 stays in the audio encoder."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_clap import save_laion_clap
+
+from cmi_bench.models import batching
+from cmi_bench.models.base import EmbeddedInput
+from cmi_bench.models.batching import arithmetic, exact, warn_if_slow
+from cmi_bench.models.clap import Clap
+from cmi_bench.models.cmi_rm import CmiRM
+from cmi_bench.models.muq_mulan import MuQMuLan
+from cmi_bench.models.songeval import SongEvalRM
+
+BUNDLE = Path(__file__).parents[1] / "data" / "parity" / "cmi_rm"
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def tf32():
+    """A program that asked for TensorFloat-32."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True
+    yield
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.allow_tf32 = before[1]
+
+
+def test_no_tf32_in_float32(tf32):
+    with pytest.raises(RuntimeError, match="inside"), arithmetic("32", CPU):
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert not torch.backends.cudnn.allow_tf32
+        assert torch.is_inference_mode_enabled()
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+        raise RuntimeError("inside")
+    assert torch.get_float32_matmul_precision() == "high"
+    assert torch.backends.cudnn.allow_tf32
+
+
+def test_bf16():
+    with arithmetic("bf16", CPU):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+
+
+def test_a_part_in_float32_within_bf16():
+    with arithmetic("bf16", CPU):
+        with exact(CPU):
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+
+
+MODELS = {
+    "cmi_rm": lambda _, **more: CmiRM(str(BUNDLE / "sa_mean"), **more),
+    "songeval": lambda _, **more: SongEvalRM(str(BUNDLE / "songeval"), str(BUNDLE / "muq"), 1, "musicality", **more),
+    "muq_mulan": lambda _, **more: MuQMuLan(str(BUNDLE / "muq-mulan"), **more),
+    "clap": lambda folder, **more: Clap(str(save_laion_clap(folder)), **more),
+}
+TEXTS = ["slow ambient drone", "deep house groove", "", "a cheerful pop song with bright piano"]
+
+
+@pytest.mark.parametrize("name", ["cmi_rm", "songeval", "muq_mulan", pytest.param("clap", marks=pytest.mark.slow)])
+def test_bf16_scores_lie_on_no_grid_and_do_not_depend_on_their_batch(name, tmp_path):
+    """Batch independence to 1e-3 standard deviations, as docs/speed.md has it."""
+    model = MODELS[name](tmp_path, precision="bf16")
+    generator = torch.Generator().manual_seed(0)
+    waveforms = [0.1 * (n + 1) * torch.randn(6000, generator=generator) for n in range(len(TEXTS))]
+
+    def scores(batches):
+        windows = [one for batch in batches for one in model.embed_audio(batch, 10.0, is_reference=False)]
+        texts = model.embed_texts(TEXTS)
+        clips = [EmbeddedInput(one, text, texts[2], None) for one, text in zip(windows, texts, strict=True)]
+        return np.concatenate([model.score_embedded(clips[i : i + len(batches[0])])
+                               for i in range(0, len(clips), len(batches[0]))])  # fmt: skip
+
+    alone, together = scores([[one] for one in waveforms]), scores([waveforms])
+    judged = ~np.isnan(alone).all(axis=0)
+    assert judged.any()
+    alone, together = alone[:, judged], together[:, judged]
+    assert (np.abs(alone - together).max(axis=0) <= 1e-3 * alone.std(axis=0)).all()
+    assert (torch.from_numpy(alone).bfloat16().float().numpy() != alone).all()
+
+
+@pytest.mark.parametrize("name", ["cmi_rm", "muq_mulan", "clap"])
+def test_texts_are_float32_in_either_precision(name, tmp_path):
+    exact_model, fast = MODELS[name](tmp_path), MODELS[name](tmp_path, precision="bf16")
+    for one, other in zip(exact_model.embed_texts(TEXTS), fast.embed_texts(TEXTS), strict=True):
+        torch.testing.assert_close(one, other, atol=0, rtol=0)
+    assert exact_model.text_identity == fast.text_identity
+    assert exact_model.audio_identity != fast.audio_identity
+    assert exact_model.identity != fast.identity
+
+
+def test_float32_whatever_the_caller_casts_to():
+    with torch.autocast("cpu", torch.bfloat16), arithmetic("32", CPU):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+@pytest.mark.parametrize(("capability", "warned"), [("AVX2", True), ("AVX512", False)])
+def test_slow_bf16_is_warned_of(monkeypatch, caplog, capability, warned):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    with caplog.at_level(logging.WARNING, batching.__name__):
+        warn_if_slow("bf16", CPU)
+        warn_if_slow("32", CPU)
+    assert ("precision=32" in caplog.text) == warned
