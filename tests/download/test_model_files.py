@@ -87,6 +87,21 @@ def test_clap_comes_in_either_format(upstream, prepare, tmp_path, weights):
     assert upstream.log == []
 
 
+def test_a_revision_is_fetched_and_found_as_such(upstream, prepare, tmp_path):
+    files = {path.name: path.read_bytes() for path in save_small_clap(tmp_path / "small").iterdir()}
+    upstream.repos["model", "Some/Clap"] = files
+    prepare("model=clap", "model.checkpoint=Some/Clap@v2", "subset=pam")
+    commits = [request.path for request in upstream.log if request.path.startswith("/api/models/Some/Clap/revision/")]
+    assert set(commits) == {"/api/models/Some/Clap/revision/v2"}
+    refs = Path(huggingface_hub.constants.HF_HUB_CACHE) / "models--Some--Clap" / "refs"
+    assert [path.name for path in refs.iterdir()] == ["v2"]
+    there, elsewhere = (
+        {"_target_": "cmi_bench.models.clap.Clap", "checkpoint": f"Some/Clap@{one}"} for one in ("v2", "v3")
+    )
+    assert missing_files(there) == []
+    assert len(missing_files(elsewhere)) == 4
+
+
 def test_laion_s_clap_is_fetched_and_converted_once(upstream, prepare, root, tmp_path):
     original = save_laion_clap(tmp_path)
     upstream.repos["model", "lukewys/laion_clap"] = {original.name: original.read_bytes()}

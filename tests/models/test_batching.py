@@ -1,4 +1,4 @@
-"""Arithmetic: float32 means float32, settings are as before afterwards, and bfloat16 stays in the audio encoder."""
+"""Batches, and arithmetic: float32 means float32, and bfloat16 stays in the audio encoder."""
 
 import logging
 from pathlib import Path
@@ -10,7 +10,7 @@ from tiny_clap import save_laion_clap
 
 from cmi_bench.models import batching
 from cmi_bench.models.base import EmbeddedInput
-from cmi_bench.models.batching import arithmetic, exact, warn_if_slow
+from cmi_bench.models.batching import arithmetic, batches_of, equal_batches_of, exact, pad, warn_if_slow
 from cmi_bench.models.clap import Clap
 from cmi_bench.models.cmi_rm import CmiRM
 from cmi_bench.models.muq_mulan import MuQMuLan
@@ -108,3 +108,21 @@ def test_slow_bf16_is_warned_of(monkeypatch, caplog, capability, warned):
         warn_if_slow("bf16", CPU)
         warn_if_slow("32", CPU)
     assert ("precision=32" in caplog.text) == warned
+
+
+def test_pad_marks_what_is_valid():
+    padded = pad([torch.ones(2, 3), torch.ones(0, 3), torch.ones(1, 3)])
+    assert padded.valid.tolist() == [[True, True], [False, False], [True, False]]
+    assert padded.values.sum(dim=(1, 2)).tolist() == [6.0, 0.0, 3.0]
+
+
+def test_pad_of_equals_needs_no_mask():
+    assert pad([torch.ones(2, 3), torch.ones(2, 3)]).valid is None
+
+
+def test_every_index_once():
+    lengths = [3, 1, 3, 2, 3, 2]
+    assert list(batches_of(lengths, 4)) == [[0, 2, 4, 3], [5, 1]]
+    assert list(equal_batches_of(lengths, 2)) == [[0, 2], [4], [3, 5], [1]]
+    assert list(equal_batches_of(lengths, 2, most=5)) == [[0], [2], [4], [3, 5], [1]]
+    assert list(batches_of([], 4)) == list(equal_batches_of([], 4)) == []

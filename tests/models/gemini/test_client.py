@@ -1,4 +1,4 @@
-"""What the service can answer other than scores."""
+"""Calls that fail: repeated, a clip's failure, or the end of the run."""
 
 import json
 import sys

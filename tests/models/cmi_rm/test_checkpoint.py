@@ -1,6 +1,7 @@
-"""Strict loading: nothing missing, nothing unexpected, nothing random."""
+"""CMI-RM's checkpoint: strict names, the base's tensors, digests of the parts."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from cmi_bench.errors import UserError
+from cmi_bench.models import weights
 from cmi_bench.models.cmi_rm import CmiRM
+from cmi_bench.models.cmi_rm.checkpoint import load_cmi_rm, part_digests, tensors_digest
+from cmi_bench.models.hub import find_checkpoint
 
 ENCODERS = ("audio_module.", "text_module.")
 
@@ -178,3 +182,61 @@ def test_broken_tokenizer(bundle_copy):
     (copy / "xlm-roberta" / "tokenizer.json").write_text(json.dumps({"version": "1.0"}))
     with pytest.raises(UserError, match=r"Cannot read .*xlm-roberta/tokenizer.json"):
         CmiRM(str(copy / "sa_mean"))
+
+
+DIGEST = "cmi_bench.models.cmi_rm.checkpoint.tensors_digest"
+
+
+@pytest.fixture
+def heads(bundle_copy):
+    """Two checkpoints that leave their encoders to MuQ-MuLan."""
+    folder = bundle_copy("sa_mean")
+    tensors = load_file(folder / "sa_mean" / "model.safetensors")
+    head = {name: tensor for name, tensor in tensors.items() if not name.startswith(ENCODERS)}
+    for number in (1, 2):
+        shutil.copytree(folder / "sa_mean", folder / f"step_{number}")
+        save_file(
+            {name: number * tensor for name, tensor in head.items()}, folder / f"step_{number}" / "model.safetensors"
+        )
+    return [load_cmi_rm(find_checkpoint(str(folder / f"step_{number}"))) for number in (1, 2)]
+
+
+def test_checkpoints_over_one_base_share_its_digests(heads, tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "SETTLED", -1.0)
+    first, second = (part_digests(loaded) for loaded in heads)
+    assert first["audio"] == second["audio"]
+    assert first["text"] == second["text"]
+    assert first["scorer"] != second["scorer"]
+
+    read = []
+    made = part_digests.__globals__["tensors_digest"]
+    monkeypatch.setattr(DIGEST, lambda tensors: read.append(tensors) or made(tensors))
+    assert [part_digests(loaded, tmp_path / "kept") for loaded in heads] == [first, second]
+    assert len(read) == 4, "audio and text once, and each head"
+    assert [part_digests(loaded, tmp_path / "kept") for loaded in heads] == [first, second]
+    assert len(read) == 4
+
+
+def test_where_the_tensors_are_from(heads, bundle):
+    assert [file.parent.name for file in heads[0].weights["audio"]] == ["muq-mulan"]
+    assert [file.parent.name for file in heads[0].weights["scorer"]] == ["step_1"]
+    whole = load_cmi_rm(find_checkpoint(str(bundle / "sa_mean")))
+    assert {file.parent.name for files in whole.weights.values() for file in files} == {"sa_mean"}
+
+
+def test_a_digest_is_of_names_shapes_types_and_numbers():
+    ones = {"w": torch.ones(2, 3)}
+    others = [
+        {"v": torch.ones(2, 3)},
+        {"w": torch.ones(3, 2)},
+        {"w": torch.ones(6)},
+        {"w": torch.ones(2, 3).view(torch.int32)},  # the same bytes
+        {"w": torch.ones(2, 3) + 1e-6},
+        {"w": torch.ones(2, 3), "v": torch.ones(1)},
+        {},
+    ]
+    digests = [tensors_digest(tensors) for tensors in (ones, *others)]
+    assert len(set(digests)) == len(digests)
+    assert tensors_digest({"w": torch.ones(3, 2).T}) == digests[0]  # however it lies in memory
+    two = {"a": torch.zeros(1), "b": torch.ones(1)}
+    assert tensors_digest(two) == tensors_digest(dict(reversed(two.items())))

@@ -1,16 +1,23 @@
-"""The contract, and that a clip's score is the one it has alone."""
+"""CMI-RM as a model: cutting clips, the contract, batches, parity of scores, precision, compilation."""
 
+import logging
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from cmi_bench.audio.decode import AudioError, decode
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC
+from cmi_bench.models.batching import arithmetic
 from cmi_bench.models.cmi_rm import CmiRM
+from cmi_bench.models.cmi_rm.model import windows_of
 from cmi_bench.models.cmi_rm.network import Embedded, Prompt
 from cmi_bench.models.registry import build_model
 
@@ -225,3 +232,204 @@ def test_built_from_the_configuration(bundle, inputs):
     }
     model = build_model(spec, device="cpu", precision="bf16")
     assert (model.mode, model.precision) == ("standard", "bf16")
+
+
+SR = 2000
+"""Hz: a low rate keeps the numbers readable; 1 s is 2,000 samples, above the shortest chunk of 1,025."""
+
+
+def lengths(seconds, max_dur, **options):
+    clip = torch.arange(round(seconds * SR))
+    windows = windows_of(clip, SR, max_dur, **options)
+    return [[len(chunk) / SR for chunk in window] for window in windows]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "max_dur", "chunks"),
+    [
+        (10, 120, [10]),
+        (30, 120, [30]),
+        (75, 120, [30, 30, 15]),
+        (75, 40, [30, 10]),
+        (30.5, 120, [30]),  # 0.5 s = 1,000 samples
+        (30.6, 120, [30, 0.6]),
+    ],
+)
+def test_final(seconds, max_dur, chunks):
+    assert lengths(seconds, max_dur, mode="final", dur_step=None) == [chunks]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "max_dur", "dur_step", "windows"),
+    [
+        (75, 120, None, [75]),
+        (75, 40, None, [40]),
+        (75, 120, 5, [75]),
+        (6, 2, 2, [2, 2, 2]),
+        (6.5, 2, 1, [2, 2, 2, 2, 2, 1.5]),
+        (6.5, 2, 2, [2, 2, 2]),  # the last would be 0.5 s
+        (7, 2, 4, [2, 2]),
+        (10, 2, 9, [2, 1]),
+        (10, 2, 20, [2]),
+        (0.8, 2, 1, [0.8]),  # a first window may be short
+    ],
+)
+def test_standard(seconds, max_dur, dur_step, windows):
+    found = lengths(seconds, max_dur, mode="standard", dur_step=dur_step)
+    assert found == [[window] for window in windows]
+
+
+def test_windows_start_at_the_steps():
+    windows = windows_of(torch.arange(5 * SR), SR, 2.0, mode="standard", dur_step=1.5)
+    assert [int(chunk[0]) for (chunk,) in windows] == [0, 3000, 6000]
+
+
+@pytest.mark.parametrize("mode", ["final", "standard"])
+def test_too_short_to_be_heard(mode):
+    assert lengths(0.5, 120, mode=mode, dur_step=None) == []
+    assert lengths(10, 0.5, mode=mode, dur_step=None) == []
+    assert lengths(0, 120, mode=mode, dur_step=None) == []
+
+
+@pytest.mark.slow
+def test_compiled_tower_gives_the_same_frames_for_every_length(load, bundle):
+    plain, compiled = load("sa_mean"), CmiRM(str(bundle / "sa_mean"), compile=True)
+    torch.manual_seed(0)
+    for samples in (24000 * 2, 24000 * 3 + 77):
+        chunk = 0.1 * torch.randn(samples)
+        torch.testing.assert_close(compiled.encode_audio([chunk]), plain.encode_audio([chunk]), atol=1e-5, rtol=1e-4)
+
+
+def test_compiled_scores_are_kept_apart(load, bundle, caplog):
+    with caplog.at_level(logging.WARNING):
+        compiled = CmiRM(str(bundle / "sa_mean"), compile=True)
+
+    assert "nothing faster on the CPU" in caplog.text
+    assert compiled.digest == load("sa_mean").digest
+    assert compiled.identity != load("sa_mean").identity
+    assert compiled.audio_identity != load("sa_mean").audio_identity
+
+
+def test_says_how_it_computed(load):
+    model = load("sa_mean")
+    model.encode_audio([torch.zeros(24000)])
+
+    assert model.facts["compiled"] is False
+    assert model.facts["kernels"] == "on"
+    assert load("sa_mean", kernels="off").facts["kernels"] == "off"
+
+
+CHECKPOINTS = ["sa_none", "sa_mean", "sa_meanpool_mlp", "sa_conv", "ca_glu"]
+SETTINGS = {
+    "max_dur_120": (120.0, {}),
+    "max_dur_20": (20.0, {}),
+    "standard_max_dur_2_step_1": (2.0, {"mode": "standard", "dur_step": 1.0}),
+}
+ORDERS = {1: [0, 1, 2, 3, 4, 5], 3: [3, 0, 5, 2, 4, 1], 6: [4, 1, 3, 5, 0, 2]}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_scores_at_any_batch_size_and_order(load, inputs, expected, name, setting):
+    max_dur, options = SETTINGS[setting]
+    model = load(name, **options)
+    scores = np.array(expected["scores"][name][setting])
+    for batch_size, order in ORDERS.items():
+        found = model.score_batch([inputs[index] for index in order], batch_size, max_dur)
+        np.testing.assert_allclose(found, scores[order], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_scores_of_the_plain_modules(load, inputs, expected, name):
+    found = load(name, kernels="off").score_batch(inputs, 6, 20.0)
+    np.testing.assert_allclose(found, expected["scores"][name]["max_dur_20"], atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def tensors(bundle):
+    return load_file(bundle / "intermediates_sa_mean.safetensors")
+
+
+@pytest.fixture(scope="module")
+def network(load):
+    return load("sa_mean").loaded.network
+
+
+@pytest.fixture(autouse=True)
+def float32():
+    with arithmetic("32", torch.device("cpu")):
+        yield
+
+
+def close(found, wanted):
+    torch.testing.assert_close(found.reshape(wanted.shape), wanted, atol=1e-4, rtol=0.0)
+
+
+def test_waveform(bundle, tensors):
+    close(decode(bundle / "audio" / "b_44k_stereo_3s.flac", 24_000, 120.0), tensors["waveform"])
+
+
+def test_audio_tower(network, tensors):
+    tower = network.audio_tower
+    close(tower.muq.mel.decibels(tensors["waveform"]), tensors["mel_db"])
+    close(tower.muq.mel(tensors["waveform"]), tensors["mel_normalized"])
+    close(tower.muq.conv(tensors["mel_normalized"]), tensors["conv_frontend"])
+    close(tower.muq.conformer(tensors["conv_frontend"]), tensors["conformer"])
+    close(tower(tensors["waveform"]), tensors["audio_tower_frames"])
+
+
+def test_text_tower(load, inputs, tensors):
+    model = load("sa_mean")
+    ids = model.loaded.tokenizer.encode([inputs[2].text])
+    assert ids == tensors["text_token_ids"].tolist()
+    text, lyrics = model.encode_texts([inputs[2].text, inputs[2].lyrics])
+    close(text, tensors["text_tower_tokens"])
+    close(lyrics, tensors["lyrics_tower_tokens"])
+
+
+def test_scorer(network, tensors):
+    frames = tensors["audio_tower_frames"][0]
+    asked = Prompt(text=tensors["text_tower_tokens"][0], lyrics=tensors["lyrics_tower_tokens"][0])
+    (prompt,) = network.scorer.embed_prompts([asked])
+    audio = network.scorer.eval_downsampler(frames)
+    close(prompt, tensors["prompt_embed"])
+    close(audio, tensors["eval_audio_embeds_downsampled"])
+    close(network.scorer.embed_audio([audio], [prompt]), tensors["eval_audio_embedding"])
+    close(network.scorer([frames], [prompt]), tensors["scores"])
+
+
+CODE = """
+import sys, torch
+from cmi_bench.models.cmi_rm import CmiRM
+assert torch.get_num_threads() == 2
+model = CmiRM(sys.argv[1], precision="bf16")
+assert model.encode_audio([torch.zeros(48000)])[0].isfinite().all()
+"""
+
+
+@pytest.mark.slow
+def test_bfloat16_returns_where_a_thread_gets_16_channels(bundle):
+    """oneDNN's depthwise convolution did not: the bundle's Conformer has 32 channels."""
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", CODE, str(bundle / "sa_mean")], env=environment, check=True, timeout=120)
+
+
+MODES = [
+    {}, {"mode": "standard"}, {"mode": "standard", "dur_step": 2.0}, {"mode": "standard", "dur_step": 3.0},
+]  # fmt: skip
+
+
+def test_modes_and_steps_never_share_scores(load):
+    """They give other scores from the same weights, so neither scores nor cut audio may be taken for the other's."""
+    models = [load("sa_mean", **options) for options in MODES]
+    assert len({model.digest for model in models}) == 1
+    assert len({model.identity for model in models}) == len(MODES)
+    views = {(model.audio_identity, model.audio_view(10.0, is_reference=False)) for model in models}
+    assert len(views) == len(MODES)
+
+
+@pytest.mark.parametrize("options", MODES)
+@pytest.mark.parametrize("is_reference", [False, True])
+def test_max_dur_is_part_of_the_cut(load, options, is_reference):
+    short, long = (load("sa_mean", **options).audio_view(d, is_reference=is_reference).name for d in (10.0, 20.0))
+    assert short != long

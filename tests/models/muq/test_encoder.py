@@ -1,7 +1,8 @@
-"""The layers against independent implementations."""
+"""MuQ and MuQ-MuLan's transformer against independent implementations: torchaudio, transformers, by hand."""
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -37,6 +38,26 @@ def test_mel_is_torchaudios(samples):
     mel = LogMel(hop_length=240, n_mels=128, mean=6.5, std=18.0)
     torch.testing.assert_close(mel(waveform), (reference - 6.5) / 18.0, atol=1e-5, rtol=1e-5)
     assert mel.state_dict() == {}
+
+
+@pytest.mark.parametrize("gain", [0.0, 1e-6, 1e-4])
+def test_mel_of_quiet_audio_ends_at_the_floor(gain):
+    """By NumPy's Fourier transform: power below 1e-10 counts as 1e-10, which is -100 dB."""
+    rng = np.random.default_rng(0)
+    waveform = gain * rng.standard_normal(4800)
+    padded = np.pad(waveform.astype(np.float32).astype(np.float64), 1024, mode="reflect")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, 2048)[::240]
+    power = np.abs(np.fft.rfft(frames * np.hanning(2049)[:-1])) ** 2
+    mel_of = lambda hertz: 2595 * np.log10(1 + hertz / 700)  # noqa: E731 - HTK's scale
+    edges = 700 * (10 ** (np.linspace(0, mel_of(12_000), 130) / 2595) - 1)
+    hertz = np.linspace(0, 12_000, 1025)
+    rising = (hertz[:, None] - edges[:-2]) / np.diff(edges)[:-1]
+    falling = (edges[2:] - hertz[:, None]) / np.diff(edges)[1:]
+    mel = power @ np.clip(np.minimum(rising, falling), 0, None)
+    wanted = 10 * np.log10(np.maximum(mel, 1e-10)).T[:, :-1]
+    found = LogMel(hop_length=240, n_mels=128, mean=0.0, std=1.0).decibels(torch.from_numpy(waveform)[None].float())[0]
+    np.testing.assert_allclose(found.numpy(), wanted, atol=0.02)
+    assert (wanted.min() == -100.0) == (gain < 1e-4)
 
 
 def test_mel_stays_float32_under_autocast():

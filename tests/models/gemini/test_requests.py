@@ -1,4 +1,4 @@
-"""What the service is asked, and what becomes of its answer."""
+"""What is sent to Gemini, and what becomes of its answer."""
 
 import io
 

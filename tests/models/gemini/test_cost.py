@@ -1,4 +1,4 @@
-"""What is paid for: once, within the limit, and said before."""
+"""What Gemini costs: the estimate, the limit, answers that are kept."""
 
 import json
 import logging

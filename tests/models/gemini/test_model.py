@@ -1,10 +1,12 @@
-"""`model=gemini` from the command line's words to the tables."""
+"""Gemini in a run of the benchmark, and its conformance."""
 
 import json
 
 import pytest
 from fake_gemini import Fault
 
+from cmi_bench.conformance.run import check_model
+from cmi_bench.conformance.subject import failures
 from cmi_bench.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -73,3 +75,12 @@ def test_another_judge_needs_a_price_and_can_be_given_one(gemini, words, run_her
         run_here(*few, folder=tmp_path / "run")
     run_here(*few, "+model.prices={gemini-9.1-pro:{text:1,audio:1,output:5}}", folder=tmp_path / "run")
     assert gemini.asked[0].judge == "gemini-9.1-pro"
+
+
+DIFFERENT_CLIPS = 8
+"""Answers are kept: each is paid for once."""
+
+
+def test_it_conforms_for_few_questions(judge, gemini, tmp_path):
+    assert not failures(check_model(judge(), tmp_path))
+    assert len(gemini.asked) == DIFFERENT_CLIPS

@@ -1,5 +1,6 @@
-"""What the models that embed have in common: the contract, and that a clip's score is the one it has alone."""
+"""Models that embed: the contract, batches, unused inputs, and runs on a few rows of the mini benchmark."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,10 @@ def test_neighbours_and_order_do_not_matter(model, clips, alone, order):
     np.testing.assert_allclose(embedded(model, clips, order), alone[order], atol=1e-5)
 
 
+def test_max_dur_is_part_of_the_cut(model):
+    assert model.audio_view(10.0, is_reference=False).name != model.audio_view(20.0, is_reference=False).name
+
+
 def test_no_more_than_max_dur_is_heard(model, clips):
     cut = [BenchmarkBatchInput(clips[0].audio[: 2 * model.sr], text=clips[0].text)]
     np.testing.assert_array_equal(model.score_batch(clips[:1], 1, 2.0), model.score_batch(cut, 1, 120.0))
@@ -140,3 +145,65 @@ def test_no_options_in_score_batch(model, clips):
 def test_to_returns_the_model_on_the_device(model, clips, alone):
     assert model.to("cpu") is model
     np.testing.assert_array_equal(model.score_batch(clips[1:2], 1, 120.0), alone[1:2])
+
+
+SONGEVAL = [f"model.checkpoint={BUNDLE}/songeval", f"model.muq={BUNDLE}/muq", "model.hidden_state=1"]
+ROWS = 2
+"""Of each dataset."""
+
+
+@pytest.fixture
+def run(run_here, mini_root, tmp_path):
+    """Run a model; return the rows with their scores, and the counts."""
+
+    def run(name, *words):
+        folder = tmp_path / name
+        run_here(
+            "data=mini", f"data.root={mini_root}", f"data.jsonl={mini_root}/all_test.jsonl", f"limit={ROWS}",
+            f"cache.dir={tmp_path}/cache", "tracking=none", "metrics.resamples=0", "metrics.report=false", "workers=0",
+            "+device=cpu", "max_dur=2", *words, folder=folder,
+        )  # fmt: skip
+        rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+        return rows, json.loads((folder / "metadata.json").read_text())["counts"]
+
+    return run
+
+
+def scores(rows, name):
+    return [row[key] for row in rows for key in (name, f"{name}_b") if key in row]
+
+
+def test_songeval(run):
+    rows, counts = run("musicality", "model=songeval_rm", *SONGEVAL)
+    found = scores(rows, "predicted_musicality")
+    assert len(found) == counts["clips"] == 6 * ROWS  # of the four datasets two have pairs
+    assert all(1 < score < 5 for score in found)
+    assert counts["failed"] == 0
+    again, later = run("clarity", "model=songeval_rm", *SONGEVAL, "model.dimension=clarity")
+    assert later["chunks_encoded"] == 0  # all five ratings were kept
+    assert scores(again, "predicted_musicality") != found
+
+
+def test_muq_mulan(run):
+    words = ["model=muq_mulan", f"model.checkpoint={BUNDLE}/muq-mulan", "subset=cmi_pref", "limit=20"]
+    rows, counts = run("ignore", *words)
+    assert all(-1 < score < 1 for score in scores(rows, "predicted_text-music alignment"))
+    assert counts["failed"] == 0
+    _, later = run("mean", *words, "model.reference=mean")
+    assert later["unique_audio"] > counts["unique_audio"]
+    assert later["chunks_encoded"] == later["unique_audio"] - counts["unique_audio"]  # the references only
+
+
+@pytest.mark.parametrize("name", ["clap", "clap_music"])
+def test_clap(run, tmp_path, name):
+    rows, counts = run(name, f"model={name}", f"model.checkpoint={save_small_clap(tmp_path / 'small')}")
+    assert all(-1 < score < 1 for score in scores(rows, "predicted_text-music alignment"))
+    assert counts["failed"] == 0
+
+
+def test_audiobox(run, tmp_path, monkeypatch):
+    pytest.importorskip("audiobox_aesthetics")
+    make_small(monkeypatch)
+    rows, counts = run("audiobox", "model=audiobox", f"model.checkpoint={save_small_audiobox(tmp_path / 'small')}")
+    assert len(set(scores(rows, "predicted_musicality"))) > 4
+    assert counts["failed"] == 0

@@ -1,4 +1,4 @@
-"""Digests that are kept, and files that change under them."""
+"""Digests of weights that are kept from run to run."""
 
 import os
 
