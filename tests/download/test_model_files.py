@@ -129,6 +129,23 @@ def test_a_file_that_is_not_laion_s_is_not_converted(upstream, prepare, root, tm
     assert not target.exists()
 
 
+def test_the_revision_that_is_named_is_fetched_and_found(upstream, prepare, tmp_path):
+    files = {path.name: path.read_bytes() for path in save_small_clap(tmp_path / "small").iterdir()}
+    other = {path.name: path.read_bytes() for path in save_small_clap(tmp_path / "other", seed=1).iterdir()}
+    assert files["model.safetensors"] != other["model.safetensors"]
+    upstream.repos["model", "Some/Clap"] = files
+    upstream.revisions["model", "Some/Clap", "step_500"] = other
+    prepare("model=clap", "model.checkpoint=Some/Clap@step_500", "subset=pam")
+    found = find_model("Some/Clap@step_500", ["config.json"])
+    assert found.weights.read_bytes() == other["model.safetensors"]
+    blobs = [blob.read_bytes() for blob in (tmp_path / "cache").rglob("blobs/*") if blob.is_file()]
+    assert files["model.safetensors"] not in blobs  # nothing of the main branch came
+    prepare("model=clap", "model.checkpoint=Some/Clap", "subset=pam")
+    assert find_model("Some/Clap", ["config.json"]).weights.read_bytes() == files["model.safetensors"]
+    with pytest.raises(UserError, match="no revision nowhere"):
+        prepare("model=clap", "model.checkpoint=Some/Clap@nowhere", "subset=pam")
+
+
 def test_songeval_comes_from_its_repository(upstream, prepare, root):
     where = f"sources.songeval={upstream.address}/raw/SongEval"
     copy = str(root / "SongEval").replace(" ", "\\ ")

@@ -51,6 +51,8 @@ class FakeHub:
 
     repos: dict[tuple[str, str], dict[str, bytes]] = field(default_factory=dict)
     """Files by ("dataset" or "model", repository)."""
+    revisions: dict[tuple[str, str, str], dict[str, bytes]] = field(default_factory=dict)
+    """Files of branches and tags besides the main branch, by (kind, repository, revision)."""
     refs: list[str] = field(default_factory=list)
     """Each repository's first branch, and its tags."""
     files: dict[str, bytes] = field(default_factory=dict)
@@ -94,6 +96,10 @@ def etag(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
+def commit_of(revision: str) -> str:
+    return hashlib.sha1(revision.encode()).hexdigest()
+
+
 def listed(path: str, content: bytes) -> dict[str, object]:
     entry: dict[str, object] = {"type": "file", "path": path, "size": len(content), "oid": etag(content)[:40]}
     if len(content) >= SMALL:
@@ -124,57 +130,73 @@ class Answers:
                 return handle(self, *found.groups())
         return self.send(404, b"not found")
 
-    def in_repo(self, kind, repo, answer):
+    def in_repo(self, kind, repo, answer, revision=None, *, free=False):
         """Answer from a repository's files, or as the hub does to somebody who may not see them."""
-        if self.hub.token is not None and self.authorization != f"Bearer {self.hub.token}":
+        if self.hub.token is not None and not free and self.authorization != f"Bearer {self.hub.token}":
             return self.send(401, b'{"error":"Invalid username or password."}')
         if (kind, repo) not in self.hub.repos:
             return self.send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
-        return answer(self.hub.repos[kind, repo])
+        if revision in (None, "main", COMMIT):
+            return answer(self.hub.repos[kind, repo])
+        # A sweep's refs stand for states that are all the same here.
+        names = [name for *place, name in self.hub.revisions if place == [kind, repo]]
+        found = [name for name in names if revision in (name, commit_of(name))]
+        if not found and names:
+            return self.send(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
+        return answer(self.hub.revisions[kind, repo, found[0]] if found else self.hub.repos[kind, repo])
 
-    def info(self, kind, repo, _revision):
+    def info(self, kind, repo, revision):
         return self.in_repo(kind, repo, lambda files: self.json({
-            "id": repo, "sha": COMMIT, "private": False, "tags": [],
-            "siblings": [{"rfilename": path} for path in files],
-        }))  # fmt: skip
+            "id": repo, "sha": commit_of(revision) if (kind, repo, revision) in self.hub.revisions else COMMIT,
+            "private": False, "tags": [], "siblings": [{"rfilename": path} for path in files],
+        }), revision)  # fmt: skip
 
     def refs(self, kind, repo):
         refs = [{"name": name, "ref": f"refs/heads/{name}", "targetCommit": COMMIT} for name in self.hub.refs]
         return self.in_repo(kind, repo, lambda _: self.json({"branches": refs[:1], "tags": refs[1:], "converts": []}))
 
-    def tree(self, kind, repo, _revision, folder):
+    def tree(self, kind, repo, revision, folder):
         below = f"{folder.strip('/')}/" if folder and folder.strip("/") else ""
         return self.in_repo(
             kind,
             repo,
             lambda files: self.json([listed(path, data) for path, data in files.items() if path.startswith(below)]),
+            revision,
         )
 
-    def paths_info(self, kind, repo, _revision):
+    def paths_info(self, kind, repo, revision):
         wanted = self.request.form.getlist("paths")
         return self.in_repo(
-            kind, repo, lambda files: self.json([listed(path, files[path]) for path in wanted if path in files])
+            kind,
+            repo,
+            lambda files: self.json([listed(path, files[path]) for path in wanted if path in files]),
+            revision,
         )
 
-    def resolve(self, prefix, repo, _revision, path):
+    def resolve(self, prefix, repo, revision, path):
         return self.in_repo(
-            "dataset" if prefix else "model", repo, lambda files: self.resolved(files, path, f"{prefix or ''}{repo}")
+            "dataset" if prefix else "model",
+            repo,
+            lambda files: self.resolved(files, path, f"{prefix or ''}{repo}", revision),
+            revision,
         )
 
-    def resolved(self, files, path, place):
+    def resolved(self, files, path, place, revision):
         if path not in files:
             return self.send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
         content = files[path]
-        headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{etag(content)}"'}
+        commit = COMMIT if revision == "main" else revision
+        headers = {"X-Repo-Commit": commit, "ETag": f'"{etag(content)}"'}
         if len(content) < SMALL:
             return self.content(content, headers)
         linked = {"X-Linked-Etag": f'"{etag(content)}"', "X-Linked-Size": str(len(content))}
         # Under another name, as the hub's storage is: there nobody may be told who is logged in.
         elsewhere = self.hub.address.replace("127.0.0.1", "localhost")
-        return self.send(302, b"", headers | linked | {"Location": f"{elsewhere}/cdn/{place}/{path}"})
+        return self.send(302, b"", headers | linked | {"Location": f"{elsewhere}/cdn/{place}/{path}?at={revision}"})
 
     def cdn(self, prefix, repo, path):
-        return self.content(self.hub.repos["dataset" if prefix else "model", repo][path])
+        kind = "dataset" if prefix else "model"
+        return self.in_repo(kind, repo, lambda files: self.content(files[path]), self.request.args.get("at"), free=True)
 
     def zenodo(self, record):
         files = [

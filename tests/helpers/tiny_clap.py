@@ -32,13 +32,13 @@ def small_tokenizer():
     return RobertaTokenizerFast(tokenizer_object=tokenizer)
 
 
-def save_small_clap(folder, **audio):
-    """Save model, feature extractor and tokenizer into a folder; the same weights each time.
+def save_small_clap(folder, *, seed=0, **audio):
+    """Save model, feature extractor and tokenizer into a folder; the same weights for a seed.
 
     Further words are for the audio part's configuration.
     """
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         model = ClapModel(small_config(**audio))
         for parameter in model.parameters():  # the library's own start gives every text nearly the same latent
             if parameter.ndim > 1:

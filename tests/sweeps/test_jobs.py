@@ -1,6 +1,7 @@
 """The jobs of a sweep: their labels, when a job is the same job, and what a sweep finds in their folders."""
 
 import json
+import os
 
 import pytest
 from omegaconf import OmegaConf
@@ -84,7 +85,18 @@ def test_it_follows_the_files_and_all_that_changes_a_number(tmp_path):
     second = key()
     assert second != first
     rows.write_text("{}\n{}\n")
-    assert key() not in (first, second)
+    third = key()
+    assert third not in (first, second)
+    # Time and size tell each by itself: other weights of the same size, and other rows that were given the old time.
+    weights.write_bytes(b"cd")
+    written = weights.stat().st_mtime_ns
+    os.utime(weights, ns=(written, written + 10**9))
+    fourth = key()
+    assert fourth not in (first, second, third)
+    written = rows.stat().st_mtime_ns
+    rows.write_text("{}\n{}\n{}\n")
+    os.utime(rows, ns=(written, written))
+    assert key() not in (first, second, third, fourth)
 
 
 def test_it_follows_the_models_code(tmp_path, monkeypatch):
