@@ -416,6 +416,7 @@ def test_bfloat16_returns_where_a_thread_gets_16_channels(bundle):
 
 MODES = [
     {}, {"mode": "standard"}, {"mode": "standard", "dur_step": 2.0}, {"mode": "standard", "dur_step": 3.0},
+    {"precision": "bf16"},
 ]  # fmt: skip
 
 
