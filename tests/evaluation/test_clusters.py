@@ -54,6 +54,20 @@ def test_the_unit_says_what_there_is():
     assert (clusters.kinds, clusters.reason) == ((), "the rows do not name their systems")
 
 
+@pytest.mark.parametrize(
+    ("systems", "clustering", "population"),
+    [
+        ([[0], [1], [0]], Clustering.prompt, "other prompts, the same systems"),
+        ([[0], [1], [0]], Clustering.none, "other rows like these"),
+        ([[0], [1], [0]], Clustering.system, "other systems, the same prompts"),
+        ([[0], [1], [0]], Clustering.both, "other prompts and other systems"),
+        ([[NOBODY]] * 3, Clustering.system, "other systems, the same prompts"),
+    ],
+)
+def test_the_population_is_what_clusters_were_drawn_from(systems, clustering, population):
+    assert clusters_of(np.array([7, 2, 7]), np.array(systems), clustering).population == population
+
+
 def variance(clusters, values):
     return clusters.variance(lambda membership: float(np.square(membership.sums(values)).sum()))
 
