@@ -128,7 +128,7 @@ def samples_of(dataset: Dataset, label: Floats, prediction: Floats, cluster: NDA
 
 
 @dataclass
-class Tally:
+class Counts:
     """How often something was told, and how often it was right (or falsely found)."""
 
     told: int = 0
@@ -154,18 +154,18 @@ class Line(NamedTuple):
     width: float | None
 
 
-def _line(what: str, design: Design, condition: str, metric: str, tally: Tally) -> Line:
-    total = tally.told + tally.silent
-    method = max(tally.methods, key=lambda name: tally.methods[name]) if tally.methods else ""
+def _line(what: str, design: Design, condition: str, metric: str, counts: Counts) -> Line:
+    total = counts.told + counts.silent
+    method = max(counts.methods, key=lambda name: counts.methods[name]) if counts.methods else ""
     return Line(
         what,
         design.title,
         condition,
         metric,
         method,
-        tally.hits / tally.told if tally.told else None,
-        tally.told / total if total else 0.0,
-        float(np.median(tally.widths)) if tally.widths else None,
+        counts.hits / counts.told if counts.told else None,
+        counts.told / total if total else 0.0,
+        float(np.median(counts.widths)) if counts.widths else None,
     )
 
 
@@ -175,14 +175,14 @@ def correlation_coverage(settings: MetricSettings, replicates: int) -> Iterator[
         for within in CORRELATIONS_WITHIN if max(design.sizes) > 1 else (0.0,):
             for rho in (0.5, 0.85):
                 rng = np.random.default_rng(1)
-                tallies: dict[str, Tally] = defaultdict(Tally)
+                counts_of: dict[str, Counts] = defaultdict(Counts)
                 for _ in range(replicates):
                     x, noise = normal_rows(rng, design.cluster, within, 2)
                     y = rho * x + math.sqrt(1 - rho**2) * noise
                     samples = samples_of(MUSIC_EVAL, x, y, design.cluster)
-                    _count_intervals(tallies, samples, settings, true_correlations(rho))
-                for metric, tally in tallies.items():
-                    yield _line("interval", design, f"ICC {within:g}, rho {rho:g}", metric, tally)
+                    _count_intervals(counts_of, samples, settings, true_correlations(rho))
+                for metric, counts in counts_of.items():
+                    yield _line("interval", design, f"ICC {within:g}, rho {rho:g}", metric, counts)
 
 
 def accuracy_coverage(settings: MetricSettings, replicates: int) -> Iterator[Line]:
@@ -191,29 +191,29 @@ def accuracy_coverage(settings: MetricSettings, replicates: int) -> Iterator[Lin
         for within in CORRELATIONS_WITHIN if max(design.sizes) > 1 else (0.0,):
             for accuracy in (0.7, 0.9, 0.98):
                 rng = np.random.default_rng(2)
-                tallies: dict[str, Tally] = defaultdict(Tally)
+                counts_of: dict[str, Counts] = defaultdict(Counts)
                 label = np.ones(design.cluster.size)
                 for _ in range(replicates):
                     (answer,) = right_answers(rng, design.cluster, within, accuracy, 1)
                     samples = samples_of(MUSIC_ARENA, label, answer, design.cluster)
-                    _count_intervals(tallies, samples, settings, {"ACC": accuracy})
-                for metric, tally in tallies.items():
-                    yield _line("interval", design, f"ICC {within:g}, accuracy {accuracy:g}", metric, tally)
+                    _count_intervals(counts_of, samples, settings, {"ACC": accuracy})
+                for metric, counts in counts_of.items():
+                    yield _line("interval", design, f"ICC {within:g}, accuracy {accuracy:g}", metric, counts)
 
 
 def _count_intervals(
-    tallies: dict[str, Tally], samples: Samples, settings: MetricSettings, truth: Mapping[str, float]
+    counts_of: dict[str, Counts], samples: Samples, settings: MetricSettings, truth: Mapping[str, float]
 ) -> None:
     metrics = [metric for metric in metrics_of(samples.task) if metric.name in truth]
     for name, interval in metric_intervals(samples, metrics, settings, ("simulation",)).items():
-        tally = tallies[name]
+        counts = counts_of[name]
         if interval.low is None or interval.high is None:
-            tally.silent += 1
+            counts.silent += 1
             continue
-        tally.told += 1
-        tally.hits += interval.low <= truth[name] <= interval.high
-        tally.widths.append(interval.high - interval.low)
-        tally.methods[interval.method] += 1
+        counts.told += 1
+        counts.hits += interval.low <= truth[name] <= interval.high
+        counts.widths.append(interval.high - interval.low)
+        counts.methods[interval.method] += 1
 
 
 def correlation_tests(settings: MetricSettings, replicates: int) -> Iterator[Line]:
@@ -221,8 +221,8 @@ def correlation_tests(settings: MetricSettings, replicates: int) -> Iterator[Lin
     for design in MOS_DESIGNS:
         for within in CORRELATIONS_WITHIN if max(design.sizes) > 1 else (0.0,):
             rng = np.random.default_rng(3)
-            found: dict[str, Tally] = defaultdict(Tally)
-            covered: dict[str, Tally] = defaultdict(Tally)
+            found: dict[str, Counts] = defaultdict(Counts)
+            covered: dict[str, Counts] = defaultdict(Counts)
             for _ in range(replicates):
                 x, *noises = normal_rows(rng, design.cluster, within, 4)
                 # The two models share a part of their error, as models do.
@@ -244,8 +244,8 @@ def accuracy_tests(settings: MetricSettings, replicates: int) -> Iterator[Line]:
         for within in CORRELATIONS_WITHIN if max(design.sizes) > 1 else (0.0,):
             for accuracy in (0.7, 0.9):
                 rng = np.random.default_rng(4)
-                found: dict[str, Tally] = defaultdict(Tally)
-                covered: dict[str, Tally] = defaultdict(Tally)
+                found: dict[str, Counts] = defaultdict(Counts)
+                covered: dict[str, Counts] = defaultdict(Counts)
                 label = np.ones(design.cluster.size)
                 for _ in range(replicates):
                     answers = right_answers(rng, design.cluster, within, accuracy, 2)
@@ -261,7 +261,7 @@ def accuracy_tests(settings: MetricSettings, replicates: int) -> Iterator[Line]:
 
 
 def _count_differences(
-    found: dict[str, Tally], covered: dict[str, Tally], runs: Mapping[str, Samples], settings: MetricSettings
+    found: dict[str, Counts], covered: dict[str, Counts], runs: Mapping[str, Samples], settings: MetricSettings
 ) -> None:
     task = next(iter(runs.values())).task
     for comparison in compare_metrics(runs, metrics_of(task, Shown.SUMMARY, settings), settings):
@@ -293,7 +293,7 @@ def system_coverage(settings: MetricSettings, replicates: int) -> Iterator[Line]
         design = Design(f"{name}, {n_systems} systems", (n_systems,) * n_prompts)
         for clustering in (Clustering.prompt, Clustering.system, Clustering.both):
             rng = np.random.default_rng(6)
-            tallies: dict[str, Tally] = defaultdict(Tally)
+            counts_of: dict[str, Counts] = defaultdict(Counts)
             for _ in range(replicates):
                 x, noise = (
                     math.sqrt(SHARES["prompt"]) * rng.standard_normal((2, n_prompts))[:, prompt]
@@ -303,9 +303,9 @@ def system_coverage(settings: MetricSettings, replicates: int) -> Iterator[Line]
                 samples = samples_of(MUSIC_EVAL, x, 0.6 * x + 0.8 * noise, prompt)
                 samples = replace(samples, system=system[:, None])
                 truth = {metric: value for metric, value in true_correlations(0.6).items() if metric != "K-Tau"}
-                _count_intervals(tallies, samples, replace(settings, cluster=clustering), truth)
-            for metric, tally in tallies.items():
-                yield _line(f"interval, cluster={clustering}", design, "systems differ", metric, tally)
+                _count_intervals(counts_of, samples, replace(settings, cluster=clustering), truth)
+            for metric, counts in counts_of.items():
+                yield _line(f"interval, cluster={clustering}", design, "systems differ", metric, counts)
 
 
 def battle_coverage(settings: MetricSettings, replicates: int) -> Iterator[Line]:
@@ -314,7 +314,7 @@ def battle_coverage(settings: MetricSettings, replicates: int) -> Iterator[Line]
     prompt, label = design.cluster, np.ones(design.cluster.size)
     for clustering in (Clustering.prompt, Clustering.system, Clustering.both):
         rng = np.random.default_rng(7)
-        tally = Tally()
+        counts = Counts()
         for _ in range(replicates):
             systems = np.stack([rng.permutation(12)[:2] for _ in range(prompt.size)])
             # Right where a normal value of two systems, a prompt and its own part is below the quantile of 0.7.
@@ -323,9 +323,9 @@ def battle_coverage(settings: MetricSettings, replicates: int) -> Iterator[Line]
             value += math.sqrt(0.5) * rng.standard_normal(prompt.size)
             samples = samples_of(MUSIC_ARENA, label, np.where(value < 0.5244005127080407, 1.0, -1.0), prompt)
             samples = replace(samples, system=systems)
-            tallies = {"ACC": tally}
-            _count_intervals(tallies, samples, replace(settings, cluster=clustering), {"ACC": 0.7})
-        yield _line(f"interval, cluster={clustering}", design, "12 systems differ", "ACC", tally)
+            counts_of = {"ACC": counts}
+            _count_intervals(counts_of, samples, replace(settings, cluster=clustering), {"ACC": 0.7})
+        yield _line(f"interval, cluster={clustering}", design, "12 systems differ", "ACC", counts)
 
 
 def tail_coverage(settings: MetricSettings, replicates: int) -> Iterator[Line]:
@@ -337,15 +337,15 @@ def tail_coverage(settings: MetricSettings, replicates: int) -> Iterator[Line]:
         # The true correlation, from many rows.
         x = rng.standard_normal(2_000_000)
         truth = float(np.corrcoef(x, x + rng.standard_t(degrees, x.size))[0, 1])
-        tallies: dict[str, Tally] = defaultdict(Tally)
+        counts_of: dict[str, Counts] = defaultdict(Counts)
         kurtosis = []
         for _ in range(replicates):
             x = rng.standard_normal(n)
             y = x + rng.standard_t(degrees, n)
             kurtosis.append(float(((y - y.mean()) ** 4).mean() / y.var() ** 2))
-            _count_intervals(tallies, samples_of(MUSIC_EVAL, x, y, design.cluster), settings, {"LCC": truth})
+            _count_intervals(counts_of, samples_of(MUSIC_EVAL, x, y, design.cluster), settings, {"LCC": truth})
         condition = f"t noise of {degrees:g} degrees, median kurtosis {np.median(kurtosis):.1f}"
-        yield _line("interval", design, condition, "LCC", tallies["LCC"])
+        yield _line("interval", design, condition, "LCC", counts_of["LCC"])
 
 
 def scale_coverage(settings: MetricSettings, replicates: int) -> Iterator[Line]:
@@ -353,7 +353,7 @@ def scale_coverage(settings: MetricSettings, replicates: int) -> Iterator[Line]:
     for design in (PAIR_DESIGNS[0], PAIR_DESIGNS[1], PAIR_DESIGNS[3], PAIR_DESIGNS[6]):
         for within in CORRELATIONS_WITHIN:
             rng = np.random.default_rng(9)
-            tally = Tally()
+            counts = Counts()
             for _ in range(replicates):
                 margin, luck = normal_rows(rng, design.cluster, within, 2)
                 size = np.abs(margin)
@@ -367,13 +367,13 @@ def scale_coverage(settings: MetricSettings, replicates: int) -> Iterator[Line]:
                 )
                 fit = fit_bradley_terry(pairs)
                 if fit.ci_low is None or fit.ci_high is None:
-                    tally.silent += 1
+                    counts.silent += 1
                     continue
-                tally.told += 1
-                tally.hits += fit.ci_low <= 1.5 <= fit.ci_high
-                tally.widths.append(fit.ci_high - fit.ci_low)
-                tally.methods["sandwich t"] += 1
-            yield _line("interval", design, f"ICC {within:g}", "Bradley-Terry", tally)
+                counts.told += 1
+                counts.hits += fit.ci_low <= 1.5 <= fit.ci_high
+                counts.widths.append(fit.ci_high - fit.ci_low)
+                counts.methods["sandwich t"] += 1
+            yield _line("interval", design, f"ICC {within:g}", "Bradley-Terry", counts)
 
 
 EQUAL_CHECKPOINTS = 8
@@ -384,20 +384,20 @@ def sweep_tables(settings: MetricSettings, replicates: int) -> Iterator[Line]:
     for design in (PAIR_DESIGNS[0], PAIR_DESIGNS[1], PAIR_DESIGNS[6], MOS_DESIGNS[0]):
         for within in (0.0, 0.3):
             rng = np.random.default_rng(5)
-            tallies: dict[str, Tally] = defaultdict(Tally)
+            counts_of: dict[str, Counts] = defaultdict(Counts)
             for _ in range(replicates):
                 runs = _equal_checkpoints(rng, design, within)
                 task = next(iter(runs.values())).task
                 compared = compare_metrics(runs, metrics_of(task, Shown.HEADLINE, settings), settings)
                 for comparison in correct_families(compared, 0.05):
-                    tally = tallies[comparison.metric]
+                    counts = counts_of[comparison.metric]
                     tested = [one for one in comparison.differences if one.p_holm is not None]
-                    tally.told += bool(tested)
-                    tally.silent += not tested
-                    tally.hits += any(is_significant(one, 0.05) for one in tested)
-                    tally.methods["Holm"] += 1
-            for metric, tally in tallies.items():
-                yield _line("any of 28 pairs", design, f"ICC {within:g}", metric, tally)
+                    counts.told += bool(tested)
+                    counts.silent += not tested
+                    counts.hits += any(is_significant(one, 0.05) for one in tested)
+                    counts.methods["Holm"] += 1
+            for metric, counts in counts_of.items():
+                yield _line("any of 28 pairs", design, f"ICC {within:g}", metric, counts)
 
 
 def _equal_checkpoints(rng: np.random.Generator, design: Design, within: float) -> dict[str, Samples]:

@@ -92,6 +92,13 @@ def test_opposite_answers_come_first_and_the_surer_they_are_the_earlier():
     assert found[0].spread == pytest.approx(1.5)
 
 
+def test_opposite_answers_come_before_one_and_both_however_sure():
+    # The second row is as far apart as can be between A for certain and both; the first only just A against B.
+    found = disagreements(a=pair_results(0.1, 9, 5, 4), b=pair_results(-0.1, 0, 5, 4))
+    assert [(one.row, one.answers) for one in found][:2] == [(1, 2.0), (2, 1.0)]
+    assert found[0].spread < found[1].spread
+
+
 def test_clips_by_how_far_apart_their_ranks_are():
     found = disagreements(a=clip_results(1, 2, 3, 4), b=clip_results(40, 20, 30, 10))
     assert [one.row for one in found][:2] == [1, 4]

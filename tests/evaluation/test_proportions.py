@@ -59,6 +59,22 @@ def test_rows_that_repeat_their_prompt_are_worth_one():
     assert five_times == pytest.approx(once, abs=0.01)
 
 
+def test_the_effective_rows_are_those_of_the_design_effect():
+    generator = np.random.default_rng(3)
+    ids = np.repeat(np.arange(12), 4)
+    credit = (generator.random(48) < np.repeat(generator.beta(1, 1, 12), 4)).astype(float)
+    mean = credit.mean()
+    sums = np.bincount(ids, credit - mean)
+    effect = 12 / 11 * np.square(sums).sum() / (48 * mean * (1 - mean))
+    informative = min((np.bincount(ids, credit) > 0).sum(), (np.bincount(ids, 1 - credit) > 0).sum())
+    effect = (informative**2 * effect + 4) / (informative**2 + 1)
+    quantile = scipy.stats.t.ppf(0.975, 11 * 4 / 3)
+    rows = 48 / effect
+    reach = quantile * np.sqrt(mean * (1 - mean) / rows + (quantile / rows / 2) ** 2) / (1 + quantile**2 / rows)
+    found = wilson_interval(credit, prompts(ids), confidence=0.95)
+    assert found.high - found.low == pytest.approx(2 * reach, rel=1e-9)
+
+
 def test_a_perfect_accuracy_is_worth_as_many_rows_as_prompts():
     credit = np.ones(100)
     assert wilson_interval(credit, prompts(np.arange(100) // 5), confidence=0.95).low < 0.85
