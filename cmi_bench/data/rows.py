@@ -87,6 +87,8 @@ def read_results(file: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: The file is missing, empty, or not readable as JSON lines.
     """
+    if not file.exists():
+        raise UserError(f"{file} does not exist.", "A run's folder holds it; python run.py task=list shows past runs.")
     rows = [line.value for line in read_jsonl(file)]
     if not rows:
         raise UserError(f"{file} is empty.", "Was the run finished? A results file has one JSON object a line.")

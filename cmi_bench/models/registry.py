@@ -268,7 +268,8 @@ def _accepts(takes: Mapping[str, inspect.Parameter], name: str) -> bool:
 def _check_arguments(path: str, takes: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any]) -> None:
     unknown = [key for key in arguments if not _accepts(takes, key)]
     if unknown:
-        raise UserError(f"{path} takes no option {unknown[0]!r}.", did_you_mean(unknown[0], takes))
+        hint = did_you_mean(unknown[0], takes) if takes else f"It takes none: leave out model.{unknown[0]}."
+        raise UserError(f"{path} takes no option {unknown[0]!r}.", hint)
     missing = [
         key
         for key, parameter in takes.items()

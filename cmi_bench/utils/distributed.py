@@ -186,7 +186,8 @@ def device_option(option: str, device: str | None) -> str | int | list[int]:
     elif number := re.fullmatch(r"cuda:(\d+)", str(device)):
         found = ("gpu", [int(number[1])], "auto")
     else:
-        raise UserError(f"There is no device={device}.", did_you_mean(str(device), DEVICES))
+        name = str(device).replace("gpu", "cuda")  # Lightning's name, which is near to "cpu"
+        raise UserError(f"There is no device={device}.", did_you_mean(name, DEVICES))
     return found[("accelerator", "devices", "strategy").index(option)]
 
 
