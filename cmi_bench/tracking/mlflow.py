@@ -66,6 +66,7 @@ def describe_run(config: Config, metadata: Mapping[str, Any], place: SweepPlace 
         "batch_size": config.batch_size,
         "precision": config.precision.value,
         "protocol": config.metrics.protocol.value,
+        "cluster": config.metrics.cluster.value,
         "device": metadata["device"],
         "seed": config.seed,
         "limit": config.limit,

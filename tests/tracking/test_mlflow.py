@@ -13,7 +13,7 @@ from loopback import hanging_server, on_loopback
 from mlflow import MlflowClient
 from werkzeug import Response
 
-from cmi_bench.config import Precision, TrackingConfig
+from cmi_bench.config import MetricSettings, Precision, TrackingConfig
 from cmi_bench.tracking.mlflow import (
     PROCESS_TAG,
     ChildEnd,
@@ -46,7 +46,7 @@ def config(**changes):
             "data": SimpleNamespace(name="mini", note="synthetic rows"),
             "subset": SimpleNamespace(name="pam"),
             "model": {"name": "cmi_rm", "checkpoint": "/runs/step_500"},
-            "metrics": SimpleNamespace(protocol=SimpleNamespace(value="strict")),
+            "metrics": MetricSettings(),
             "precision": Precision["32"],
             "max_dur": 120.0,
             "batch_size": 8,
@@ -62,6 +62,7 @@ def test_a_run_is_told_by_few_flat_params_and_tags():
     assert description.name == "cmi_rm on mini/pam"
     assert description.params["checkpoint"] == "step_500"
     assert (description.params["dataset"], description.params["max_dur"]) == ("mini/pam", "120.0")
+    assert (description.params["protocol"], description.params["cluster"]) == ("strict", "prompt")
     assert not {"step", "limit"} & set(description.params)
     assert description.tags["checkpoint_digest"] == "d1"
     assert description.tags["mlflow.source.git.commit"] == description.tags["git_commit"] == "abc"
