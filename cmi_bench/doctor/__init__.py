@@ -5,19 +5,21 @@ yields findings.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from cmi_bench.config import Config
 from cmi_bench.data.datasets import Dataset, dataset_by_slug
 from cmi_bench.data.manifest import update_manifest
-from cmi_bench.data.rows import Row
+from cmi_bench.data.rows import Row, leads_outside
 from cmi_bench.doctor.data import AudioState, check_audio, check_checkpoint, check_rows, examine_rows, some_clips
 from cmi_bench.doctor.environment import check_disk, check_environment, check_login, check_tracking
 from cmi_bench.doctor.finding import Finding, Remedies, Severity
-from cmi_bench.download.state import FOLDER, Content, is_inside, read_record
+from cmi_bench.download.state import FOLDER, Content, read_record
 from cmi_bench.errors import UserError
 from cmi_bench.types import Clip
 from cmi_bench.utils.console import FileCount
+from cmi_bench.utils.files import is_regular
 
 
 def examine(config: Config, outputs: Path, words: Sequence[str]) -> list[Finding]:
@@ -57,13 +59,13 @@ def _check_data(config: Config, root: Path, remedies: Remedies) -> Iterator[Find
         yield Finding("rows", "file", Severity.PROBLEM, error.what, remedies.rows(file))
         return
     expected = {dataset.slug: dataset.expected_rows(config.data.name) for dataset in datasets}
-    yield from check_rows(examined, datasets, expected, fix=remedies.rows(file))
+    yield from check_rows(examined, datasets, expected, may_read=partial(_may_read, config), fix=remedies.rows(file))
     rows = _limited(examined.rows, datasets, config.limit)
-    paths = list(dict.fromkeys(path for row in rows for path in row.audio_files if is_inside(path)))
+    paths = list(dict.fromkeys(path for row in rows for path in row.audio_files if _may_read(config, path)))
     manifest = update_manifest(
         root, Path(config.data.manifest), paths, decode=True, progress=FileCount("decoding the audio")
     )
-    there = {path: record for path, record in manifest.records.items() if (root / path).is_file()}
+    there = {path: record for path, record in manifest.records.items() if is_regular(root / path)}
     state = AudioState(rows, paths, type(manifest)(there), _upstream(root))
     yield from check_audio(root, state, remedies)
 
@@ -75,7 +77,12 @@ def _clips(config: Config, root: Path) -> list[Clip]:
         rows = examine_rows(Path(config.data.jsonl), split=config.data.split, datasets=datasets).rows
     except UserError:
         return []
-    return some_clips(_limited(rows, datasets, config.limit), root)
+    return some_clips(_limited(rows, datasets, config.limit), root, may_read=partial(_may_read, config))
+
+
+def _may_read(config: Config, audio: str) -> bool:
+    """Tell whether a run reads the audio that a row names."""
+    return config.data.allow_outside or not leads_outside(Path(config.data.root), audio)
 
 
 def _limited(rows: Sequence[Row], datasets: Sequence[Dataset], limit: int | None) -> list[Row]:

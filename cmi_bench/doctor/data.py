@@ -16,13 +16,14 @@ from cmi_bench.data.manifest import AudioRecord, Manifest
 from cmi_bench.data.rows import Line, Row, parse_object, read_lines, to_row
 from cmi_bench.doctor.finding import Finding, Remedies, Severity
 from cmi_bench.download.model_files import in_cache, missing_files, tensor_shapes
-from cmi_bench.download.state import Content, is_inside
+from cmi_bench.download.state import Content
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.collapse import FEWEST
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.hub import WEIGHTS, is_hub_id
 from cmi_bench.types import Clip
 from cmi_bench.utils.console import some_of
+from cmi_bench.utils.files import is_regular
 
 AUDIO_AREA = "audio"
 SHORTEST = 1025 / 24000
@@ -192,7 +193,12 @@ def _take(line: Line, examined: ExaminedRows, *, split: str, datasets: tuple[Dat
 
 
 def check_rows(
-    examined: ExaminedRows, datasets: tuple[Dataset, ...], expected: Mapping[str, int | None], *, fix: str
+    examined: ExaminedRows,
+    datasets: tuple[Dataset, ...],
+    expected: Mapping[str, int | None],
+    *,
+    may_read: Callable[[str], bool],
+    fix: str,
 ) -> Iterator[Finding]:
     """Judge the rows.
 
@@ -200,6 +206,7 @@ def check_rows(
         examined: The rows.
         datasets: Those that were asked for.
         expected: How many rows each dataset has in the whole benchmark, by slug; None where nobody knows.
+        may_read: Whether a run reads the audio of a path; see `data.rows.leads_outside`.
         fix: The command that gets the file again.
     """
     counts = Counter(row.dataset.slug for row in examined.rows)
@@ -220,7 +227,7 @@ def check_rows(
         found = f"Lines that say the same as an earlier one: {some_of([str(one) for one in examined.same_as_before])}."
         yield Finding(ROWS_AREA, "duplicates", Severity.WARNING, found, fix)
     yield from _check_labels(examined.rows, fix)
-    yield from _check_paths(examined.rows, fix)
+    yield from _check_paths(examined.rows, may_read, fix)
 
 
 def _check_labels(rows: list[Row], fix: str) -> Iterator[Finding]:
@@ -241,10 +248,10 @@ def _is_confidence(row: Row, task: object) -> bool:
     return is_missing(value) or str(value).strip() in CONFIDENCES
 
 
-def _check_paths(rows: list[Row], fix: str) -> Iterator[Finding]:
-    outside = [row for row in rows if not all(is_inside(path) for path in row.audio_files)]
+def _check_paths(rows: list[Row], may_read: Callable[[str], bool], fix: str) -> Iterator[Finding]:
+    outside = [row for row in rows if not all(map(may_read, row.audio_files))]
     if outside:
-        found = f"{len(outside)} rows name audio outside the data root: line {some_of(_lines(outside))}."
+        found = f"{len(outside)} rows name audio outside of the data root: line {some_of(_lines(outside))}."
         yield Finding(ROWS_AREA, "paths", Severity.PROBLEM, found, fix)
     twins = [row for row in rows if row.audio_b is not None and row.audio_a == row.audio_b]
     if twins:
@@ -332,9 +339,9 @@ COLLAPSE_CLIPS, COLLAPSE_SECONDS = 5, 10.0
 """Enough to see a model that gives every song the same, within a minute on a CPU."""
 
 
-def some_clips(rows: Sequence[Row], root: Path) -> list[Clip]:
+def some_clips(rows: Sequence[Row], root: Path, *, may_read: Callable[[str], bool]) -> list[Clip]:
     """Return a few clips of different files that are there, from all over the rows."""
-    there = {row.audio_a: row for row in rows if is_inside(row.audio_a) and (root / row.audio_a).is_file()}
+    there = {row.audio_a: row for row in rows if may_read(row.audio_a) and is_regular(root / row.audio_a)}
     chosen = list(there.values())[:: max(1, len(there) // COLLAPSE_CLIPS)][:COLLAPSE_CLIPS]
     return [Clip(f"{row.index}:a", root / row.audio_a, row.prompt, row.lyrics) for row in chosen]
 

@@ -139,7 +139,7 @@ DAMAGES = {
     "a row twice": (same_row_twice, ("rows", "duplicates"), "126"),
     "a row without labels": (without_labels, ("rows", "labels"), "1 rows have no label"),
     "a confidence out of range": (with_odd_confidence, ("rows", "confidences"), "none of 1, 1.5"),
-    "a path that leads out": (with_path_outside, ("rows", "paths"), "outside the data root"),
+    "a path that leads out": (with_path_outside, ("rows", "paths"), "outside of the data root"),
     "a clip against itself": (compared_with_itself, ("rows", "pairs"), "compare a clip with itself"),
     "a clip against its copy": (clip_and_its_copy, ("audio", "pairs"), "compare a clip with its copy"),
     "a file that is missing": (lambda root: (root / WAV).unlink(), ("audio", "files"), "1 of 155 files are missing"),
@@ -168,6 +168,14 @@ def test_each_kind_of_damage_is_named(root, damage, where, says):
     assert where in findings, findings
     assert says in findings[where].found
     assert findings[where].fix
+
+
+def test_what_a_run_may_read_is_no_damage(root):
+    with_path_outside(root)
+    shutil.copy(root / WAV, root.parent / "somewhere.wav")
+    assert ("rows", "paths") not in found(root, "data.allow_outside=true")
+    change_row(root, line_of(root, "PAM"), **{"audio-path": str(root / WAV)})
+    assert ("rows", "paths") not in found(root)
 
 
 def test_an_undamaged_copy_has_none(whole):
