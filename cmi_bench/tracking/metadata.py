@@ -82,12 +82,18 @@ def machine() -> dict[str, str]:
 
 
 def resolved_config(config: Config) -> dict[str, Any]:
-    """Return the configuration as plain values, without the credentials of a tracking URI."""
+    """Return the configuration as plain values, without users and passwords of the addresses in it."""
     plain = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     assert isinstance(plain, dict)
-    if plain["tracking"]["uri"] is not None:
-        plain["tracking"]["uri"] = without_credentials(plain["tracking"]["uri"])
-    return {str(key): value for key, value in plain.items()}
+    return {str(key): _without_credentials(value) for key, value in plain.items()}
+
+
+def _without_credentials(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_credentials(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_credentials(one) for one in value]
+    return without_credentials(value) if isinstance(value, str) else value
 
 
 def run_metadata(config: Config, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,8 +73,7 @@ def open_experiment(settings: TrackingConfig) -> tuple[MlflowClient, str]:
     assert settings.uri is not None
     uri, artifacts = settings.uri, settings.artifacts
     calm_mlflow()
-    if uri.startswith("file:") or "://" not in uri:
-        raise UserError(f"tracking.uri={uri} is a folder, and MLflow keeps runs in a database.", USE_SQLITE)
+    _refuse_folder(uri)
     if not uri.startswith(SQLITE):
         return _open(uri, settings.experiment, artifacts)
     # Processes that create the same SQLite file together crash in its migrations: one at a time.
@@ -83,6 +82,13 @@ def open_experiment(settings: TrackingConfig) -> tuple[MlflowClient, str]:
     with locked(Path(f"{path}.lock"), seconds=settings.timeout, what="opens the MLflow store"):
         _check_sqlite(path)
         return _open(uri, settings.experiment, Path(artifacts).resolve().as_uri() if artifacts else None)
+
+
+def _refuse_folder(uri: str) -> None:
+    if uri.startswith("file:") or "://" not in uri:
+        raise UserError(f"tracking.uri={uri} is a folder, and MLflow keeps runs in a database.", USE_SQLITE)
+    if uri.startswith(SQLITE) and (path := sqlite_file(uri)).is_dir():
+        raise UserError(f"The MLflow store {path} is a folder.", USE_SQLITE)
 
 
 def sqlite_file(uri: str) -> Path:
@@ -96,8 +102,6 @@ def sqlite_file(uri: str) -> Path:
 
 def _check_sqlite(path: Path) -> None:
     """Refuse what MLflow would try to open again and again for minutes."""
-    if path.is_dir():
-        raise UserError(f"The MLflow store {path} is a folder.", USE_SQLITE)
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=WRITE_SECONDS, isolation_level=None)) as store:
             store.execute("BEGIN IMMEDIATE")
@@ -125,6 +129,7 @@ def calm_mlflow() -> None:
     for key, value in _DEFAULTS.items():
         os.environ.setdefault(key, value)
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it reports each migration of its database
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # each retry; the last failure is reported
 
 
 def _open(uri: str, name: str, artifacts: str | None) -> tuple[MlflowClient, str]:
@@ -168,6 +173,7 @@ def fetch_results(run_id: str, settings: TrackingConfig, folder: Path) -> Path:
     shown = hide_credentials(uri, uri)
     if uri.startswith(SQLITE) and not sqlite_file(uri).exists():
         raise UserError(f"There is no MLflow store at {shown}.", "Check tracking.uri.")
+    _refuse_folder(uri)
     calm_mlflow()
     try:
         client = MlflowClient(tracking_uri=uri)

@@ -1,8 +1,9 @@
 import subprocess
 
 import pytest
+from command_line import configured
 
-from cmi_bench.tracking.metadata import git_state, look_up, read_metadata, versions
+from cmi_bench.tracking.metadata import git_state, look_up, read_metadata, resolved_config, versions
 
 
 def git(folder, *arguments):
@@ -56,3 +57,12 @@ def test_looking_up_never_fails():
     for path in (("x",), ("a", "x"), ("a", "b", "x"), ("c", "x")):
         assert look_up(metadata, *path) is None
     assert look_up(None, "a") is None
+
+
+def test_addresses_in_the_configuration_lose_their_passwords():
+    config = configured("tracking.uri='http://me:SECRET@host'", "tracking.artifacts='sftp://me:SECRET@host/store'")
+    found = resolved_config(config)
+    assert found["tracking"]["uri"] == "http://***@host"
+    assert found["tracking"]["artifacts"] == "sftp://***@host/store"
+    assert "SECRET" not in str(found)
+    assert found["seed"] == config.seed

@@ -62,6 +62,9 @@ def test_a_store_that_is_a_folder_or_no_database_is_refused_at_once(tmp_path):
         with pytest.raises(UserError, match=reason) as raised:
             open_experiment(TrackingConfig("here", uri=uri))
         assert "tracking.uri=sqlite:////" in raised.value.hint
+        if "folder" in reason:
+            with pytest.raises(UserError, match=reason):
+                fetch_results("0" * 32, TrackingConfig("here", uri=uri), tmp_path)
 
 
 def test_a_database_that_another_process_holds_is_not_waited_for_long(settings, tmp_path, monkeypatch):
