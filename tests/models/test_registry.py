@@ -1,13 +1,12 @@
 """Building the model that a configuration names; models that other installed packages offer."""
 
 import logging
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run_command
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
@@ -267,12 +266,9 @@ def test_a_misspelt_name_is_answered_with_it(installed):
     assert "Did you mean my_rm" in explain(error.value)
 
 
-@pytest.mark.slow
-def test_the_list_shows_it(package):
-    words = ["task=list", "run_folders=[]", f"hydra.run.dir={package}/out"]
-    done = subprocess.run(
-        [sys.executable, str(PROJECT / "run.py"), *words],
-        capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(package)}, cwd=package,
-    )  # fmt: skip
+def test_the_list_shows_it(installed, package, caplog):
+    with caplog.at_level(logging.WARNING):
+        done = run_command("task=list", "run_folders=[]", f"hydra.run.dir={package}/out", cwd=package)
+    assert done.returncode == 0, done.stderr
     assert ["model=my_rm", "Of", "the", "installed", "package", "my-pkg."] in map(str.split, done.stdout.splitlines())
-    assert done.stderr.count("left out") == 1
+    assert (done.stderr + caplog.text).count("left out") == 1
