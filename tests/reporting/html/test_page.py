@@ -117,7 +117,7 @@ def test_numbers_with_intervals_margins_and_mistakes_are_there(whole):
     assert re.search(r'<p class="caption">All rows: ACC 0\.\d{3}\.</p>', page)
     assert "<li>Intervals over prompts (PAM 8) speak of other prompts, the same systems.</li>" in page
     assert "<li>Methods of intervals: jackknife t for SRCC, LCC, K-Tau.</li>" in page
-    assert '<span class="interval reason">too few prompts to tell: 8, not 10</span>' in page
+    assert '<span class="interval reason">too few prompts to tell (8; 10 are needed)</span>' in page
     assert "annotator&#39;s confidence was" in page or "annotator's confidence was" in page
     assert "preferred by the model" in page
     assert "mean opinion score" in page
