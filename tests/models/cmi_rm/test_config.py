@@ -126,7 +126,7 @@ def test_wrong_mulan_config(edited):
 
 
 @pytest.mark.parametrize(
-    ("text", "what"), [("model: [", "Cannot read"), ("- 1", "holds no mapping"), (None, "Cannot read")]
+    ("text", "what"), [("model: [", "not YAML"), ("- 1", "holds no mapping"), (None, "Cannot read")]
 )
 def test_unreadable(tmp_path, text, what):
     file = tmp_path / "config.yaml"
