@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+CAVEAT = (
+    "The pieces are synthetic, and noise, clipping and lowpass are among the faults that model=signal was made to "
+    "measure: its figures here show that the tool works, not how good a model is."
+)
+"""What has to be known where figures of robustness stand."""
+
 STEP_COLUMNS = ("kind", "step", "severity", "aspect", "n", "mean_change", "sd_change", "share_lower")
 
 
@@ -52,6 +58,7 @@ def sanity_json(results: Sequence[RobustnessResult]) -> str:
             for result in results
             for trend in result.trends
         ],
+        "notes": [CAVEAT],
     }
     return json_text(document)
 
@@ -75,12 +82,6 @@ def sanity_view(results: Sequence[RobustnessResult], lowers: Mapping[str, str], 
         " needs 8 pieces)."
     )
     return Group(text_cell(title, style="bold"), _table(results), *map(text_cell, (note, *_expected(lowers), CAVEAT)))
-
-
-CAVEAT = (
-    "The pieces are synthetic, and noise, clipping and lowpass are among the faults that model=signal was made to "
-    "measure: its figures here show that the tool works, not how good a model is."
-)
 
 
 def _expected(lowers: Mapping[str, str]) -> list[str]:

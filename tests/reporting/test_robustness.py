@@ -41,6 +41,8 @@ def test_the_table_fits_and_says_what_failed(results):
     assert max(map(len, text.splitlines())) <= 80
     assert "-0.750 ±0.354" in text
     assert "A listener would lower musicality for noise." in text
+    for words in (" ".join(text.split()), *json.loads(sanity_json(results))["notes"]):
+        assert "noise, clipping and lowpass are among the faults that model=signal was made to measure" in words
     assert "all failed" in text
     assert "2 pieces" in text
 
