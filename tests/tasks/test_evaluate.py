@@ -81,7 +81,8 @@ def test_an_evaluation_of_the_full_size_has_every_interval(tmp_path):
         lines = list(csv.DictReader(file))
     assert {line["resamples"] for line in lines} == {"10000"}
     assert len(lines) > 60
-    assert all(line["ci_low"] for line in lines)
+    # PAM's five systems are too few for intervals of their means.
+    assert all(line["ci_low"] or line["metric"].startswith("System") for line in lines)
 
 
 def test_what_has_to_be_known_of_the_rows_stands_wherever_their_figures_stand(scored, tmp_path, capsys):
