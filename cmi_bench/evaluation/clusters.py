@@ -92,6 +92,10 @@ class Kind(NamedTuple):
     twice: Membership | None = None
     """Rows that `counted` has in two clusters: pairs of the same two systems."""
 
+    def changed(self, change: Callable[[Membership], Membership]) -> "Kind":
+        """Return the same with other clusters, made of each of its own."""
+        return Kind(change(self.counted), None if self.twice is None else change(self.twice))
+
     def variance(self, of_membership: Callable[[Membership], float]) -> float:
         """Return a statistic's variance, as if this were the only reason.
 
@@ -123,8 +127,8 @@ class Clusters:
 
     def take(self, chosen: Ids) -> "Clusters":
         """Return the clusters of some of the rows, whose positions are given [m]."""
-        kinds = tuple(Kind(*(None if one is None else one.take(chosen) for one in kind)) for kind in self.kinds)  # type: ignore[arg-type]
-        shared = None if self.shared is None else Kind(*(one and one.take(chosen) for one in self.shared))  # type: ignore[arg-type]
+        kinds = tuple(kind.changed(lambda one: one.take(chosen)) for kind in self.kinds)
+        shared = None if self.shared is None else self.shared.changed(lambda one: one.take(chosen))
         count = min((kind.counted.count for kind in kinds), default=0)
         return Clusters(self.unit, count, kinds, shared, self.reason)
 
@@ -175,8 +179,8 @@ def clusters_of(prompts: Ids, systems: Ids, clustering: Clustering) -> Clusters:
     if clustering == Clustering.system:
         return Clusters(SYSTEMS, by_system.counted.count, (by_system,))
     kinds = sorted((Kind(by_prompt), by_system), key=lambda kind: kind.counted.count)
-    within = (None if one is None else _within(one, by_prompt.ids) for one in by_system)
-    return Clusters(PROMPTS_AND_SYSTEMS, kinds[0].counted.count, tuple(kinds), shared=Kind(*within))  # type: ignore[arg-type]
+    within = by_system.changed(lambda one: _within(one, by_prompt.ids))
+    return Clusters(PROMPTS_AND_SYSTEMS, kinds[0].counted.count, tuple(kinds), shared=within)
 
 
 def _within(membership: Membership, prompts: Ids) -> Membership:
