@@ -112,12 +112,17 @@ def files_named(names: Iterable[str]) -> list[str]:
 
 def sampled(files: Sequence[str], size: int, seed: int) -> list[Mutation]:
     """Draw mutants from these files, all equally likely, without those known to be equivalent."""
-    equivalent = {(one.path, one.before.strip(), one.after.strip()) for one in read_entries(EQUIVALENT)}
     mutants = [mutant for file in files for mutant in mutations_of(file, (PROJECT / file).read_text("utf-8"))]
     random.Random(seed).shuffle(mutants)
     console.print(f"{len(mutants)} mutants in {len(files)} files; {min(size, len(mutants))} are tried (seed {seed})")
+    equivalent = equivalents()
     wanted = (one for one in mutants if (one.path, one.before, one.after) not in equivalent and one.is_valid)
     return list(itertools.islice(wanted, size))
+
+
+def equivalents() -> set[tuple[str, str, str]]:
+    """Return path and changed lines, before and after, of the mutants that nothing could notice."""
+    return {(one.path, one.before.strip(), one.after.strip()) for one in read_entries(EQUIVALENT)}
 
 
 def survivors() -> list[Mutation]:
@@ -130,7 +135,7 @@ def survivors() -> list[Mutation]:
         if not one["name"] and (file := PROJECT / one["path"]).exists():
             again = [each for each in mutations_of(one["path"], file.read_text("utf-8")) if each.diff == one["diff"]]
             found += again[:1]
-    return found
+    return [one for one in found if (one.path, one.before, one.after) not in equivalents()]
 
 
 def main() -> None:
