@@ -40,7 +40,8 @@ def of(program):
 def test_hydra_composes_every_benchmark_command(command):
     words = [word for word in arguments(command) if word not in HYDRA_FLAGS]
     named = re.compile(r"^model=(my_model|NAME)$")
-    jobs = job_overrides([named.sub("model=signal", word) for word in words])
+    files = re.compile(r"=glob\((.*)\)$")  # of which a sweep makes the files that match
+    jobs = job_overrides([files.sub(r"='\1'", named.sub("model=signal", word)) for word in words])
     for overrides in (jobs[0], jobs[-1]):
         # The launchers' device is known in a job only.
         (composed if "+launch=joblib" in words else configured)(*overrides)
