@@ -49,10 +49,10 @@ class Crossings(BenchmarkModelABC):
 
 
 class Relative(Crossings):
-    """Divides by the largest value of the batch, as a mean over padded clips does."""
+    """Divides by the sum of the batch, which is another one in any other company."""
 
     def judge(self, values):
-        return [value / max(values) for value in values]
+        return [value / sum(values) for value in values]
 
 
 class BatchNorm(Crossings):
