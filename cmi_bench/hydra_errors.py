@@ -45,7 +45,15 @@ def explain(error: BaseException) -> str | None:
         return str(_file_error(error))
     if isinstance(error, HydraException | OmegaConfBaseException):
         return str(_user_error_within(error) or _configuration_error(error))
+    if isinstance(error, ValueError) and _is_hydras(error):
+        return str(UserError(f"The settings cannot be read: {error}.", "Write them as KEY=VALUE."))
     return None
+
+
+def _is_hydras(error: BaseException) -> bool:
+    """Whether Hydra itself raised an error, such as for `=3` or an integer of 5000 digits."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return bool(frames) and str(frames[-1][0].f_globals.get("__name__", "")).startswith("hydra.")
 
 
 def _file_error(error: OSError) -> UserError:

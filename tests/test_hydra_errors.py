@@ -45,12 +45,14 @@ MISTAKES = [
     (["model=custom"], "The value of model.class_path is missing.", "model.class_path="),
     (["data.jsonl=nowhere.jsonl"], "nowhere.jsonl does not exist", "python run.py task=prepare"),
     (["task=prepare", "jobs=0"], "jobs=0 is not positive", "above 0"),
+    (["=3"], "The settings cannot be read", "KEY=VALUE"),
+    (["limit=" + "9" * 5000], "The settings cannot be read: Exceeds the limit", "KEY=VALUE"),
     (["task=doctor", "doctor.format=yaml"], "expected one of [table, json]", "--help"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("words", "says", "hint"), MISTAKES, ids=lambda value: value[0] if isinstance(value, list) else ""
+    ("words", "says", "hint"), MISTAKES, ids=lambda value: value[0][:60] if isinstance(value, list) else ""
 )
 def test_a_mistake_gets_one_message(words, says, hint, tmp_path):
     done = run_command(*words, f"hydra.run.dir={tmp_path}")

@@ -76,7 +76,7 @@ def compose_config(
     try:
         register(project=CHECKOUT if is_checkout() else Path.cwd())
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            cfg = _compose([*choice, *overrides])
+            cfg = compose("config", [*choice, *overrides])
         if not is_checkout() and cfg.cache.dir is not None:
             cfg.cache.dir = str(user_cache())
         _set_options(cfg, options or {})
@@ -84,16 +84,12 @@ def compose_config(
             if value is not None:
                 _set(cfg, key, value)
         return checked(cfg)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        message = explain(error)
+        if message is None:
+            raise
         # Hydra's own chain of causes is pages long, and says no more.
-        raise UserError(explain(error) or str(error)) from None
-
-
-def _compose(overrides: Sequence[str]) -> DictConfig:
-    try:
-        return compose("config", list(overrides))
-    except ValueError as error:  # what Hydra's parser did not think of, such as =3 or an integer of 5000 digits
-        raise UserError(f"The settings cannot be read: {error}.", "Write them as KEY=VALUE.") from None
+        raise UserError(message) from None
 
 
 def user_cache() -> Path:
