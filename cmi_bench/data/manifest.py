@@ -182,7 +182,8 @@ def read_manifest(file: Path) -> Manifest:
 
     try:
         with open_regular(file) as opened:
-            table = parquet.read_table(opened)
+            # Threads gain nothing here, and one that is still starting when the process ends aborts it.
+            table = parquet.read_table(opened, use_threads=False, pre_buffer=False)
     except FileNotFoundError:
         return Manifest()
     except (OSError, pyarrow.ArrowException) as error:
