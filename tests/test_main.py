@@ -48,7 +48,7 @@ def test_a_folder_that_is_a_file(tmp_path, place, says, option):
 
 
 def test_a_full_disk_costs_no_score(run, tmp_path):
-    with largest_file(40_000):
+    with largest_file(60_000):  # more than the stored scores have, and less than the results
         done = run(tmp_path)
     assert done.returncode == 1
     assert f"{tmp_path}/results.jsonl cannot be written: File too large.\n  -> Make room" in done.stderr

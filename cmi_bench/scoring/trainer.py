@@ -282,6 +282,7 @@ class LightningRunner:
             KeyboardInterrupt: The user stopped the run.
         """
         module = StageModule(stage, writer, limits or self.limits, workers=self.workers)
+        on_interrupt = signal.getsignal(signal.SIGINT)
         try:
             with warnings.catch_warnings():
                 for message in NOISE:
@@ -290,7 +291,10 @@ class LightningRunner:
             if module.loader.workers_died:
                 self.workers = 0
         except SystemExit:
-            # Lightning turns Ctrl-C into an exit of its own; the run's message is ours to give.
+            # Lightning turns Ctrl-C into an exit of its own, and ignores any other from then on; the run's message is
+            # ours to give, and a notebook or a second Ctrl-C is to find the handler that was there.
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, on_interrupt)
             raise KeyboardInterrupt from None
         self.wait(stage.title)
 

@@ -73,6 +73,18 @@ def test_batches_are_the_same_through_shared_memory_and_pipes(shares_memory):
     assert [[int(one[0]) for one in batch] for _, batch in found] == plan
 
 
+def test_ctrl_c_ends_the_run_and_is_heeded_afterwards():
+    class Stopped(Sums):
+        def work(self, loaded, writer):
+            raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    runner = LightningRunner(TRAINER, Devices("cpu", 1, "cpu"), limits=BatchLimits(2, 1e9), workers=0)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(Stopped([1, 2, 3]), MemoryScoreWriter())
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_little_shared_memory_is_said_and_pipes_are_taken(monkeypatch, caplog):
     monkeypatch.setattr(trainer, "free_shared_memory", lambda: 1000.0)
     _, writer = run([1, 2, 3])
