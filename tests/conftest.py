@@ -2,6 +2,12 @@
 
 import json
 import os
+import signal
+
+# Tests send Ctrl-C to themselves and to processes that they start. A shell that starts pytest in the background has
+# it ignored, here and in those.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # One thread for each of pytest's workers, here and in the processes that tests start: the networks are
 # tiny, and threads that wait for each other make them several times slower. Before torch is imported.

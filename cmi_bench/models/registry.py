@@ -104,8 +104,12 @@ def check_target(spec: Mapping[str, Any]) -> None:
     if found is None and not is_public_name(path.replace(":", ".").partition(".")[0]):
         raise _no_module(path.replace(":", ".").rpartition(".")[0], path)
     classes, others = _names_defined(found)
-    if classes and name not in classes | others:
-        raise UserError(f"Module {module} has no class {name!r}.", did_you_mean(name, classes))
+    if (classes or others) and name not in classes | others:
+        known = classes or {other for other in others if other[:1].isupper()}  # a package's classes are imported
+        raise UserError(
+            f"Module {module} has no class {name!r}.",
+            did_you_mean(name, known) if known else "It defines no class; the form is module:Class.",
+        )
 
 
 def _class_path(spec: Mapping[str, Any]) -> str:
