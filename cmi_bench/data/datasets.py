@@ -258,7 +258,8 @@ _MUSIC_EVAL_NAME = re.compile(r"S(?P<system>\d+)_P(?P<prompt>\d+)", re.IGNORECAS
 
 def _music_eval_name(raw: Raw, part: str) -> str | None:
     """Return what a file's original name says; the benchmark's own names, such as 12.wav, say nothing."""
-    found = _MUSIC_EVAL_NAME.search(PurePosixPath(str(raw.get(fields.AUDIO_A) or "").strip()).name)
+    name = raw.get(fields.ORIGINAL_NAME) or raw.get(fields.AUDIO_A) or ""
+    found = _MUSIC_EVAL_NAME.search(PurePosixPath(str(name).strip()).name)
     return None if found is None else found[part]
 
 

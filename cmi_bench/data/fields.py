@@ -31,6 +31,8 @@ CONFIDENCE_MUSICALITY = "confidence_preference-musicality"
 CONFIDENCE_ALIGNMENT = "confidence_preference-alignment"
 
 BENCHMARK_DATASET = "benchmark_dataset"
+ORIGINAL_NAME = "original_name"
+"""What clip A's file was called where `task=prepare` got it from, which may name its system and its prompt."""
 PREDICTED_MUSICALITY = "predicted_musicality"
 PREDICTED_ALIGNMENT = "predicted_text-music alignment"
 SIDE_B = "_b"
@@ -49,7 +51,7 @@ OUTPUT_PREFIXES = ("predicted_", "inference_")
 
 def is_own(field: str) -> bool:
     """Tell a row's own fields from those that a run adds to it."""
-    return field != BENCHMARK_DATASET and not field.startswith(OUTPUT_PREFIXES)
+    return field not in (BENCHMARK_DATASET, ORIGINAL_NAME) and not field.startswith(OUTPUT_PREFIXES)
 
 
 MOS_RANGE = (1.0, 5.0)

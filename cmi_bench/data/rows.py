@@ -2,8 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from cmi_bench.data import fields
 from cmi_bench.data.datasets import Dataset, MosTask, all_datasets, condition_of, dataset_of_source
 from cmi_bench.data.fields import MAX_SHOWN, LabelError, is_missing, parse_mos, parse_preference, shown
 from cmi_bench.errors import UserError
-from cmi_bench.utils.documents import parse_json
+from cmi_bench.utils.documents import parse_json, read_document
 from cmi_bench.utils.files import is_regular, open_regular
 
 
@@ -201,6 +201,34 @@ def to_row(line: Line, dataset: Dataset, where: str) -> Row:
         lyrics=_optional_text(line, fields.LYRICS, where),
         raw=line.value,
     )
+
+
+NAMES_FILE = "_names.json"
+"""Appended to the name of a folder with audio: what its files were called before, by what they are called now."""
+
+
+def with_original_names(rows: Sequence[Row], root: Path) -> tuple[Row, ...]:
+    """Return the rows with their clips' original names, where `task=prepare` wrote those down.
+
+    Args:
+        rows: As `load_rows` read them.
+        root: Data root.
+
+    Raises:
+        UserError: A file of names is no JSON object.
+    """
+    names_of: dict[str, Any] = {}
+    named = []
+    for row in rows:
+        folder, _, name = row.audio_a.rpartition("/")
+        if folder not in names_of:
+            file = root / f"{folder}{NAMES_FILE}"
+            names_of[folder] = read_document(file) if folder and is_regular(file) else {}
+            if not isinstance(names_of[folder], dict):
+                raise UserError(f"{file} is no JSON object.", "Remove it: python run.py task=prepare writes it.")
+        original = names_of[folder].get(name)
+        named.append(replace(row, raw={**row.raw, fields.ORIGINAL_NAME: original}) if original else row)
+    return tuple(named)
 
 
 def _required(line: Line, field: str, where: str) -> str:

@@ -21,14 +21,14 @@ from cmi_bench.config import SourcesConfig
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import all_datasets
 from cmi_bench.data.manifest import Manifest
-from cmi_bench.data.rows import read_jsonl
+from cmi_bench.data.rows import NAMES_FILE, read_jsonl
 from cmi_bench.download.fetch import PARTIAL, Download, digest_of, fetch_all, no_space, parse_digest, raise_first
 from cmi_bench.download.http import FileError, Host, get_json
 from cmi_bench.download.hub import HubFile, HubRepo
 from cmi_bench.download.state import FOLDER, Content, Need, Source, Work, check_space, holds, inside
 from cmi_bench.errors import UserError
 from cmi_bench.utils.console import some_of
-from cmi_bench.utils.files import without_credentials
+from cmi_bench.utils.files import json_text, without_credentials, write_text_atomic
 
 ROWS_HOST = Host("The server of the rows' files", "sources.rows")
 TEST, TRAINING = "all_test.jsonl", "all_train.jsonl"
@@ -165,12 +165,22 @@ class MusicEval(ArchiveSource):
     def _unpack(self, tables: Mapping[str, Sequence[Download]], need: Need) -> list[str]:
         made: list[str] = []
         for split, downloads in tables.items():
-            for row, content in enumerate(_audio_cells([download.target for download in downloads])):
-                path = f"{self.folder}/{split}_audio/{row}.wav"
+            folder, names = f"{self.folder}/{split}_audio", {}
+            for row, (name, content) in enumerate(_audio_cells([download.target for download in downloads])):
+                path = f"{folder}/{row}.wav"
                 made.append(path)
+                if name:
+                    names[f"{row}.wav"] = name
                 if path in need.wrong or not (self.root / path).exists():
                     _write_wav(content, self.root / path, where=f"{self.repo.repo_id}, {split}, row {row}")
+            if names:
+                self._write_names(self.root / f"{folder}{NAMES_FILE}", json_text(names))
         return made
+
+    def _write_names(self, file: Path, text: str) -> None:
+        """Write down what the clips were called: it tells of systems and prompts, which the rows do not."""
+        if not file.exists() or file.read_text("utf-8") != text:
+            write_text_atomic(file, text)
 
 
 def _split_of(path: str) -> str:
@@ -178,8 +188,8 @@ def _split_of(path: str) -> str:
     return Path(path).parent.name.removesuffix("_audio")
 
 
-def _audio_cells(tables: Sequence[Path]) -> Iterator[bytes]:
-    """Yield the audio files of tables, row by row, holding only a few at a time.
+def _audio_cells(tables: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
+    """Yield the audio files of tables with their names ("" without one), row by row, holding only a few at a time.
 
     Raises:
         UserError: A table cannot be read or holds something else.
@@ -192,7 +202,8 @@ def _audio_cells(tables: Sequence[Path]) -> Iterator[bytes]:
             with parquet.ParquetFile(table) as opened:
                 for batch in opened.iter_batches(ROWS_AT_ONCE, columns=[AUDIO]):
                     for cell in batch.column(AUDIO):
-                        yield cell.as_py()["bytes"]
+                        found = cell.as_py()
+                        yield found.get("path") or "", found["bytes"]
         except (pyarrow.ArrowException, KeyError, TypeError, OSError) as error:
             raise UserError(
                 f"{table.name} holds no column {AUDIO!r} of audio files: {error}",

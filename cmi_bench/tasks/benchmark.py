@@ -5,11 +5,19 @@ What can be wrong with rows and audio is found before torch and Lightning are im
 
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from cmi_bench.config import Config, OnError
 from cmi_bench.data.datasets import dataset_by_slug
-from cmi_bench.data.rows import RowSet, check_inside, describe_missing, load_rows, missing_audio
+from cmi_bench.data.rows import (
+    RowSet,
+    check_inside,
+    describe_missing,
+    load_rows,
+    missing_audio,
+    with_original_names,
+)
 from cmi_bench.data.synthetic.build import ensure_mini
 from cmi_bench.errors import UserError
 from cmi_bench.tasks.preflight import PREPARE
@@ -36,7 +44,7 @@ def load_run_rows(config: Config) -> RowSet:
     if not config.data.allow_outside:
         check_inside(chosen.rows, root, jsonl)
     _check_audio(chosen, root, config.on_error)
-    return chosen
+    return replace(chosen, rows=with_original_names(chosen.rows, root))
 
 
 def _check_audio(chosen: RowSet, root: Path, on_error: OnError) -> None:

@@ -10,6 +10,8 @@ import soundfile
 from fake_hub import FakeHub
 from pyarrow import parquet
 
+from cmi_bench.utils.files import json_text
+
 SR = 16000
 MONTH = "MusicArena_data/audio_files/01-2025JULAUG"
 
@@ -69,7 +71,7 @@ def zipped(files):
 
 def table(clips):
     content = io.BytesIO()
-    cells = [{"bytes": clip, "path": f"x{number}"} for number, clip in enumerate(clips)]
+    cells = [{"bytes": clip, "path": f"S00{number}_P012.wav"} for number, clip in enumerate(clips)]
     column = pyarrow.array(cells, pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())]))
     parquet.write_table(pyarrow.table({"audio": column, "overall quality": [1.0] * len(clips)}), content)
     return content.getvalue()
@@ -116,7 +118,10 @@ def expected(hub, *, training=False):
     files |= {f"cmi-pref/{path}": data for path, data in pref.items() if "not-in" not in path and "/t." not in path}
     files |= {"MusicEval_data/test_audio/0.wav": audio(300), "MusicEval_data/test_audio/1.wav": audio(310)}
     files |= {"MusicEval_data/test_audio/2.wav": None, "all_test.jsonl": hub.files["data/all_test.jsonl"]}
+    names = {f"{row}.wav": f"S00{row}_P012.wav" for row in range(3)}
+    files |= {"MusicEval_data/test_audio_names.json": json_text(names).encode()}
     if training:
+        files |= {"MusicEval_data/train_audio_names.json": None}
         pseudo = hub.repos["dataset", "HaiwenXia/cmi-pref-pseudo"]
         files |= {f"cmi-pref-pseudo/{path}": data for path, data in pseudo.items() if path != ".gitattributes"}
         files |= {f"MusicEval_data/train_audio/{row}.wav": audio(400 + 10 * row) for row in range(3)}
