@@ -115,14 +115,13 @@ def sampled(files: Sequence[str], size: int, seed: int) -> list[Mutation]:
     mutants = [mutant for file in files for mutant in mutations_of(file, (PROJECT / file).read_text("utf-8"))]
     random.Random(seed).shuffle(mutants)
     console.print(f"{len(mutants)} mutants in {len(files)} files; {min(size, len(mutants))} are tried (seed {seed})")
-    equivalent = equivalents()
-    wanted = (one for one in mutants if (one.path, one.before, one.after) not in equivalent and one.is_valid)
-    return list(itertools.islice(wanted, size))
+    return list(itertools.islice((one for one in noticeable(mutants) if one.is_valid), size))
 
 
-def equivalents() -> set[tuple[str, str, str]]:
-    """Return path and changed lines, before and after, of the mutants that nothing could notice."""
-    return {(one.path, one.before.strip(), one.after.strip()) for one in read_entries(EQUIVALENT)}
+def noticeable(mutants: Iterable[Mutation]) -> Iterator[Mutation]:
+    """Leave out those known to be equivalent, which nothing could notice."""
+    equivalent = {(one.path, one.before.strip(), one.after.strip()) for one in read_entries(EQUIVALENT)}
+    return (one for one in mutants if (one.path, one.before, one.after) not in equivalent)
 
 
 def survivors() -> list[Mutation]:
@@ -130,12 +129,13 @@ def survivors() -> list[Mutation]:
     if not RESULTS.exists():
         raise SystemExit(f"There is no {RESULTS.relative_to(PROJECT)}.\nRun make mutants first.")
     last = [one for one in json.loads(RESULTS.read_text("utf-8"))["mutants"] if not one["status"].startswith("killed")]
-    found = list(_applied(one for one in read_entries(NAMED) if one.name in {one["name"] for one in last}))
+    names = {one["name"] for one in last}
+    found = list(_applied(one for one in read_entries(NAMED) if one.name in names))
     for one in last:
         if not one["name"] and (file := PROJECT / one["path"]).exists():
             again = [each for each in mutations_of(one["path"], file.read_text("utf-8")) if each.diff == one["diff"]]
             found += again[:1]
-    return [one for one in found if (one.path, one.before, one.after) not in equivalents()]
+    return list(noticeable(found))
 
 
 def main() -> None:

@@ -36,10 +36,11 @@ class CoverageMap:
         A line that runs on import (a constant, a default) is reached by all tests that run its function, or its file.
         """
         reached = self.lines.get(mutation.path, {})
-        for first, last in (mutation.lines, *enclosing_lines(mutation.original, mutation.lines)):
+        enclosing = list(enclosing_lines(mutation.original, mutation.lines))
+        for first, last in (mutation.lines, *enclosing):
             if tests := self._tests({one for line in range(first, last + 1) for one in reached.get(str(line), ())}):
                 return tests
-        if any(True for _ in enclosing_lines(mutation.original, mutation.lines)):
+        if enclosing:
             return []
         return self._tests({one for contexts in reached.values() for one in contexts})
 

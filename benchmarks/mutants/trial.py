@@ -78,10 +78,10 @@ class Copy:
 
     def key(self, tests: Sequence[str]) -> str:
         """Return what the coverage of these files and folders of tests depends on, as a digest."""
-        matters = (PACKAGE, "conf", "pyproject.toml", "tests/helpers", "tests/conftest.py", *tests)
+        matters = (PACKAGE, "conf", "pyproject.toml", "tests/helpers", *tests)
         digest = hashlib.sha256()
         for name, content in self._digests.items():
-            if name.startswith(matters):
+            if name.startswith(matters) or Path(name).name == "conftest.py":
                 digest.update(name.encode() + content)
         return digest.hexdigest()[:16]
 

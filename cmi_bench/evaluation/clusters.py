@@ -9,14 +9,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cmi_bench.config import Clustering
 from cmi_bench.data.datasets import Dataset, Raw
 from cmi_bench.data.fields import is_missing
-
-Ids = NDArray[np.intp]
-Floats = NDArray[np.float64]
+from cmi_bench.evaluation.resampling import Floats, Ids
 
 NOBODY = -1
 """In the systems of rows: not known, or there is no second clip."""
@@ -120,11 +117,6 @@ class Clusters:
     reason: str = ""
     """Why there are no kinds."""
 
-    @property
-    def population(self) -> str:
-        """What an interval over these clusters speaks of."""
-        return POPULATION.get(self.unit, "")
-
     def take(self, chosen: Ids) -> "Clusters":
         """Return the clusters of some of the rows, whose positions are given [m]."""
         kinds = tuple(kind.changed(lambda one: one.take(chosen)) for kind in self.kinds)
@@ -156,6 +148,7 @@ POPULATION = {
     SYSTEMS: "other systems, the same prompts",
     PROMPTS_AND_SYSTEMS: "other prompts and other systems",
 }
+"""What an interval over clusters speaks of, by their unit."""
 
 
 def clusters_of(prompts: Ids, systems: Ids, clustering: Clustering) -> Clusters:

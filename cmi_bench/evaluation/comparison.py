@@ -93,7 +93,7 @@ def _standings(metrics: Mapping[str, ModelMetric], statistics: Mapping[str, Stat
 
 
 def _difference(first: tuple[str, ModelMetric], second: tuple[str, ModelMetric]) -> Difference:
-    """Return two runs with a value; the p-value is not corrected."""
+    """Return the difference of two runs that have a value; its p-value is not corrected."""
     (first_run, one), (second_run, other) = first, second
     test = paired_test(one, other)
     lead = None if one.metric.credit is None else one.credit - other.credit

@@ -130,8 +130,7 @@ class ModelMetric:
     """[n] the rows, all of them evaluated."""
     value: float
     rows: Rows
-    _left_out: dict[int, Floats] = field(default_factory=dict, compare=False)
-    _drawn: list[Floats] = field(default_factory=list, compare=False)
+    _left_out: dict[Membership, Floats] = field(default_factory=dict, compare=False)
 
     @cached_property
     def credit(self) -> Floats:
@@ -149,28 +148,25 @@ class ModelMetric:
     def left_out(self, membership: Membership) -> Floats:
         """Return the metric without each cluster, or without each group of them where they are many."""
         assert self.metric.left_out is not None
-        if id(membership) not in self._left_out:
+        if membership not in self._left_out:
             generator = stream(self.rows.settings.seed, *self.rows.place, str(membership.count))
             ids = jackknife_groups(membership.ids, generator)
-            self._left_out[id(membership)] = self.metric.left_out(self.samples.label, self.samples.prediction, ids)
-        return self._left_out[id(membership)]
+            self._left_out[membership] = self.metric.left_out(self.samples.label, self.samples.prediction, ids)
+        return self._left_out[membership]
 
+    @cached_property
     def drawn(self) -> Floats:
-        """Return the metric over bootstrap resamples [resamples], the same for all models."""
+        """[resamples] the metric over bootstrap resamples, the same for all models."""
         clusters, settings = self.rows.clusters, self.rows.settings
         if len(clusters.kinds) != 1 or clusters.kinds[0].twice is not None:
             raise _NoIntervalError(f"{self.metric.name} has none by {clusters.unit}")
-        if not self._drawn:
-            value, samples = self.metric.value, self.samples
-            self._drawn.append(
-                bootstrap(
-                    lambda rows: value(samples.label[rows], samples.prediction[rows]).value,
-                    clusters.kinds[0].counted.ids,
-                    resamples=settings.resamples,
-                    generator=stream(settings.seed, *self.rows.place),
-                )
-            )
-        return self._drawn[0]
+        value, samples = self.metric.value, self.samples
+        return bootstrap(
+            lambda rows: value(samples.label[rows], samples.prediction[rows]).value,
+            clusters.kinds[0].counted.ids,
+            resamples=settings.resamples,
+            generator=stream(settings.seed, *self.rows.place),
+        )
 
     def interval(self) -> Interval:
         """Return the metric's interval."""
@@ -195,7 +191,7 @@ class ModelMetric:
 
     def _bootstrap(self) -> Interval:
         self.rows.require(MIN_CLUSTERS)
-        bounds, dropped = _percentiles(self.drawn(), self.rows)
+        bounds, dropped = _percentiles(self.drawn, self.rows)
         return self.rows.interval(bounds, BOOTSTRAP, dropped=dropped)
 
 
@@ -283,7 +279,7 @@ def _is_same(first: ModelMetric, second: ModelMetric) -> bool:
 def _drawn_difference(first: ModelMetric, second: ModelMetric) -> PairedTest:
     first.rows.require(MIN_CLUSTERS)
     # Rounded, lest two scales of the same scores seem to differ consistently in the last digit.
-    differences = np.round(first.drawn() - second.drawn(), DIGITS)
+    differences = np.round(first.drawn - second.drawn, DIGITS)
     bounds, dropped = _percentiles(differences, first.rows)
     p = bootstrap_p(differences, first.rows.clusters.count)
     return PairedTest(first.rows.interval(bounds, BOOTSTRAP, dropped=dropped), BOOTSTRAP, p)

@@ -179,9 +179,12 @@ class MetricComparison:
 
     def difference(self, first: str, second: str) -> float | None:
         """Return how much the first is ahead of the second; None if they were not compared."""
-        found = {(one.first, one.second): one.value for one in self.differences}
-        found |= {(second, first): -value for (first, second), value in found.items()}
-        return found.get((first, second))
+        for one in self.differences:
+            if (one.first, one.second) == (first, second):
+                return one.value
+            if (one.second, one.first) == (first, second):
+                return -one.value
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

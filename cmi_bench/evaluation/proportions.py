@@ -9,13 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 from cmi_bench.evaluation.clusters import Clusters, Membership
+from cmi_bench.evaluation.resampling import Floats
 
 # `scipy` loads its parts when they are first used, so importing this module stays quick.
-
-Floats = NDArray[np.float64]
 
 MIN_CLUSTERS = 10
 """Fewer allow no interval: in simulation the true accuracy was in it too often or too rarely (docs/metrics.md)."""

@@ -20,6 +20,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined] # of HTTPErro
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.file_download import repo_folder_name
 
 from cmi_bench.errors import NotFetchedError, UserError, did_you_mean
 
@@ -159,7 +160,7 @@ def check_findable(checkpoint: str) -> None:
         raise UserError(
             f"There is no checkpoint {checkpoint}.", _beside(path) or "Give a file, its folder, or a hub id."
         )
-    cached = Path(constants.HF_HUB_CACHE, f"models--{name.repo.replace('/', '--')}", "snapshots")
+    cached = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=name.repo, repo_type="model"), "snapshots")
     if cached.is_dir():
         return
     if "/" in name.repo and path.parent.is_dir():

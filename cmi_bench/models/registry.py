@@ -14,7 +14,7 @@ import inspect
 import logging
 import re
 import sys
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -81,7 +81,7 @@ def target_of(spec: Mapping[str, Any]) -> str:
     >>> target_of({"class_path": "my_models:MyModel"})
     'my_models.MyModel'
     """
-    return str(spec.get("class_path") or spec.get("_target_") or "").replace(":", ".")
+    return _written_path(spec).replace(":", ".")
 
 
 SHIPPED = "cmi_bench.models."
@@ -95,25 +95,27 @@ def check_target(spec: Mapping[str, Any]) -> None:
     Raises:
         UserError: The class path is not one, or there is no such module, or no such name in it.
     """
-    path = _class_path(spec)
-    module, _, name = path.replace(":", ".").rpartition(".")
+    path, dotted = _class_path(spec), target_of(spec)
+    holder, _, name = dotted.rpartition(".")
+    module = holder
     found = _find_module(module)
     if found is None:
         module, _, name = module.rpartition(".")  # module.Class.method
         found = _find_module(module) if module and ":" not in path else None
-    if found is None and not is_public_name(path.replace(":", ".").partition(".")[0]):
-        raise _no_module(path.replace(":", ".").rpartition(".")[0], path)
+    if found is None and not is_public_name(dotted.partition(".")[0]):
+        raise _no_module(holder, path)
     classes, others = _names_defined(found)
     if (classes or others) and name not in classes | others:
-        known = classes or {other for other in others if other[:1].isupper()}  # a package's classes are imported
-        raise UserError(
-            f"Module {module} has no class {name!r}.",
-            did_you_mean(name, known) if known else "It defines no class; the form is module:Class.",
-        )
+        # A package's classes are imported.
+        raise _no_class(module, name, classes or {other for other in others if other[:1].isupper()})
+
+
+def _written_path(spec: Mapping[str, Any]) -> str:
+    return str(spec.get("class_path") or spec.get("_target_") or "")
 
 
 def _class_path(spec: Mapping[str, Any]) -> str:
-    path = str(spec.get("class_path") or spec.get("_target_") or "")
+    path = _written_path(spec)
     if not path:
         raise UserError("model.class_path is empty.", "The form is module:Class, such as my_models:MyModel.")
     if not _CLASS_PATH.fullmatch(path):
@@ -125,6 +127,13 @@ def _no_module(name: str, path: str) -> UserError:
     return UserError(
         f"There is no module {name!r} (from {path!r}).",
         "Put the file beside run.py or its folder on PYTHONPATH; the form is module:Class.",
+    )
+
+
+def _no_class(module: str, name: str, known: Collection[str]) -> UserError:
+    return UserError(
+        f"Module {module} has no class {name!r}.",
+        did_you_mean(name, known) if known else "It defines no class; the form is module:Class.",
     )
 
 
@@ -234,8 +243,6 @@ def _instantiate(build: Callable[..., Any], settings: Mapping[str, Any], argumen
 def _load(path: str) -> Callable[..., Any]:
     """Return the class, or the method of a class, that a dotted path names; "module:Class" is taken too."""
     module_name, _, name = path.replace(":", ".").rpartition(".")
-    if not module_name:
-        raise UserError(f"{path!r} is not a class path.", "The form is module:Class, such as my_models:MyModel.")
     try:
         module: Any = _import(module_name)
     except ImportError as error:
@@ -249,8 +256,7 @@ def _load(path: str) -> Callable[..., Any]:
     if not callable(found):
         if inspect.isclass(module):
             raise UserError(f"{module_name} has no method {name!r}.", "Name the class, or one of its methods.")
-        classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
-        raise UserError(f"Module {module_name} has no class {name!r}.", did_you_mean(name, classes))
+        raise _no_class(module_name, name, [key for key, value in vars(module).items() if inspect.isclass(value)])
     return found  # type: ignore[no-any-return]
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from cmi_bench.config import Clustering
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import PairTask, all_datasets
+from cmi_bench.evaluation.clusters import PROMPTS, PROMPTS_AND_SYSTEMS, ROWS, SYSTEMS
 from cmi_bench.evaluation.comparison import is_significant
 from cmi_bench.evaluation.pairing import Comparison, Difference, Disagreement, MetricComparison
 from cmi_bench.reporting.format import (
@@ -162,15 +163,15 @@ SIDES = {1.0: "A", 0.0: "both", -1.0: "B"}
 
 def comparison_title(one: MetricComparison) -> str:
     """Return e.g. "CMI-Pref alignment: ACC over 500 rows of 350 prompts"."""
-    clusters = "" if one.unit == "rows" else f" of {one.n_clusters} {one.unit}"
+    clusters = "" if one.unit == ROWS else f" of {one.n_clusters} {one.unit}"
     return f"{one.dataset} {one.task}: {one.metric} over {one.n} rows{clusters}"
 
 
 UNITS = {
-    Clustering.prompt: "prompts",
-    Clustering.system: "systems",
-    Clustering.both: "prompts and systems",
-    Clustering.none: "rows",
+    Clustering.prompt: PROMPTS,
+    Clustering.system: SYSTEMS,
+    Clustering.both: PROMPTS_AND_SYSTEMS,
+    Clustering.none: ROWS,
 }
 
 

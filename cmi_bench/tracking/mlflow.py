@@ -201,7 +201,7 @@ class MLflowRun:
 
         now = int(time.time() * 1000)
         sent = [Metric(key, value, now, 0) for key, value in metrics.items()]
-        self._send("recording metrics", lambda client: client.log_batch(self.run_id, metrics=sent))
+        self._send("recording metrics", _log_metrics(self.run_id, sent))
 
     def log_files(self, paths: Sequence[Path]) -> None:
         """Record files of the run's folder as artifacts; a folder among them with all it holds, under its name."""

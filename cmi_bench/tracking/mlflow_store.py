@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import re
 import sqlite3
 from functools import partial
 from pathlib import Path
@@ -147,7 +146,6 @@ def _open(uri: str, name: str, artifacts: str | None) -> tuple[MlflowClient, str
         return client, found.experiment_id
 
 
-RUN_ID = re.compile(r"[0-9a-f]{32}")
 RESULTS, METADATA = "results.jsonl", "metadata.json"
 
 

@@ -1,34 +1,18 @@
 """Checks of a model's checkpoint: whole, damaged, not fetched, collapsed."""
 
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from hydra import compose, initialize_config_dir
+from command_line import PROJECT
+from findings import REMEDIES, by_subject, config
 
-from cmi_bench.config import checked
 from cmi_bench.doctor.data import check_checkpoint
-from cmi_bench.doctor.finding import Remedies, Severity
-from cmi_bench.hydra_setup import register
+from cmi_bench.doctor.finding import Severity
 from cmi_bench.types import Clip
 
-PROJECT = Path(__file__).parents[2]
-
 PARITY = PROJECT / "tests/data/parity/cmi_rm"
-
-REMEDIES = Remedies(["task=doctor", "model=cmi_rm", "+device=cpu"], Path("/data"), False)
-
-
-def config(*words):
-    register(project=PROJECT)
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        return checked(compose("config", ["tracking=none", *words]))
-
-
-def by_subject(findings):
-    return {one.subject: one for one in findings}
 
 
 def test_a_checkpoint_that_is_whole():

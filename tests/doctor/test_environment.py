@@ -6,32 +6,13 @@ import sqlite3
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import metadata
-from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from findings import REMEDIES, by_subject, config
 
-from cmi_bench.config import checked
 from cmi_bench.doctor import environment
 from cmi_bench.doctor.environment import check_disk, check_environment, check_login, check_tracking
-from cmi_bench.doctor.finding import Remedies, Severity
+from cmi_bench.doctor.finding import Severity
 from cmi_bench.download import state
-from cmi_bench.hydra_setup import register
-
-PROJECT = Path(__file__).parents[2]
-
-PARITY = PROJECT / "tests/data/parity/cmi_rm"
-
-REMEDIES = Remedies(["task=doctor", "model=cmi_rm", "+device=cpu"], Path("/data"), False)
-
-
-def config(*words):
-    register(project=PROJECT)
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        return checked(compose("config", ["tracking=none", *words]))
-
-
-def by_subject(findings):
-    return {one.subject: one for one in findings}
 
 
 def test_an_environment_that_is_right():

@@ -8,18 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from command_line import run_command
-from hydra import compose, initialize_config_dir
+from command_line import configured, run_command
 
 import cmi_bench.data.manifest as update
-from cmi_bench.config import checked
 from cmi_bench.data.manifest import examine as examine_one
 from cmi_bench.data.manifest import read_manifest
 from cmi_bench.doctor import examine
 from cmi_bench.doctor.finding import Severity
-from cmi_bench.hydra_setup import register
 
-PROJECT = Path(__file__).parents[2]
 DAMAGED = ["data=mini", "data.synthesise=false", "model=signal", "tracking=none"]
 
 
@@ -41,11 +37,8 @@ def root(whole, tmp_path):
 
 def found(root, *words):
     """What the doctor finds, without what is as it should be: {(area, subject): finding}."""
-    register(project=PROJECT)
     said = [*DAMAGED, f"data.root={root}", f"data.jsonl={root}/all_test.jsonl", *words]
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        config = checked(compose("config", said))
-    findings = examine(config, root.parent, ["task=doctor", *said])
+    findings = examine(configured(*said), root.parent, ["task=doctor", *said])
     return {(one.area, one.subject): one for one in findings if one.status is not Severity.OK}
 
 

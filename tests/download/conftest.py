@@ -1,14 +1,11 @@
 import os
 
 import pytest
-from command_line import PROJECT
+from command_line import configured
 from fake_hub import serve
-from hydra import compose, initialize_config_dir
 from tiny_dataset import upstream
 
-from cmi_bench.config import checked
 from cmi_bench.download import http
-from cmi_bench.hydra_setup import register
 from cmi_bench.tasks import prepare as prepare_task
 
 
@@ -35,11 +32,8 @@ def prepare(hub, root, monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_STORED_TOKENS_PATH", str(tmp_path / "no tokens"))
 
     def run(*more):
-        register(project=PROJECT)
         quoted = [word.replace(" ", "\\ ") for word in hub.prepare_words(root)]
-        with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-            config = checked(compose("config", [*quoted, "model=signal", *more]))
-        prepare_task.run_prepare(config, tmp_path / "run")
+        prepare_task.run_prepare(configured(*quoted, "model=signal", *more), tmp_path / "run")
 
     return run
 

@@ -5,7 +5,7 @@ import pytest
 
 from cmi_bench.config import Clustering
 from cmi_bench.data.datasets import MUSIC_ARENA, MUSIC_EVAL, PAM
-from cmi_bench.evaluation.clusters import NOBODY, clusters_of, prompt_ids, system_ids
+from cmi_bench.evaluation.clusters import NOBODY, POPULATION, clusters_of, prompt_ids, system_ids
 
 
 def prompted(*prompts):
@@ -65,7 +65,7 @@ def test_the_unit_says_what_there_is():
     ],
 )
 def test_the_population_is_what_clusters_were_drawn_from(systems, clustering, population):
-    assert clusters_of(np.array([7, 2, 7]), np.array(systems), clustering).population == population
+    assert POPULATION[clusters_of(np.array([7, 2, 7]), np.array(systems), clustering).unit] == population
 
 
 def variance(clusters, values):

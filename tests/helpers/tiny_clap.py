@@ -8,6 +8,14 @@ from transformers.audio_utils import mel_filter_bank
 
 SENTENCES = ["a cheerful pop song with bright piano", "slow ambient drone", "deep house groove", "music"]
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+SR = 48_000
+
+
+def changing_music(seconds):
+    """Return a waveform that changes all the time, loud and quiet."""
+    time = torch.arange(seconds * SR) / SR
+    noise = torch.randn(len(time), generator=torch.Generator().manual_seed(0))
+    return torch.sin(2 * torch.pi * (200 + 40 * time) * time) * 0.5 + noise * 0.02 * (time / seconds) ** 2
 
 
 def small_config(**more):

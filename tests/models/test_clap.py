@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_clap import save_small_clap
+from tiny_clap import SR, changing_music, save_small_clap
 from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
 
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkBatchInput
 from cmi_bench.models.clap import Clap, windows_of
-
-SR = 48_000
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +26,7 @@ def model(folder):
 
 @pytest.fixture(scope="module")
 def music():
-    """23 s that change all the time, loud and quiet."""
-    time = torch.arange(23 * SR) / SR
-    noise = torch.randn(len(time), generator=torch.Generator().manual_seed(0))
-    return torch.sin(2 * torch.pi * (200 + 40 * time) * time) * 0.5 + noise * 0.02 * (time / 23) ** 2
+    return changing_music(seconds=23)
 
 
 @pytest.mark.parametrize("seconds", [10.0, 4.0, 0.3])

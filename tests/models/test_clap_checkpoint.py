@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from tiny_clap import CONFIG, DEPTHS, laion_tensors, save_laion_clap, save_small_clap
+from tiny_clap import CONFIG, DEPTHS, SR, changing_music, laion_tensors, save_laion_clap, save_small_clap
 from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
 
 from cmi_bench.errors import NotFetchedError, UserError
@@ -16,7 +16,6 @@ from cmi_bench.models.clap import Clap
 from cmi_bench.models.clap_checkpoint import convert_original
 from cmi_bench.models.weights import read_checkpoint
 
-SR = 48_000
 PROMPT = "a cheerful pop song with bright piano"
 
 
@@ -32,9 +31,7 @@ def model(file):
 
 @pytest.fixture(scope="module")
 def music():
-    time = torch.arange(12 * SR) / SR
-    noise = torch.randn(len(time), generator=torch.Generator().manual_seed(0))
-    return torch.sin(2 * torch.pi * (200 + 40 * time) * time) * 0.5 + noise * 0.02 * (time / 12) ** 2
+    return changing_music(seconds=12)
 
 
 def library_network(tensors):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from cmi_bench.errors import UserError
 from cmi_bench.models.cmi_rm.config import RewardConfig, read_reward_config
 from cmi_bench.models.cmi_rm.network import Network
-from cmi_bench.models.hub import CheckpointFiles, find_folder, find_weights
+from cmi_bench.models.hub import ENCODER_CONFIG, TOKENIZER, CheckpointFiles, find_folder, find_weights
 from cmi_bench.models.muq.config import MulanConfig, read_mulan_config, read_muq_config
 from cmi_bench.models.muq.encoder import TRAINING_ONLY
 from cmi_bench.models.muq.towers import TextTokenizer
@@ -125,8 +125,6 @@ def _share(tensors: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
             tensors |= {name: tensors[stored] for name in names if name not in tensors}
 
 
-ENCODER_CONFIG = "config.json"
-TOKENIZER = "tokenizer.json"
 PARTS = {"audio": "audio_tower", "text": "text_tower", "scorer": "scorer"}
 """The parts of the network that have numbers of their own, and their modules."""
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from cmi_bench.data.datasets import INSTRUMENTAL, NO_REF, REF, VOCAL
 from cmi_bench.evaluation.evaluate import DetailRecord, Evaluation, Measurement, Status
+from cmi_bench.evaluation.groups import DURATION_KEY
 from cmi_bench.evaluation.intervals import Interval
 from cmi_bench.evaluation.metrics import metric_by_name
 from cmi_bench.evaluation.proportions import Bounds
@@ -108,14 +109,13 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" + "s" * (n != 1)
 
 
-DURATION = "duration_bin"
 KEYS = {
     "month": "month",
     "modality": "instruction",
     "confidence": "annotator's confidence",
     "ref_subset": "reference audio",
     "modality_type": "lyrics",
-    DURATION: "clip length",
+    DURATION_KEY: "clip length",
 }
 VALUES = {
     ("ref_subset", NO_REF): "without",
@@ -134,5 +134,5 @@ def key_name(record: DetailRecord) -> str:
 def value_name(record: DetailRecord) -> str:
     """Return which of the groups it is."""
     value = VALUES.get((record.group_key, record.group_value), record.group_value)
-    unit = " s" if record.group_key == DURATION else ""
+    unit = " s" if record.group_key == DURATION_KEY else ""
     return value + unit + CATEGORIES.get(record.ref_category or "", "")

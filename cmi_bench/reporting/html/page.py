@@ -109,9 +109,10 @@ class Fact(NamedTuple):
 
 
 PROTOCOLS = {
-    True: "strict: a tie is the answer \N{LEFT DOUBLE QUOTATION MARK}both\N{RIGHT DOUBLE QUOTATION MARK}; failed pairs "
-    "score 0 and are counted; rows without a label are left out and counted",
-    False: "paper: as the public evaluator; ties count as B, rows without label or prediction are dropped",
+    ProtocolName.strict: "strict: a tie is the answer "
+    "\N{LEFT DOUBLE QUOTATION MARK}both\N{RIGHT DOUBLE QUOTATION MARK}; failed pairs score 0 and are counted; "
+    "rows without a label are left out and counted",
+    ProtocolName.paper: "paper: as the public evaluator; ties count as B, rows without label or prediction are dropped",
 }
 FROM_METADATA: Sequence[tuple[str, Sequence[str]]] = (
     ("started (UTC)", ("started",)),
@@ -175,7 +176,7 @@ def evaluation_facts(settings: MetricSettings) -> list[Fact]:
     """Return how the numbers were made."""
     intervals = f"{percent_name(settings.confidence)}, {INTERVALS[settings.cluster]}" if settings.resamples else "none"
     return [
-        Fact("protocol", PROTOCOLS[settings.protocol == ProtocolName.strict]),
+        Fact("protocol", PROTOCOLS[settings.protocol]),
         Fact("split", settings.split),
         Fact("intervals", intervals),
     ]

@@ -16,6 +16,7 @@ from cmi_bench.evaluation.calibration import (
     margin_bins,
 )
 from cmi_bench.evaluation.evaluate import DetailRecord, Measurement, SummaryRecord
+from cmi_bench.evaluation.groups import DURATION_KEY
 from cmi_bench.evaluation.metrics import metric_by_name
 from cmi_bench.evaluation.samples import DecidedPairs, Samples, decided_pairs
 from cmi_bench.reporting.format import percent_name
@@ -30,7 +31,6 @@ from cmi_bench.reporting.html.charts import (
     scatter_plot,
 )
 from cmi_bench.reporting.html.format import (
-    DURATION,
     ReportSource,
     count,
     key_name,
@@ -85,7 +85,7 @@ def _slug(name: str) -> str:
 
 def group_section(source: ReportSource) -> FigureSection:
     """Return a plot of the groups of each task that has any."""
-    records = [record for record in source.evaluation.detail if record.group_key != DURATION]
+    records = [record for record in source.evaluation.detail if record.group_key != DURATION_KEY]
     overall = {(record.dataset, record.task): record for record in source.evaluation.summary}
     lead = (
         "Dots are the groups' values with {interval}, their number of rows at the right. "
@@ -107,7 +107,7 @@ def group_section(source: ReportSource) -> FigureSection:
 
 def duration_section(source: ReportSource) -> FigureSection:
     """Return a plot of each metric by clip length."""
-    records = [record for record in source.evaluation.detail if record.group_key == DURATION]
+    records = [record for record in source.evaluation.detail if record.group_key == DURATION_KEY]
     empty = (
         "No duration is known, or none lies in a bin; the notes under the summary say which."
         if source.evaluation.settings.by_duration

@@ -57,7 +57,7 @@ def _lines(table: BoardTable) -> Iterator[Mapping[str, Any]]:
     yield {
         **_place(table, column),
         "kind": "human",
-        "model": "Human ceiling",
+        "model": CEILING_LABEL,
         "column": "CMIPref_ACC_percent",
         "group": "",
         "value": float(table.ceiling) / 100,

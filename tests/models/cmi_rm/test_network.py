@@ -29,13 +29,7 @@ def test_parts_are_made_when_called_for(load):
 
 
 DIM = 6
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    torch.manual_seed(0)
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def conv_by_hand(block, x, stride, kernel=5, gated=False):

@@ -7,12 +7,7 @@ from torch.nn import functional as F
 
 from cmi_bench.models.kernels.packed import PackedLinear, can_pack, make_linear
 
-
-@pytest.fixture(autouse=True)
-def seeded():
-    torch.manual_seed(0)
-    with torch.inference_mode():
-        yield
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 @pytest.mark.parametrize("shape", [(7,), (1, 7), (3, 5, 7), (0, 7), (2, 0, 7)], ids=str)

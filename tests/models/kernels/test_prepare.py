@@ -17,13 +17,7 @@ from cmi_bench.models.muq.encoder import (
 from cmi_bench.models.muq.towers import AudioTower
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    torch.manual_seed(0)
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def randomise(module):

@@ -7,12 +7,7 @@ from torch.nn import functional as F
 
 from cmi_bench.models.kernels.winograd import STRIP, WinogradConv, cook_toom
 
-
-@pytest.fixture(autouse=True)
-def seeded():
-    torch.manual_seed(0)
-    with torch.inference_mode():
-        yield
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 @pytest.mark.parametrize("taps", [2, 3, 5])

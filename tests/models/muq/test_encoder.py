@@ -16,13 +16,7 @@ from cmi_bench.models.muq.mel import LogMel
 from cmi_bench.models.muq.transformer import DecoderLayer, SelfAttention, Transformer
 
 SIZES = TransformerConfig(dim=12, depth=2, heads=3, dim_head=4, ff_mult=4)
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    torch.manual_seed(0)
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def randomise(module):
