@@ -6,7 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,17 +76,11 @@ def score_clips(
     if is_rank_zero():
         _clear(folder, failures, store, resume=config.resume)
         plan = deduplicate(clips, call, index)
-        known = store.read()
-        missing = [request for request in plan.requests if request.key not in known]
-        changed = sum(request.key in store.unverified for request in missing)
-        if changed:
-            log.warning(
-                "%d stored scores in %s are not as they were written, and are made again.", changed, store.folder
-            )
+        missing = _missing(plan, store)
     # A single process that has nothing to do is done; of several, the others wait for rank 0's word.
     if missing or runner.processes > 1:
         writer = FileScoreWriter(store, failures, stop_on_failure=stop_on_failure)
-        _score(missing, call, runner, config=config, writer=writer, stats=stats)
+        _Scoring(call, runner, config, writer, stats).score(missing)
     stats.write(folder, process_rank())
     runner.wait("all scores are stored")
     if not is_rank_zero():
@@ -94,9 +88,9 @@ def score_clips(
     stored = store.read()
     scores = _by_clip(clips, plan, stored, failures.read(), stop_on_failure=stop_on_failure)
     summed = _summed(folder, plan, missing, scores)
-    known = {request.key: stored[request.key] for request in plan.requests if request.key in stored}
     if not with_batch_check or model.is_remote or not model.is_deterministic:
         return Scored(scores, summed)
+    known = {request.key: stored[request.key] for request in plan.requests if request.key in stored}
     found = _check_batches(missing, known, call, summed, config=config, folder=folder)
     return Scored(
         scores, summed, keep_worst(store.folder / BATCH_CHECK, found, model=f"{model.class_name} {model.identity}")
@@ -126,78 +120,63 @@ def _check_batches(
         options = replace(config, cache=replace(config.cache, dir=None)) if stats.counts["chunks_encoded"] else config
         again.mkdir(parents=True, exist_ok=True)
         try:
-            _score(requests, call, runner, config=options, writer=writer, stats=RunStats())
+            _Scoring(call, runner, options, writer, RunStats()).score(requests)
             return {key: Score.failed(reason) for key, reason in writer.failures.read().items()} | writer.store.read()
         finally:
             shutil.rmtree(again, ignore_errors=True)
 
-    return check_batches(probes, known, rescore, run_batches_of_one=config.batch_size == 1) if probes else None
+    return check_batches(probes, known, rescore, run_batches_of_one=config.batch_size == 1)
 
 
-def _score(
-    missing: Sequence[Request],
-    call: ModelCall[BenchmarkModelABC],
-    runner: Runner,
-    *,
-    config: Config,
-    writer: FileScoreWriter,
-    stats: RunStats,
-) -> None:
-    """Score requests in the way of the model; returns on all ranks when all are done."""
-    if isinstance(call.model, EmbeddingModel) and not call.score_kwargs:
-        embedding = ModelCall(call.model, call.max_dur, timeout=call.timeout)
-        _score_embedded(missing, embedding, runner, config=config, writer=writer, stats=stats)
-    else:
-        _score_whole(missing, call, runner, config=config, writer=writer, stats=stats)
+@dataclass(frozen=True)
+class _Scoring:
+    """What requests are scored with; its methods return on all ranks when all are done."""
 
+    call: ModelCall[BenchmarkModelABC]
+    runner: Runner
+    config: Config
+    writer: FileScoreWriter
+    stats: RunStats
 
-def _score_whole(
-    missing: Sequence[Request],
-    call: ModelCall[BenchmarkModelABC],
-    runner: Runner,
-    *,
-    config: Config,
-    writer: FileScoreWriter,
-    stats: RunStats,
-) -> None:
-    """Score requests with `score_batch`; returns on all ranks when all are done."""
-    stage, model = WholeStage(missing, call, stats), call.model
-    if model.clips_at_once is None:
-        runner.run(stage, writer)
-        return
-    ahead = [
-        ClipAhead(one.clip, one.audio.seconds, one.ref_audio.seconds if one.ref_audio else None) for one in missing
-    ]
-    model.prepare(WorkAhead(ahead, call.max_dur, writer.store.folder, runner.processes, config.resume))
-    try:
-        # It waits rather than to compute here: neither memory nor seconds of audio are a bound.
-        runner.run(stage, writer, limits=BatchLimits(model.clips_at_once, math.inf))
-    finally:
-        model.finish()
+    def score(self, missing: Sequence[Request]) -> None:
+        """Score requests in the way of the model."""
+        if isinstance(self.call.model, EmbeddingModel) and not self.call.score_kwargs:
+            embedding = ModelCall(self.call.model, self.call.max_dur, timeout=self.call.timeout)
+            self._score_embedded(missing, embedding)
+        else:
+            self._score_whole(missing)
 
+    def _score_whole(self, missing: Sequence[Request]) -> None:
+        """Score requests with `score_batch`."""
+        stage, model = WholeStage(missing, self.call, self.stats), self.call.model
+        if model.clips_at_once is None:
+            self.runner.run(stage, self.writer)
+            return
+        ahead = [
+            ClipAhead(one.clip, one.audio.seconds, one.ref_audio.seconds if one.ref_audio else None) for one in missing
+        ]
+        folder = self.writer.store.folder
+        model.prepare(WorkAhead(ahead, self.call.max_dur, folder, self.runner.processes, self.config.resume))
+        try:
+            # It waits rather than to compute here: neither memory nor seconds of audio are a bound.
+            self.runner.run(stage, self.writer, limits=BatchLimits(model.clips_at_once, math.inf))
+        finally:
+            model.finish()
 
-def _score_embedded(
-    missing: Sequence[Request],
-    call: ModelCall[EmbeddingModel],
-    runner: Runner,
-    *,
-    config: Config,
-    writer: FileScoreWriter,
-    stats: RunStats,
-) -> None:
-    """Embed what requests need, then score them; returns on all ranks when all are done."""
-    with ExitStack() as stack:
-        cached = CachedModel(call, EmbeddingCache(_cache_folder(config, writer, stack)), stats)
-        inputs = [cached.inputs_of(request) for request in missing]
-        audio = {item.key: item for one in inputs for item in one.audio_items}
-        texts = {item.key: item for one in inputs for item in (one.text, one.lyrics)}
-        stats.counts["chunks_needed"] = sum(item.chunks for item in audio.values())
-        start = 0.0
-        if config.cache.dir and is_rank_zero():
-            start = stack.enter_context(claim_start(cached.cache.folder))
-        runner.run(EmbedAudioStage(list(audio.values()), cached, stats, start=start), writer)
-        runner.run(EmbedTextStage(list(texts.values()), cached, stats), writer)
-        runner.run(HeadStage(inputs, cached, stats, failed=writer.failures.read), writer)
+    def _score_embedded(self, missing: Sequence[Request], call: ModelCall[EmbeddingModel]) -> None:
+        """Embed what requests need, then score them."""
+        with ExitStack() as stack:
+            cached = CachedModel(call, EmbeddingCache(_cache_folder(self.config, self.writer, stack)), self.stats)
+            inputs = [cached.inputs_of(request) for request in missing]
+            audio = {item.key: item for one in inputs for item in one.audio_items}
+            texts = {item.key: item for one in inputs for item in (one.text, one.lyrics)}
+            self.stats.counts["chunks_needed"] = sum(item.chunks for item in audio.values())
+            start = 0.0
+            if self.config.cache.dir and is_rank_zero():
+                start = stack.enter_context(claim_start(cached.cache.folder))
+            self.runner.run(EmbedAudioStage(list(audio.values()), cached, self.stats, start=start), self.writer)
+            self.runner.run(EmbedTextStage(list(texts.values()), cached, self.stats), self.writer)
+            self.runner.run(HeadStage(inputs, cached, self.stats, failed=self.writer.failures.read), self.writer)
 
 
 def _cache_folder(config: Config, writer: FileScoreWriter, stack: ExitStack) -> Path:
@@ -223,6 +202,16 @@ def _clear(folder: Path, failures: FailureLog, store: ScoreStore, *, resume: boo
     if not resume:
         store.clear()
         (store.folder / BATCH_CHECK).unlink(missing_ok=True)
+
+
+def _missing(plan: ScoringPlan, store: ScoreStore) -> list[Request]:
+    """Return the requests of a plan that the store does not answer."""
+    known = store.read()
+    missing = [request for request in plan.requests if request.key not in known]
+    changed = sum(request.key in store.unverified for request in missing)
+    if changed:
+        log.warning("%d stored scores in %s are not as they were written, and are made again.", changed, store.folder)
+    return missing
 
 
 def _by_clip(
