@@ -1,6 +1,7 @@
 """Whether a model tells clips apart: some clips are embedded and scored, and checked for signs of collapse."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ from cmi_bench.evaluation.collapse import CollapseCheck, Layer, check_collapse
 from cmi_bench.models.base import (
     ALIGNMENT_COLUMN,
     MUSICALITY_COLUMN,
-    BenchmarkBatchInput,
     BenchmarkModelABC,
     EmbeddedInput,
     EmbeddingModel,
 )
 from cmi_bench.scoring.model_call import checked_scores
+from cmi_bench.scoring.stages import InputLoader
 from cmi_bench.types import Aspect, Clip
 
 Scores = npt.NDArray[np.float64]
@@ -69,7 +70,8 @@ def check_model_collapse(
                     clips,
                 )
         elif scores is None:
-            inputs = [_input(model, clip, max_dur) for clip in clips]
+            load = InputLoader(model.audio_input, int(model.sr), max_dur)
+            inputs = [load.input_of(replace(clip, ref_audio=None)) for clip in clips]
             scores = _checked(model, model.score_batch(inputs, len(inputs), max_dur, **(score_kwargs or {})), clips)
     return check_collapse(
         {aspect.value: scores[:, column] for aspect, column in COLUMN_OF.items()},
@@ -87,12 +89,6 @@ def _windows(model: EmbeddingModel, clips: Sequence[Clip], max_dur: float) -> li
     seconds = model.audio_view(max_dur, is_reference=False).seconds
     waveforms = [decode(Path(clip.audio), int(model.sr), seconds) for clip in clips]
     return model.embed_audio(waveforms, max_dur, is_reference=False)
-
-
-def _input(model: BenchmarkModelABC, clip: Clip, max_dur: float) -> BenchmarkBatchInput:
-    is_path = model.audio_input == "path"
-    audio = str(clip.audio) if is_path else decode(Path(clip.audio), int(model.sr), max_dur)
-    return BenchmarkBatchInput(audio, text=clip.text, lyrics=clip.lyrics, clip_id=clip.clip_id)
 
 
 def projection_layers(model: BenchmarkModelABC) -> dict[str, Layer]:

@@ -305,9 +305,14 @@ class InputLoader:
 
     def __call__(self, items: Sequence[Request]) -> LoadedBatch[Request, BenchmarkBatchInput]:
         """Decode, or hand over the paths."""
-        return load_items(items, lambda item: self._input(item.clip))
+        return load_items(items, lambda item: self.input_of(item.clip))
 
-    def _input(self, clip: Clip) -> BenchmarkBatchInput:
+    def input_of(self, clip: Clip) -> BenchmarkBatchInput:
+        """Return what the model is given of a clip.
+
+        Raises:
+            AudioError: Its audio cannot be decoded.
+        """
         return BenchmarkBatchInput(
             audio=self._audio(clip.audio),
             text=clip.text,
