@@ -15,8 +15,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, ValueType
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cmi_bench.config import Config, MetricSettings, checked, refuse_unknown
-from cmi_bench.data.rows import read_results
+from cmi_bench.config import Config, checked, refuse_unknown
+from cmi_bench.data.rows import RESULTS_FILE, read_results
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.comparison import compare_runs
 from cmi_bench.evaluation.pairing import Comparison, Run
@@ -63,7 +63,7 @@ class Sweep:
         """
         try:
             self.jobs = read_outcomes(self.plan, self.folder)
-            comparison = compare_jobs(self.jobs, self.config, self.config.metrics)
+            comparison = compare_jobs(self.jobs, self.config)
             groups = significance_groups_of(comparison) if comparison else None
             files = [self.folder / PLAN_FILE, *write_sweep(self.plan.name, self.jobs, groups, self.folder, self.notes)]
             if comparison is not None:
@@ -208,20 +208,19 @@ def sweep_config(config: DictConfig) -> Config:
     return checked(cfg)
 
 
-def compare_jobs(jobs: Sequence[SweepJob], config: Config, settings: MetricSettings) -> Comparison | None:
+def compare_jobs(jobs: Sequence[SweepJob], config: Config) -> Comparison | None:
     """Compare the jobs that have results; None where there is nothing to compare, or no way to.
 
     Args:
         jobs: Their labels become the runs'.
-        config: The sweep's, for `alpha` and `intersect`.
-        settings: The evaluation's.
+        config: The sweep's, for `metrics`, `alpha` and `intersect`.
     """
-    paths = {job.label: job.folder / "results.jsonl" for job in jobs if job.values}
-    if len(paths) < 2 or settings.resamples == 0:
+    paths = {job.label: job.folder / RESULTS_FILE for job in jobs if job.values}
+    if len(paths) < 2 or config.metrics.resamples == 0:
         return None
     runs = [Run(label, read_results(path), str(path)) for label, path in paths.items()]
     try:
-        return compare_runs(runs, settings, alpha=config.alpha, intersect=config.intersect)
+        return compare_runs(runs, config.metrics, alpha=config.alpha, intersect=config.intersect)
     except UserError as error:  # jobs over different rows, as in a sweep over `subset`
         log.warning("The jobs are not compared. %s", error)
         return None

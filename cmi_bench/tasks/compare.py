@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cmi_bench.config import CompareTask
-from cmi_bench.data.rows import read_results
+from cmi_bench.data.rows import RESULTS_FILE, read_results
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.comparison import compare_runs
 from cmi_bench.evaluation.pairing import Run
@@ -67,7 +67,7 @@ def _name(run: RunFacts) -> str:
     name = run.metadata.get("model", {}).get("name")
     if name:
         return str(name)
-    return run.results.absolute().parent.name if run.results.name == "results.jsonl" else run.results.stem
+    return run.results.absolute().parent.name if run.results.name == RESULTS_FILE else run.results.stem
 
 
 def _settings_apart(run: RunFacts, alike: list[RunFacts]) -> str:
@@ -105,7 +105,7 @@ def _numbered(labels: Sequence[str]) -> list[str]:
     return numbered
 
 
-RESULTS, METADATA = "results.jsonl", "metadata.json"
+METADATA = "metadata.json"
 MLFLOW_RUN_ID = re.compile(r"[0-9a-f]{32}")
 FETCHED = "fetched_runs"
 """Folder, in the task's own, of what came from MLflow."""
@@ -146,9 +146,9 @@ def _facts(given: str, config: CompareTask, folder: Path) -> RunFacts:
 def _find_results(given: str, config: CompareTask, folder: Path) -> Path:
     path = Path(given).expanduser()
     if path.is_dir():
-        if not (path / RESULTS).is_file():
-            raise UserError(f"{path} has no {RESULTS}.", _hint(path))
-        return path / RESULTS
+        if not (path / RESULTS_FILE).is_file():
+            raise UserError(f"{path} has no {RESULTS_FILE}.", _hint(path))
+        return path / RESULTS_FILE
     if path.is_file():
         return path
     if MLFLOW_RUN_ID.fullmatch(given):
@@ -163,9 +163,9 @@ def _find_results(given: str, config: CompareTask, folder: Path) -> Path:
 
 def _hint(path: Path) -> str:
     """A sweep's folder holds its runs; say them."""
-    inside: Sequence[Path] = sorted(found.parent for found in path.glob(f"*/{RESULTS}"))
+    inside: Sequence[Path] = sorted(found.parent for found in path.glob(f"*/{RESULTS_FILE}"))
     if not inside:
-        return "Was the run finished? It leaves results.jsonl in its folder."
+        return f"Was the run finished? It leaves {RESULTS_FILE} in its folder."
     return f"It holds runs: runs=[{','.join(map(str, inside))}]"
 
 

@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from cmi_bench.config import Config
 from cmi_bench.data.audio_info import ManifestIndex
 from cmi_bench.data.manifest import Manifest, read_manifest, update_manifest
-from cmi_bench.data.rows import Row, RowSet
+from cmi_bench.data.rows import RESULTS_FILE, Row, RowSet
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.registry import configured_model
@@ -201,7 +201,7 @@ def _finish(
 ) -> None:
     """Write the files, then tell MLflow: tracking is a sink, and comes last."""
     rows = results_rows(chosen.rows, scored.scores)
-    results = folder / "results.jsonl"
+    results = folder / RESULTS_FILE
     write_text_atomic(results, to_jsonl(rows))
     metadata["counts"] |= scored.stats.counts
     metadata["batch_check"] = scored.batch_check.to_json() if scored.batch_check else None
