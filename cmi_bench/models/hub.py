@@ -1,4 +1,4 @@
-"""Find a model's files on disk, on the Hugging Face hub or in its cache, and name checkpoints in tables.
+"""Find a model's files on disk, on the Hugging Face hub or in its cache.
 
 A model on the hub is named "owner/name", or "owner/name@revision".
 """
@@ -53,6 +53,7 @@ def parse_hub_name(name: str) -> HubName | None:
 
 
 WEIGHTS = "model.safetensors"
+WEIGHTS_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 EITHER_WEIGHTS = (WEIGHTS, "pytorch_model.bin")
 """The names that weights on the hub have: MuQ-MuLan and some CLAPs were released under the second only."""
 CONFIG = "config.yaml"
@@ -352,33 +353,3 @@ def _config_of(weights: Path, config: str | None) -> Path:
         if (folder / CONFIG).is_file():
             return folder / CONFIG
     raise UserError(f"There is no {CONFIG} beside {weights}.", "Put it there, or name it with model.config=...")
-
-
-WEIGHTS_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
-IN_A_FOLDER = ("model", "pytorch_model", "pytorch_model.fsdp")
-"""Stems of weights whose folder has the telling name."""
-
-
-def checkpoint_label(checkpoint: str) -> str:
-    """Return a hub id as it is, and a path by its telling part."""
-    is_path = Path(checkpoint).exists() or parse_hub_name(checkpoint) is None
-    return checkpoint_name(checkpoint) if is_path else checkpoint
-
-
-def checkpoint_name(checkpoint: str, parts: int = 1) -> str:
-    """Return the telling part of what `model.checkpoint` names: a revision, or the last names of a path.
-
-    Args:
-        checkpoint: A file, a folder, or a hub id with or without a revision.
-        parts: How many of a path's last names.
-
-    >>> [checkpoint_name(name) for name in ("runs/step_500/model.safetensors", "runs/e=1.ckpt", "Some/Model@v2", "a/b")]
-    ['step_500', 'e=1', 'v2', 'b']
-    """
-    hub = parse_hub_name(checkpoint)
-    if hub is not None and hub.revision and not Path(checkpoint).exists():
-        return hub.revision
-    path = Path(checkpoint)
-    if path.suffix in WEIGHTS_SUFFIXES:
-        path = path.parent if path.stem in IN_A_FOLDER and path.parent.name else path.with_suffix("")
-    return "/".join(path.parts[-parts:])

@@ -1,6 +1,5 @@
 """What the recipes in `conf/sweep/` go over, by training step: checkpoints of a folder, revisions of a repository."""
 
-import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,45 +10,9 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import OmegaConf
 
 from cmi_bench.errors import UserError
-from cmi_bench.models.hub import WEIGHTS_SUFFIXES, checkpoint_name
+from cmi_bench.models.checkpoint_names import checkpoint_name, step_order
+from cmi_bench.models.hub import WEIGHTS_SUFFIXES
 from cmi_bench.tracking.sweep_plan import job_folder
-
-_STEP = re.compile(r"(?i)step[s]?[-_=. ]*(\d+)(k?)(?![a-z0-9])")
-_COUNTED = re.compile(r"(?i)(?:checkpoint|ckpt|iteration|iter|epoch|it|ep)[-_=. ]*(\d+)(k?)(?![a-z0-9])")
-_LAST = re.compile(r"(?i)(?:^|[-_=. ])(\d+)(k?)$")
-
-
-def step_of(name: str) -> int | None:
-    """Return the step in a checkpoint's name; None where it tells none.
-
-    The number after "step" counts before that after "checkpoint", "epoch" and the like, and that before a number
-    that merely ends the name. Of several the last counts, and "k" is a thousand.
-
-    >>> [step_of(name) for name in ("step_500", "epoch=3-step=1200", "checkpoint-50k", "run2_007", "cmi_rm_v2")]
-    [500, 1200, 50000, 7, None]
-    """
-    for pattern in (_STEP, _COUNTED, _LAST):
-        found = pattern.findall(name)
-        if found:
-            digits, thousands = found[-1]
-            return int(digits) * (1000 if thousands else 1)
-    return None
-
-
-def natural_key(name: str) -> tuple[tuple[int, str], ...]:
-    """Return what sorts names as people do, numbers in them by their size.
-
-    >>> sorted(["a10", "a9", "b"], key=natural_key)
-    ['a9', 'a10', 'b']
-    """
-    parts = re.split(r"(\d+)", name)
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
-
-
-def step_order(name: str) -> tuple[bool, int, tuple[tuple[int, str], ...]]:
-    """Return what sorts checkpoints' names: by step, and after those the names that tell none."""
-    step = step_of(name)
-    return step is None, step or 0, natural_key(name)
 
 
 def find_checkpoints(folder: Path, pattern: str) -> list[Path]:

@@ -24,11 +24,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from cmi_bench.evaluation.metrics import MetricKey
 from cmi_bench.hydra_errors import error_message, explain
-from cmi_bench.models.hub import checkpoint_name
+from cmi_bench.models.checkpoint_names import checkpoint_name, step_of
 from cmi_bench.models.registry import target_of
 from cmi_bench.reporting.sweep import SweepJob, Value, values_of
 from cmi_bench.scoring.code_identity import code_identity_of
-from cmi_bench.sweeps.checkpoints import step_of
 from cmi_bench.tracking.sweep_plan import PlannedJob, SweepPlan, sweep_place
 from cmi_bench.utils.console import print_error
 from cmi_bench.utils.distributed import is_rank_zero

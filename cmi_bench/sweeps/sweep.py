@@ -20,10 +20,10 @@ from cmi_bench.data.rows import RESULTS_FILE, read_results
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.comparison import compare_runs
 from cmi_bench.evaluation.pairing import Comparison, Run
-from cmi_bench.models.hub import checkpoint_name
+from cmi_bench.models.checkpoint_names import checkpoint_name, step_order
 from cmi_bench.reporting.comparison import write_comparison
 from cmi_bench.reporting.sweep import SweepJob, columns_of, has_steps, significance_groups_of, sweep_view, write_sweep
-from cmi_bench.sweeps.checkpoints import step_order, sweep_values
+from cmi_bench.sweeps.checkpoints import sweep_values
 from cmi_bench.sweeps.jobs import FAILED, FINISHED, NOT_RUN, fingerprint, plan_jobs, read_outcomes, swept_keys
 from cmi_bench.tracking.mlflow import (
     ChildEnd,

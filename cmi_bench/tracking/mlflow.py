@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cmi_bench.config import Config, TrackingConfig
 from cmi_bench.errors import UserError
-from cmi_bench.models.hub import checkpoint_label
+from cmi_bench.models.checkpoint_names import checkpoint_label
 from cmi_bench.tracking.sweep_plan import JOB_TAG, PARENT_TAG, SweepPlace
 from cmi_bench.utils.distributed import has_ended, this_process
 from cmi_bench.utils.files import hide_credentials

@@ -11,8 +11,6 @@ import pytest
 
 from cmi_bench.errors import NotFetchedError, UserError
 from cmi_bench.models.hub import (
-    checkpoint_label,
-    checkpoint_name,
     find_checkpoint,
     find_folder,
     find_model,
@@ -280,15 +278,6 @@ def test_a_model_under_neither_name(hub):
 )
 def test_names_that_may_be_of_the_hub(name, is_one):
     assert is_hub_id(name) is is_one
-
-
-def test_what_a_checkpoint_is_called(tmp_path):
-    assert checkpoint_name("runs/a/step_5/model.safetensors") == "step_5"
-    assert checkpoint_name("runs/a/step_5/", parts=2) == "a/step_5"
-    assert checkpoint_name("epoch=1.ckpt") == "epoch=1"
-    assert checkpoint_name("Some/Model@refs/pr/1") == "refs/pr/1"
-    assert checkpoint_label("Some/Model@v1") == "Some/Model@v1"
-    assert checkpoint_label("/runs/a/step_5") == "step_5"
 
 
 @pytest.mark.parametrize("name", ["/runs/a", "./a/b", "a/b/c", "a/b@", "a b/c", "a/b@x y"])

@@ -6,7 +6,7 @@ from fake_hub import FakeHub, serve
 from omegaconf import OmegaConf
 
 from cmi_bench.errors import UserError
-from cmi_bench.sweeps.checkpoints import find_checkpoints, hub_revisions, register_sweep_resolvers, step_of
+from cmi_bench.sweeps.checkpoints import find_checkpoints, hub_revisions, register_sweep_resolvers
 
 
 @pytest.fixture
@@ -41,31 +41,6 @@ def test_the_recipe_takes_those_named_or_asks_the_hub(hub):
     assert not hub.log
     cfg.revisions = []
     assert cfg["values"].startswith("'Some/Model@step_500','Some/Model@step_1000'")
-
-
-@pytest.mark.parametrize(
-    ("name", "step"),
-    [
-        ("step_500", 500),
-        ("step=500", 500),
-        ("step500", 500),
-        ("global_step1200", 1200),
-        ("checkpoint-500", 500),
-        ("epoch=3-step=1200", 1200),
-        ("step=1200-epoch=3", 1200),
-        ("epoch=3", 3),
-        ("ckpt_50k", 50_000),
-        ("iter-0000100", 100),
-        ("v2_run_007", 7),
-        ("300", 300),
-        ("cmi_rm_v2", None),
-        ("best", None),
-        ("a1b2c3d4", None),
-        ("sa_mean", None),
-    ],
-)
-def test_step(name, step):
-    assert step_of(name) == step
 
 
 def test_checkpoints_are_files_of_weights_and_folders_that_hold_one(tmp_path):
