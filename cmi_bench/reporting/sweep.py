@@ -1,79 +1,23 @@
 """The tables and the plot of a sweep: its jobs as CSV, Markdown, in a terminal, and metrics by training step."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from cmi_bench.evaluation.metrics import MetricKey, Shown, all_metrics, metric_columns
+from cmi_bench.evaluation.metrics import MetricKey, metric_columns
 from cmi_bench.evaluation.pairing import Comparison
 from cmi_bench.reporting.format import csv_text, escape, percent_name, table, text_cell
 from cmi_bench.reporting.plots import Colour, Plot, draw_plot, light_frame, plot_label, write_png
+from cmi_bench.reporting.sweep_jobs import SweepJob, best_of, columns_of, has_steps
 from cmi_bench.utils.files import write_text_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-
-class Value(NamedTuple):
-    """A metric with its interval."""
-
-    value: float
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepJob:
-    """One job and what came of it."""
-
-    number: int
-    label: str
-    step: int | None
-    """Training step of its checkpoint."""
-    status: str
-    """"finished", "failed", "killed" or "not run"."""
-    message: str = ""
-    """Why it failed."""
-    folder: Path
-    ended: float | None = None
-    """Seconds since 1970."""
-    values: Mapping[MetricKey, Value] = field(default_factory=dict)
-    """The defined metrics of the summary; none unless finished."""
-
-    @property
-    def reason(self) -> str:
-        """The message's first line."""
-        return self.message.partition("\n")[0]
-
-
-def columns_of(jobs: Sequence[SweepJob], *, main: bool = False) -> list[MetricKey]:
-    """Return the metrics that any job has, in the summary's order; `main` gives one a task."""
-    found = dict.fromkeys(column for job in jobs for column in job.values)
-    headlines = {metric.name for metric in all_metrics(Shown.HEADLINE)}
-    return [column for column in found if not main or column.metric in headlines]
-
-
-def best_of(jobs: Sequence[SweepJob], column: MetricKey) -> float | None:
-    """Return the highest value of a metric; None where there is nothing to be best of."""
-    values = [job.values[column].value for job in jobs if column in job.values]
-    return max(values) if len(values) > 1 else None
-
-
-def values_of(summary: Sequence[Mapping[str, Any]]) -> dict[MetricKey, Value]:
-    """Return the defined metrics of the lines under `summary` in a `metrics.json`."""
-    found = {}
-    for line in summary:
-        for metric in all_metrics():
-            value, low, high = (line.get(column) for column in metric_columns(metric.name))
-            if value is not None:
-                found[MetricKey(line["dataset"], line["task"], metric.name)] = Value(value, low, high)
-    return found
 
 
 def sweep_csv(jobs: Sequence[SweepJob]) -> str:
@@ -268,12 +212,6 @@ def metrics_plot(jobs: Sequence[SweepJob]) -> Plot | None:
     return sweep_plot(
         panels, labels=labels, name=f"metrics_by_{along}", alt=f"The main metric of each task by {along}."
     )
-
-
-def has_steps(jobs: Sequence[SweepJob]) -> bool:
-    """Whether the jobs are steps of one training: each finished one has a step of its own."""
-    steps = [job.step for job in jobs if job.values]
-    return len(steps) > 1 and None not in steps and len(set(steps)) == len(steps)
 
 
 def _points(jobs: Sequence[SweepJob], column: MetricKey, by_step: bool) -> list[SweepPoint]:

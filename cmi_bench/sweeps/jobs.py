@@ -1,4 +1,4 @@
-"""The jobs of a sweep: their names before any starts, each one run and recorded, and what became of them.
+"""The jobs of a sweep: their names before any starts, and each one run and recorded.
 
 A job is recorded in `job.json` in its folder, and run unless the same job was finished there before.
 """
@@ -6,14 +6,13 @@ A job is recorded in `job.json` in its folder, and run unless the same job was f
 import contextlib
 import gc
 import itertools
-import json
 import logging
 import multiprocessing
 import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,27 +21,23 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from cmi_bench.evaluation.metrics import MetricKey
 from cmi_bench.hydra_errors import error_message, explain
 from cmi_bench.models.checkpoint_names import checkpoint_name, step_of
 from cmi_bench.models.registry import target_of
-from cmi_bench.reporting.sweep import SweepJob, Value, values_of
 from cmi_bench.scoring.code_identity import code_identity_of
-from cmi_bench.tracking.sweep_plan import PlannedJob, SweepPlan, sweep_place
+from cmi_bench.tracking.job_record import FAILED, FINISHED, KILLED, RUNNING, JobRecord, read_record, write_record
+from cmi_bench.tracking.sweep_plan import PlannedJob, sweep_place
 from cmi_bench.utils.console import print_error
 from cmi_bench.utils.distributed import is_rank_zero
-from cmi_bench.utils.files import content_key, json_text, without_credentials, write_text_atomic
+from cmi_bench.utils.files import content_key, without_credentials
 
 log = logging.getLogger(__name__)
 
 Task = Callable[[DictConfig, Path], None]
 """Runs a task with a job's configuration in the job's folder."""
-JOB_FILE = "job.json"
 LOKY = "loky"
 """What joblib's processes have as start method."""
-RUNNING, FINISHED, FAILED, KILLED, NOT_RUN = "running", "finished", "failed", "killed", "not run"
 CHECKPOINT = "model.checkpoint"
-DIED = "Its process died, perhaps for want of memory."
 
 
 def swept_keys(overrides_of: Sequence[Sequence[str]], recipe_keys: Sequence[str]) -> list[str]:
@@ -123,40 +118,13 @@ def _label_part(key: str, value: str, parts: int) -> str:
     return value if key == "model" else f"{key.rpartition('.')[2]}={value}"
 
 
-@dataclass(frozen=True)
-class JobRecord:
-    """How far a job is."""
-
-    overrides: tuple[str, ...]
-    """What Hydra was told; another sweep may have used the folder before."""
-    fingerprint: str
-    """What the job is; see `fingerprint`."""
-    status: str
-    """"running", "finished", "failed" or "killed"; "running" stays behind when the process dies."""
-    label: str
-    """What it is called in its sweep."""
-    message: str = ""
-    """Why it failed."""
-    ended: float | None = None
-    """Seconds since 1970."""
-
-
-def read_record(folder: Path) -> JobRecord | None:
-    """Return what a job wrote; None if it never started, or its file cannot be read."""
-    try:
-        found = json.loads((folder / JOB_FILE).read_text(encoding="utf-8"))
-        return JobRecord(**found | {"overrides": tuple(found["overrides"])})
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def was_finished(folder: Path, overrides: Sequence[str], fingerprint: str, *, label: str = "") -> bool:
     """Whether the same job was finished in this folder before; then it is taken over, however it was asked for."""
     record = read_record(folder)
     if record is None or (record.status, record.fingerprint) != (FINISHED, fingerprint):
         return False
     if is_rank_zero():
-        _write(replace(record, overrides=tuple(map(without_credentials, overrides)), label=label), folder)
+        write_record(replace(record, overrides=tuple(map(without_credentials, overrides)), label=label), folder)
     return True
 
 
@@ -167,22 +135,18 @@ def recorded_job(folder: Path, overrides: Sequence[str], fingerprint: str, *, la
         yield
         return
     record = JobRecord(tuple(map(without_credentials, overrides)), fingerprint, RUNNING, label)
-    _write(record, folder)
+    write_record(record, folder)
     try:
         yield
     except KeyboardInterrupt:
-        _write(replace(record, status=KILLED, message="Stopped by hand.", ended=time.time()), folder)
+        write_record(replace(record, status=KILLED, message="Stopped by hand.", ended=time.time()), folder)
         raise
     except Exception as error:
         message = explain(error) or f"{type(error).__name__}: {error}"
         with contextlib.suppress(OSError):  # what was raised may be that the disk is full
-            _write(replace(record, status=FAILED, message=message, ended=time.time()), folder)
+            write_record(replace(record, status=FAILED, message=message, ended=time.time()), folder)
         raise
-    _write(replace(record, status=FINISHED, ended=time.time()), folder)
-
-
-def _write(record: JobRecord, folder: Path) -> None:
-    write_text_atomic(folder / JOB_FILE, json_text(asdict(record)))
+    write_record(replace(record, status=FINISHED, ended=time.time()), folder)
 
 
 NO_MATTER = frozenset(
@@ -275,40 +239,3 @@ def _drop_scores_of_other_files(folder: Path, fingerprint: str) -> None:
     record = read_record(folder)
     if record is not None and record.fingerprint.partition(".")[2] != fingerprint.partition(".")[2] and is_rank_zero():
         shutil.rmtree(folder / "scores", ignore_errors=True)
-
-
-def read_outcomes(plan: SweepPlan, folder: Path) -> list[SweepJob]:
-    """Return what became of a sweep's jobs; to be called when none of them runs any more.
-
-    Args:
-        plan: The jobs.
-        folder: The sweep's folder.
-    """
-    return [_outcome(job, folder / str(job.number)) for job in plan.jobs]
-
-
-def _outcome(job: PlannedJob, folder: Path) -> SweepJob:
-    record = read_record(folder)
-    if record is None or record.overrides != job.overrides:
-        return SweepJob(number=job.number, label=job.label, step=job.step, status=NOT_RUN, folder=folder)
-    died = record.status == RUNNING
-    return SweepJob(
-        number=job.number,
-        label=job.label,
-        step=job.step,
-        status=KILLED if died else record.status,
-        message=DIED if died else record.message,
-        folder=folder,
-        ended=record.ended,
-        values=_metric_values(folder / "metrics.json") if record.status == FINISHED else {},
-    )
-
-
-def _metric_values(path: Path) -> Mapping[MetricKey, Value]:
-    try:
-        return values_of(json.loads(path.read_text(encoding="utf-8"))["summary"])
-    except FileNotFoundError:  # a task that measures no agreement
-        return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("%s cannot be read (%s): its job is listed without metrics.", path, error)
-        return {}

@@ -22,9 +22,11 @@ from cmi_bench.evaluation.comparison import compare_runs
 from cmi_bench.evaluation.pairing import Comparison, Run
 from cmi_bench.models.checkpoint_names import checkpoint_name, step_order
 from cmi_bench.reporting.comparison import write_comparison
-from cmi_bench.reporting.sweep import SweepJob, columns_of, has_steps, significance_groups_of, sweep_view, write_sweep
+from cmi_bench.reporting.sweep import significance_groups_of, sweep_view, write_sweep
+from cmi_bench.reporting.sweep_jobs import SweepJob, columns_of, has_steps, read_outcomes
 from cmi_bench.sweeps.checkpoints import sweep_values
-from cmi_bench.sweeps.jobs import FAILED, FINISHED, NOT_RUN, fingerprint, plan_jobs, read_outcomes, swept_keys
+from cmi_bench.sweeps.jobs import fingerprint, plan_jobs, swept_keys
+from cmi_bench.tracking.job_record import FAILED, FINISHED, NOT_RUN
 from cmi_bench.tracking.mlflow import (
     ChildEnd,
     MLflowSweep,

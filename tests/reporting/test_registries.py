@@ -15,7 +15,8 @@ from cmi_bench.reporting.html.page import write_page
 from cmi_bench.reporting.leaderboard.build import build_leaderboard
 from cmi_bench.reporting.leaderboard.render import write_leaderboard
 from cmi_bench.reporting.metrics import write_reports
-from cmi_bench.reporting.sweep import SweepJob, sweep_csv, sweep_markdown, values_of
+from cmi_bench.reporting.sweep import sweep_csv, sweep_markdown
+from cmi_bench.reporting.sweep_jobs import SweepJob, values_of
 from cmi_bench.reporting.terminal import summary_text
 from cmi_bench.tasks.evaluate import Report
 from cmi_bench.tracking.mlflow import MLflowRun, RunDescription

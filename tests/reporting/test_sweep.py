@@ -14,15 +14,12 @@ from scored_rows import HOSTILE
 from cmi_bench.evaluation.metrics import MetricKey
 from cmi_bench.reporting.sweep import (
     SignificanceGroups,
-    SweepJob,
-    Value,
-    has_steps,
     metrics_plot,
     sweep_csv,
     sweep_markdown,
     sweep_view,
-    values_of,
 )
+from cmi_bench.reporting.sweep_jobs import SweepJob, Value, has_steps, values_of
 from cmi_bench.utils.console import plain_text
 
 SRCC = MetricKey("PAM", "musicality", "SRCC")

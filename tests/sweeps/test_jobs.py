@@ -1,49 +1,11 @@
-"""The jobs of a sweep: their labels, when a job is the same job, and what a sweep finds in their folders."""
+"""The jobs of a sweep: their labels, and when a job is the same job."""
 
-import json
 import os
 
-import pytest
 from omegaconf import OmegaConf
 
-from cmi_bench.evaluation.metrics import MetricKey
-from cmi_bench.sweeps.jobs import (
-    fingerprint,
-    plan_jobs,
-    read_outcomes,
-    read_record,
-    recorded_job,
-    swept_keys,
-    was_finished,
-)
-from cmi_bench.tracking.sweep_plan import PlannedJob, SweepPlan, read_plan, write_plan
-
-PLAN = SweepPlan("a sweep", ("seed",), tuple(PlannedJob(n, (f"seed={n}",), f"seed={n}", None) for n in range(4)), None)
-
-
-def test_finished_failed_killed_and_not_run(tmp_path):
-    with recorded_job(tmp_path / "0", ["seed=0"], "key"):
-        line = {
-            "dataset": "PAM",
-            "task": "musicality",
-            "SRCC": 0.5,
-            "SRCC_ci_low": 0.4,
-            "SRCC_ci_high": 0.6,
-            "ACC": None,
-        }
-        (tmp_path / "0/metrics.json").write_text(json.dumps({"summary": [line]}))
-    with pytest.raises(ValueError, match="broken"), recorded_job(tmp_path / "1", ["seed=1"], "key"):
-        raise ValueError("broken")
-    with recorded_job(tmp_path / "2", ["seed=2"], "key"):
-        as_it_runs = (tmp_path / "2/job.json").read_bytes()
-    (tmp_path / "2/job.json").write_bytes(as_it_runs)  # as SIGKILL leaves it
-    with recorded_job(tmp_path / "3", ["seed=33"], "key"):  # of another sweep
-        pass
-    jobs = read_outcomes(PLAN, tmp_path)
-    assert [job.status for job in jobs] == ["finished", "failed", "killed", "not run"]
-    assert jobs[0].values == {MetricKey("PAM", "musicality", "SRCC"): (0.5, 0.4, 0.6)}
-    assert jobs[1].message == "ValueError: broken"
-    assert "memory" in jobs[2].message
+from cmi_bench.sweeps.jobs import fingerprint, plan_jobs, recorded_job, swept_keys, was_finished
+from cmi_bench.tracking.job_record import read_record
 
 
 def test_a_finished_job_is_taken_over_by_a_command_that_means_the_same(tmp_path):
@@ -52,14 +14,6 @@ def test_a_finished_job_is_taken_over_by_a_command_that_means_the_same(tmp_path)
     assert not was_finished(tmp_path, ["seed=0"], "other")
     assert was_finished(tmp_path, ["seed=0", "workers=4"], "key")
     assert read_record(tmp_path).overrides == ("seed=0", "workers=4")
-
-
-def test_a_plan_is_read_as_it_was_written_and_half_of_one_is_none(tmp_path):
-    write_plan(PLAN, tmp_path)
-    assert read_plan(tmp_path) == PLAN
-    file = tmp_path / "sweep.json"
-    file.write_text(file.read_text()[:100])
-    assert read_plan(tmp_path) is None
 
 
 def test_it_follows_the_files_and_all_that_changes_a_number(tmp_path):

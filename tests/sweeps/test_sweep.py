@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from cmi_bench.config import Config, DataConfig, SubsetConfig
 from cmi_bench.evaluation.metrics import MetricKey
-from cmi_bench.reporting.sweep import SweepJob, Value
+from cmi_bench.reporting.sweep_jobs import SweepJob, Value
 from cmi_bench.sweeps.sweep import parent_run, tell_mlflow
 
 
