@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cmi_bench.evaluation.clusters import Clusters, Membership
 from cmi_bench.evaluation.proportions import MIN_CLUSTERS, Bounds, t_quantile, wilson_interval
+from cmi_bench.evaluation.resampling import Floats
 from cmi_bench.evaluation.samples import DecidedPairs, Samples
 
 # `scipy` loads `optimize` and `special` when they are first used, so importing this module stays quick.
@@ -190,16 +191,25 @@ def worst_pairs(pairs: DecidedPairs, count: int) -> list[Mistake]:
 
 
 def worst_clips(samples: Samples, count: int) -> list[Mistake]:
-    """Return up to `count` clips whose standing by the model is farthest from that by people.
+    """Return up to `count` clips whose standing by the model is farthest from that by people."""
+    gap = standing_gaps(samples)
+    order = np.argsort(-np.abs(gap), kind="stable")[:count]  # NaN comes last
+    return [Mistake(int(samples.rows[at]), float(gap[at])) for at in order if abs(gap[at]) > 0]
 
-    Standings are mean ranks, because a model's scale is its own.
+
+def standing_gaps(samples: Samples) -> Floats:
+    """Return how much higher each clip stands among the task's clips by the model than by people.
+
+    Standings are mean ranks from 0 to 1, because a model's scale is its own.
+
+    Returns:
+        [N] in [-1, 1]; NaN where a clip is not evaluated or has no prediction, and where it is the only one.
     """
-    chosen = samples.take(samples.is_evaluated & ~samples.is_failed)
-    if chosen.rows.size < 2:
-        return []
-    by_people, by_model = (
-        (scipy.stats.rankdata(values) - 1.0) / (chosen.rows.size - 1.0) for values in (chosen.label, chosen.prediction)
-    )
-    gap = by_model - by_people
-    order = np.argsort(-np.abs(gap), kind="stable")[:count]
-    return [Mistake(int(chosen.rows[at]), float(gap[at])) for at in order if gap[at] != 0]
+    chosen = samples.is_evaluated & ~samples.is_failed
+    gap = np.full(samples.rows.size, np.nan)
+    if (n := int(chosen.sum())) > 1:
+        by_model, by_people = (
+            (scipy.stats.rankdata(values[chosen]) - 1.0) / (n - 1.0) for values in (samples.prediction, samples.label)
+        )
+        gap[chosen] = by_model - by_people
+    return gap

@@ -3,7 +3,6 @@
 A row is known by its own fields, not by its place in the file.
 """
 
-import itertools
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
+from numpy.typing import NDArray
 
 from cmi_bench.config import MetricSettings
-from cmi_bench.data.datasets import Dataset, PairTask
+from cmi_bench.data.datasets import Dataset, PairTask, all_datasets
 from cmi_bench.data.fields import is_own
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.intervals import Interval
@@ -77,6 +77,45 @@ def pair_rows(runs: Sequence[Run], split: str) -> PairedRows:
         if order:
             rows_of[dataset] = {label: [rows[key] for key in order] for label, rows in keyed.items()}
     return PairedRows(rows_of, {label: len(rows) for label, rows in keyed.items()})
+
+
+class AlignedRows(NamedTuple):
+    """All rows of a dataset that any of several runs has; n of them."""
+
+    rows: Sequence[ResultRow]
+    """[n] as the first run that has them gives them; the first run's come first, in its order."""
+    owner: NDArray[np.intp]
+    """[n] which run that is."""
+    places: NDArray[np.intp]
+    """[n, runs] where each run has the row among its rows of the dataset; -1 where it does not have it."""
+    rows_of: Mapping[str, Sequence[ResultRow]]
+    """By label, each run's own rows of the dataset."""
+
+
+def align_rows(runs: Sequence[Run], split: str) -> dict[Dataset, AlignedRows]:
+    """Bring all rows of several runs together, whether all runs have them or not.
+
+    Args:
+        runs: One or more.
+        split: Rows of other splits are passed over.
+    """
+    selections = {run.label: select_rows(run.rows, split).rows_of for run in runs}
+    aligned = {}
+    for dataset in all_datasets():
+        rows_of = {label: rows.get(dataset, ()) for label, rows in selections.items()}
+        if not any(rows_of.values()):
+            continue
+        keyed = [_keyed({dataset: rows}) for rows in rows_of.values()]
+        places = [{key: at for at, key in enumerate(rows)} for rows in keyed]
+        keys = list(dict.fromkeys(key for rows in keyed for key in rows))
+        owner = [next(at for at, rows in enumerate(keyed) if key in rows) for key in keys]
+        aligned[dataset] = AlignedRows(
+            [keyed[at][key] for at, key in zip(owner, keys, strict=True)],
+            np.array(owner, dtype=np.intp),
+            np.array([[of_run.get(key, -1) for of_run in places] for key in keys], dtype=np.intp),
+            rows_of,
+        )
+    return aligned
 
 
 def require_common(paired: PairedRows, *, intersect: bool) -> list[str]:
@@ -228,40 +267,65 @@ def greatest_disagreements(
     """Return up to `count` rows of a task, the greatest disagreement first.
 
     Pairs come in the order of how far apart the answers are, and then, as clips do, of how far apart
-    the runs' standpoints are. Rows without a prediction in every run that judges the task are passed over.
+    the runs' standpoints are.
 
     Args:
         samples_of: By run; the k-th rows of all runs are the same row.
         rows_of: By run, the same rows as they stand in the files.
         count: At most so many.
     """
-    judging = {run: samples for run, samples in samples_of.items() if samples.is_evaluated.any()}
-    if len(judging) < 2:
-        return []
-    usable = np.logical_and.reduce([samples.is_labelled & ~samples.is_failed for samples in judging.values()])
-    taken = {run: samples.take(usable) for run, samples in judging.items()}
-    rows = {run: list(itertools.compress(rows_of[run], usable)) for run in taken}
-    predictions = {run: _predictions(samples, rows[run]) for run, samples in taken.items()}
-    first_run, first = next(iter(taken.items()))
-    answers = np.zeros(first.label.size)
-    if isinstance(first.task, PairTask):
-        answers = np.ptp([samples.prediction for samples in taken.values()], axis=0)
-    spread = np.ptp([standpoint(samples, predictions[run]) for run, samples in taken.items()], axis=0)
-    order = np.lexsort((-spread, -answers))
+    views = compare_views(samples_of, rows_of)
+    run, first = next(iter(samples_of.items()))
+    order = np.lexsort((-views.spread, -views.answers))  # NaN comes last
     return [
         Disagreement(
             dataset=first.dataset.name,
             task=first.task.name,
-            row=rows[first_run][at].number,
-            raw=rows[first_run][at].raw,
+            row=rows_of[run][at].number,
+            raw=rows_of[run][at].raw,
             label=float(first.label[at]),
-            predictions={run: float(values[at]) for run, values in predictions.items()},
-            answers=float(answers[at]),
-            spread=float(spread[at]),
+            predictions={run: float(values[at]) for run, values in views.predictions.items()},
+            answers=float(views.answers[at]),
+            spread=float(views.spread[at]),
         )
         for at in order[:count].tolist()
-        if spread[at] > 0
+        if views.spread[at] > 0
     ]
+
+
+class Views(NamedTuple):
+    """How far apart runs are on each row of a task."""
+
+    predictions: Mapping[str, Floats]
+    """By run that judges the task, [N]: see `predictions_of`."""
+    answers: Floats
+    """[N] for pairs, how far apart the answers are, from 0 to 2; 0 for clips."""
+    spread: Floats
+    """[N] how far apart the standpoints are, from 0 to 2.
+
+    Both are NaN for rows without a label, or without a prediction in every run that judges the task; and everywhere
+    where fewer than two runs do.
+    """
+
+
+def compare_views(samples_of: Mapping[str, Samples], rows_of: Mapping[str, Sequence[ResultRow]]) -> Views:
+    """Compare what runs say on each row of a task.
+
+    Args:
+        samples_of: By run; the k-th rows of all runs are the same row.
+        rows_of: By run, the same rows as they stand in the files.
+    """
+    judging = {run: samples for run, samples in samples_of.items() if samples.is_evaluated.any()}
+    predictions = {run: predictions_of(samples, rows_of[run]) for run, samples in judging.items()}
+    first = next(iter(samples_of.values()))
+    answers, spread = np.full((2, first.label.size), np.nan)
+    if len(judging) > 1:
+        usable = np.logical_and.reduce([samples.is_labelled & ~samples.is_failed for samples in judging.values()])
+        taken = {run: samples.take(usable) for run, samples in judging.items()}
+        is_pair = isinstance(first.task, PairTask)
+        answers[usable] = np.ptp([samples.prediction for samples in taken.values()], axis=0) if is_pair else 0.0
+        spread[usable] = np.ptp([standpoint(one, predictions[run][usable]) for run, one in taken.items()], axis=0)
+    return Views(predictions, answers, spread)
 
 
 def standpoint(samples: Samples, predictions: Floats) -> Floats:
@@ -279,8 +343,13 @@ def standpoint(samples: Samples, predictions: Floats) -> Floats:
     return np.asarray(samples.prediction * scipy.stats.rankdata(np.abs(predictions)) / max(predictions.size, 1))
 
 
-def _predictions(samples: Samples, rows: Sequence[ResultRow]) -> Floats:
-    """Scores of clips; margins of pairs, or the sides where a file states them without scores."""
+def predictions_of(samples: Samples, rows: Sequence[ResultRow]) -> Floats:
+    """Return [N] scores of clips; margins of pairs (A's score minus B's), or the sides where a file has no scores.
+
+    Args:
+        samples: [N] rows of a task.
+        rows: The same rows as they stand in the file.
+    """
     if not isinstance(samples.task, PairTask):
         return samples.prediction
     field_a, field_b = score_fields(samples.task)

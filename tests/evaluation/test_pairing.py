@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
 from scored_rows import arena, clip
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.errors import UserError
-from cmi_bench.evaluation.comparison import compare_runs
-from cmi_bench.evaluation.pairing import Run, pair_rows, require_common
+from cmi_bench.evaluation.comparison import compare_runs, paired_samples
+from cmi_bench.evaluation.pairing import Run, align_rows, compare_views, pair_rows, require_common
 
 
 def run(label, rows):
@@ -68,6 +69,31 @@ def test_rows_of_other_splits_are_nobodys():
     training = clip(3, 1.0, split="train")
     paired = pair_rows([run("a", [*songs(0), training]), run("b", songs(0))], "test")
     assert paired.counts == []
+
+
+def test_all_rows_are_aligned_whichever_run_has_them():
+    pair = arena("A", 1, 0)
+    aligned = align_rows([run("a", songs(0, 1, 2)), run("b", [*songs(3, 1, score=7.0), pair])], "test")
+    assert [dataset.name for dataset in aligned] == ["MusicEval", "MusicArena"]
+    clips, pairs = aligned.values()
+    assert [row.raw["audio-path"] for row in clips.rows] == ["0.wav", "1.wav", "2.wav", "3.wav"]
+    assert clips.owner.tolist() == [0, 0, 0, 1]
+    assert clips.places.tolist() == [[0, -1], [1, 1], [2, -1], [-1, 0]]
+    assert [row.raw["predicted_musicality"] for row in clips.rows_of["b"]] == [10.0, 8.0]
+    assert (pairs.owner.tolist(), pairs.places.tolist(), pairs.rows_of["a"]) == ([1], [[-1, 0]], ())
+
+
+def test_views_are_apart_only_on_rows_that_every_judging_run_answered():
+    rows_of = {"a": pair_results(1.0, 2.0, 3.0), "b": pair_results(-1.0, 1.0, 3.0)}
+    rows_of["b"][1] |= {"predicted_musicality": None, "inference_valid_a": False}
+    runs = [run(label, rows) for label, rows in rows_of.items()]
+    ((dataset, paired),) = pair_rows(runs, "test").rows_of.items()
+    (samples_of,) = paired_samples(dataset, paired, MetricSettings(), {"a": "", "b": ""})
+    views = compare_views(samples_of, paired)
+    assert views.answers[[0, 2]].tolist() == [2.0, 0.0]
+    assert views.spread[[0, 2]].tolist() == [1.0, 0.0]
+    assert np.isnan([views.answers[1], views.spread[1]]).all()
+    assert np.isnan(compare_views({"a": samples_of["a"]}, paired).spread).all()
 
 
 def disagreements(**rows_of):

@@ -1,57 +1,17 @@
 """The rows on which the model is most confidently wrong, with everything needed to listen and judge."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import PairTask
 from cmi_bench.data.fields import is_missing
-from cmi_bench.data.rows import leads_outside
 from cmi_bench.evaluation.calibration import Mistake, worst_clips, worst_pairs
 from cmi_bench.evaluation.protocols import number, score_fields
 from cmi_bench.evaluation.samples import Samples, decided_pairs
+from cmi_bench.reporting.html.audio import AudioLink, audio_link
 from cmi_bench.reporting.html.format import ReportSource, count, score
-
-
-class AudioLink(NamedTuple):
-    """A clip of a row, for the page."""
-
-    path: str
-    """As in the row."""
-    url: str | None
-    """Relative to the page; None where the page cannot reach the file."""
-    problem: str = ""
-    """Why it cannot."""
-
-
-def audio_link(audio: str, roots: Sequence[Path], folder: Path, *, allow_outside: bool = False) -> AudioLink:
-    """Find a clip under the first root that has it, seen from the page's folder.
-
-    Args:
-        audio: The row's path, relative to a root, or absolute.
-        roots: Data roots.
-        folder: Where the page is.
-        allow_outside: Whether the clip may lie outside of the root; see `data.rows.leads_outside`.
-    """
-    try:
-        allowed = [root for root in roots if allow_outside or not leads_outside(root, audio)]
-        found = next((root / audio for root in allowed if (root / audio).is_file()), None)
-    except (OSError, ValueError):  # a name that is too long, NUL in it, or a folder that may not be read
-        return AudioLink(audio, None, "cannot be read")
-    if roots and not allowed:
-        return AudioLink(audio, None, "lies outside of data.root; data.allow_outside=true links to it")
-    if found is None:
-        return AudioLink(audio, None, "not found under data.root")
-    try:
-        # Not resolved: a browser goes up the path as it is written, whatever the links on the way.
-        relative = os.path.relpath(found.absolute(), folder.absolute())
-    except ValueError:  # on another drive of a Windows machine
-        return AudioLink(audio, None, "on another drive, which no relative path reaches")
-    return AudioLink(audio, quote(os.fsencode(Path(relative).as_posix())))
-
 
 SHOWN = 5
 """Rows of each task."""

@@ -4,7 +4,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from cmi_bench.reporting.html.mistakes import audio_link
+from cmi_bench.reporting.html.audio import audio_link
 
 
 @pytest.fixture
