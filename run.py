@@ -3,8 +3,6 @@
 `python run.py --help` shows the configuration groups and examples.
 """
 
-from pathlib import Path
-
 import hydra
 from omegaconf import DictConfig
 
@@ -20,6 +18,6 @@ def run(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    register(project=Path(__file__).resolve().parent)
+    register()
     with explain_errors(), completed_sweep():
         run()

@@ -12,6 +12,7 @@ from cmi_bench.config import TASK_SCHEMAS, Config
 from cmi_bench.models.registry import installed_models
 from cmi_bench.utils.distributed import device_option, job_device
 from cmi_bench.utils.files import without_credentials, write_text_atomic
+from cmi_bench.utils.installation import cache_folder, conf_folder, project_folder
 
 
 class CredentialsCallback(Callback):
@@ -29,20 +30,17 @@ class CredentialsCallback(Callback):
                     write_text_atomic(file, hidden)
 
 
-def register(project: Path) -> None:
-    """Tell Hydra the schemas, the models of installed packages and the resolvers; call before composing.
-
-    Args:
-        project: The project's folder: default outputs, data and the MLflow store are in it.
-    """
+def register() -> None:
+    """Tell Hydra the schemas, the models of installed packages and the resolvers; call before composing."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for task, schema in TASK_SCHEMAS.items():
         store.store(name=f"{task}_schema", node=schema)
-    shipped = {path.stem for path in (project / "conf" / "model").glob("*.yaml")}
-    for model in installed_models(taken=shipped):
+    for model in installed_models(taken=shipped_models()):
         store.store(group="model", name=model.name, node=model.config())
+    project = project_folder()  # where the command was started, wherever a model goes to later
     resolvers: dict[str, Callable[..., Any]] = {
+        "cache_folder": lambda: str(cache_folder()),
         "device_option": device_option,
         "job_device": job_device,
         "project": lambda path: str(project / path),
@@ -50,3 +48,8 @@ def register(project: Path) -> None:
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+def shipped_models() -> set[str]:
+    """Return the names of the models that come with the package."""
+    return {path.stem for path in (conf_folder() / "model").glob("*.yaml")}

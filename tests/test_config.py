@@ -1,10 +1,8 @@
 import pytest
-from hydra import compose, initialize_config_dir
+from command_line import composed
 
-from cmi_bench.api.load import CHECKOUT
 from cmi_bench.config import MetricSettings, checked
 from cmi_bench.errors import UserError
-from cmi_bench.hydra_setup import register
 
 
 def test_an_unknown_protocol_is_refused_with_the_near_one():
@@ -34,12 +32,6 @@ def test_bins_may_come_as_a_list():
 def test_intervals_that_cannot_be_made_are_refused(wrong, says):
     with pytest.raises(UserError, match=says):
         MetricSettings(**wrong)
-
-
-def composed(*words):
-    register(project=CHECKOUT)
-    with initialize_config_dir(str(CHECKOUT / "conf"), version_base="1.3"):
-        return compose("config", ["model=signal", *words])
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 """`load_model`: a reward model by its name, and the benchmark's configuration for those who do not use `run.py`."""
 
-import os
 import re
-import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,6 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
-import cmi_bench
 from cmi_bench.config import Config, checked
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.hydra_errors import explain
@@ -20,38 +17,13 @@ from cmi_bench.hydra_setup import register
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.registry import configured_model
 from cmi_bench.utils.distributed import resolve_devices
+from cmi_bench.utils.installation import conf_folder
 
 if TYPE_CHECKING:
     from cmi_bench.api.scorer import SongScorer
 
-CHECKOUT = Path(cmi_bench.__file__).resolve().parents[1]
-"""The project's folder, where the package is used from it (`make env`, `pip install -e .`)."""
-INSTALLED = Path("share/cmi_bench/conf")
-"""Where other installations have `conf/`, below the environment's folder."""
 FOR_EVERY_MODEL = ("init_kwargs", "score_kwargs")
 """Keys that may be given though a model's file does not have them."""
-
-
-def is_checkout() -> bool:
-    """Whether the package is used from the project's folder."""
-    return (CHECKOUT / "conf" / "config.yaml").is_file()
-
-
-def conf_folder() -> Path:
-    """Return the folder of the configuration groups.
-
-    Raises:
-        UserError: It is not there.
-    """
-    installed = Path(sysconfig.get_path("data")) / INSTALLED
-    folders = (CHECKOUT / "conf", installed)
-    for folder in folders:
-        if (folder / "config.yaml").is_file():
-            return folder
-    raise UserError(
-        f"The models' configurations are neither in {folders[0]} nor in {folders[1]}.",
-        "Install the package with pip from the project's folder: pip install -e . (or make env).",
-    )
 
 
 def compose_config(
@@ -74,11 +46,9 @@ def compose_config(
     """
     choice = [] if model is None else [f"model={model}"]
     try:
-        register(project=CHECKOUT if is_checkout() else Path.cwd())
+        register()
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
             cfg = compose("config", [*choice, *overrides])
-        if not is_checkout() and cfg.cache.dir is not None:
-            cfg.cache.dir = str(user_cache())
         _set_options(cfg, options or {})
         for key, value in (values or {}).items():
             if value is not None:
@@ -90,11 +60,6 @@ def compose_config(
             raise
         # Hydra's own chain of causes is pages long, and says no more.
         raise UserError(message) from None
-
-
-def user_cache() -> Path:
-    """Return the folder for embeddings and scores where there is no project to keep them in."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cmi-bench"
 
 
 def _set(cfg: DictConfig, key: str, value: Any) -> None:

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from hydra.core.global_hydra import GlobalHydra
 
-import cmi_bench
 from cmi_bench.config import NewModelTask
 from cmi_bench.errors import UserError
 from cmi_bench.utils.console import print_view
 from cmi_bench.utils.files import write_text_atomic
+from cmi_bench.utils.installation import project_folder
 
 TEMPLATES = Path(__file__).parent / "templates"
 PACKAGE = "cmi_bench.models"
@@ -78,10 +78,6 @@ def _check_name(name: str, known: Collection[str]) -> None:
         raise UserError(f"There is a model {name!r} already.", f"Choose another name; taken: {', '.join(known)}.")
 
 
-PROJECT = Path(cmi_bench.__file__).resolve().parents[1]
-"""Where `run.py` is, and so this file."""
-
-
 def run_new_model(config: NewModelTask, folder: Path) -> None:
     """Write the files into the project, and say what comes next; nothing is written to `folder`.
 
@@ -91,7 +87,7 @@ def run_new_model(config: NewModelTask, folder: Path) -> None:
     if config.name is None:
         raise UserError("The new model has no name.", "python run.py task=new_model name=my_model")
     known = GlobalHydra.instance().config_loader().get_group_options("model")
-    files = write_new_model(config.name, PROJECT, known=known)
+    files = write_new_model(config.name, project_folder(), known=known)
     print_view("Wrote:")
     for path in files:
         print_view(f"  {_short(path)}")

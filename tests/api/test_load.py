@@ -3,15 +3,12 @@
 import json
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cmi_bench import load_model
-from cmi_bench.api import load
-from cmi_bench.config import Config
 from cmi_bench.errors import UserError
 
 PROJECT = Path(__file__).parents[2]
@@ -70,31 +67,6 @@ def test_mistakes(name, options, says):
     with pytest.raises(UserError) as raised:
         load_model(name, **options)
     assert says in str(raised.value)
-
-
-def test_the_cache_is_the_projects_or_the_users(monkeypatch, tmp_path):
-    assert load.compose_config("signal").cache.dir == str(PROJECT / ".cache")
-    installed = tmp_path / "share" / "cmi_bench"
-    installed.mkdir(parents=True)
-    (installed / "conf").symlink_to(PROJECT / "conf")
-    monkeypatch.setattr(load, "CHECKOUT", tmp_path / "site-packages")
-    monkeypatch.setattr(load.sysconfig, "get_path", lambda name: str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    config = load.compose_config("signal")
-    assert config.cache.dir == str(tmp_path / "cache" / "cmi-bench")
-    assert load.compose_config("signal", overrides=["cache=off"]).cache.dir is None
-    assert isinstance(config, Config)
-    (installed / "conf").unlink()
-    with pytest.raises(UserError, match="configurations are neither in"):
-        load.compose_config("signal")
-
-
-def test_an_installation_gets_the_whole_of_conf():
-    files = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
-    packaged = {file.relative_to(PROJECT) for globs in files.values() for glob in globs for file in PROJECT.glob(glob)}
-    assert packaged == {file.relative_to(PROJECT) for file in (PROJECT / "conf").rglob("*.yaml")}
-    for target, globs in files.items():
-        assert [str(Path(glob).parent) for glob in globs] == [target.removeprefix("share/cmi_bench/")]
 
 
 @pytest.mark.slow

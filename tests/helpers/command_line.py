@@ -18,6 +18,7 @@ from omegaconf import DictConfig, open_dict
 from cmi_bench.config import Config, checked
 from cmi_bench.hydra_setup import register
 from cmi_bench.main import call_task
+from cmi_bench.utils.installation import conf_folder
 
 PROJECT = Path(__file__).parents[2]
 
@@ -63,8 +64,8 @@ def composed(*words: str, hydra: bool = False) -> DictConfig:
         words: Overrides, as on the command line.
         hydra: Keep Hydra's own part.
     """
-    register(project=PROJECT)
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+    register()
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         return compose("config", list(words), return_hydra_config=hydra)
 
 

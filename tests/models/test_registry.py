@@ -180,7 +180,7 @@ def test_mistakes_say_what_and_what_to_do(name, spec, says, hint):
 def test_without_weights_or_network_one_command_helps(name, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    register(project=tmp_path)
+    register()
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         config = checked(compose("config", [f"model={name}"]))
     with pytest.raises(UserError) as error:
@@ -240,7 +240,7 @@ def installed(package, monkeypatch):
 
 
 def composed(*words):
-    register(project=PROJECT)
+    register()
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         return checked(compose("config", list(words)))
 

@@ -53,7 +53,7 @@ def multirun() -> Callable[..., None]:
     """`run.py -m` with these words."""
 
     def run(*words: str) -> None:
-        register(project=PROJECT)
+        register()
         quiet = ["hydra.mode=MULTIRUN", "hydra/job_logging=none", "hydra/hydra_logging=none"]
         with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"), completed_sweep():
             hydra = GlobalHydra.instance().hydra

@@ -72,7 +72,7 @@ def test_nothing_is_overwritten(tmp_path, there):
 
 
 def test_the_command_says_what_comes_next(tmp_path, monkeypatch):
-    monkeypatch.setattr("cmi_bench.tasks.new_model.PROJECT", tmp_path)
+    monkeypatch.setattr("cmi_bench.tasks.new_model.project_folder", lambda: tmp_path)
     words = ["task=new_model", "name=my_model", f"hydra.run.dir={tmp_path}/run"]
     done = run_command(*words)
     assert done.returncode == 0, done.stderr
