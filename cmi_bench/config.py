@@ -255,7 +255,7 @@ class CompareTask(Config):
     """task=compare and task=leaderboard."""
 
     runs: list[str] = field(default_factory=list)
-    """Run folders, results.jsonl files or MLflow run ids."""
+    """Run folders, results.jsonl files, sweeps' folders, patterns such as outputs/cmi_rm/*, or MLflow run ids."""
 
 
 @dataclass
