@@ -2,6 +2,7 @@
 
 import math
 import uuid
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from scipy.io import wavfile
 from torch import Tensor
 
 from cmi_bench.api.ranking import RankedSong, criterion, places
-from cmi_bench.api.songs import Audio, Song, as_song, name_of, samples_of, seconds_of_array
+from cmi_bench.api.songs import Audio, Song, alignment_note, as_song, name_of, samples_of, seconds_of_array
 from cmi_bench.audio.decode import RESAMPLER_CONTEXT, decode, to_mono
 from cmi_bench.audio.readers import DecodedAudio, Start
 from cmi_bench.config import Config, OnError
@@ -159,6 +160,7 @@ class SongScorer:
         """
         self.model = adapt(model)
         self._call = ModelCall(self.model, max_dur, dict(score_kwargs or {}))
+        self._has_warned = False
         self._runner = LocalRunner(BatchLimits(batch_size, batch_seconds), workers=workers, show_progress=False)
 
     @property
@@ -185,7 +187,8 @@ class SongScorer:
             sample_rate: Hz, of `audio` and `ref_audio` where they are arrays that come without.
 
         Returns:
-            `alignment` and `musicality`, on the model's own scale; NaN for what it does not judge.
+            `alignment` and `musicality`, on the model's own scale; NaN for what it does not judge. An alignment
+            without text, lyrics or reference means nothing, which is warned of once.
 
         Raises:
             UserError: The audio cannot be used, or the model failed on it.
@@ -198,7 +201,7 @@ class SongScorer:
         True
         """
         song = Song(audio, text, lyrics, ref_audio, sample_rate)
-        return self.score_batch([song])[0]
+        return self._score([NumberedSong(0, song)], OnError.fail)[0]
 
     def score_batch(
         self,
@@ -306,7 +309,17 @@ class SongScorer:
         found = mark_partial_nan(writer.scores)
         if on_error is OnError.fail:
             _raise_first_failure(songs, found)
-        return [found[song.key] for song in songs]
+        scores = [found[song.key] for song in songs]
+        self._warn_of_alignment(songs, scores)
+        return scores
+
+    def _warn_of_alignment(self, songs: Sequence[NumberedSong], scores: Sequence[Score]) -> None:
+        """Say once that an alignment without an instruction means nothing."""
+        for song, score in zip(songs, scores, strict=True):
+            note = alignment_note(song.song, score, self.model.unused_inputs)
+            if note and not self._has_warned:
+                self._has_warned = True
+                warnings.warn(f"{song.name}: {note}.", stacklevel=4)  # at the caller of `score`, `rank`, ...
 
 
 def _on_error(name: str) -> OnError:

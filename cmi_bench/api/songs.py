@@ -1,6 +1,7 @@
 """Songs as callers have them: files, or arrays in the many forms that audio has in memory, made into samples."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from numbers import Real
 from os import PathLike
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from cmi_bench.audio.readers import AudioError, DecodedAudio
 from cmi_bench.errors import UserError, did_you_mean
-from cmi_bench.types import Score
+from cmi_bench.types import Clip, Score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +42,32 @@ class Song:
 
 SongScore = Score
 """What a model says of a song: `alignment`, `musicality`, and `error`; see `cmi_bench.types.Score`."""
+
+
+INSTRUCTION = {"text": "text", "lyrics": "lyrics", "ref_audio": "reference"}
+"""What a song may have been made from: fields of songs and clips, and what people call them."""
+
+
+def alignment_note(song: "Song | Clip", score: Score, unused: Collection[str]) -> str:
+    """Return what has to be known of an alignment score that compares the song with nothing; "" of any other.
+
+    Args:
+        song: As it was scored.
+        score: The model's.
+        unused: Fields that the model does not look at, such as "lyrics".
+
+    >>> alignment_note(Song("a.mp3"), Score(0.7, 0.4), unused=["ref_audio"])
+    'alignment has nothing to compare with: no text or lyrics'
+    >>> alignment_note(Song("a.mp3", text="slow"), Score(0.7, 0.4), unused=["ref_audio"])
+    ''
+    """
+    used = [field for field in INSTRUCTION if field not in unused]
+    given = (getattr(song, field) for field in used)
+    has_any = any(value.strip() if isinstance(value, str) else value is not None for value in given)
+    if math.isnan(score.alignment) or not used or has_any:
+        return ""
+    *first, last = (INSTRUCTION[field] for field in used)
+    return f"alignment has nothing to compare with: no {' or '.join([', '.join(first), last] if first else [last])}"
 
 
 def name_of(audio: Audio) -> str | None:

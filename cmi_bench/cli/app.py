@@ -69,7 +69,8 @@ def rank(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Copy the songs shown there, as 01_name, 02_name, ...; nothing is overwritten.",
+            help="Copy the songs shown there, as 01_name, 02_name, ...; copies of these songs that an earlier ranking"
+            " left there go. Nothing else is removed or overwritten.",
             rich_help_panel=RANKING,
         ),
     ] = None,

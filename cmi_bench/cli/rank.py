@@ -2,6 +2,7 @@
 
 import filecmp
 import math
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ import typer
 from cmi_bench.api.ranking import By, Criterion, Place, places
 from cmi_bench.cli.inputs import Instruction, RequestedSong
 from cmi_bench.cli.score import Form, ModelOptions, exit_code, print_records, print_table, score_songs, song_record
+from cmi_bench.data.manifest import AUDIO_SUFFIXES
 from cmi_bench.errors import UserError
 from cmi_bench.reporting.terminal import SongLine
 from cmi_bench.types import Score
+from cmi_bench.utils.console import print_view, some_of
 
 TITLE_LENGTH = 60
 MIN_DIGITS = 2
@@ -55,10 +58,12 @@ def rank(
     rankings = _rankings(songs, scores, rule, top_k)
     if form is Form.TABLE:
         _print_tables(rankings, songs, scores, rule)
+        if scored.alignment_remark:
+            print_view(scored.alignment_remark)
     else:
         print_records(
             [
-                {"rank": place.rank if place else None, **song_record(songs[index], scores[index])}
+                {"rank": place.rank if place else None, **song_record(songs[index], scored, index)}
                 for ranking in rankings.values()
                 for index, place in _in_order(ranking)
             ],
@@ -66,8 +71,8 @@ def rank(
         )
     if copy_to is not None:
         (only,) = rankings.values()
-        count = copy_best([songs[place.index].clip.audio for place in only.best], copy_to)
-        typer.echo(f"{count} {'song is' if count == 1 else 'songs are'} in {copy_to}", err=True)
+        given = [song.clip.audio for song in songs]
+        typer.echo(copy_best([given[place.index] for place in only.best], copy_to, given=given).message, err=True)
     return exit_code([score.error for score in scores])
 
 
@@ -127,37 +132,85 @@ def _shortened(instruction: Instruction) -> str:
     return title if len(title) <= TITLE_LENGTH else title[: TITLE_LENGTH - 3] + "..."
 
 
+@dataclass(frozen=True)
+class Copies:
+    """What a folder of copies holds now."""
+
+    folder: Path
+    count: int
+    """Of the copies."""
+    removed: int
+    """Copies that an earlier ranking had left, and that are no longer among the best."""
+    others: list[str]
+    """Files that are named like copies, and are none of the songs that were ranked."""
+
+    @property
+    def message(self) -> str:
+        """What to say of it."""
+        text = f"{self.count} {'song is' if self.count == 1 else 'songs are'} in {self.folder}"
+        if self.removed:
+            text += f"; {self.removed} {'copy' if self.removed == 1 else 'copies'} of an earlier ranking removed"
+        return f"{text}. Not of these songs, and left: {some_of(self.others)}" if self.others else text
+
+
 class _Copy(NamedTuple):
     source: Path
     target: Path
 
 
-def copy_best(files: Sequence[Path], folder: Path) -> int:
-    """Copy files as `01_name`, `02_name`, ...; one that is there already with the same content is left.
+_COPY_NAME = re.compile(r"\d{2,}_(?P<name>.+)")
+
+
+def copy_best(files: Sequence[Path], folder: Path, *, given: Sequence[Path]) -> Copies:
+    """Make a folder hold copies of files as `01_name`, `02_name`, ...
+
+    What an earlier ranking of the same songs copied there is removed, or gets its new number: a file that is named
+    like a copy of a song that was given, and has its bytes. Nothing else is removed, and nothing overwritten.
 
     Args:
         files: The best first.
         folder: Where to; made if need be.
-
-    Returns:
-        How many are there now.
+        given: All songs that were ranked.
 
     Raises:
-        UserError: Something else has one of the names, in which case nothing is copied; or the folder cannot be
+        UserError: Something else has one of the names, in which case nothing is changed; or the folder cannot be
             written to.
     """
     digits = max(MIN_DIGITS, len(str(len(files))))
     copies = [_Copy(file, folder / f"{position:0{digits}}_{file.name}") for position, file in enumerate(files, start=1)]
-    taken = [copy.target for copy in copies if copy.target.exists() and not _is_same(copy)]
-    if taken:
-        raise UserError(f"{taken[0]} exists and is another file; nothing was copied.", "Choose a new folder.")
     try:
+        earlier, others = _numbered_files(folder, given)
+        current = {copy.target for copy in copies if _is_same(copy)}
+        stale = [copy for copy in earlier if copy.target not in current]
+        removable = {copy.target for copy in stale}
+        taken = [copy.target for copy in copies if copy.target.exists() and copy.target not in current | removable]
+        if taken:
+            what = f"{taken[0]} exists and is another file; nothing was copied."
+            raise UserError(what, "Choose a new folder, or move that file away.")
         folder.mkdir(parents=True, exist_ok=True)
+        for copy in stale:
+            copy.target.unlink()
         for copy in copies:
             _write(copy)
     except OSError as error:
         raise UserError(f"Cannot copy to {folder}: {error.strerror}.", "Choose another folder.") from error
-    return len(copies)
+    return Copies(folder, len(copies), sum(copy.source not in files for copy in stale), others)
+
+
+def _numbered_files(folder: Path, given: Sequence[Path]) -> tuple[list[_Copy], list[str]]:
+    """Return the copies of songs that are in a folder, and the names of other audio files that look like copies."""
+    copies, others = [], []
+    songs = [song for song in given if song.is_file()]
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        found = _COPY_NAME.fullmatch(path.name)
+        if found is None or not path.is_file() or any(path.samefile(song) for song in songs):
+            continue  # also a link to a song, which is none of our making
+        named = (song for song in songs if song.name == found["name"] and filecmp.cmp(song, path, shallow=False))
+        if song := next(named, None):
+            copies.append(_Copy(song, path))
+        elif path.suffix.lower() in AUDIO_SUFFIXES:
+            others.append(path.name)
+    return copies, others
 
 
 def _is_same(copy: _Copy) -> bool:
@@ -170,6 +223,6 @@ def _write(copy: _Copy) -> None:
             shutil.copyfileobj(source, target)
     except FileExistsError:  # the same content, as was seen before
         return
-    except OSError:  # half a song is none
+    except BaseException:  # half a song is none
         copy.target.unlink(missing_ok=True)
         raise

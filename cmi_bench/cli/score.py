@@ -81,16 +81,10 @@ def score(songs: Sequence[RequestedSong], options: ModelOptions, form: Form) -> 
             SongLine(song.name, one.alignment, one.musicality, one.error)
             for song, one in zip(songs, scored.scores, strict=True)
         ]
-        print_table(lines)
+        print_table(lines, note=scored.alignment_remark)
     else:
-        print_records([song_record(song, one) for song, one in zip(songs, scored.scores, strict=True)], form)
+        print_records([song_record(song, scored, index) for index, song in enumerate(songs)], form)
     return exit_code([one.error for one in scored.scores])
-
-
-def song_record(song: RequestedSong, scored: Score) -> dict[str, Any]:
-    """Return a song's line for programs: what its request had, and its scores."""
-    own = dict(song.fields) or {"audio": song.name}
-    return own | {"musicality": scored.musicality, "alignment": scored.alignment, "error": scored.error}
 
 
 class ScoredSongs(NamedTuple):
@@ -100,6 +94,28 @@ class ScoredSongs(NamedTuple):
     """Its name."""
     scores: list[Score]
     """One for each song, in their order."""
+    alignment_notes: list[str]
+    """What has to be known of each song's alignment; usually empty."""
+
+    @property
+    def alignment_remark(self) -> str:
+        """The same in a sentence for all songs; empty where there is nothing to say."""
+        said = [note for note in self.alignment_notes if note]
+        if not said:
+            return ""
+        some = f" (of {len(said)} of {len(self.scores)} songs)" if len(said) < len(self.scores) else ""
+        return f"{said[0][0].upper()}{said[0][1:]}{some}."
+
+
+def song_record(song: RequestedSong, scored: ScoredSongs, index: int) -> dict[str, Any]:
+    """Return the line of the song with this index for programs: what its request had, and its scores."""
+    own, one = dict(song.fields) or {"audio": song.name}, scored.scores[index]
+    return own | {
+        "musicality": one.musicality,
+        "alignment": one.alignment,
+        "alignment_note": scored.alignment_notes[index],
+        "error": one.error,
+    }
 
 
 def score_songs(songs: Sequence[RequestedSong], options: ModelOptions) -> ScoredSongs:
@@ -114,6 +130,7 @@ def score_songs(songs: Sequence[RequestedSong], options: ModelOptions) -> Scored
     config = _config(options)
     # Torch takes two seconds to load: mistakes are told before.
     from cmi_bench.api.load import build_judge
+    from cmi_bench.api.songs import alignment_note
     from cmi_bench.data.audio_info import FileIndex
     from cmi_bench.scoring.batching import BatchLimits
     from cmi_bench.scoring.local import LocalRunner
@@ -128,7 +145,9 @@ def score_songs(songs: Sequence[RequestedSong], options: ModelOptions) -> Scored
             clips, model, runner, config=config, index=FileIndex(), folder=Path(folder), with_batch_check=False
         ).scores
     _prune(config)
-    return ScoredSongs(str(config.model["name"]), [found[clip.clip_id] for clip in clips])
+    scores = [found[clip.clip_id] for clip in clips]
+    notes = [alignment_note(clip, one, model.unused_inputs) for clip, one in zip(clips, scores, strict=True)]
+    return ScoredSongs(str(config.model["name"]), scores, notes)
 
 
 def _config(options: ModelOptions) -> "Config":

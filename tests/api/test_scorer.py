@@ -209,3 +209,12 @@ def test_equal_songs_reach_a_model_that_takes_paths_as_equal_files():
     samples, sr = soundfile.read(io.BytesIO(first), dtype="float32")
     assert sr == SR
     np.testing.assert_array_equal(samples, values)
+
+
+def test_an_alignment_with_nothing_is_warned_of_once(files):
+    scorer = SongScorer(SignalBaseline(), max_dur=0.8)
+    scorer.score(files / "200.wav", text="slow")
+    with pytest.warns(UserWarning, match="200.wav: alignment has nothing to compare with") as said:
+        scorer.score(files / "200.wav")
+        scorer.rank([files / "300.wav", files / "400.wav"])
+    assert [Path(one.filename) for one in said] == [Path(__file__)]

@@ -2,6 +2,10 @@
 
 import json
 
+import pytest
+
+from cmi_bench.cli.rank import copy_best
+
 
 def records(done):
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -51,6 +55,47 @@ def test_copies_of_the_best(songs, cli):
     copies = {path.name: path.read_bytes() for path in (songs / "best" / "of").iterdir()}
     expected = {"01_clean.wav": songs / "clean.wav", "02_a.flac": songs / "takes" / "a.flac"}
     assert copies == {name: path.read_bytes() for name, path in expected.items()}
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def takes(tmp_path):
+    """Three files: the ranking's order is the caller's."""
+    files = [tmp_path / name for name in ("a.wav", "b.wav", "c.wav")]
+    for file in files:
+        file.write_text(f"the bytes of {file.name}")
+    return files
+
+
+def test_copies_of_an_earlier_ranking_go(takes, tmp_path):
+    a, b, c = takes
+    best = tmp_path / "best"
+    assert copy_best([a, b, c], best, given=takes).message == f"3 songs are in {best}"
+    assert names(best) == ["01_a.wav", "02_b.wav", "03_c.wav"]
+    # Not copies of these songs: another name, other bytes, a song that is not among them, a link.
+    (best / "c.wav").write_bytes(c.read_bytes())
+    (best / "04_a.wav").write_text("mine")
+    (best / "05_other.wav").write_text("another ranking's")
+    (best / "06_a.wav").symlink_to(a)
+    kept = ["04_a.wav", "05_other.wav", "06_a.wav", "c.wav"]
+    assert copy_best([b, a], best, given=takes).message == (
+        f"2 songs are in {best}; 1 copy of an earlier ranking removed."
+        " Not of these songs, and left: 04_a.wav, 05_other.wav"
+    )
+    assert names(best) == ["01_b.wav", "02_a.wav", *kept]
+    assert (best / "02_a.wav").read_bytes() == a.read_bytes()
+
+
+def test_songs_ranked_where_the_copies_go_stay(takes, tmp_path):
+    for best in (takes, takes[:1]):
+        copy_best(best, tmp_path, given=[*takes, tmp_path / "gone.wav"])
+    assert names(tmp_path) == ["01_a.wav", "a.wav", "b.wav", "c.wav"]
+    copies = [tmp_path / "01_a.wav"]
+    copy_best(copies, tmp_path, given=copies)  # copies that are ranked are songs
+    assert names(tmp_path) == ["01_01_a.wav", "01_a.wav", "a.wav", "b.wav", "c.wav"]
 
 
 def test_copying_overwrites_nothing(songs, cli):

@@ -28,7 +28,7 @@ def test_scores_are_those_of_the_python_interface(songs, cli):
     names = ["clean.wav", "takes/a.flac", "takes/b.wav"]
     wanted = load_model("signal").score_batch([Song(songs / name, "slow", "", songs / "takes/b.wav") for name in names])
     assert records(done) == [
-        {"audio": name, "musicality": one.musicality, "alignment": one.alignment, "error": ""}
+        {"audio": name, "musicality": one.musicality, "alignment": one.alignment, "alignment_note": "", "error": ""}
         for name, one in zip(names, wanted, strict=True)
     ]
 
@@ -53,11 +53,24 @@ def test_what_the_model_does_not_judge(songs, cli, tmp_path, monkeypatch):
         line.split() for line in cli("score", "clean.wav", *words).stdout.splitlines()
     ]
     (record,) = records(cli("score", "clean.wav", *words, "--json"))
-    assert record == {"audio": "clean.wav", "musicality": 1.0, "alignment": None, "error": ""}
+    assert record == {"audio": "clean.wav", "musicality": 1.0, "alignment": None, "alignment_note": "", "error": ""}
     done = cli("rank", "takes", *words, "--by", "alignment")
     assert done.exit_code == 1
     assert "custom does not judge alignment" in done.stderr
     assert "Rank by musicality" in done.stderr
+
+
+def test_an_alignment_with_nothing_is_said_to_be_one(songs, cli):
+    said = "lignment has nothing to compare with: no text, lyrics or reference"
+    (songs / "r.jsonl").write_text('{"audio": "clean.wav", "text": " "}\n{"audio": "takes/b.wav", "lyrics": "la"}\n')
+    assert f"A{said} (of 1 of 2 songs).\n" in cli("score", "--requests", "r.jsonl").stdout
+    done = cli("rank", "--requests", "r.jsonl", "--by", "alignment", "--json")
+    assert done.exit_code == 0
+    assert {one["audio"]: one["alignment_note"] for one in records(done)} == {
+        "clean.wav": f"a{said}",
+        "takes/b.wav": "",
+    }
+    assert cli("rank", "clean.wav", "--by", "mean").stdout.count(f"A{said}.\n") == 1
 
 
 @pytest.mark.parametrize("text", ["5% \"loud\", C# = {x} ${y} [a,b] \\ 'z'", "naïve 歌", "--", "-x", "@file"])
