@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -48,6 +48,51 @@ def template_environment(module: str) -> Environment:
 
 def _printable(value: Any) -> Any:
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def render_page(template: str, **content: Any) -> str:
+    """Return the text of a page that has style sheet and script in it.
+
+    Args:
+        template: One of `templates/` that extends the frame.
+        content: What it shows.
+    """
+    environment = template_environment(__name__)
+    # Drawn by the project, so there is nothing in it to escape; nor in its style sheet and script.
+    environment.filters["drawing"] = Markup
+    assert environment.loader is not None
+    style, script = (Markup(environment.loader.get_source(environment, name)[0]) for name in ("style.css", "page.js"))
+    return environment.get_template(template).render(content, style=style, script=script)
+
+
+class Fact(NamedTuple):
+    """A name and what it stands for."""
+
+    name: str
+    value: str
+
+
+class PageCell(NamedTuple):
+    """One place of a table."""
+
+    text: str
+    kind: str = "number"
+    """"head" (names the row), "text" or "number"."""
+    below: str = ""
+    """Smaller, on a line of its own: the interval."""
+    link: str = ""
+    """Address of what is told more of elsewhere; in a head only."""
+    is_best: bool = False
+    group: str = ""
+    """Letters of a significance group."""
+
+
+class PageTable(NamedTuple):
+    """A table for the page."""
+
+    caption: str
+    columns: Sequence[PageCell]
+    rows: Sequence[Sequence[PageCell]]
 
 
 NO_VALUE = {Status.OK: "", Status.UNDEFINED: "undefined", Status.NOT_APPLICABLE: "not applicable"}

@@ -1,55 +1,23 @@
 """The rows on which the model is most confidently wrong, with everything needed to listen and judge."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import PairTask
-from cmi_bench.data.fields import is_missing
 from cmi_bench.evaluation.calibration import Mistake, worst_clips, worst_pairs
 from cmi_bench.evaluation.protocols import number, score_fields
 from cmi_bench.evaluation.samples import Samples, decided_pairs
 from cmi_bench.reporting.html.audio import AudioLink, audio_link
 from cmi_bench.reporting.html.format import ReportSource, count, score
+from cmi_bench.reporting.html.row_cards import ClipView, RowCard, RowList, made_by, row_text
 
 SHOWN = 5
 """Rows of each task."""
 
 
-class ClipView(NamedTuple):
-    """One clip of a row."""
-
-    name: str
-    audio: AudioLink
-    facts: Sequence[str]
-    """The system that made it and its score."""
-    marks: Sequence[str] = ()
-    """Who preferred it."""
-
-
-class MistakeCard(NamedTuple):
-    """One row."""
-
-    row: int
-    verdict: str
-    prompt: str
-    lyrics: str
-    clips: Sequence[ClipView]
-    reference: AudioLink | None
-    confidence: str
-
-
-class MistakeList(NamedTuple):
-    """The rows of one task."""
-
-    title: str
-    summary: str
-    is_paired: bool
-    cards: Sequence[MistakeCard]
-
-
-def mistake_lists(source: ReportSource, folder: Path) -> list[MistakeList]:
+def mistake_lists(source: ReportSource, folder: Path) -> list[RowList]:
     """Return the worst rows of each task that has any.
 
     Args:
@@ -60,7 +28,7 @@ def mistake_lists(source: ReportSource, folder: Path) -> list[MistakeList]:
     return [found for found in lists if found.cards]
 
 
-def _list(samples: Samples, source: ReportSource, folder: Path) -> MistakeList:
+def _list(samples: Samples, source: ReportSource, folder: Path) -> RowList:
     title = f"{samples.dataset.name}, {samples.task.name}"
     if isinstance(samples.task, PairTask):
         worst = worst_pairs(decided_pairs(samples, source.results), SHOWN)
@@ -68,22 +36,22 @@ def _list(samples: Samples, source: ReportSource, folder: Path) -> MistakeList:
     else:
         worst = worst_clips(samples, SHOWN)
         summary = f"{count(len(worst), 'clip')}, farthest from their rank by people first"
-    return MistakeList(
+    return RowList(
         title, summary, samples.dataset.is_paired, [_card(mistake, samples, source, folder) for mistake in worst]
     )
 
 
-def _card(mistake: Mistake, samples: Samples, source: ReportSource, folder: Path) -> MistakeCard:
+def _card(mistake: Mistake, samples: Samples, source: ReportSource, folder: Path) -> RowCard:
     raw = source.results[mistake.row - 1]
     is_pair = isinstance(samples.task, PairTask)
-    reference = _text(raw, fields.REF_AUDIO)
-    confidence = _text(raw, samples.task.confidence_field) if isinstance(samples.task, PairTask) else ""
+    reference = row_text(raw, fields.REF_AUDIO)
+    confidence = row_text(raw, samples.task.confidence_field) if isinstance(samples.task, PairTask) else ""
     clips = _pair(raw, samples, source, folder) if is_pair else _single(raw, samples, source, folder)
-    return MistakeCard(
+    return RowCard(
         row=mistake.row,
         verdict=_pair_verdict(mistake) if is_pair else _clip_verdict(mistake),
-        prompt=_text(raw, fields.PROMPT),
-        lyrics=_text(raw, fields.LYRICS),
+        prompt=row_text(raw, fields.PROMPT),
+        lyrics=row_text(raw, fields.LYRICS),
         clips=clips,
         reference=_link(reference, source, folder) if reference else None,
         confidence=confidence,
@@ -116,8 +84,8 @@ def _pair(raw: Mapping[str, Any], samples: Samples, source: ReportSource, folder
     return [
         ClipView(
             f"Clip {side}",
-            _link(_text(raw, audio), source, folder),
-            [*_system(raw, system), f"predicted {samples.task.aspect} {score(value)}"],
+            _link(row_text(raw, audio), source, folder),
+            [*made_by(raw, system), f"predicted {samples.task.aspect} {score(value)}"],
             marks[side],
         )
         for side, audio, system, value in sides
@@ -127,17 +95,8 @@ def _pair(raw: Mapping[str, Any], samples: Samples, source: ReportSource, folder
 def _single(raw: Mapping[str, Any], samples: Samples, source: ReportSource, folder: Path) -> list[ClipView]:
     field, _ = score_fields(samples.task)
     facts = [
-        *_system(raw, fields.SYSTEM_A),
+        *made_by(raw, fields.SYSTEM_A),
         f"mean opinion score {score(number(raw.get(samples.task.label_field)))}",
         f"predicted {samples.task.aspect} {score(number(raw.get(field)))}",
     ]
-    return [ClipView("Clip", _link(_text(raw, fields.AUDIO_A), source, folder), facts)]
-
-
-def _system(raw: Mapping[str, Any], field: str) -> list[str]:
-    return [f"made by {name}"] if (name := _text(raw, field)) else []
-
-
-def _text(raw: Mapping[str, Any], field: str | None) -> str:
-    value = raw.get(field) if field else None
-    return "" if is_missing(value) else str(value).strip()
+    return [ClipView("Clip", _link(row_text(raw, fields.AUDIO_A), source, folder), facts)]

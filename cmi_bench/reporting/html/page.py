@@ -5,21 +5,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment
-from markupsafe import Markup
-
 from cmi_bench.config import Clustering, MetricSettings, ProtocolName
 from cmi_bench.evaluation.evaluate import DetailRecord, Measurement, SummaryRecord
 from cmi_bench.evaluation.metrics import all_metrics
 from cmi_bench.reporting.format import interval_notes, percent_name
 from cmi_bench.reporting.html.format import (
+    Fact,
+    PageCell,
+    PageTable,
     ReportSource,
     count,
     interval_text,
     key_name,
     main_metric,
     metric_text,
-    template_environment,
+    render_page,
     value_name,
 )
 from cmi_bench.reporting.html.mistakes import mistake_lists
@@ -72,10 +72,8 @@ def page_html(source: ReportSource, sections: list[FigureSection], folder: Path)
         folder: Where the page will be.
     """
     evaluation = source.evaluation
-    environment = template_environment("cmi_bench.reporting.html.page")
-    # Drawn by the project, so there is nothing in it to escape.
-    environment.filters["drawing"] = Markup
-    return environment.get_template("page.html.j2").render(
+    return render_page(
+        "page.html.j2",
         label=source.label,
         subtitle=subtitle(source),
         tiles=tiles(evaluation.summary),
@@ -90,22 +88,7 @@ def page_html(source: ReportSource, sections: list[FigureSection], folder: Path)
         run_facts=run_facts(source),
         version_facts=version_facts(source),
         evaluation_facts=evaluation_facts(evaluation.settings),
-        style=_verbatim(environment, "style.css"),
-        script=_verbatim(environment, "page.js"),
     )
-
-
-def _verbatim(environment: Environment, name: str) -> Any:
-    """Return the project's own style sheet or script as it is."""
-    assert environment.loader is not None
-    return Markup(environment.loader.get_source(environment, name)[0])
-
-
-class Fact(NamedTuple):
-    """A name and what it stands for."""
-
-    name: str
-    value: str
 
 
 PROTOCOLS = {
@@ -199,24 +182,6 @@ COUNTS = {
     "n_tied_label": "label ties",
 }
 """Attributes of a record, and their columns."""
-
-
-class PageCell(NamedTuple):
-    """One place of a table."""
-
-    text: str
-    kind: str = "number"
-    """"head" (names the row), "text" or "number"."""
-    below: str = ""
-    """Smaller, on a line of its own: the interval."""
-
-
-class PageTable(NamedTuple):
-    """A table for the page."""
-
-    caption: str
-    columns: Sequence[PageCell]
-    rows: Sequence[Sequence[PageCell]]
 
 
 def summary_table(records: Sequence[SummaryRecord]) -> PageTable:
