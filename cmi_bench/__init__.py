@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from cmi_bench.api.evaluate import evaluate
     from cmi_bench.api.load import load_model
     from cmi_bench.api.ranking import RankedSong
+    from cmi_bench.api.results import Results
     from cmi_bench.api.scorer import SongScorer
     from cmi_bench.api.songs import Song, SongScore
     from cmi_bench.config import MetricSettings
-    from cmi_bench.evaluation.evaluate import Evaluation
 
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Evaluation",
     "MetricSettings",
     "RankedSong",
+    "Results",
     "Song",
     "SongScore",
     "SongScorer",
@@ -31,9 +31,9 @@ __all__ = [
 ]
 
 _HOME = {
-    "Evaluation": "cmi_bench.evaluation.evaluate",
     "MetricSettings": "cmi_bench.config",
     "RankedSong": "cmi_bench.api.ranking",
+    "Results": "cmi_bench.api.results",
     "Song": "cmi_bench.api.songs",
     "SongScore": "cmi_bench.api.songs",
     "SongScorer": "cmi_bench.api.scorer",

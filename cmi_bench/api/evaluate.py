@@ -5,11 +5,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from cmi_bench.api.results import Results
 from cmi_bench.config import MetricSettings
 from cmi_bench.data.audio_info import Durations
 from cmi_bench.data.rows import read_results, results_file
 from cmi_bench.evaluation import evaluate as evaluation
-from cmi_bench.evaluation.evaluate import Evaluation
 
 
 def evaluate(
@@ -17,7 +17,7 @@ def evaluate(
     settings: MetricSettings | None = None,
     *,
     durations: Durations | None = None,
-) -> Evaluation:
+) -> Results:
     """Compare a model's scores with what people said.
 
     Args:
@@ -28,7 +28,8 @@ def evaluate(
 
     Returns:
         `summary`: a record for each task of each dataset, with `n`, `metrics` (by name: SRCC, LCC, K-Tau, ACC; None
-        where undefined) and their `intervals`; `detail`: the same by group; `notes`.
+        where undefined) and their `intervals`; `detail`: the same by group; `notes`. Also `to_dataframe()` and
+        `to_disk(folder)`; a notebook shows a table.
 
     Raises:
         UserError: The file is not there, empty or not readable; a label is not understood.
@@ -39,8 +40,12 @@ def evaluate(
     >>> record = evaluate(rows).summary[0]
     >>> record.dataset, record.n, record.metrics["SRCC"]
     ('MusicEval', 4, 1.0)
+    >>> table = evaluate(rows).to_dataframe()
+    >>> table.loc[table.metric == "SRCC", ["dataset", "value", "n"]].values.tolist()
+    [['MusicEval', 1.0, 4]]
     """
     if not isinstance(results, str | PathLike):
-        return evaluation.evaluate(list(results), settings, durations=durations)
+        return Results.of(evaluation.evaluate(list(results), settings, durations=durations))
     path = results_file(Path(results))
-    return evaluation.evaluate(read_results(path), settings, durations=durations, origin=str(path))
+    found = evaluation.evaluate(read_results(path), settings, durations=durations, origin=str(path))
+    return Results.of(found, label=path.absolute().parent.name)

@@ -163,6 +163,9 @@ class SongScorer:
         self._has_warned = False
         self._runner = LocalRunner(BatchLimits(batch_size, batch_seconds), workers=workers, show_progress=False)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.model.class_name}, max_dur={self.max_dur:g}>"
+
     @property
     def max_dur(self) -> float:
         """Seconds of each song that are looked at, from its start."""

@@ -30,7 +30,8 @@ class Status(StrEnum):
     """The model does not judge this."""
 
 
-@dataclass(frozen=True, kw_only=True)
+# Generated representations of records and of what holds them would be pages of nested values.
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Measurement:
     """What some rows of one task come to."""
 
@@ -55,13 +56,27 @@ class Measurement:
     note: str
     """What a reader must know about this line; usually empty."""
 
+    @property
+    def place(self) -> str:
+        """What was measured, in words."""
+        return f"{self.dataset} {self.task}"
 
-@dataclass(frozen=True, kw_only=True)
+    @property
+    def short(self) -> str:
+        """What came out, in a line."""
+        values = (f"{name} {self.status if value is None else f'{value:.4f}'}" for name, value in self.metrics.items())
+        return f"{self.place} (n={self.n}): {', '.join(values)}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.short}>"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class SummaryRecord(Measurement):
     """A dataset and task."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class DetailRecord(Measurement):
     """A group of a dataset's rows."""
 
@@ -69,8 +84,14 @@ class DetailRecord(Measurement):
     group_value: str
     ref_category: str | None
 
+    @property
+    def place(self) -> str:
+        """What was measured, in words."""
+        category = f", {self.ref_category}" if self.ref_category else ""
+        return f"{super().place}, {self.group_key} {self.group_value}{category}"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """All that is known after comparing a model with people."""
 
@@ -81,6 +102,21 @@ class Evaluation:
     """Rows and groups left out, in sentences."""
     samples: list[Samples]
     """The arrays behind the summary, line by line."""
+
+    def __repr__(self) -> str:
+        lines = [f"  {record.short}" for record in self.summary[:SHOWN_RECORDS]]
+        more = len(self.summary) - len(lines)
+        title = f"{self.title}, protocol {self.settings.protocol}, groups: {len(self.detail)}, notes: {len(self.notes)}"
+        return "\n".join([f"<{title}", *lines, *([f"  and {more} more"] if more else [])]) + ">"
+
+    @property
+    def title(self) -> str:
+        """What this is, in a few words."""
+        return type(self).__name__
+
+
+SHOWN_RECORDS = 12
+"""Lines of the summary that the representation of an evaluation shows."""
 
 
 def summary_record(samples: Samples, settings: MetricSettings) -> SummaryRecord:

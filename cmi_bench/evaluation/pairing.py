@@ -6,7 +6,7 @@ A row is known by its own fields, not by its place in the file.
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -193,7 +193,7 @@ class Difference:
     """`p` corrected for all comparisons of the family."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class MetricComparison:
     """Several runs by one metric over the same rows."""
 
@@ -216,6 +216,19 @@ class MetricComparison:
     family_size: int = 0
     """Comparisons that were corrected together: those of this task, metric and group."""
 
+    @property
+    def short(self) -> str:
+        """Who stands where, in a line: runs, values and significance groups."""
+        place = f"{self.dataset} {self.task}{f', {self.group}' if self.group else ''} {self.metric} (n={self.n})"
+        runs = (
+            f"{one.run} {'undefined' if one.value is None else f'{one.value:.4f}'} {one.significance_group}".rstrip()
+            for one in self.standings
+        )
+        return f"{place}: {', '.join(runs)}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.short}>"
+
     def difference(self, first: str, second: str) -> float | None:
         """Return how much the first is ahead of the second; None if they were not compared."""
         for one in self.differences:
@@ -234,7 +247,7 @@ class Disagreement:
     task: str
     row: int
     """Its number in the first run's file, from 1."""
-    raw: Mapping[str, Any]
+    raw: Mapping[str, Any] = field(repr=False)
     """The row as it stands in the first run's file."""
     label: float
     """Mean opinion score, or side (1 = A, 0 = both, -1 = B)."""
@@ -246,7 +259,7 @@ class Disagreement:
     """How far apart the runs' standpoints are, from 0 to 2; see `standpoint`."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Comparison:
     """All that is known after comparing runs."""
 
@@ -259,6 +272,16 @@ class Comparison:
     disagreements: tuple[Disagreement, ...]
     """The greatest first, within each task."""
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        lines = [f"  {one.short}" for one in self.metric_comparisons[:SHOWN_COMPARISONS]]
+        more = len(self.metric_comparisons) - len(lines)
+        title = f"{type(self).__name__} of {', '.join(self.origins)}"
+        return "\n".join([f"<{title}", *lines, *([f"  and {more} more"] if more else [])]) + ">"
+
+
+SHOWN_COMPARISONS = 24
+"""Lines that the representation of a comparison shows."""
 
 
 def greatest_disagreements(

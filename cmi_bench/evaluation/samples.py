@@ -65,7 +65,7 @@ def rows_text(count: int) -> str:
     return f"{count} row" + "s" * (count != 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Samples:
     """All rows of a dataset as one of its tasks sees them; N counts rows of every kind."""
 
@@ -84,6 +84,9 @@ class Samples:
     """[N, 1] or [N, 2] which systems made the clips (`clusters.system_ids`)."""
     applicable: bool
     """False where the model does not judge this at all: then nothing is a failure."""
+
+    def __repr__(self) -> str:
+        return f"<Samples {self.dataset.name} {self.task.name} (n={self.rows.size})>"
 
     @property
     def is_labelled(self) -> NDArray[np.bool_]:

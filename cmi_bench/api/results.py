@@ -1,0 +1,86 @@
+"""What an evaluation came to, for those who work in Python: shown, as a table of pandas, and as files."""
+
+from dataclasses import dataclass, fields
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cmi_bench.evaluation.evaluate import Evaluation
+from cmi_bench.reporting.metrics import write_reports
+from cmi_bench.reporting.notebook import evaluation_html
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import pandas as pd
+
+    from cmi_bench.evaluation.evaluate import Measurement
+
+
+PLACE = ("dataset", "task")
+GROUP = ("group_key", "group_value", "ref_category")
+VALUES = ("metric", "value", "ci_low", "ci_high", "n", "n_failed", "status")
+
+
+@dataclass(frozen=True, repr=False)
+class Results(Evaluation):
+    """An evaluation: `summary`, `detail`, `notes`, `settings` and `samples`, and forms to look at and to keep."""
+
+    label: str = ""
+    """The run's name, in titles and tables."""
+
+    @classmethod
+    def of(cls, evaluation: Evaluation, **more: Any) -> "Self":
+        """Return an evaluation as results."""
+        return cls(**{field.name: getattr(evaluation, field.name) for field in fields(Evaluation)}, **more)
+
+    @property
+    def title(self) -> str:
+        """What this is, in a few words."""
+        return f"{type(self).__name__} of {self.label}" if self.label else type(self).__name__
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return evaluation_html(self, self.title)
+
+    def to_dataframe(self, *, groups: bool = False) -> "pd.DataFrame":
+        """Return a table with a line for each dataset, task and metric.
+
+        Args:
+            groups: The groups' lines instead of the summary's, with `group_key`, `group_value` and `ref_category`.
+
+        Returns:
+            `dataset`, `task`, `metric`, `value`, `ci_low`, `ci_high`, `n`, `n_failed`, `status`. A value or an end of
+            an interval that there is not is NaN; `status` says why ("undefined", "not applicable").
+        """
+        import pandas as pd
+
+        records = self.detail if groups else self.summary
+        columns = [*PLACE, *(GROUP if groups else ()), *VALUES]
+        lines = [line for record in records for line in _lines(record)]
+        return pd.DataFrame(lines, columns=columns).astype(dict.fromkeys(("value", "ci_low", "ci_high"), "float64"))
+
+    def to_disk(self, folder: str | PathLike[str]) -> list[Path]:
+        """Write the tables (CSV, JSON, LaTeX) that a run has in its folder.
+
+        Args:
+            folder: Where to; made if missing. Files of the same names are replaced.
+
+        Returns:
+            The files.
+
+        Raises:
+            OSError: The folder cannot be written to.
+        """
+        return list(write_reports(self, Path(folder), label=self.label))
+
+
+def _lines(record: "Measurement") -> list[dict[str, Any]]:
+    place = {name: getattr(record, name, None) for name in (*PLACE, *GROUP)}
+    counts = {"n": record.n, "n_failed": record.n_failed, "status": str(record.status)}
+    lines = []
+    for metric, value in record.metrics.items():
+        interval = record.intervals.get(metric)
+        low, high = (None, None) if interval is None else (interval.low, interval.high)
+        lines.append({**place, "metric": metric, "value": value, "ci_low": low, "ci_high": high, **counts})
+    return lines
