@@ -7,4 +7,5 @@ setup(
     packages=[*find_packages(include=["cmi_bench*"]), "cmi_bench.conf"],
     package_dir={"cmi_bench.conf": "conf"},
     package_data={"": ["py.typed", "templates/*", "reported/*"], "cmi_bench.conf": ["**/*.yaml"]},
+    exclude_package_data={"cmi_bench.conf": ["local/*"]},  # settings of the machine that builds the wheel
 )

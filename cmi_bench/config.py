@@ -206,6 +206,10 @@ class Config:
     device: str | None = None
     """cpu, cpu_ddp, cuda (all GPUs) or cuda:N; None takes a GPU if there is one. See `utils.distributed`."""
     trainer: dict[str, Any] = MISSING
+    data_root: str = "${project:data}"
+    """Folder under which the rows and the audio of `conf/data/` are; to be set once for a machine, in `conf/local/`."""
+    tracking_uri: str = "sqlite:///${project:mlflow.db}"
+    """Store of tracking=mlflow; to be set once for a machine."""
     sweep: SweepConfig = field(default_factory=SweepConfig)
     max_dur: float = 120.0
     """Seconds of each clip that are looked at."""
@@ -405,8 +409,10 @@ RANGES: dict[str, Range] = {
 """By key, with its dots; a task that lacks the key is not asked for it."""
 
 
-PLUS_GROUPS = ("sweep", "launch")
+PLUS_GROUPS = ("experiment", "sweep", "launch")
 """Groups that are not in the defaults list, and chosen with a plus."""
+GLOBAL_GROUPS = ("local", *PLUS_GROUPS)
+"""Groups whose files set keys of the whole configuration: each begins with `# @package _global_`."""
 
 
 def checked(cfg: DictConfig) -> Config:

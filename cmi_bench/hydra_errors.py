@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 from omegaconf import Container, DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from cmi_bench.config import SEE_HELP, unknown_setting
+from cmi_bench.config import GLOBAL_GROUPS, PLUS_GROUPS, SEE_HELP, unknown_setting
 from cmi_bench.errors import UserError, did_you_mean
 
 SHOW_TRACEBACK = "CMI_BENCH_TRACEBACK"
@@ -21,11 +21,13 @@ _UNKNOWN_OPTION = re.compile(
     r".*?Available options in[^:]*'?:\n(?P<known>.*?)(?:\nConfig search|\Z)",
     re.DOTALL,
 )
-_WITHOUT_PLUS = re.compile(r"Could not override '(?P<group>sweep|launch)'")
+_WITHOUT_PLUS = re.compile(rf"Could not override '(?P<group>{'|'.join(PLUS_GROUPS)})'")
 _WITH_PLUS = {
+    "experiment": "+experiment=smoke, +experiment=paper_table, ...",
     "sweep": "+sweep=checkpoints, +sweep=max_dur, ...",
     "launch": "+launch=joblib or +launch=slurm.",
 }
+_WITHOUT_HEADER = re.compile(rf"^Key '(?P<group>{'|'.join(GLOBAL_GROUPS)})' not in ", re.MULTILINE)
 _UNKNOWN_KEY = re.compile(r"Could not override '(?P<key>[^']+)'")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _A_FILE = frozenset({errno.EEXIST, errno.ENOTDIR})
@@ -91,6 +93,9 @@ def _configuration_error(error: Exception) -> UserError:
         return UserError(f"There is no {found['group']}={found['name']}.", did_you_mean(found["name"], known))
     if found := _WITHOUT_PLUS.search(text):
         return UserError(f"`{found['group']}` is chosen with a plus.", f"Write {_WITH_PLUS[found['group']]}")
+    if found := _WITHOUT_HEADER.search(f"{text}\n{cause}"):
+        where = "Let its file begin with the line `# @package _global_`."
+        return UserError(f"What {found['group']}=... sets is under {found['group']!r}, where nothing reads it.", where)
     if found := _UNKNOWN_KEY.search(text):
         return _unknown_key(found["key"], cause.parent_node if isinstance(cause, OmegaConfBaseException) else None)
     if isinstance(cause, OmegaConfBaseException):

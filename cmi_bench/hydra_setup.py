@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from cmi_bench.config import TASK_SCHEMAS, Config
+from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.models.registry import installed_models
 from cmi_bench.utils.distributed import device_option, job_device
 from cmi_bench.utils.files import without_credentials, write_text_atomic
@@ -53,3 +56,19 @@ def register() -> None:
 def shipped_models() -> set[str]:
     """Return the names of the models that come with the package."""
     return {path.stem for path in (conf_folder() / "model").glob("*.yaml")}
+
+
+NO_LOCAL = "none"
+"""Leaves this machine's settings out: `local=none`, or `CMI_BENCH_LOCAL=none` in the environment."""
+
+
+def refuse_unknown_local() -> None:
+    """Check that the `local` that was chosen is there: Hydra passes over what is optional.
+
+    Raises:
+        UserError: It is not; names the nearest.
+    """
+    chosen = HydraConfig.get().runtime.choices.get("local")
+    there = GlobalHydra.instance().config_loader().get_group_options("local")
+    if chosen not in (None, "default", NO_LOCAL, *there):
+        raise UserError(f"There is no local={chosen}.", did_you_mean(str(chosen), [*there, NO_LOCAL]))

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from cmi_bench.config import checked
 from cmi_bench.hydra_errors import SHOW_TRACEBACK, explain
+from cmi_bench.hydra_setup import refuse_unknown_local
 from cmi_bench.tasks.preflight import preflight
 from cmi_bench.utils.console import print_error
 
@@ -25,6 +26,7 @@ def run_task(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     if HydraConfig.get().mode == RunMode.RUN:
         with explain_errors():
+            refuse_unknown_local()
             call_task(cfg, folder)
     else:
         from cmi_bench.sweeps.jobs import run_job  # with the tables of sweeps, which a single run has no need of

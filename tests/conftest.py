@@ -12,6 +12,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # One thread for each of pytest's workers, here and in the processes that tests start: the networks are
 # tiny, and threads that wait for each other make them several times slower. Before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What a developer's machine sets in conf/local/ is none of the tests' business.
+os.environ["CMI_BENCH_LOCAL"] = "none"
 
 from collections.abc import Callable
 from pathlib import Path

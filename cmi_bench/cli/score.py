@@ -35,7 +35,10 @@ OF_THE_BENCHMARK = {
     "device": "Give it as --device.",
     "on_error": "A song that cannot be scored is shown as failed; the others are scored.",
     **dict.fromkeys(
-        ("task", "data", "subset", "metrics", "tracking", "trainer", "sweep", "hydra", "limit", "intersect", "alpha"),
+        (
+            *("task", "data", "subset", "metrics", "trainer", "hydra", "limit", "intersect", "alpha"),
+            *("tracking", "tracking_uri", "experiment", "sweep", "launch"),
+        ),
         _BENCHMARK,
     ),
 }

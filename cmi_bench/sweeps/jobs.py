@@ -150,7 +150,10 @@ def recorded_job(folder: Path, overrides: Sequence[str], fingerprint: str, *, la
 
 
 NO_MATTER = frozenset(
-    {"device", "trainer", "workers", "jobs", "tracking", "cache", "sweep", "resume", "run_folders", "model_timeout"}
+    {
+        *("device", "trainer", "workers", "jobs", "cache", "sweep", "resume", "run_folders", "model_timeout"),
+        *("tracking", "tracking_uri"),
+    }
 )
 """Parts of the configuration that change neither scores nor metrics."""
 
