@@ -12,7 +12,7 @@ from cmi_bench.sweeps.sweep import job_overrides
 
 PAGES = [PROJECT / "README.md", PROJECT / "data/README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 COMMAND = re.compile(r"^(?:\$ )?(?:PYTHONPATH=\S+ )?(?P<program>python run\.py|cmi-bench|make|torchrun)\b")
-HYDRA_FLAGS = {"-m", "--help"}
+HYDRA_FLAGS = re.compile(r"(?:^| )(?:-m|--help|--cfg \S+|--config-dir \S+)(?= |$)")
 
 
 def commands():
@@ -29,7 +29,7 @@ def commands():
 
 
 def arguments(command):
-    return shlex.split(COMMAND.sub("", command), comments=True)
+    return shlex.split(HYDRA_FLAGS.sub("", COMMAND.sub("", command)), comments=True)
 
 
 def of(program):
@@ -38,10 +38,10 @@ def of(program):
 
 @pytest.mark.parametrize("command", of("python run.py"))
 def test_hydra_composes_every_benchmark_command(command):
-    words = [word for word in arguments(command) if word not in HYDRA_FLAGS]
-    named = re.compile(r"^model=(my_model|NAME)$")
+    words = arguments(command)
+    own = {"model=my_model": "model=signal", "model=NAME": "model=signal", "+experiment=weekly": "+experiment=smoke"}
     files = re.compile(r"=glob\((.*)\)$")  # of which a sweep makes the files that match
-    jobs = job_overrides([files.sub(r"='\1'", named.sub("model=signal", word)) for word in words])
+    jobs = job_overrides([files.sub(r"='\1'", own.get(word, word)) for word in words])
     for overrides in (jobs[0], jobs[-1]):
         # The launchers' device is known in a job only.
         (composed if "+launch=joblib" in words else configured)(*overrides)

@@ -3,7 +3,7 @@
 import pytest
 from command_line import PROJECT, composed, run_command
 
-from cmi_bench.config import checked
+from cmi_bench.config import PLUS_GROUPS, checked
 
 MISTAKES = [
     (["model=cmi_rn"], "There is no model=cmi_rn.", "Did you mean cmi_rm"),
@@ -11,6 +11,8 @@ MISTAKES = [
     (["+device=cudo"], "There is no device=cudo.", "Did you mean cuda"),
     (["device=gpu"], "There is no device=gpu.", "Did you mean cuda"),
     (["device=cuda:x"], "There is no device=cuda:x.", "Did you mean cuda"),
+    (["experiment=smoke"], "`experiment` is chosen with a plus.", "+experiment=smoke"),
+    (["+experiment=smok"], "There is no experiment=smok.", "Did you mean smoke"),
     (["sweep=max_dur"], "`sweep` is chosen with a plus.", "+sweep=max_dur"),
     (["+sweep=checkpoints", "sweep.dir=x"], "sweep.dir is now called sweep.checkpoint_dir", "sweep.checkpoint_dir=..."),
     (["batchsize=3"], "There is no setting 'batchsize'.", "Did you mean batch_size"),
@@ -111,4 +113,4 @@ def test_a_precision_is_chosen_by_its_name(name):
 def test_every_shipped_choice_composes(path):
     group = path.parent.name
     task = ["task=prepare"] if group == "sources" else []
-    composed(*task, f"{'+' if group == 'sweep' else ''}{group}={path.stem}")
+    composed(*task, f"{'+' if group in PLUS_GROUPS else ''}{group}={path.stem}")
