@@ -134,6 +134,11 @@ class AdaptedEmbeddingModel(AdaptedModel, EmbeddingModel):
         self.is_common_space = bool(getattr(model, "is_common_space", self.is_common_space))
 
     @property
+    def encoders(self) -> "Sequence[nn.Module]":
+        """The networks that alone make the embeddings, where the model names them."""
+        return getattr(self._model, "encoders", ())
+
+    @property
     def identity(self) -> str:
         """What settles a score besides the clip and `max_dur`."""
         return self._model.identity  # type: ignore[no-any-return]

@@ -253,6 +253,14 @@ class EmbeddingModel(BenchmarkModelABC):
     is_common_space: bool = False
     """Whether embeddings of audio and text lie in one space, where their cosine is the score."""
 
+    @cached_property
+    def encoders(self) -> "Sequence[nn.Module]":
+        """The networks that alone make the embeddings, for a model that is scored from memory while it is trained.
+
+        Where they have not changed, embeddings are used again. Empty: any part of the model may make them.
+        """
+        return ()
+
     @property
     @abstractmethod
     def identity(self) -> str:

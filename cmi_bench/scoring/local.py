@@ -38,11 +38,12 @@ class LocalRunner:
         plan = plan_batches(pending, limits or self.limits, length=stage.length, start=stage.start)
         # A first batch can take a minute: who waits for it shall see that something is done.
         bar = ProgressBar(stage.title, len(pending) if self.show_progress else 0, unit="clip", patience=0)
-        # As in Lightning's predict loop: a model written for it need not switch gradients off.
+        # A model written for Lightning's predict loop need not switch gradients off. Not in inference mode: what a
+        # network keeps of it (a table of positions) could not be trained with afterwards.
         with (
             bar,
             closing(self._loaded(plan, stage.load)) as batches,
-            torch.inference_mode(),
+            torch.no_grad(),
         ):
             for batch, loaded in zip(plan, batches, strict=True):
                 stage.work(loaded, writer)
