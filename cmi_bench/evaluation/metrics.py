@@ -151,7 +151,7 @@ def leaderboard_metrics(task: Task) -> tuple[Metric, ...]:
 
 
 class MetricKey(NamedTuple):
-    """The name of one number of the summary; as text, e.g. "PAM/musicality/SRCC", its name in MLflow."""
+    """The name of one number of the summary; as text, e.g. "PAM/musicality/SRCC"."""
 
     dataset: str
     task: str

@@ -26,16 +26,10 @@ from cmi_bench.reporting.sweep import significance_groups_of, sweep_view, write_
 from cmi_bench.reporting.sweep_jobs import SweepJob, columns_of, has_steps, read_outcomes
 from cmi_bench.sweeps.checkpoints import sweep_values
 from cmi_bench.sweeps.jobs import fingerprint, plan_jobs, swept_keys
+from cmi_bench.tracking.description import RunDescription, dataset_name, model_label, run_name
 from cmi_bench.tracking.job_record import FAILED, FINISHED, NOT_RUN
-from cmi_bench.tracking.mlflow import (
-    ChildEnd,
-    MLflowSweep,
-    RunDescription,
-    SeriesPoint,
-    dataset_name,
-    job_name,
-    model_label,
-)
+from cmi_bench.tracking.metrics import metric_name, series_name
+from cmi_bench.tracking.mlflow_sweep import ChildEnd, MLflowSweep, SeriesPoint
 from cmi_bench.tracking.sweep_plan import PLAN_FILE, SweepPlan, read_plan, write_plan
 from cmi_bench.utils.console import print_view
 
@@ -265,12 +259,13 @@ def _end(job: SweepJob, run: MLflowSweep) -> ChildEnd:
     same = run.description.params
     return ChildEnd(
         number=job.number,
-        name=job_name(same["model"], job.label) if "model" in same else job.label,
+        name=run_name(same.get("model", ""), job.label, same.get("dataset")),
         status=STATUS.get(job.status, "KILLED"),
         message=job.message,
+        step=job.step or 0,
         params={**same, "step": str(job.step)} if job.step is not None else same,
         tags=same,
-        metrics={str(column): value.value for column, value in job.values.items()},
+        metrics={metric_name(*column): value.value for column, value in job.values.items()},
     )
 
 
@@ -279,6 +274,6 @@ def _series(jobs: Sequence[SweepJob]) -> Iterator[SeriesPoint]:
     for column in columns_of(jobs, main=True):
         for job in jobs:
             if column in job.values:
-                name = f"{'by_step' if by_step else 'by_job'}/{column}"
+                name = series_name(*column, by_step=by_step)
                 step = job.step if by_step and job.step is not None else job.number
                 yield SeriesPoint(name, step, job.values[column].value, job.ended or 0.0)

@@ -19,8 +19,8 @@ from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.registry import configured_model
 from cmi_bench.tasks.scoring import facts_afterwards, model_facts, recorded, run_devices
+from cmi_bench.tracking.description import model_label
 from cmi_bench.tracking.metadata import run_metadata, write_metadata
-from cmi_bench.tracking.mlflow import model_label
 from cmi_bench.utils.console import print_view
 from cmi_bench.utils.distributed import Devices
 from cmi_bench.utils.files import write_text_atomic

@@ -14,7 +14,6 @@ from cmi_bench.data.manifest import read_manifest
 from cmi_bench.data.rows import read_results, results_file
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.evaluate import Evaluation, evaluate
-from cmi_bench.evaluation.metrics import MetricKey
 from cmi_bench.reporting.html.format import ReportSource
 from cmi_bench.reporting.html.page import write_page
 from cmi_bench.reporting.metrics import write_reports
@@ -29,17 +28,7 @@ class Report:
 
     evaluation: Evaluation
     files: tuple[Path, ...]
-    """What was written; the last may be a folder of plots."""
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The defined metrics of the summary, named like `PAM/musicality/SRCC`."""
-        return {
-            str(MetricKey(record.dataset, record.task, name)): value
-            for record in self.evaluation.summary
-            for name, value in record.metrics.items()
-            if value is not None
-        }
+    """What was written; folders stand for all they hold."""
 
 
 def evaluate_and_report(

@@ -26,8 +26,8 @@ from cmi_bench.reporting.plots import write_png
 from cmi_bench.reporting.robustness import robustness_plot, sanity_csv, sanity_json, sanity_view
 from cmi_bench.scoring.model_call import judged_by
 from cmi_bench.tasks.scoring import facts_afterwards, model_facts, recorded, run_devices, score_as_configured
+from cmi_bench.tracking.description import model_label
 from cmi_bench.tracking.metadata import resolved_config, run_metadata, write_metadata
-from cmi_bench.tracking.mlflow import model_label
 from cmi_bench.types import Aspect, Score
 from cmi_bench.utils.console import print_view
 from cmi_bench.utils.distributed import Devices, is_rank_zero

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cmi_bench.data.rows import RESULTS_FILE
+from cmi_bench.tracking.description import run_name
 from cmi_bench.tracking.metadata import look_up
-from cmi_bench.tracking.mlflow import job_name
 
 TELLING = ("model", "max_dur", "precision", "batch_size", "seed")
 """Parts of the configuration that make two runs of one model different runs."""
@@ -65,7 +65,7 @@ def _folder(run: RunFacts) -> Path:
 
 def _name(run: RunFacts, *, one_model: bool) -> str:
     if run.job:
-        return run.job if one_model else job_name(_model(run), run.job).strip()
+        return run.job if one_model else run_name(_model(run), run.job)
     return _model(run) or _file_name(run)
 
 

@@ -32,10 +32,12 @@ from cmi_bench.scoring.results import results_rows, to_jsonl
 from cmi_bench.scoring.score import Scored, score_clips
 from cmi_bench.scoring.trainer import LightningRunner
 from cmi_bench.tasks.evaluate import evaluate_and_report
-from cmi_bench.tracking.callback import MLflowCallback
+from cmi_bench.tracking.callback import TrackingCallback
+from cmi_bench.tracking.description import describe_run, model_label
 from cmi_bench.tracking.metadata import resolved_config, run_metadata, write_metadata
-from cmi_bench.tracking.mlflow import describe_run, final_metrics, model_label
+from cmi_bench.tracking.mlflow import MLflowRun
 from cmi_bench.tracking.sweep_plan import sweep_place
+from cmi_bench.tracking.tracker import RunOutcome, Tracker
 from cmi_bench.types import Clip
 from cmi_bench.utils.console import FileCount, peak_memory
 from cmi_bench.utils.distributed import Devices, is_rank_zero, resolve_devices
@@ -180,13 +182,13 @@ def score_rows(
     metadata = run_metadata(config, _facts(config, model, devices, chosen) | {"data": audio})
     if is_rank_zero():
         log.info("Scoring %s", _describe(metadata))
-    with recorded(folder, metadata), _tracker(config, metadata) as tracker:
+    with recorded(folder, metadata), TrackingCallback(_tracker(config, metadata)) as tracking:
         clips = clips_of(chosen.rows, Path(config.data.root))
-        scored = score_as_configured(clips, model, config, devices=devices, folder=folder, callbacks=[tracker])
+        scored = score_as_configured(clips, model, config, devices=devices, folder=folder, callbacks=[tracking])
         if is_rank_zero():
             metadata["seconds"] = {"wall": time.monotonic() - started}
             metadata |= facts_afterwards(metadata, model)
-            _finish(config, folder, chosen, scored, metadata=metadata, tracker=tracker)
+            _finish(config, folder, chosen, scored, metadata=metadata, tracking=tracking)
             _prune(config)
 
 
@@ -197,9 +199,15 @@ def _build(config: Config, devices: Devices, chosen: RowSet) -> BenchmarkModelAB
 
 
 def _finish(
-    config: Config, folder: Path, chosen: RowSet, scored: Scored, *, metadata: dict[str, Any], tracker: MLflowCallback
+    config: Config,
+    folder: Path,
+    chosen: RowSet,
+    scored: Scored,
+    *,
+    metadata: dict[str, Any],
+    tracking: TrackingCallback,
 ) -> None:
-    """Write the files, then tell MLflow: tracking is a sink, and comes last."""
+    """Write the files, then tell the tracker: it is a sink, and comes last."""
     rows = results_rows(chosen.rows, scored.scores)
     results = folder / RESULTS_FILE
     write_text_atomic(results, to_jsonl(rows))
@@ -215,7 +223,7 @@ def _finish(
     write_metadata(folder / "metadata.json", metadata | {"status": "finished"})
     files = [results, *report.files, resolved, folder / "metadata.json"]
     # This also starts the tracking of a run whose scores were all stored: it has not been through Lightning's loop.
-    tracker.record(final_metrics(metadata, report.metrics), files)
+    tracking.record(RunOutcome(report.evaluation, rows, metadata, files))
 
 
 def _prune(config: Config) -> None:
@@ -243,5 +251,5 @@ def _describe(metadata: Mapping[str, Any]) -> str:
     return f"{counts['clips']} clips ({rows} rows) with {metadata['model']['name']} on {metadata['device']}"
 
 
-def _tracker(config: Config, metadata: Mapping[str, Any]) -> MLflowCallback:
-    return MLflowCallback(config.tracking, describe_run(config, metadata, sweep_place()))
+def _tracker(config: Config, metadata: Mapping[str, Any]) -> Tracker:
+    return MLflowRun(config.tracking, describe_run(config, metadata, sweep_place()))

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -41,12 +42,13 @@ class Opened(NamedTuple):
     """Whether it is a run of before, that has its params and tags."""
 
 
-def open_run(settings: TrackingConfig, name: str, *, earlier: str | None = None) -> Opened:
+def open_run(settings: TrackingConfig, name: str, tags: Mapping[str, str], *, earlier: str | None = None) -> Opened:
     """Open a run in an experiment, which is made if it is not there.
 
     Args:
         settings: With a `uri`.
-        name: The run's.
+        name: A new run's.
+        tags: A new run's.
         earlier: The id of a run to go on with, if the store has it.
 
     Raises:
@@ -56,7 +58,12 @@ def open_run(settings: TrackingConfig, name: str, *, earlier: str | None = None)
     client, experiment_id = open_experiment(settings)
     if earlier is not None and reopen(client, earlier):
         return Opened(client, experiment_id, earlier, is_earlier=True)
-    return Opened(client, experiment_id, client.create_run(experiment_id, run_name=name).info.run_id, is_earlier=False)
+    return Opened(
+        client,
+        experiment_id,
+        client.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id,
+        is_earlier=False,
+    )
 
 
 def open_experiment(settings: TrackingConfig) -> tuple[MlflowClient, str]:

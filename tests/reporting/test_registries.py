@@ -1,11 +1,12 @@
 """A dataset and a metric that are registered from outside the package are in every table, report and MLflow key."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
-from mlflow import MlflowClient
 from registries import restored_registries
 
-from cmi_bench.config import MetricSettings, TrackingConfig
+from cmi_bench.config import MetricSettings
 from cmi_bench.data.datasets import Dataset, MosTask, register_dataset
 from cmi_bench.evaluation.evaluate import evaluate
 from cmi_bench.evaluation.metrics import EVERYWHERE, Metric, Shown, Statistic, register_metric
@@ -18,8 +19,7 @@ from cmi_bench.reporting.metrics import write_reports
 from cmi_bench.reporting.sweep import sweep_csv, sweep_markdown
 from cmi_bench.reporting.sweep_jobs import SweepJob, values_of
 from cmi_bench.reporting.terminal import summary_text
-from cmi_bench.tasks.evaluate import Report
-from cmi_bench.tracking.mlflow import MLflowRun, RunDescription
+from cmi_bench.tracking.metrics import recorded_metrics
 from cmi_bench.types import Aspect
 
 ROWS = [
@@ -105,13 +105,6 @@ def test_sweep(evaluation, tmp_path):
     assert "Demo musicality SRCC" in sweep_markdown("mine", jobs, None)
 
 
-@pytest.mark.slow
-def test_mlflow(evaluation, tmp_path):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    settings = TrackingConfig("here", uri=uri, artifacts=str(tmp_path / "artifacts"), experiment="demo")
-    with MLflowRun(settings, RunDescription("mine", params={}, tags={})) as run:
-        run.start()
-        run.record(Report(evaluation, ()).metrics, [])
-    client = MlflowClient(uri)
-    (recorded,) = client.search_runs([client.get_experiment_by_name("demo").experiment_id])
-    assert {"Demo/musicality/SRCC", "Demo/musicality/Beta"} <= set(recorded.data.metrics)
+def test_what_is_recorded(evaluation):
+    recorded = recorded_metrics(evaluation.summary, {"counts": Counter(), "seconds": {"wall": 1.0}})
+    assert {"Demo/musicality SRCC", "Demo/musicality Beta"} <= {one.name for one in recorded}

@@ -63,7 +63,8 @@ def test_checkpoints_in_two_processes_one_of_them_damaged_and_then_mended(words,
         client = MlflowClient(uri)
         first, children = runs_of(client)
         assert first.info.status == "FAILED"
-        expected = [("cmi_rm step_1000", "FAILED"), ("cmi_rm step_2000", "FINISHED"), ("cmi_rm step_500", "FINISHED")]
+        names = [f"cmi_rm step_{step} on benchmark" for step in (1000, 2000, 500)]
+        expected = list(zip(names, ("FAILED", "FINISHED", "FINISHED"), strict=True))
         assert sorted(children) == expected
         assert "step_1000/model.safetensors" in children[expected[0]].data.tags["error"]
 
@@ -73,9 +74,9 @@ def test_checkpoints_in_two_processes_one_of_them_damaged_and_then_mended(words,
         assert (tmp_path / "sweep/0/results.jsonl").stat().st_mtime_ns == untouched
         parent, children = runs_of(client)
         assert (parent.info.run_id, parent.info.status) == (first.info.run_id, "FINISHED")
-        assert sorted(children) == [expected[0], ("cmi_rm step_1000", "FINISHED"), *expected[1:]]
+        assert sorted(children) == [expected[0], (names[0], "FINISHED"), *expected[1:]]
         table = lines(Path(client.download_artifacts(parent.info.run_id, "sweep.csv", str(tmp_path))).read_text())
-        history = client.get_metric_history(parent.info.run_id, "by_step/CMI-Pref/alignment/ACC")
+        history = client.get_metric_history(parent.info.run_id, "CMI-Pref by step/alignment ACC")
         files = {file.path for file in client.list_artifacts(parent.info.run_id)}
 
     assert [(row["label"], row["step"], row["status"]) for row in table] == [
@@ -85,9 +86,9 @@ def test_checkpoints_in_two_processes_one_of_them_damaged_and_then_mended(words,
     for number, row in enumerate(table):
         summary = json.loads((tmp_path / f"sweep/{number}/metrics.json").read_text())["summary"]
         accuracy = {line["task"]: line["ACC"] for line in summary}
-        run = finished[f"cmi_rm {row['label']}"]
+        run = finished[f"cmi_rm {row['label']} on benchmark"]
         assert float(row["CMI-Pref/alignment/ACC"]) == accuracy["alignment"]
-        assert run.data.metrics["CMI-Pref/alignment/ACC"] == accuracy["alignment"]
+        assert run.data.metrics["CMI-Pref/alignment ACC"] == accuracy["alignment"]
         assert (run.data.params["step"], run.data.params["checkpoint"]) == (row["step"], row["label"])
         assert (run.data.tags["model"], run.data.tags["dataset"]) == ("cmi_rm", "benchmark")
     by_step = {one.step: one.value for one in history}

@@ -8,7 +8,7 @@ import pytest
 from command_line import run_command
 from omegaconf import OmegaConf
 
-from cmi_bench.config import Config, DataConfig, SubsetConfig
+from cmi_bench.config import Config, DataConfig, SubsetConfig, TrackingConfig
 from cmi_bench.evaluation.metrics import MetricKey
 from cmi_bench.reporting.sweep_jobs import SweepJob, Value
 from cmi_bench.sweeps.sweep import parent_run, tell_mlflow
@@ -252,16 +252,17 @@ def test_mlflow_is_told_of_each_job_and_of_the_main_metrics_along_the_sweep(tmp_
 
     ends = run.told["end_children"]
     assert [(end.number, end.name, end.status, end.message) for end in ends] == [
-        (0, "cmi_rm job 0", "FINISHED", ""),
-        (1, "cmi_rm job 1", "FINISHED", ""),
-        (2, "cmi_rm job 2", "FAILED", "no"),
-        (3, "cmi_rm job 3", "KILLED", ""),
+        (0, "cmi_rm job 0 on mini", "FINISHED", ""),
+        (1, "cmi_rm job 1 on mini", "FINISHED", ""),
+        (2, "cmi_rm job 2 on mini", "FAILED", "no"),
+        (3, "cmi_rm job 3 on mini", "KILLED", ""),
     ]
-    assert ends[1].metrics == {"PAM/musicality/SRCC": 0.5, "PAM/musicality/LCC": -0.5}
+    assert ends[1].metrics == {"PAM/musicality SRCC": 0.5, "PAM/musicality LCC": -0.5}
+    assert ends[0].step == (steps[0] or 0)
     assert ends[0].tags == {"model": "cmi_rm", "dataset": "mini"}
     assert ends[0].params == {"model": "cmi_rm", "dataset": "mini", **({"step": "500"} if by_step else {})}
     assert run.told["log_metrics"] == {"jobs": 5, "jobs_finished": 2, "jobs_failed": 3}
-    name = f"{'by_step' if by_step else 'by_job'}/PAM/musicality/SRCC"
+    name = f"PAM by {'step' if by_step else 'job'}/musicality SRCC"
     places = steps if by_step else (0, 1)
     assert run.told["log_series"] == [(name, places[0], 0.25, 100.0), (name, places[1], 0.5, 101.0)]
     assert run.told["describe"] == ("The table\n\nNotes\n", [tmp_path / "sweep.csv"])
@@ -277,9 +278,8 @@ def test_mlflow_is_told_of_each_job_and_of_the_main_metrics_along_the_sweep(tmp_
     ],
 )
 def test_the_run_above_the_jobs_has_what_they_have_in_common(swept, same):
-    config = Config(
-        model={"name": "signal"}, data=DataConfig(name="mini"), subset=SubsetConfig(name="pam"), task="benchmark"
-    )
+    data, subset, tracking = DataConfig(name="mini"), SubsetConfig(name="pam"), TrackingConfig("none")
+    config = Config(model={"name": "signal"}, data=data, subset=subset, tracking=tracking, task="benchmark")
     described = parent_run("mine", config, swept).description
     assert (described.name, described.params) == ("mine", same)
     assert described.tags == same | {"sweep": ", ".join(swept)}

@@ -231,9 +231,9 @@ def test_a_run_can_be_queried_from_the_server(tiny, tmp_path, run_here):
         (found,) = client.search_runs([experiment.experiment_id])
         assert found.info.status == "FINISHED"
         assert found.info.run_name == "random on benchmark"
-        assert {"PAM/musicality/SRCC", "MusicArena/preference/ACC", "CMI-Pref/alignment/ACC"} <= set(found.data.metrics)
+        assert {"PAM/musicality SRCC", "MusicArena/preference ACC", "CMI-Pref/alignment ACC"} <= set(found.data.metrics)
         metrics = json.loads((tmp_path / "run/metrics.json").read_text())["summary"]
-        assert found.data.metrics["PAM/musicality/SRCC"] == metrics[0]["SRCC"]
+        assert found.data.metrics["PAM/musicality SRCC"] == metrics[0]["SRCC"]
         assert found.data.params["model"] == "random"
         assert "git_commit" in found.data.tags or not (PROJECT / ".git").exists()
         artifacts = {file.path for file in client.list_artifacts(found.info.run_id)}

@@ -11,6 +11,7 @@ import pytest
 from filelock import FileLock
 from loopback import hanging_server
 from mlflow import MlflowClient
+from recorded_runs import sqlite_settings
 
 from cmi_bench.config import TrackingConfig
 from cmi_bench.errors import UserError
@@ -19,8 +20,7 @@ from cmi_bench.tracking.mlflow_store import fetch_results, open_experiment
 
 @pytest.fixture
 def settings(tmp_path):
-    uri, artifacts = f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path / "artifacts")
-    return TrackingConfig("here", uri=uri, artifacts=artifacts, experiment="experiment")
+    return sqlite_settings(tmp_path)
 
 
 @pytest.mark.slow
@@ -85,11 +85,12 @@ def test_several_processes_may_open_a_new_store_at_once(settings):
     code = textwrap.dedent(
         f"""
         from cmi_bench.config import TrackingConfig
-        from cmi_bench.tracking.mlflow import RunDescription
+        from cmi_bench.tracking.description import RunDescription
         from cmi_bench.tracking.mlflow import MLflowRun
-        with MLflowRun({settings!r}, RunDescription("r", {{}}, {{}})) as run:
-            run.start()
-            assert run.client is not None
+        run = MLflowRun({settings!r}, RunDescription("r", {{}}, {{}}))
+        run.start()
+        assert run.client is not None
+        run.close("FINISHED")
         """
     )
     processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]

@@ -1,0 +1,161 @@
+"""A headless Chromium that is told what to do: open a page, wait, click, look, take a picture.
+
+It is spoken to over Chromium's own DevTools protocol (https://chromedevtools.github.io/devtools-protocol/), so that
+nothing but the browser and a websocket library is needed.
+"""
+
+import base64
+import contextlib
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
+
+PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+START_SECONDS = 60.0
+LOOK_SECONDS = 0.2
+"""How often it is looked whether what is waited for is there."""
+TEXT = "document.body?.innerText ?? ''"
+"""Expression for what the page shows; of one that is just opened nothing."""
+
+
+class Page:
+    """A page of the browser."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._calls = 0
+        self.console: list[str] = []
+        """Errors that the page wrote to the console, and exceptions that nothing caught."""
+        for domain in ("Page", "Runtime", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """Call a method of the protocol and return its result.
+
+        Raises:
+            RuntimeError: The browser answers with an error.
+        """
+        self._calls += 1
+        self._connection.send(json.dumps({"id": self._calls, "method": method, "params": params}))
+        while True:
+            answer = json.loads(self._connection.recv(timeout=START_SECONDS))
+            self._note(answer)
+            if answer.get("id") == self._calls:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']['message']}")
+                return dict(answer["result"])
+
+    def _note(self, event: dict[str, Any]) -> None:
+        params = event.get("params", {})
+        if event.get("method") == "Runtime.exceptionThrown":
+            details = params["exceptionDetails"]
+            self.console.append(details.get("exception", {}).get("description", details["text"]))
+        elif event.get("method") == "Log.entryAdded" and params["entry"]["level"] == "error":
+            self.console.append(f"{params['entry']['text']} {params['entry'].get('url', '')}".strip())
+
+    def open(self, address: str) -> None:
+        """Go to an address; `wait_for` what the page is to show."""
+        self.call("Page.navigate", url=address)
+
+    def resize(self, width: int, height: int, scale: float = 1.0) -> None:
+        """Set the size of the window in CSS pixels, and how many pixels of a picture each of them is."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=False
+        )
+
+    def run(self, script: str) -> Any:
+        """Return the value of a JavaScript expression; of a promise, what it holds.
+
+        Raises:
+            RuntimeError: The expression throws.
+        """
+        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        if "exceptionDetails" in answer:
+            raise RuntimeError(answer["exceptionDetails"].get("exception", {}).get("description", "an exception"))
+        return answer["result"].get("value")
+
+    def wait_for(self, script: str, *, seconds: float = 60.0) -> Any:
+        """Return the value of an expression as soon as it is true; an expression that throws is not.
+
+        Raises:
+            TimeoutError: It does not become true; shows what the page says.
+        """
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            with contextlib.suppress(RuntimeError):
+                if value := self.run(script):
+                    return value
+            time.sleep(LOOK_SECONDS)
+        shown = self.run(TEXT)
+        raise TimeoutError(f"After {seconds:g} s the page has no {script}; it shows:\n{str(shown)[:2000]}")
+
+    def wait_for_text(self, *texts: str, seconds: float = 60.0) -> None:
+        """Wait until the page shows all of some texts."""
+        self.wait_for(f"{json.dumps(texts)}.every(text => ({TEXT}).includes(text))", seconds=seconds)
+
+    def click(self, selector: str, text: str = "") -> None:
+        """Click the first element of a CSS selector whose text begins with `text`, as soon as there is one."""
+        find = f"[...document.querySelectorAll({json.dumps(selector)})]"
+        find += f".find(one => one.textContent.trim().startsWith({json.dumps(text)}))"
+        self.wait_for(f"(one => one && (one.click(), true))({find})")
+
+    def settle(self, seconds: float = 1.0) -> None:
+        """Wait until the text of the page has been the same for some seconds: charts are drawn a while after it."""
+        text, since = None, time.monotonic()
+        while time.monotonic() - since < seconds:
+            now = self.run(TEXT)
+            if now != text:
+                text, since = now, time.monotonic()
+            time.sleep(LOOK_SECONDS)
+
+    def picture(self, file: Path) -> None:
+        """Write what the window shows as PNG."""
+        shot = self.call("Page.captureScreenshot", format="png")
+        file.write_bytes(base64.b64decode(shot["data"]))
+
+
+@contextlib.contextmanager
+def browser(*, width: int = 1280, height: int = 900) -> Iterator[Page]:
+    """Start Chromium with one page; it ends with the block, and leaves nothing.
+
+    Raises:
+        FileNotFoundError: There is no Chromium on this machine.
+    """
+    if PROGRAM is None:
+        raise FileNotFoundError("There is no chromium on the PATH.")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        words = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-port=0"]
+        process = subprocess.Popen(
+            [PROGRAM, *words, f"--user-data-dir={profile}", "about:blank"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            with connect(_page_address(Path(profile)), max_size=None) as connection:
+                page = Page(connection)
+                page.resize(width, height)
+                yield page
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def _page_address(profile: Path) -> str:
+    """Return the websocket of the browser's page, once the browser has said at which port it listens."""
+    port, end = profile / "DevToolsActivePort", time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError, IndexError):
+            number = port.read_text().splitlines()[0]
+            with urllib.request.urlopen(f"http://127.0.0.1:{number}/json/list", timeout=START_SECONDS) as answer:
+                pages = [one for one in json.load(answer) if one["type"] == "page"]
+            return str(pages[0]["webSocketDebuggerUrl"])
+        time.sleep(LOOK_SECONDS)
+    raise TimeoutError(f"Chromium did not start within {START_SECONDS:g} s.")

@@ -1,0 +1,50 @@
+"""What records a run: the `Tracker` that tasks talk to, what it is told when a run starts, and when the run is done.
+
+A tracker is a sink. Files are written before it is told anything, and whatever goes wrong in it is a warning.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from cmi_bench.evaluation.evaluate import Evaluation
+from cmi_bench.tracking.metrics import RecordedMetric, recorded_metrics
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What a finished run came to."""
+
+    evaluation: Evaluation
+    rows: Sequence[Mapping[str, Any]]
+    """The lines of `results.jsonl`."""
+    metadata: Mapping[str, Any]
+    """As in `metadata.json` at the end, with `counts`, `seconds` and `memory`."""
+    files: Sequence[Path]
+    """Files and folders of the run's folder that are worth keeping."""
+
+    @property
+    def metrics(self) -> list[RecordedMetric]:
+        """All numbers of the run, with the names that they are recorded under."""
+        return recorded_metrics(self.evaluation.summary, self.metadata)
+
+
+class Tracker(Protocol):
+    """Records a run somewhere.
+
+    The calls come from rank 0 only, in this order: `start`, `progress` now and then, `record` where the run is done,
+    `close`. No call raises anything, nor takes long: what fails is a warning.
+    """
+
+    def start(self) -> None:
+        """Open the run, with its name, params and tags; does nothing where it is open, or was tried to be."""
+
+    def progress(self, clips: int) -> None:
+        """Tell how many clips are scored by now."""
+
+    def record(self, outcome: RunOutcome) -> None:
+        """Record what the run came to; the run is started first if nothing has done so."""
+
+    def close(self, status: str) -> None:
+        """End the run, if it was started: "FINISHED", "FAILED" or "KILLED"."""
