@@ -1,7 +1,7 @@
 """The numbers of a run, named as they are recorded."""
 
 from recorded_runs import METADATA, ROWS, outcome
-from scored_rows import cmi
+from scored_rows import VALID_PAIR, cmi
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.evaluate import evaluate
@@ -31,7 +31,7 @@ def test_what_the_run_cost():
 
 def test_the_mean_is_over_the_tasks_that_have_a_value_and_the_others_are_named():
     # The model judges musicality only: alignment of CMI-Pref is in no mean.
-    pairs = [cmi("model_a", "model_a", (0.9, score, None, None)) for score in (0.1, 0.2, 1.0)]
+    pairs = [cmi("model_a", "model_a", (0.9, score, None, None), **VALID_PAIR) for score in (0.1, 0.2, 1.0)]
     evaluation = evaluate([*ROWS, *pairs], MetricSettings(resamples=0))
     values = {(line.dataset, line.task): line.metrics.get("ACC") for line in evaluation.summary}
     arena, musicality = values["MusicArena", "preference"], values["CMI-Pref", "musicality"]
