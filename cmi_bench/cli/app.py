@@ -9,6 +9,7 @@ import typer
 import cmi_bench
 from cmi_bench.cli import options as opt
 from cmi_bench.cli.options import RANKING, with_option_groups
+from cmi_bench.reporting.viewer.audio import AudioMode
 
 EXIT_CODES = (
     "Exit code: 0 all songs were scored; 1 a mistake, or no song could be scored; 2 wrong options;"
@@ -114,3 +115,50 @@ def mirex(
     from cmi_bench.cli.mirex import mirex as run
 
     return run(requests, model, root=root, out=out, rule=rule, with_scores=with_scores)
+
+
+@app.command(epilog="Exit code: 0 the page was written; 1 a mistake; 2 wrong options.")
+@with_option_groups
+def view(
+    *,
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...", help="A run's folder, results.jsonl, a sweep's folder, a pattern, or an MLflow run id."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Where the page goes.", show_default="view.html beside the run, of several here"
+        ),
+    ] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    audio: Annotated[
+        AudioMode,
+        typer.Option(help="link to the files where they are; embed them, for a page to send; none."),
+    ] = AudioMode.LINK,
+    rows: Annotated[
+        int,
+        typer.Option(min=1, max=500_000, help="At most so many rows; of more, failed, wrong and disputed ones first."),
+    ] = 20_000,
+    seed: Annotated[int, typer.Option(min=0, help="Which rows are drawn where there are more.")] = 0,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Settings in run.py's words: --set metrics.protocol=paper, --set data.root=FOLDER. Repeatable.",
+        ),
+    ] = None,
+) -> int:
+    """Make a page of all rows of one or more runs: filter, sort, play A, B and reference, see where runs disagree.
+
+    The page needs no network and no server.
+
+    `cmi-bench view outputs/cmi_rm/A outputs/signal/B --open`
+    """
+    from cmi_bench.cli.view import view as run
+    from cmi_bench.reporting.viewer.page import Bound
+
+    return run(runs, out, audio=audio, bound=Bound(rows, seed), settings=setting or (), show=open_it)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +47,12 @@ def template_environment(module: str) -> Environment:
     )
 
 
+def own_files(package: str, *names: str) -> Markup:
+    """Return style sheets or scripts from a package's templates as they are: there is nothing in them to escape."""
+    folder = files(package) / "templates"
+    return Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in names))
+
+
 def _printable(value: Any) -> Any:
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
@@ -58,11 +65,12 @@ def render_page(template: str, **content: Any) -> str:
         content: What it shows.
     """
     environment = template_environment(__name__)
-    # Drawn by the project, so there is nothing in it to escape; nor in its style sheet and script.
+    # Drawn by the project, so there is nothing in it to escape.
     environment.filters["drawing"] = Markup
-    assert environment.loader is not None
-    style, script = (Markup(environment.loader.get_source(environment, name)[0]) for name in ("style.css", "page.js"))
-    return environment.get_template(template).render(content, style=style, script=script)
+    package = "cmi_bench.reporting.html"
+    return environment.get_template(template).render(
+        content, style=own_files(package, "style.css"), script=own_files(package, "theme.js", "page.js")
+    )
 
 
 class Fact(NamedTuple):

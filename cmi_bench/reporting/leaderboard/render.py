@@ -2,11 +2,9 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from markupsafe import Markup
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -23,7 +21,7 @@ from cmi_bench.reporting.format import (
     text_cell,
     write_files,
 )
-from cmi_bench.reporting.html.format import template_environment
+from cmi_bench.reporting.html.format import own_files, template_environment
 from cmi_bench.reporting.leaderboard.board import (
     BoardCell,
     BoardRow,
@@ -136,12 +134,11 @@ def leaderboard_html(board: Leaderboard) -> str:
         no_figure=NO_FIGURE,
         ceiling_label=CEILING_LABEL,
         # The project's own style sheets, so there is nothing in them to escape.
-        styles=[Markup(_style("html", "style.css")), Markup(_style("leaderboard", "leaderboard.css"))],
+        styles=[
+            own_files("cmi_bench.reporting.html", "style.css"),
+            own_files("cmi_bench.reporting.leaderboard", "leaderboard.css"),
+        ],
     )
-
-
-def _style(package: str, name: str) -> str:
-    return (files(f"cmi_bench.reporting.{package}") / "templates" / name).read_text(encoding="utf-8")
 
 
 _ESCAPES = str.maketrans(

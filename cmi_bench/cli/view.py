@@ -1,0 +1,93 @@
+"""`cmi-bench view`: all rows of one or more runs as a page to look at and listen to, offline."""
+
+import webbrowser
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import typer
+
+from cmi_bench.api.load import compose_config
+from cmi_bench.config import Config
+from cmi_bench.data.rows import read_results
+from cmi_bench.evaluation.pairing import Run
+from cmi_bench.reporting.viewer.audio import AudioMode, PageAudio
+from cmi_bench.reporting.viewer.page import PAGE_FILE, Bound, WrittenPage, check_replaceable, write_view
+from cmi_bench.tasks.named_runs import find_runs
+from cmi_bench.tasks.run_labels import run_labels
+from cmi_bench.tracking.metadata import look_up
+from cmi_bench.utils.console import print_error
+
+
+def view(
+    named: Sequence[str], out: Path | None, *, audio: AudioMode, bound: Bound, settings: Sequence[str], show: bool
+) -> int:
+    """Write the page and say where it is.
+
+    Args:
+        named: As in `tasks.named_runs.find_runs`.
+        out: Where to; None for beside the run, or here where there are several.
+        audio: Where the page's audio is.
+        bound: How many rows it has at most.
+        settings: In Hydra's words, as on `run.py`'s command line.
+        show: Open it in a browser.
+
+    Returns:
+        The exit code.
+    """
+    file = (out or _beside(named)).expanduser()
+    check_replaceable(file)
+    config = compose_config(overrides=settings)
+    with TemporaryDirectory(prefix="cmi-bench-") as fetched:
+        found = find_runs(named, config.tracking, Path(fetched))
+        runs = [
+            Run(label, read_results(run.results), str(run.results))
+            for label, run in zip(run_labels(found.runs), found.runs, strict=True)
+        ]
+    metadata = [run.metadata for run in found.runs]
+    page = write_view(
+        runs,
+        config.metrics,
+        file,
+        audio=PageAudio(audio, _roots(metadata, config), file.parent, _allows_outside(metadata, config)),
+        bound=bound,
+        notes=[*found.left_out, *_data_notes(metadata)],
+    )
+    _tell(page, len(runs))
+    if show and not webbrowser.open(file.absolute().as_uri()):
+        print_error("No browser could be started: open the page by its address.")
+    return 0
+
+
+def _beside(named: Sequence[str]) -> Path:
+    """Return the page's place: a single run's or sweep's folder, else the current one."""
+    path = Path(named[0]).expanduser()
+    if len(named) > 1 or not path.exists():
+        return Path(PAGE_FILE)
+    return (path if path.is_dir() else path.parent) / PAGE_FILE
+
+
+def _roots(metadata: Sequence[Mapping[str, Any]], config: Config) -> list[Path]:
+    """Return where the audio may be: where the runs had it, or where the configuration says."""
+    recorded = [look_up(one, "config", "data", "root") for one in metadata]
+    return [Path(root) for root in dict.fromkeys((*recorded, config.data.root)) if isinstance(root, str)]
+
+
+def _allows_outside(metadata: Sequence[Mapping[str, Any]], config: Config) -> bool:
+    recorded = (look_up(one, "config", "data", "allow_outside") for one in metadata)
+    return config.data.allow_outside or any(one is True for one in recorded)
+
+
+def _data_notes(metadata: Sequence[Mapping[str, Any]]) -> list[str]:
+    notes = (look_up(one, "config", "data", "note") for one in metadata)
+    return list(dict.fromkeys(note for note in notes if isinstance(note, str) and note))
+
+
+def _tell(page: WrittenPage, n_runs: int) -> None:
+    megabytes = page.file.stat().st_size / 1e6
+    runs = "1 run" if n_runs == 1 else f"{n_runs} runs"
+    typer.echo(f"{page.n_rows:,} rows of {runs}, {megabytes:.1f} MB")
+    for note in page.notes:
+        typer.echo(f"  {note}")
+    typer.echo(f"Page: {page.file}")

@@ -1,0 +1,1 @@
+"""One offline page over all rows of one or more runs."""

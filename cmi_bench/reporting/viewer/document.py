@@ -1,0 +1,209 @@
+"""The data of the page: columns of numbers and tables of texts, which `templates/data.js` makes lines of again."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmi_bench.config import MetricSettings
+from cmi_bench.data import fields
+from cmi_bench.data.datasets import PairTask, Raw
+from cmi_bench.data.fields import is_missing
+from cmi_bench.evaluation.pairing import Run
+from cmi_bench.evaluation.verdicts import Verdict
+from cmi_bench.reporting.html.format import KEYS, VALUES
+from cmi_bench.reporting.viewer.audio import PageAudio
+from cmi_bench.reporting.viewer.lines import DatasetLines, RunLines, TaskLines
+from cmi_bench.utils.console import printable
+
+VERDICTS = tuple(Verdict)
+DIGITS = 6
+"""Significant digits of scores; more would not be shown."""
+SYSTEM = "system"
+"""The group of the rows whose clips a system made, beside the groups of the tables."""
+
+Column = list[Any]
+
+
+class Texts:
+    """Texts by number, each kept once."""
+
+    def __init__(self) -> None:
+        self.all: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def add(self, value: Any) -> int:
+        """Return the number of a text; -1 for a field without any."""
+        if is_missing(value):
+            return -1
+        text = printable(str(value).strip())
+        if text not in self._numbers:
+            self._numbers[text] = len(self.all)
+            self.all.append(text)
+        return self._numbers[text]
+
+
+class Groups:
+    """Groups of rows by number."""
+
+    def __init__(self) -> None:
+        self.all: list[dict[str, str]] = []
+        self._numbers: dict[tuple[str, str], int] = {}
+
+    def add(self, key: str, value: str) -> int:
+        """Return a group's number."""
+        if (key, value) not in self._numbers:
+            self._numbers[key, value] = len(self.all)
+            named = {"key": key, "value": value, "keyName": KEYS.get(key, key), "name": VALUES.get((key, value), value)}
+            self.all.append({name: printable(text) for name, text in named.items()})
+        return self._numbers[key, value]
+
+
+def page_document(
+    datasets: Sequence[DatasetLines],
+    chosen: Sequence[NDArray[np.intp]],
+    runs: Sequence[Run],
+    settings: MetricSettings,
+    audio: PageAudio,
+) -> dict[str, Any]:
+    """Return the page's data as plain values.
+
+    Args:
+        datasets: All rows.
+        chosen: For each dataset, which of its rows are shown: positions, rising.
+        runs: As the rows were read from them.
+        settings: The protocol that they were read by.
+        audio: Gets the clips of the rows shown.
+    """
+    texts, groups = Texts(), Groups()
+    rows: dict[str, Column] = {}
+    lines: dict[str, Column] = {}
+    by_run: list[dict[str, Column]] = [{} for _ in runs]
+    for number, (dataset, shown) in enumerate(zip(datasets, chosen, strict=True)):
+        first = len(rows.get("dataset", []))
+        _extend(rows, _row_columns(dataset, number, shown, texts, audio))
+        systems = [_system_groups(dataset.rows.rows[at].raw, dataset, groups) for at in shown]
+        for at, task in enumerate(dataset.tasks):
+            place = np.arange(first, first + shown.size).tolist()
+            _extend(lines, {"row": place, "task": [at] * shown.size, **_line_columns(task, dataset, shown, texts)})
+            members = _group_column(task, shown, groups)
+            _extend(lines, {"groups": [[*own, *made] for own, made in zip(members, systems, strict=True)]})
+            for columns, of_run in zip(by_run, task.by_run, strict=True):
+                _extend(columns, _run_columns(of_run, shown))
+    return {
+        "protocol": str(settings.protocol),
+        "verdicts": list(VERDICTS),
+        "runs": [{"label": printable(run.label), "origin": printable(run.origin)} for run in runs],
+        "datasets": [
+            {
+                "name": one.dataset.name,
+                "slug": one.dataset.slug,
+                "tasks": [
+                    {"name": task.task.name, "aspect": task.task.aspect, "isPair": isinstance(task.task, PairTask)}
+                    for task in one.tasks
+                ],
+            }
+            for one in datasets
+        ],
+        "texts": texts.all,
+        "groups": groups.all,
+        "rows": rows,
+        "lines": {**lines, "runs": by_run},
+        "audio": [[printable(path or ""), url, problem] for path, url, problem in audio.entries],
+        "audioMode": str(audio.mode),
+    }
+
+
+def _extend(columns: dict[str, Column], more: Mapping[str, Column]) -> None:
+    for name, values in more.items():
+        columns.setdefault(name, []).extend(values)
+
+
+def _row_columns(
+    lines: DatasetLines, number: int, shown: NDArray[np.intp], texts: Texts, audio: PageAudio
+) -> dict[str, Column]:
+    own = [lines.rows.rows[at] for at in shown]
+    systems = [lines.dataset.systems_of(row.raw) for row in own]
+    return {
+        "dataset": [number] * shown.size,
+        "number": [row.number for row in own],
+        "owner": lines.rows.owner[shown].tolist(),
+        "prompt": [texts.add(row.raw.get(fields.PROMPT)) for row in own],
+        "lyrics": [texts.add(row.raw.get(fields.LYRICS)) for row in own],
+        "systemA": [texts.add(a) for a, _ in systems],
+        "systemB": [texts.add(b) for _, b in systems],
+        **{
+            name: [audio.add(_path(row.raw, field)) for row in own]
+            for name, field in (("a", fields.AUDIO_A), ("b", fields.AUDIO_B), ("ref", fields.REF_AUDIO))
+        },
+        "errors": [_errors(lines, at, texts) for at in shown.tolist()],
+    }
+
+
+def _path(raw: Raw, field: str) -> str:
+    value = raw.get(field)
+    return "" if is_missing(value) else str(value).strip()
+
+
+def _errors(lines: DatasetLines, at: int, texts: Texts) -> dict[int, int]:
+    """Return why runs failed on a row, by the run's number."""
+    found = {}
+    for run, (own, place) in enumerate(zip(lines.rows.rows_of.values(), lines.rows.places[at], strict=True)):
+        error = own[place].raw.get(fields.INFERENCE_ERROR) if place >= 0 else None
+        if not is_missing(error):
+            found[run] = texts.add(error)
+    return found
+
+
+def _system_groups(raw: Raw, lines: DatasetLines, groups: Groups) -> list[int]:
+    names = (str(name).strip() for name in lines.dataset.systems_of(raw) if not is_missing(name))
+    return [groups.add(SYSTEM, name) for name in dict.fromkeys(names)]
+
+
+def _line_columns(task: TaskLines, lines: DatasetLines, shown: NDArray[np.intp], texts: Texts) -> dict[str, Column]:
+    field = task.task.confidence_field if isinstance(task.task, PairTask) else None
+    return {
+        "label": _numbers(task.label[shown]),
+        "confidence": [texts.add(lines.rows.rows[at].raw.get(field)) if field else -1 for at in shown],
+        "answersApart": _numbers(task.answers_apart[shown]),
+        "standpointsApart": _numbers(task.standpoints_apart[shown], digits=3),
+    }
+
+
+def _group_column(task: TaskLines, shown: NDArray[np.intp], groups: Groups) -> list[list[int]]:
+    numbered = [
+        (groups.add(group.key, group.value), members.tolist())
+        for group in task.groups
+        if (members := group.members[shown]).any()
+    ]
+    return [[number for number, members in numbered if members[at]] for at in range(shown.size)]
+
+
+def _run_columns(run: RunLines, shown: NDArray[np.intp]) -> dict[str, Column]:
+    return {
+        "a": _numbers(run.score_a[shown]),
+        "b": _numbers(run.score_b[shown]),
+        "prediction": _numbers(run.prediction[shown]),
+        "verdict": [_verdict_number(run.verdict[at]) for at in shown],
+        "distance": _numbers(run.distance[shown], digits=3),
+    }
+
+
+def _verdict_number(verdict: Verdict | None) -> int:
+    return -1 if verdict is None else VERDICTS.index(verdict)
+
+
+def _numbers(values: Iterable[float], *, digits: int = DIGITS) -> Column:
+    """Return numbers as JSON has them: whole ones without a point, null for NaN, infinity by name."""
+    return [_plain(float(value), digits) for value in values]
+
+
+def _plain(value: float, digits: int) -> float | int | str | None:
+    if math.isnan(value):
+        return None
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    rounded = float(f"{value:.{digits}g}")
+    return int(rounded) if rounded.is_integer() and abs(rounded) < 2**53 else rounded

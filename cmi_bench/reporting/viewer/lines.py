@@ -1,0 +1,175 @@
+"""All rows of several runs as their tasks see them: labels beside what each run says, and where runs differ."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmi_bench.config import MetricSettings
+from cmi_bench.data.datasets import ALL_CATEGORIES, Dataset, PairTask, Task
+from cmi_bench.evaluation.groups import Group, task_groups
+from cmi_bench.evaluation.pairing import AlignedRows, Run, align_rows, compare_views, predictions_of
+from cmi_bench.evaluation.protocols import PROTOCOLS, number, score_fields
+from cmi_bench.evaluation.resampling import Floats
+from cmi_bench.evaluation.samples import Samples, read_samples
+from cmi_bench.evaluation.verdicts import Verdict, distance_from_people, verdicts
+
+
+@dataclass(frozen=True)
+class RunLines:
+    """What one run says on the rows of a task; n rows, NaN and None where the run does not have the row."""
+
+    score_a: Floats
+    """[n] of clip A, or of the only clip."""
+    score_b: Floats
+    """[n]; NaN for single clips."""
+    prediction: Floats
+    """[n] as the metrics take it: scores, or sides (1 = A, 0 = both, -1 = B)."""
+    verdict: Sequence[Verdict | None]
+    distance: Floats
+    """[n] see `verdicts.distance_from_people`."""
+
+
+@dataclass(frozen=True)
+class TaskLines:
+    """The rows of a dataset as one of its tasks sees them; n rows."""
+
+    task: Task
+    label: Floats
+    """[n] mean opinion scores, or sides."""
+    by_run: Sequence[RunLines]
+    """In the runs' order."""
+    answers_apart: Floats
+    """[n] see `pairing.Views.answers`."""
+    standpoints_apart: Floats
+    """[n] see `pairing.Views.spread`."""
+    groups: Sequence[Group]
+    """The dataset's groups for this task, without those split by category."""
+
+
+@dataclass(frozen=True)
+class DatasetLines:
+    """All rows of a dataset that any run has."""
+
+    dataset: Dataset
+    rows: AlignedRows
+    tasks: Sequence[TaskLines]
+
+
+def view_lines(runs: Sequence[Run], settings: MetricSettings) -> list[DatasetLines]:
+    """Read all rows of the runs.
+
+    Args:
+        runs: One or more.
+        settings: Protocol, split, and which groups are made.
+
+    Raises:
+        UserError: A label that the protocol does not understand.
+    """
+    return [
+        DatasetLines(dataset, rows, [_task_lines(dataset, task, rows, runs, settings) for task in dataset.tasks])
+        for dataset, rows in align_rows(runs, settings.split).items()
+    ]
+
+
+def _task_lines(
+    dataset: Dataset, task: Task, rows: AlignedRows, runs: Sequence[Run], settings: MetricSettings
+) -> TaskLines:
+    protocol = PROTOCOLS[settings.protocol]
+    samples_of = {
+        run.label: read_samples(rows.rows_of[run.label], dataset, task, protocol, origin=run.origin) for run in runs
+    }
+    by_run = [
+        _run_lines(samples, rows, label, rows.places[:, at]) for at, (label, samples) in enumerate(samples_of.items())
+    ]
+    labels = np.array([_spread_out(one.label, at) for one, at in zip(samples_of.values(), rows.places.T, strict=True)])
+    answers_apart, standpoints_apart = _apart(samples_of, rows)
+    return TaskLines(
+        task=task,
+        label=labels[rows.owner, np.arange(len(rows.rows))],
+        by_run=by_run,
+        answers_apart=answers_apart,
+        standpoints_apart=standpoints_apart,
+        groups=[
+            group
+            for of_task, group in task_groups(dataset, rows.rows, settings)
+            if of_task is task and group.ref_category in (None, ALL_CATEGORIES)
+        ],
+    )
+
+
+def _run_lines(samples: Samples, rows: AlignedRows, label: str, places: NDArray[np.intp]) -> RunLines:
+    own = rows.rows_of[label]
+    field_a, field_b = score_fields(samples.task)
+    is_pair = isinstance(samples.task, PairTask)
+    score_a, score_b = (
+        np.array([number(row.raw.get(field)) for row in own], dtype=np.float64) for field in (field_a, field_b)
+    )
+    of_rows = [*verdicts(samples), None]  # a place of -1 is the last
+    return RunLines(
+        score_a=_spread_out(score_a, places),
+        score_b=_spread_out(score_b if is_pair else np.full(score_a.size, np.nan), places),
+        prediction=_spread_out(samples.prediction, places),
+        verdict=[of_rows[place] for place in places],
+        distance=_spread_out(distance_from_people(samples, predictions_of(samples, own)), places),
+    )
+
+
+def _spread_out(values: Floats, places: NDArray[np.intp]) -> Floats:
+    """Return a run's values in the order of all rows, NaN for rows that it does not have."""
+    return np.append(values, np.nan)[places]
+
+
+def _apart(samples_of: Mapping[str, Samples], rows: AlignedRows) -> tuple[Floats, Floats]:
+    """Return how far apart the runs are, over the rows that all runs have that have any of this dataset."""
+    having = {label: at for at, label in enumerate(samples_of) if rows.rows_of[label]}
+    common = np.flatnonzero((rows.places[:, list(having.values())] >= 0).all(axis=1))
+    places = {label: rows.places[common, at] for label, at in having.items()}
+    views = compare_views(
+        {label: samples_of[label].take(places[label]) for label in having},
+        {label: [rows.rows_of[label][place] for place in places[label]] for label in having},
+    )
+    answers, spread = np.full((2, len(rows.rows)), np.nan)
+    answers[common], spread[common] = views.answers, views.spread
+    return answers, spread
+
+
+def choose_rows(datasets: Sequence[DatasetLines], most: int, seed: int) -> list[NDArray[np.intp]]:
+    """Choose which rows to show where there are more than a page can hold.
+
+    Each dataset keeps its share of them. Within a dataset come first the rows on which a run failed, is wrong or
+    differs from another, then clips by how far they are from people's ranks; among equals chance decides.
+
+    Args:
+        datasets: All rows.
+        most: How many rows in all.
+        seed: Of the choice among equals.
+
+    Returns:
+        For each dataset, positions among its rows, rising.
+    """
+    sizes = [len(one.rows.rows) for one in datasets]
+    if sum(sizes) <= most:
+        return [np.arange(size) for size in sizes]
+    ends = np.floor(np.cumsum(sizes) * most / sum(sizes)).astype(int)
+    chance = np.random.default_rng(seed)
+    chosen = []
+    for one, size, count in zip(datasets, sizes, np.diff(ends, prepend=0).tolist(), strict=True):
+        order = np.lexsort((chance.random(size), -_interest(one)))
+        chosen.append(np.sort(order[:count]))
+    return chosen
+
+
+def _interest(lines: DatasetLines) -> Floats:
+    """Return [n] how much a row is worth a look: 1 where a run failed, is wrong or differs, else by distance."""
+    interest = np.zeros(len(lines.rows.rows))
+    for task in lines.tasks:
+        for run in task.by_run:
+            bad = [one in (Verdict.FAILED, Verdict.WRONG) for one in run.verdict]
+            rated = [one is Verdict.RATED for one in run.verdict]
+            interest = np.fmax(interest, np.where(bad, 1.0, np.where(rated, run.distance, 0.0)))
+        interest = np.fmax(interest, (task.answers_apart > 0).astype(float))
+        if not isinstance(task.task, PairTask):
+            interest = np.fmax(interest, task.standpoints_apart / 2)
+    return interest

@@ -1,0 +1,87 @@
+import json
+
+import pytest
+from scored_rows import VALID, VALID_PAIR, arena, clip, cmi
+
+from cmi_bench.config import MetricSettings
+from cmi_bench.evaluation.pairing import Run
+from cmi_bench.reporting.viewer.audio import AudioMode, PageAudio
+from cmi_bench.reporting.viewer.document import page_document
+from cmi_bench.reporting.viewer.lines import choose_rows, view_lines
+
+
+def document(tmp_path, *rows_of, most=100):
+    runs = [Run(f"run {at}", rows, f"{at}/results.jsonl") for at, rows in enumerate(rows_of)]
+    datasets = view_lines(runs, MetricSettings())
+    audio = PageAudio(AudioMode.LINK, [tmp_path / "data"], tmp_path)
+    made = page_document(datasets, choose_rows(datasets, most, 0), runs, MetricSettings(), audio)
+    return json.loads(json.dumps(made, allow_nan=False))
+
+
+def text(made, number):
+    return made["texts"][number]
+
+
+def test_a_pair_with_all_that_is_known_of_it(tmp_path):
+    (tmp_path / "data/cmi-pref/gen-audio").mkdir(parents=True)
+    (tmp_path / "data/cmi-pref/gen-audio/a.mp3").touch()
+    row = cmi(
+        "A", "both", (2.0, 1.0, 0.123456789, -0.5), **VALID_PAIR,
+        **{"prompt": " slow piano ", "lyrics": "la\nla", "model_a": "alder", "model_b": "birch",
+           "ref-audio-path": "ref.wav", "confidence_preference-musicality": "4.5"},
+    )  # fmt: skip
+    failed = row | {"predicted_musicality": None, "inference_valid_b": False, "inference_error": "cannot decode"}
+    made = document(tmp_path, [row], [failed])
+    rows, lines = made["rows"], made["lines"]
+    assert [text(made, rows[name][0]) for name in ("prompt", "lyrics", "systemA", "systemB")] == [
+        "slow piano", "la\nla", "alder", "birch",
+    ]  # fmt: skip
+    assert [[path, url] for path, url, _ in (made["audio"][rows[name][0]] for name in ("a", "b", "ref"))] == [
+        ["cmi-pref/gen-audio/a.mp3", "data/cmi-pref/gen-audio/a.mp3"],
+        ["cmi-pref/gen-audio/b.mp3", None],
+        ["ref.wav", None],
+    ]
+    assert [task["name"] for task in made["datasets"][0]["tasks"]] == ["alignment", "musicality"]
+    assert (lines["row"], lines["task"], lines["label"]) == ([0, 0], [0, 1], [0, 1])
+    assert (lines["confidence"][0], text(made, lines["confidence"][1])) == (-1, "4.5")
+    first, second = lines["runs"]
+    assert (first["a"], first["b"], first["prediction"]) == ([0.123457, 2], [-0.5, 1], [1, 1])
+    assert [made["verdicts"][at] for at in (*first["verdict"], *second["verdict"])] == [
+        "half right", "right", "failed", "failed",
+    ]  # fmt: skip
+    assert {int(run): text(made, error) for run, error in rows["errors"][0].items()} == {1: "cannot decode"}
+    named = [[made["groups"][at]["keyName"] for at in groups] for groups in lines["groups"]]
+    assert named[1][-2:] == ["system", "system"]
+    assert "annotator's confidence" in named[1]
+    assert "annotator's confidence" not in named[0]
+
+
+def test_a_rated_clip(tmp_path):
+    made = document(tmp_path, [clip(3.5, 0.25, **VALID), clip(4, float("inf"), **VALID)])
+    lines = made["lines"]
+    assert made["datasets"][0]["tasks"] == [{"name": "musicality", "aspect": "musicality", "isPair": False}]
+    assert lines["label"] == [3.5, 4]
+    assert lines["runs"][0]["a"] == [0.25, "Infinity"]
+    assert (made["rows"]["b"], made["rows"]["ref"], made["rows"]["prompt"]) == ([-1, -1], [-1, -1], [-1, -1])
+
+
+def test_texts_and_audio_are_kept_once(tmp_path):
+    rows = [arena("A", at, 0, prompt="the same", **{"audio-path": "x.mp3"}) for at in range(3)]
+    made = document(tmp_path, rows)
+    assert made["texts"].count("the same") == 1
+    assert [path for path, *_ in made["audio"]].count("x.mp3") == 1
+
+
+def test_rows_that_are_left_out_leave_nothing(tmp_path):
+    rows = [arena("A", at, 1, prompt=f"prompt {at}", **VALID_PAIR) for at in range(5)]
+    made = document(tmp_path, rows, most=1)
+    assert made["rows"]["number"] == [1]  # the only mistake
+    assert made["texts"] == ["prompt 0"]
+
+
+@pytest.mark.parametrize("owner", [0, 1])
+def test_a_row_says_whose_number_it_has(tmp_path, owner):
+    rows_of = [[arena("A", 1, 0)], [arena("A", 1, 0), arena("B", 1, 0, prompt="only here")]]
+    made = document(tmp_path, *rows_of)
+    assert (made["rows"]["owner"][owner], made["rows"]["number"][owner]) == (owner, owner + 1)
+    assert made["lines"]["runs"][0]["verdict"][1] == -1
