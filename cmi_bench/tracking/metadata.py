@@ -33,7 +33,6 @@ PACKAGES = (
     "scipy",
     "soundfile",
     "torch",
-    "torchaudio",
     "av",
     "transformers",
 )
