@@ -1,14 +1,19 @@
 """What Hydra and OmegaConf have to know before a configuration is composed: schemas, installed models, resolvers."""
 
-from collections.abc import Callable
+import contextlib
+import copy
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.basecontainer import BaseContainer
 
 from cmi_bench.config import TASK_SCHEMAS, Config
 from cmi_bench.errors import UserError, did_you_mean
@@ -51,6 +56,29 @@ def register() -> None:
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+_COMPOSING = threading.RLock()
+
+
+@contextlib.contextmanager
+def registered() -> Iterator[None]:
+    """Register for a block in which a program composes, which may be one of Hydra's: what that has set up is put back.
+
+    The global Hydra, schemas and resolvers of the program are its own before and after.
+    """
+    with _COMPOSING:
+        Plugins.instance()  # finds Hydra's plugins, once: what they register is to stay
+        store, hydra = ConfigStore.instance(), GlobalHydra.instance().hydra
+        repo, resolvers = copy.deepcopy(store.repo), dict(BaseContainer._resolvers)
+        GlobalHydra.instance().clear()
+        try:
+            register()
+            yield
+        finally:
+            GlobalHydra.instance().hydra = hydra
+            store.repo = repo
+            BaseContainer._resolvers = resolvers
 
 
 def shipped_models() -> set[str]:

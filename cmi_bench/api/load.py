@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 from cmi_bench.config import Config, checked
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.hydra_errors import explain
-from cmi_bench.hydra_setup import register
+from cmi_bench.hydra_setup import registered
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.registry import configured_model
 from cmi_bench.utils.distributed import resolve_devices
@@ -46,14 +46,13 @@ def compose_config(
     """
     choice = [] if model is None else [f"model={model}"]
     try:
-        register()
-        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        with registered(), initialize_config_dir(str(conf_folder()), version_base="1.3"):
             cfg = compose("config", [*choice, *overrides])
-        _set_options(cfg, options or {})
-        for key, value in (values or {}).items():
-            if value is not None:
-                _set(cfg, key, value)
-        return checked(cfg)
+            _set_options(cfg, options or {})
+            for key, value in (values or {}).items():
+                if value is not None:
+                    _set(cfg, key, value)
+            return checked(cfg)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         message = explain(error)
         if message is None:

@@ -68,6 +68,6 @@ def run_benchmark(config: Config, folder: Path) -> None:
     """
     started = time.monotonic()
     chosen = load_run_rows(config)
-    from cmi_bench.tasks.scoring import score_rows
+    from cmi_bench.tasks.scoring import command_host, score_rows
 
-    score_rows(chosen, config, folder, started=started)
+    score_rows(chosen, config, folder, command_host(config), started=started)

@@ -39,6 +39,7 @@ def evaluate_and_report(
     label: str,
     origin: str,
     metadata: Mapping[str, Any] | None = None,
+    is_shown: bool = True,
 ) -> Report:
     """Evaluate results rows, write the metric files into `folder` and print the summary.
 
@@ -49,6 +50,7 @@ def evaluate_and_report(
         label: The run's name in tables.
         origin: What the rows were read from, for messages.
         metadata: What is known of the run that made the rows.
+        is_shown: Whether to print.
     """
     evaluation = evaluate(rows, config.metrics, durations=_durations(config), origin=origin)
     notes = (look_up(metadata, "batch_check", "note"), *evaluation.notes, data_note(config, metadata))
@@ -59,8 +61,9 @@ def evaluate_and_report(
             ReportSource(evaluation, rows, label, _audio_roots(config, metadata), config.data.allow_outside, metadata),
             folder,
         )
-    print_view(summary_view(evaluation, label))
-    print_view(f"Results: {folder}")
+    if is_shown:
+        print_view(summary_view(evaluation, label))
+        print_view(f"Results: {folder}")
     return Report(evaluation, tuple(files))
 
 

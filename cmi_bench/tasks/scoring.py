@@ -8,7 +8,8 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from cmi_bench.data.rows import RESULTS_FILE, Row, RowSet
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.registry import configured_model
-from cmi_bench.scoring.batching import BatchLimits
+from cmi_bench.scoring.batching import BatchLimits, Runner
 from cmi_bench.scoring.code_identity import code_identity
 from cmi_bench.scoring.embedding_cache import GIGABYTE, EmbeddingCache
 from cmi_bench.scoring.requests import clips_of
@@ -36,7 +37,7 @@ from cmi_bench.tracking.callback import TrackingCallback
 from cmi_bench.tracking.description import describe_run, model_label
 from cmi_bench.tracking.metadata import resolved_config, run_metadata, write_metadata
 from cmi_bench.tracking.mlflow import MLflowRun
-from cmi_bench.tracking.sweep_plan import sweep_place
+from cmi_bench.tracking.sweep_plan import SweepPlace, sweep_place
 from cmi_bench.tracking.tracker import RunOutcome, Tracker
 from cmi_bench.types import Clip
 from cmi_bench.utils.console import FileCount, peak_memory
@@ -63,14 +64,20 @@ def run_devices(config: Config) -> Devices:
     return devices
 
 
+def lightning_runner(config: Config, devices: Devices, callbacks: Sequence[Callback] = ()) -> LightningRunner:
+    """Return what runs stages in Lightning's loop, on all devices of a run.
+
+    Args:
+        config: The run's configuration.
+        devices: Where.
+        callbacks: Further Lightning callbacks (tracking).
+    """
+    limits = BatchLimits(config.batch_size, config.batch_seconds)
+    return LightningRunner(config.trainer, devices, limits=limits, workers=config.workers, callbacks=callbacks)
+
+
 def score_as_configured(
-    clips: Sequence[Clip],
-    model: BenchmarkModelABC,
-    config: Config,
-    *,
-    devices: Devices,
-    folder: Path,
-    callbacks: Sequence[Callback] = (),
+    clips: Sequence[Clip], model: BenchmarkModelABC, config: Config, runner: Runner, *, folder: Path
 ) -> Scored:
     """Score clips; see `scoring.score.score_clips`.
 
@@ -78,17 +85,9 @@ def score_as_configured(
         clips: What to score.
         model: The model, on this process's device.
         config: The run's configuration.
-        devices: The run's devices.
+        runner: Runs the stages.
         folder: The run's folder.
-        callbacks: Further Lightning callbacks (tracking).
     """
-    runner = LightningRunner(
-        config.trainer,
-        devices,
-        limits=BatchLimits(config.batch_size, config.batch_seconds),
-        workers=config.workers,
-        callbacks=callbacks,
-    )
     index = ManifestIndex(Path(config.data.root), read_manifest(Path(config.data.manifest)))
     return score_clips(clips, model, runner, config=config, index=index, folder=folder)
 
@@ -157,57 +156,77 @@ def describe_audio(manifest: Manifest, paths: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def score_rows(
-    chosen: RowSet,
-    config: Config,
-    folder: Path,
-    *,
-    started: float,
-) -> None:
+@dataclass(frozen=True)
+class Host:
+    """What scores the rows of a run, and where: a command and a Python program choose differently."""
+
+    build: Callable[[], BenchmarkModelABC]
+    """Returns the model, on this process's device."""
+    devices: Devices
+    runner: Callable[[TrackingCallback], Runner]
+    """Returns what runs the stages, and has the tracker follow."""
+    place: SweepPlace | None = None
+    """Where the run stands in a sweep."""
+    is_shown: bool = True
+    """Whether to print the summary."""
+
+
+def command_host(config: Config) -> Host:
+    """Return what a command scores with: the configured model, in Lightning's loop on all devices of the run.
+
+    Raises:
+        UserError: See `run_devices`.
+    """
+    devices = run_devices(config)
+    return Host(
+        build=lambda: configured_model(config, devices.this_process),
+        devices=devices,
+        runner=lambda tracking: lightning_runner(config, devices, [tracking]),
+        place=sweep_place(),
+    )
+
+
+def score_rows(chosen: RowSet, config: Config, folder: Path, host: Host, *, started: float) -> RunOutcome | None:
     """Score rows, evaluate the scores, report and record them in `folder`.
 
     Args:
         chosen: The rows.
         config: The run's configuration.
         folder: The run's folder.
+        host: What scores them, and where.
         started: When the run started, by `time.monotonic`.
+
+    Returns:
+        What the run came to; None in all processes but the first.
 
     Raises:
         UserError: The model or the device is not right; nothing already scored is lost.
     """
     seed_everything(config.seed, workers=True, verbose=False)
-    devices = run_devices(config)
-    model = _build(config, devices, chosen)
+    model = host.build()
+    model.bind_rows(chosen.rows)  # known-answer models look at the labels
     audio = audio_facts(config, chosen.rows) if is_rank_zero() else {}
-    metadata = run_metadata(config, _facts(config, model, devices, chosen) | {"data": audio})
+    metadata = run_metadata(config, _facts(config, model, host.devices, chosen) | {"data": audio})
     if is_rank_zero():
         log.info("Scoring %s", _describe(metadata))
-    with recorded(folder, metadata), TrackingCallback(_tracker(config, metadata)) as tracking:
+    with recorded(folder, metadata), TrackingCallback(_tracker(config, metadata, host.place)) as tracking:
         clips = clips_of(chosen.rows, Path(config.data.root))
-        scored = score_as_configured(clips, model, config, devices=devices, folder=folder, callbacks=[tracking])
-        if is_rank_zero():
-            metadata["seconds"] = {"wall": time.monotonic() - started}
-            metadata |= facts_afterwards(metadata, model)
-            _finish(config, folder, chosen, scored, metadata=metadata, tracking=tracking)
-            _prune(config)
-
-
-def _build(config: Config, devices: Devices, chosen: RowSet) -> BenchmarkModelABC:
-    model = configured_model(config, devices.this_process)
-    model.bind_rows(chosen.rows)  # known-answer models look at the labels
-    return model
+        scored = score_as_configured(clips, model, config, host.runner(tracking), folder=folder)
+        if not is_rank_zero():
+            return None
+        metadata["seconds"] = {"wall": time.monotonic() - started}
+        metadata |= facts_afterwards(metadata, model)
+        outcome = _finish(config, folder, chosen, scored, metadata=metadata, is_shown=host.is_shown)
+        # This also starts the tracking of a run whose scores were all stored: it has been through no loop.
+        tracking.record(outcome)
+        _prune(config)
+        return outcome
 
 
 def _finish(
-    config: Config,
-    folder: Path,
-    chosen: RowSet,
-    scored: Scored,
-    *,
-    metadata: dict[str, Any],
-    tracking: TrackingCallback,
-) -> None:
-    """Write the files, then tell the tracker: it is a sink, and comes last."""
+    config: Config, folder: Path, chosen: RowSet, scored: Scored, *, metadata: dict[str, Any], is_shown: bool
+) -> RunOutcome:
+    """Write the files; the tracker is a sink, and is told after."""
     rows = results_rows(chosen.rows, scored.scores)
     results = folder / RESULTS_FILE
     write_text_atomic(results, to_jsonl(rows))
@@ -217,13 +236,14 @@ def _finish(
         name: round(seconds, 3) for name, seconds in (scored.stats.seconds | metadata["seconds"]).items()
     }
     label = model_label(config.model)
-    report = evaluate_and_report(rows, config, folder=folder, label=label, origin=str(results), metadata=metadata)
+    report = evaluate_and_report(
+        rows, config, folder=folder, label=label, origin=str(results), metadata=metadata, is_shown=is_shown
+    )
     resolved = folder / "config.yaml"
     write_text_atomic(resolved, OmegaConf.to_yaml(OmegaConf.create(resolved_config(config))))
     write_metadata(folder / "metadata.json", metadata | {"status": "finished"})
     files = [results, *report.files, resolved, folder / "metadata.json"]
-    # This also starts the tracking of a run whose scores were all stored: it has not been through Lightning's loop.
-    tracking.record(RunOutcome(report.evaluation, rows, metadata, files))
+    return RunOutcome(report.evaluation, rows, metadata, files)
 
 
 def _prune(config: Config) -> None:
@@ -251,5 +271,5 @@ def _describe(metadata: Mapping[str, Any]) -> str:
     return f"{counts['clips']} clips ({rows} rows) with {metadata['model']['name']} on {metadata['device']}"
 
 
-def _tracker(config: Config, metadata: Mapping[str, Any]) -> Tracker:
-    return MLflowRun(config.tracking, describe_run(config, metadata, sweep_place()))
+def _tracker(config: Config, metadata: Mapping[str, Any], place: SweepPlace | None) -> Tracker:
+    return MLflowRun(config.tracking, describe_run(config, metadata, place))
