@@ -25,6 +25,12 @@ LOOK_SECONDS = 0.2
 TEXT = "document.body?.innerText ?? ''"
 """Expression for what the page shows; of one that is just opened nothing."""
 
+KEY_CODES = {
+    "Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "PageUp": 33, "PageDown": 34, "End": 35, "Home": 36,
+    "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40,
+}  # fmt: skip
+"""Windows' numbers of keys that are no letters, which browsers go by."""
+
 
 class Page:
     """A page of the browser."""
@@ -106,6 +112,20 @@ class Page:
         find = f"[...document.querySelectorAll({json.dumps(selector)})]"
         find += f".find(one => one.textContent.trim().startsWith({json.dumps(text)}))"
         self.wait_for(f"(one => one && (one.click(), true))({find})")
+
+    def press(self, *keys: str) -> None:
+        """Press keys, one after the other, by their names in `KeyboardEvent.key`."""
+        for key in keys:
+            code = KEY_CODES.get(key, ord(key.upper()[0]))
+            text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+            known = {"key": key, "windowsVirtualKeyCode": code}
+            self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **known)
+            self.call("Input.dispatchKeyEvent", type="keyUp", **known)
+
+    def prefer(self, **features: str) -> None:
+        """Set what the reader prefers, such as `prefers_color_scheme="dark"`."""
+        named = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
+        self.call("Emulation.setEmulatedMedia", features=named)
 
     def settle(self, seconds: float = 1.0) -> None:
         """Wait until the text of the page has been the same for some seconds: charts are drawn a while after it."""

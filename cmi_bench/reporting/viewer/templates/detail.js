@@ -9,6 +9,8 @@ const NO_PLAYER = {
 const makeDetail = (panel, data, { back, say }) => {
   let players = {};
   let side = "a";
+  let shown = null;
+  let clips = null;
 
   const source = (clip) => {
     if (clip.url) return clip.url;
@@ -26,6 +28,8 @@ const makeDetail = (panel, data, { back, say }) => {
       audio ?? element("p", { className: "warn" }, problem),
       element("p", { className: "path" }, written(clip.path)));
     audio?.addEventListener("play", () => {
+      // An event may come late, when another row is shown.
+      if (players[name]?.audio !== audio) return;
       for (const other of Object.values(players)) if (other.audio && other.audio !== audio) other.audio.pause();
       mark(name);
     });
@@ -102,25 +106,34 @@ const makeDetail = (panel, data, { back, say }) => {
     return Number.isNaN(line.standpointsApart) ? "runs not compared" : `runs apart: ${apartText(line)}`;
   };
 
+  // Another row has other clips; another task of the same row goes on playing.
+  const turnTo = (row) => {
+    for (const { audio } of Object.values(players)) audio?.pause();
+    players = {};
+    shown = row;
+    if (!row) return;
+    clips = element("div", { className: "clips" }, ["a", "b", "ref"].filter((name) => row.clips[name]).map(
+      (name) => card(name, row.clips[name], row.systems[name] ?? "", !row.clips.b)));
+    mark("a");
+  };
+
   panel.addEventListener("keydown", (event) => {
     if (event.key === "Escape") back();
   });
 
   return {
     show: (line) => {
-      for (const { audio } of Object.values(players)) audio?.pause();
-      players = {};
+      if (line?.row !== shown) turnTo(line?.row ?? null);
       if (!line) {
         panel.replaceChildren(element("p", { className: "muted" }, "No row is chosen."));
         return;
       }
       const { row } = line;
-      const isOnly = !row.clips.b;
       const failures = row.errors.map((error, at) => [data.runs[at].label, error]).filter(([, error]) => error);
       const names = line.groups.map((at) => `${data.groups[at].keyName}: ${data.groups[at].name}`);
       const backButton = element("button", { type: "button", className: "back" }, "Back to the rows");
       backButton.addEventListener("click", back);
-      panel.replaceChildren(...[
+      const parts = [
         element("div", { className: "detail-head" },
           element("h2", { id: "detail-title", tabIndex: -1 }, `${row.dataset.name}, row ${rowName(data, row)}`),
           backButton),
@@ -128,14 +141,17 @@ const makeDetail = (panel, data, { back, say }) => {
           : element("p", { className: "muted" }, "No prompt."),
         row.lyrics && element("details", {},
           element("summary", {}, "Lyrics"), element("p", { className: "lyrics", dir: "auto" }, row.lyrics)),
-        element("div", { className: "clips" }, ...["a", "b", "ref"].filter((name) => row.clips[name]).map(
-          (name) => card(name, row.clips[name], row.systems[name] ?? "", isOnly))),
+        clips,
         ...failures.map(([name, error]) => element("p", { className: "warn" }, written(name), " failed: ", written(error))),
         ...[line, ...row.lines.filter((other) => other !== line)].map(opinions),
         names.length > 0 && element("p", { className: "muted groups" }, names.join("; ")),
-      ].filter(Boolean));
+      ].filter(Boolean);
+      // The clips stay where they are: what is taken out of a page and put back stops playing.
+      for (const child of [...panel.children]) if (child !== clips) child.remove();
+      if (!panel.contains(clips)) panel.append(clips);
+      clips.before(...parts.slice(0, parts.indexOf(clips)));
+      clips.after(...parts.slice(parts.indexOf(clips) + 1));
       panel.scrollTop = 0;
-      mark("a");
     },
     choose,
     toggle,

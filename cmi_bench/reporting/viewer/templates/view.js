@@ -98,11 +98,11 @@ const start = () => {
       return;
     }
     if (target.matches("input, select, textarea")) return;
-    const isFree = target === document.body || target.closest("[role=row]:not(.head *)") || target.id === "grid";
+    const isInRows = target.closest(".body") || target.id === "grid";
     const isOperated = target.matches("button, a, summary, audio");
     let act = null;
     if (key === " ") act = isOperated ? null : detail.toggle;
-    else if (key in inRows) act = isFree && !isOperated ? inRows[key] : null;
+    else if (key in inRows) act = isInRows ? inRows[key] : null;
     else if (state.keys !== "off") act = letters[key] ?? null;
     if (!act) return;
     event.preventDefault();
