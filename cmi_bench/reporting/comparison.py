@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -316,22 +316,42 @@ def _table(metric_comparison: MetricComparison, comparison: Comparison) -> Table
 
 
 def _lines(metric_comparison: MetricComparison) -> Iterator[list[str]]:
-    best = metric_comparison.standings[0].run
     for one in metric_comparison.standings:
         value = f"{one.value:.4f}" if one.value is not None else "undef."
         cells = [one.run, value, interval_text(one.interval), one.significance_group]
-        behind = next((d for d in metric_comparison.differences if {d.first, d.second} == {best, one.run}), None)
-        yield [*cells, *(_behind(behind, best) if behind is not None else ["", ""])]
+        behind = behind_best(metric_comparison, one.run)
+        yield [*cells, *(["", ""] if behind is None else [_behind_text(behind), p_text(behind.p)])]
 
 
-def _behind(difference: Difference, best: str) -> list[str]:
-    """The difference of the other run to the best, with its interval, and its p."""
-    sign = -1 if difference.first == best else 1
-    interval = difference.interval
-    if interval.low is None or interval.high is None:
-        return [signed(sign * difference.value), p_text(difference.p_holm)]
-    low, high = sorted((sign * interval.low, sign * interval.high))
-    return [f"{signed(sign * difference.value)} {bounds_text(low, high)}", p_text(difference.p_holm)]
+class Behind(NamedTuple):
+    """How far a run is from the best."""
+
+    value: float
+    """Its metric minus the best's."""
+    low: float | None
+    """Ends of the interval of that, not corrected; None where there is none."""
+    high: float | None
+    p: float | None
+    """Corrected; None where there is too little to tell by."""
+
+
+def behind_best(metric_comparison: MetricComparison, run: str) -> Behind | None:
+    """Return how far a run is from the best; None for the best itself, and where they were not compared."""
+    best = metric_comparison.standings[0].run
+    found = next((one for one in metric_comparison.differences if {one.first, one.second} == {best, run}), None)
+    if found is None:
+        return None
+    sign = -1 if found.first == best else 1
+    low, high = found.interval.low, found.interval.high
+    if low is not None and high is not None:
+        low, high = sorted((sign * low, sign * high))
+    return Behind(sign * found.value, low, high, found.p_holm)
+
+
+def _behind_text(behind: Behind) -> str:
+    if behind.low is None or behind.high is None:
+        return signed(behind.value)
+    return f"{signed(behind.value)} {bounds_text(behind.low, behind.high)}"
 
 
 FILES = {

@@ -1,5 +1,6 @@
 """The tables and the plot of a sweep: its jobs as CSV, Markdown, in a terminal, and metrics by training step."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,8 +12,8 @@ from rich.table import Table
 from cmi_bench.evaluation.metrics import MetricKey, metric_columns
 from cmi_bench.evaluation.pairing import Comparison
 from cmi_bench.reporting.format import csv_text, escape, percent_name, table, text_cell
-from cmi_bench.reporting.plots import Colour, Plot, draw_plot, light_frame, plot_label, write_png
-from cmi_bench.reporting.sweep_jobs import SweepJob, best_of, columns_of, has_steps
+from cmi_bench.reporting.plots import WIDTH, Colour, Plot, draw_plot, light_frame, plot_label, write_png
+from cmi_bench.reporting.sweep_jobs import SweepJob, best_of, columns_of, has_steps, reasons
 from cmi_bench.utils.files import write_text_atomic
 
 if TYPE_CHECKING:
@@ -97,8 +98,7 @@ def sweep_markdown(
             strong = "**" if value is not None and value.value == best[column] else ""
             cells.append(f"{strong}{text}{strong} {groups.of(column, job.label) if groups else ''}".strip())
         lines.append([str(job.number), escape(job.label), job.status, *cells])
-    reasons = [f"- {escape(job.label)}: {escape(job.reason)}" for job in jobs if job.reason]
-    below = ["\n".join(reasons), *legend(groups), *map(escape, notes)]
+    below = ["\n".join(f"- {escape(reason)}" for reason in reasons(jobs)), *legend(groups), *map(escape, notes)]
     parts = [f"# {escape(name)}", table(header, lines, numbers_from=3), *below]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -127,12 +127,15 @@ def sweep_view(
         table.add_row(
             str(job.number), text_cell(job.label), *cells, text_cell(job.status, style=STYLES.get(job.status, ""))
         )
-    reasons = [text_cell(f"{job.label}: {job.reason}") for job in jobs if job.reason]
-    return Group(table, *reasons, *map(text_cell, (*legend(groups), *notes)))
+    return Group(table, *map(text_cell, (*reasons(jobs), *legend(groups), *notes)))
 
 
 COLUMNS = 3
 PANEL_INCHES = 2.6
+MAX_LETTERS = 12
+"""Points above which letters would lie on each other."""
+MAX_TICKS = 30
+"""Names of jobs below a panel; of more, some are left out."""
 
 
 class SweepPoint(NamedTuple):
@@ -144,6 +147,8 @@ class SweepPoint(NamedTuple):
     low: float | None
     """Ends of the interval; None where there is none."""
     high: float | None
+    group: str = ""
+    """Letters of its significance group."""
 
 
 class SweepPanel(NamedTuple):
@@ -175,14 +180,15 @@ def sweep_plot(panels: Sequence[SweepPanel], *, labels: Sequence[str] | None, na
             axes.tick_params(labelbottom=True)
             axes.set_xlabel("step" if labels is None else "")
 
-    return draw_plot(name, alt, draw, height=0.5 + 1.9 * rows, width=PANEL_INCHES * max(columns, 2))
+    return draw_plot(name, alt, draw, height=0.5 + 1.9 * rows, width=max(WIDTH, PANEL_INCHES * columns))
 
 
 def _draw_panel(axes: "Axes", panel: SweepPanel, labels: Sequence[str] | None) -> None:
     points = sorted(panel.points)
-    for point in points:
-        if point.low is not None and point.high is not None:
-            axes.plot([point.at, point.at], [point.low, point.high], color=Colour.FIRST.value, linewidth=1.2, alpha=0.6)
+    # All intervals as one line that is broken between them: a thousand lines would take seconds.
+    ends = [end for point in points for end in ((point.at, point.low), (point.at, point.high), (math.nan, math.nan))]
+    lows_and_highs = [math.nan if end is None else end for _, end in ends]
+    axes.plot([at for at, _ in ends], lows_and_highs, color=Colour.FIRST.value, linewidth=1.2, alpha=0.6)
     # Jobs that are no steps of one training have nothing between them.
     axes.plot(
         [point.at for point in points],
@@ -193,20 +199,40 @@ def _draw_panel(axes: "Axes", panel: SweepPanel, labels: Sequence[str] | None) -
         linewidth=1.2,
         linestyle="-" if labels is None else "none",
     )
+    for point in points if len(points) <= MAX_LETTERS else ():
+        top = point.value if point.high is None else point.high
+        axes.annotate(
+            point.group,
+            (point.at, top),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="center",
+            color=Colour.MUTED.value,
+            fontsize=7.5,
+        )
     if labels is not None:
-        axes.set_xticks(range(len(labels)), list(map(plot_label, labels)), rotation=40, ha="right")
+        every = -(-len(labels) // MAX_TICKS)
+        axes.set_xticks(range(0, len(labels), every), list(map(plot_label, labels[::every])), rotation=40, ha="right")
         axes.set_xlim(-0.5, len(labels) - 0.5)
     axes.set_title(plot_label(panel.title), loc="left", fontsize=9)
     light_frame(axes, grid="y")
 
 
-def metrics_plot(jobs: Sequence[SweepJob]) -> Plot | None:
+def panels_of(jobs: Sequence[SweepJob], groups: SignificanceGroups | None = None) -> list[SweepPanel]:
+    """Return a panel for each main metric of the finished jobs, by step where they are steps of one training."""
+    by_step = has_steps(jobs)
+    return [
+        SweepPanel(f"{one.dataset} {one.task}, {one.metric}", _points(jobs, one, by_step, groups))
+        for one in columns_of(jobs, main=True)
+    ]
+
+
+def metrics_plot(jobs: Sequence[SweepJob], groups: SignificanceGroups | None = None) -> Plot | None:
     """Draw the main metrics of the finished jobs; None where there is nothing to draw."""
-    columns = columns_of(jobs, main=True)
-    if not columns:
+    panels = panels_of(jobs, groups)
+    if not panels:
         return None
     by_step = has_steps(jobs)
-    panels = [SweepPanel(f"{one.dataset} {one.task}, {one.metric}", _points(jobs, one, by_step)) for one in columns]
     along = "step" if by_step else "job"
     labels = None if by_step else [job.label for job in jobs]
     return sweep_plot(
@@ -214,10 +240,13 @@ def metrics_plot(jobs: Sequence[SweepJob]) -> Plot | None:
     )
 
 
-def _points(jobs: Sequence[SweepJob], column: MetricKey, by_step: bool) -> list[SweepPoint]:
+def _points(
+    jobs: Sequence[SweepJob], column: MetricKey, by_step: bool, groups: SignificanceGroups | None
+) -> list[SweepPoint]:
     there = [(at, job, job.values[column]) for at, job in enumerate(jobs) if column in job.values]
     return [
-        SweepPoint((job.step or 0) if by_step else at, value.value, value.low, value.high) for at, job, value in there
+        SweepPoint((job.step or 0) if by_step else at, *value, groups.of(column, job.label) if groups else "")
+        for at, job, value in there
     ]
 
 
@@ -237,5 +266,5 @@ def write_sweep(
         write_text_atomic(folder / "sweep.csv", sweep_csv(jobs)),
         write_text_atomic(folder / "sweep.md", sweep_markdown(name, jobs, groups, notes)),
     ]
-    plot = metrics_plot(jobs)
+    plot = metrics_plot(jobs, groups)
     return files if plot is None else [*files, write_png(plot, folder)]

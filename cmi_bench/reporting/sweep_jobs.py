@@ -72,6 +72,30 @@ def values_of(summary: Sequence[Mapping[str, Any]]) -> dict[MetricKey, Value]:
     return found
 
 
+SHOWN = 5
+"""Jobs named in a sentence; the rest are counted."""
+
+
+def named(labels: Sequence[str]) -> str:
+    """Return some jobs in a sentence.
+
+    >>> named(["step_500"]), named(["step_500", "step_1000"]), named(list("abcdefg"))
+    ('step_500', 'step_500 and step_1000', 'a, b, c, d, e and 2 more')
+    """
+    if len(labels) > SHOWN:
+        return f"{', '.join(labels[:SHOWN])} and {len(labels) - SHOWN} more"
+    return " and ".join(part for part in (", ".join(labels[:-1]), labels[-1]) if part)
+
+
+def reasons(jobs: Sequence[SweepJob]) -> list[str]:
+    """Return why jobs failed, each reason once with the jobs that it is of."""
+    labels_of: dict[str, list[str]] = {}
+    for job in jobs:
+        if job.reason:
+            labels_of.setdefault(job.reason, []).append(job.label)
+    return [f"{named(labels)}: {reason}" for reason, labels in labels_of.items()]
+
+
 def has_steps(jobs: Sequence[SweepJob]) -> bool:
     """Whether the jobs are steps of one training: each finished one has a step of its own."""
     steps = [job.step for job in jobs if job.values]

@@ -22,12 +22,14 @@ from cmi_bench.evaluation.comparison import compare_runs
 from cmi_bench.evaluation.pairing import Comparison, Run
 from cmi_bench.models.checkpoint_names import checkpoint_name, step_order
 from cmi_bench.reporting.comparison import write_comparison
+from cmi_bench.reporting.html.sweep_page import SweepSource, write_sweep_page
 from cmi_bench.reporting.sweep import significance_groups_of, sweep_view, write_sweep
 from cmi_bench.reporting.sweep_jobs import SweepJob, columns_of, has_steps, read_outcomes
 from cmi_bench.sweeps.checkpoints import sweep_values
 from cmi_bench.sweeps.jobs import fingerprint, plan_jobs, swept_keys
 from cmi_bench.tracking.description import RunDescription, dataset_name, model_label, run_name
 from cmi_bench.tracking.job_record import FAILED, FINISHED, NOT_RUN
+from cmi_bench.tracking.metadata import look_up, read_metadata
 from cmi_bench.tracking.metrics import metric_name, series_name
 from cmi_bench.tracking.mlflow_sweep import ChildEnd, MLflowSweep, SeriesPoint
 from cmi_bench.tracking.sweep_plan import PLAN_FILE, SweepPlan, read_plan, write_plan
@@ -65,10 +67,31 @@ class Sweep:
             if comparison is not None:
                 files += write_comparison(comparison, self.folder)
             print_view(sweep_view(self.jobs, groups, self.notes), width=TABLE_WIDTH)
+            if self.config.metrics.report:
+                files.append(write_sweep_page(self._source(comparison), self.folder))
+                print_view(f"Report: {files[-1]}")
             print_view(f"Results: {self.folder}")
             tell_mlflow(self.parent, self.jobs, self.folder / "sweep.md", files)
         finally:
             self.parent.close("FAILED" if status == "FINISHED" and not self.is_finished else status)
+
+    def _source(self, comparison: Comparison | None) -> SweepSource:
+        """Return what the page is made from."""
+        found = (read_metadata(job.folder / "metadata.json") for job in self.jobs if job.values)
+        metadata = [one for one in found if one is not None]
+        same = self.parent.description.params
+        roots = [self.config.data.root, *(look_up(one, "config", "data", "root") for one in metadata)]
+        return SweepSource(
+            name=self.plan.name,
+            subtitle=" on ".join(same[key] for key in ("model", "dataset") if key in same),
+            swept=self.plan.swept,
+            jobs=self.jobs,
+            comparison=comparison,
+            notes=self.notes,
+            metadata=metadata,
+            audio_roots=[Path(root) for root in dict.fromkeys(roots) if isinstance(root, str)],
+            allow_outside=self.config.data.allow_outside,
+        )
 
     @property
     def notes(self) -> list[str]:

@@ -32,7 +32,7 @@ def words(tmp_path):
     return [
         "+sweep=checkpoints", f"sweep.checkpoint_dir={tmp_path}/ckpts", "sweep.pattern=step_*",
         f"data.root={tmp_path}/root", f"data.jsonl={rows}", f"cache.dir={tmp_path}/cache", "metrics.resamples=100",
-        "metrics.report=false", "workers=0", "+device=cpu", f"hydra.sweep.dir={tmp_path}/sweep",
+        "workers=0", "+device=cpu", f"hydra.sweep.dir={tmp_path}/sweep",
     ]  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def test_checkpoints_in_two_processes_one_of_them_damaged_and_then_mended(words,
         assert (run.data.tags["model"], run.data.tags["dataset"]) == ("cmi_rm", "benchmark")
     by_step = {one.step: one.value for one in history}
     assert by_step == {int(row["step"]): float(row["CMI-Pref/alignment/ACC"]) for row in table}
-    assert {"sweep.md", "comparison.md", "metrics_by_step.png"} <= files
+    assert {"sweep.md", "comparison.md", "metrics_by_step.png", "report.html"} <= files
     assert "step\\_1000" in parent.data.tags["mlflow.note.content"]
 
 

@@ -41,6 +41,17 @@ def test_every_sweep_ends_with_a_table_of_its_jobs(sweep, tmp_path, capsys):
     assert said.count("Rows that were made up.") == 3  # below each job's table, and below the sweep's
 
 
+@pytest.mark.slow
+def test_a_sweep_has_a_page_that_links_to_the_jobs_pages(sweep, tmp_path, capsys):
+    sweep("max_dur=5,10", "metrics.report=true")
+    page = (tmp_path / "sweep/report.html").read_text()
+    assert f"Report: {tmp_path}/sweep/report.html" in capsys.readouterr().out
+    assert '<a href="0/report.html">max_dur=5</a>' in page
+    assert (tmp_path / "sweep/0/report.html").is_file()
+    assert "pam/0.wav" in page  # with a player, as it is found under the data's root
+    assert "No player" not in page
+
+
 def test_models_of_earlier_jobs_do_not_stay_in_memory(sweep, tmp_path):
     (tmp_path / "fails_20").touch()
     with pytest.raises(SystemExit):

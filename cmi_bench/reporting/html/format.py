@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -16,6 +16,8 @@ from cmi_bench.evaluation.intervals import Interval
 from cmi_bench.evaluation.metrics import metric_by_name
 from cmi_bench.evaluation.proportions import Bounds
 from cmi_bench.utils.console import printable
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,17 @@ def main_metric(record: Measurement) -> str:
 def count(n: int, noun: str) -> str:
     """Return "1 pair", "1,340 pairs"."""
     return f"{n:,} {noun}" + "s" * (n != 1)
+
+
+def evenly_spaced(items: Sequence[Item], most: int) -> list[Item]:
+    """Return up to `most` items, two or more, in their order: the first, the last, and others evenly between.
+
+    >>> evenly_spaced("abcdefg", 3)
+    ['a', 'd', 'g']
+    """
+    if len(items) <= most:
+        return list(items)
+    return [items[round(at * (len(items) - 1) / (most - 1))] for at in range(most)]
 
 
 KEYS = {

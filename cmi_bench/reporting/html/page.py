@@ -85,8 +85,8 @@ def page_html(source: ReportSource, sections: list[FigureSection], folder: Path)
         ],
         sections=sections,
         mistakes=mistake_lists(source, folder),
-        run_facts=run_facts(source),
-        version_facts=version_facts(source),
+        run_facts=run_facts(source.metadata or {}),
+        version_facts=version_facts(source.metadata or {}),
         evaluation_facts=evaluation_facts(evaluation.settings),
     )
 
@@ -118,9 +118,8 @@ FROM_METADATA: Sequence[tuple[str, Sequence[str]]] = (
 """What is shown, and where it is in `metadata.json`."""
 
 
-def run_facts(source: ReportSource) -> list[Fact]:
-    """Return what is known of the run; nothing without its metadata."""
-    metadata = source.metadata or {}
+def run_facts(metadata: Mapping[str, Any]) -> list[Fact]:
+    """Return what is known of a run; nothing where its metadata are empty."""
     return [
         *(
             Fact(name, _fact_text(value))
@@ -141,9 +140,9 @@ def subtitle(source: ReportSource) -> str:
     return ", ".join(part for part in (where, str(started)[:10] if started else "") if part)
 
 
-def version_facts(source: ReportSource) -> list[Fact]:
+def version_facts(metadata: Mapping[str, Any]) -> list[Fact]:
     """Return the versions of what computed the numbers."""
-    versions = look_up(source.metadata, "versions")
+    versions = look_up(metadata, "versions")
     return [Fact(name, str(value)) for name, value in versions.items()] if isinstance(versions, Mapping) else []
 
 

@@ -3,8 +3,10 @@
 import pytest
 from chromium import BROWSER, DARK, LIGHT, ask
 from report_rows import rows, source_of, write_audio
+from sweep_report import sweep_source
 
 from cmi_bench.reporting.html.page import write_page
+from cmi_bench.reporting.html.sweep_page import write_sweep_page
 
 pytestmark = [
     pytest.mark.slow,
@@ -64,12 +66,18 @@ NARROW = """
 """
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
+PLOTS = {"a run": 8, "a sweep": 4}
+
+
+@pytest.fixture(scope="module", params=PLOTS)
+def page(request, tmp_path_factory):
+    """The page of a run, and that of a sweep."""
     base = tmp_path_factory.mktemp("browser")
     lines = rows()
     write_audio(base / "data", lines)
-    return write_page(source_of(lines, root=base / "data"), base / "a run")[0]
+    if request.param == "a sweep":
+        return write_sweep_page(sweep_source(500, 1000, 2000, root=base / "data"), base / request.param)
+    return write_page(source_of(lines, root=base / "data"), base / request.param)[0]
 
 
 @pytest.mark.parametrize(("scheme", "light"), [(LIGHT, True), (DARK, False)])
@@ -85,7 +93,7 @@ def test_themes_follow_the_reader_and_the_button_and_plots_follow_the_theme(page
         assert one | {"plotText": ""} == wanted | {"plotText": ""}
         assert one["plotText"] in {wanted["plotText"], *muted}
     assert found[0]["plotText"] != found[1]["plotText"]
-    assert len(seen.found["sizes"]) == 8
+    assert len(seen.found["sizes"]) == PLOTS[page.parent.name]
     assert all(width > 250 and height > 80 and marks > 10 for width, height, marks in seen.found["sizes"])
 
 
