@@ -14,8 +14,13 @@ from typing import Any, NamedTuple, TypeVar, cast
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from cmi_bench.errors import UserError, did_you_mean
+from cmi_bench.utils.installation import command_line
 
-SEE_HELP = "`python run.py --help` shows groups, keys and examples."
+
+def see_help() -> str:
+    """Return where to look for what can be written."""
+    return f"`{command_line('--help')}` shows groups, keys and examples."
+
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -474,5 +479,5 @@ def unknown_setting(key: str, known: Iterable[str], *, task: str | None) -> User
         own = f", not of task={task}" if task else ""
         return UserError(f"{first!r} is a key of {named}{own}.", f"Add task={tasks[0]}.")
     return UserError(
-        f"There is no setting {key!r}.", did_you_mean(key.rpartition(".")[2], names) if names else SEE_HELP
+        f"There is no setting {key!r}.", did_you_mean(key.rpartition(".")[2], names) if names else see_help()
     )

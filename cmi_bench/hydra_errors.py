@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 from omegaconf import Container, DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from cmi_bench.config import GLOBAL_GROUPS, PLUS_GROUPS, SEE_HELP, unknown_setting
+from cmi_bench.config import GLOBAL_GROUPS, PLUS_GROUPS, see_help, unknown_setting
 from cmi_bench.errors import UserError, did_you_mean
 
 SHOW_TRACEBACK = "CMI_BENCH_TRACEBACK"
@@ -99,8 +99,8 @@ def _configuration_error(error: Exception) -> UserError:
     if found := _UNKNOWN_KEY.search(text):
         return _unknown_key(found["key"], cause.parent_node if isinstance(cause, OmegaConfBaseException) else None)
     if isinstance(cause, OmegaConfBaseException):
-        return UserError(f"{text}: {str(cause).splitlines()[0]}", SEE_HELP)
-    return UserError(text.splitlines()[0] if isinstance(error, OmegaConfBaseException) else text, SEE_HELP)
+        return UserError(f"{text}: {str(cause).splitlines()[0]}", see_help())
+    return UserError(text.splitlines()[0] if isinstance(error, OmegaConfBaseException) else text, see_help())
 
 
 def _unknown_key(key: str, parent: object) -> UserError:

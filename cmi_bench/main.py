@@ -1,11 +1,12 @@
-"""From a composed configuration to a finished task, with messages instead of tracebacks."""
+"""From the words of a command line to a finished task, with messages instead of tracebacks."""
 
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import get_method
@@ -13,9 +14,48 @@ from omegaconf import DictConfig
 
 from cmi_bench.config import checked
 from cmi_bench.hydra_errors import SHOW_TRACEBACK, explain
-from cmi_bench.hydra_setup import refuse_unknown_local
+from cmi_bench.hydra_setup import refuse_unknown_local, register
+from cmi_bench.sweeps.callback import completed_sweep
 from cmi_bench.tasks.preflight import preflight
 from cmi_bench.utils.console import print_error
+from cmi_bench.utils.installation import conf_folder
+
+
+def run(words: Sequence[str]) -> None:
+    """Do what the words of a command line say; `run.py` and the commands of `cmi-bench` for the benchmark are this.
+
+    Args:
+        words: Overrides and flags of Hydra, in any order.
+
+    Raises:
+        SystemExit: A mistake (1), flags that Hydra does not know (2), or Ctrl-C (130); each with its message.
+    """
+    typed = sys.argv
+
+    def task(cfg: DictConfig) -> None:
+        # Lightning starts the other processes of a run by the command that was typed.
+        sys.argv = typed
+        run_task(cfg)
+
+    find_modules_here()
+    # A notebook's kernel hands down a backend that need not be installed here; a command draws into files only.
+    os.environ["MPLBACKEND"] = "agg"
+    sys.argv = [typed[0], *_flags_first(words)]
+    with explain_errors(), completed_sweep():
+        register()
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
+
+
+def find_modules_here() -> None:
+    """Let a model's class be in a module of the current folder, however Python was started."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+
+
+def _flags_first(words: Sequence[str]) -> list[str]:
+    """Return the words in an order that Hydra's parser takes: it wants all overrides side by side."""
+    overrides = [word for word in words if word.startswith("~") or ("=" in word and not word.startswith("-"))]
+    return [*(word for word in words if word not in overrides), *overrides]
 
 
 def run_task(cfg: DictConfig) -> None:

@@ -8,6 +8,7 @@ import typer
 
 import cmi_bench
 from cmi_bench.cli import options as opt
+from cmi_bench.cli.benchmark import add_benchmark_commands
 from cmi_bench.cli.options import RANKING, with_option_groups
 from cmi_bench.reporting.viewer.audio import AudioMode
 
@@ -36,7 +37,7 @@ def _version(wanted: bool) -> None:
 def main(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
 ) -> None:
-    """Score and rank songs with a music reward model. For the benchmark itself: python run.py --help."""
+    """Score and rank songs with a music reward model, and measure how well such models agree with people."""
     # Stdout is for results; what models and libraries have to say goes to stderr.
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("cmi_bench").setLevel(logging.INFO)
@@ -148,7 +149,8 @@ def view(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Settings in run.py's words: --set metrics.protocol=paper, --set data.root=FOLDER. Repeatable.",
+            help="Settings in the words of cmi-bench run: --set metrics.protocol=paper, --set data.root=FOLDER."
+            " Repeatable.",
         ),
     ] = None,
 ) -> int:
@@ -162,3 +164,6 @@ def view(
     from cmi_bench.reporting.viewer.page import Bound
 
     return run(runs, out, audio=audio, bound=Bound(rows, seed), settings=setting or (), show=open_it)
+
+
+add_benchmark_commands(app)

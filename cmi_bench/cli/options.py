@@ -79,7 +79,9 @@ def _songs(
 def _model(
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="As in run.py model=NAME.", show_default="cmi_rm", rich_help_panel=MODEL),
+        typer.Option(
+            metavar="NAME", help="As in cmi-bench run model=NAME.", show_default="cmi_rm", rich_help_panel=MODEL
+        ),
     ] = None,
     checkpoint: Annotated[
         str | None,
@@ -117,7 +119,7 @@ def _model(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Other settings of the model and of scoring, in run.py's words: --set model.mode=standard,"
+            help="Other settings of the model and of scoring, in the words of cmi-bench run: --set model.mode=standard,"
             " --set batch_size=4. Repeatable.",
             rich_help_panel=MODEL,
         ),

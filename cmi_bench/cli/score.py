@@ -30,7 +30,7 @@ SOME_FAILED = 3
 NOTHING_SCORED = 1
 
 
-_BENCHMARK = "It is a setting of the benchmark: python run.py takes it."
+_BENCHMARK = "It is a setting of the benchmark: cmi-bench run takes it."
 OF_THE_BENCHMARK = {
     "device": "Give it as --device.",
     "on_error": "A song that cannot be scored is shown as failed; the others are scored.",

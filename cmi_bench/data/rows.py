@@ -13,6 +13,7 @@ from cmi_bench.data.fields import MAX_SHOWN, LabelError, is_missing, parse_mos, 
 from cmi_bench.errors import UserError
 from cmi_bench.utils.documents import parse_json, read_document
 from cmi_bench.utils.files import is_regular, open_regular
+from cmi_bench.utils.installation import command_line
 
 
 class Line(NamedTuple):
@@ -45,7 +46,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                     yield number, text.rstrip("\r\n")
     except FileNotFoundError as error:
         raise UserError(
-            f"{path} does not exist.", "Check the path; the benchmark's data are had with python run.py task=prepare."
+            f"{path} does not exist.",
+            f"Check the path; the benchmark's data are had with {command_line('task=prepare')}.",
         ) from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
@@ -88,7 +90,9 @@ def read_results(file: Path) -> list[dict[str, Any]]:
         UserError: The file is missing, empty, or not readable as JSON lines.
     """
     if not file.exists():
-        raise UserError(f"{file} does not exist.", "A run's folder holds it; python run.py task=list shows past runs.")
+        raise UserError(
+            f"{file} does not exist.", f"A run's folder holds it; {command_line('task=list')} shows past runs."
+        )
     rows = [line.value for line in read_jsonl(file)]
     if not rows:
         raise UserError(f"{file} is empty.", "Was the run finished? A results file has one JSON object a line.")
@@ -225,7 +229,7 @@ def with_original_names(rows: Sequence[Row], root: Path) -> tuple[Row, ...]:
             file = root / f"{folder}{NAMES_FILE}"
             names_of[folder] = read_document(file) if folder and is_regular(file) else {}
             if not isinstance(names_of[folder], dict):
-                raise UserError(f"{file} is no JSON object.", "Remove it: python run.py task=prepare writes it.")
+                raise UserError(f"{file} is no JSON object.", f"Remove it: {command_line('task=prepare')} writes it.")
         original = names_of[folder].get(name)
         named.append(replace(row, raw={**row.raw, fields.ORIGINAL_NAME: original}) if original else row)
     return tuple(named)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from rich.table import Table
 
+from cmi_bench.utils.installation import command_line
+
 
 class Severity(StrEnum):
     """How bad it is."""
@@ -102,7 +104,7 @@ class Remedies:
     def prepare(self) -> str:
         """The command that fetches whatever the same words need."""
         kept = [shlex.quote(word) for word in self.words if not word.startswith(OWN_WORDS)]
-        return " ".join(["python run.py task=prepare", *kept])
+        return command_line("task=prepare", *kept)
 
     @property
     def audio(self) -> str:

@@ -43,6 +43,7 @@ from cmi_bench.download.state import (
 )
 from cmi_bench.errors import UserError
 from cmi_bench.utils.console import FileCount, some_of
+from cmi_bench.utils.installation import command_line
 
 log = logging.getLogger(__name__)
 
@@ -271,7 +272,9 @@ def summary(preparation: Preparation) -> str:
     records = [known[path] for path in preparation.wanted() if path in known]
     broken = [record.path for record in records if record.error]
     if broken:
-        log.warning("Upstream's own, but not to be decoded: %s. `python run.py task=doctor` says why.", some_of(broken))
+        log.warning(
+            "Upstream's own, but not to be decoded: %s. `%s` says why.", some_of(broken), command_line("task=doctor")
+        )
     size = decimal(sum(record.bytes for record in records))
     hours = sum(record.seconds or 0.0 for record in records) / 3600
     return f"All there: {len(records):,} audio files, {size}, {hours:,.1f} hours, in {preparation.root}"

@@ -26,6 +26,7 @@ from cmi_bench.config import Config
 from cmi_bench.errors import NotFetchedError, UserError, did_you_mean
 from cmi_bench.models.adapter import adapt, is_public_name, provide_public_names
 from cmi_bench.models.base import BenchmarkModelABC
+from cmi_bench.utils.installation import command_line
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ def _class_path(spec: Mapping[str, Any]) -> str:
 def _no_module(name: str, path: str) -> UserError:
     return UserError(
         f"There is no module {name!r} (from {path!r}).",
-        "Put the file beside run.py or its folder on PYTHONPATH; the form is module:Class.",
+        "Put the file into the current folder, or its folder on PYTHONPATH; the form is module:Class.",
     )
 
 
@@ -214,7 +215,7 @@ def build_model(
     try:
         model = _instantiate(build, {key: spec[key] for key in spec if key in HYDRA_KEYS}, arguments)
     except NotFetchedError as error:
-        prepare = f"python run.py task=prepare model={spec.get('name')}"
+        prepare = command_line("task=prepare", f"model={spec.get('name')}")
         raise UserError(error.what, f"{prepare} (with the other options of this command) gets all it needs.") from error
     if isinstance(model, BenchmarkModelABC):
         model.digest_dir = digest_dir

@@ -3,10 +3,8 @@
 import json
 import logging
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +19,7 @@ from cmi_bench.models.registry import installed_models
 from cmi_bench.reporting.format import text_cell
 from cmi_bench.tracking.metadata import look_up, read_metadata
 from cmi_bench.utils.distributed import DEVICES
+from cmi_bench.utils.installation import config_sentence
 
 log = logging.getLogger(__name__)
 
@@ -202,12 +201,6 @@ def _config_sentence(group: str, name: str) -> str:
     for source in HydraConfig.get().runtime.config_sources:
         path = Path(source.path) / group / f"{name}.yaml"
         if source.schema == "file" and path.is_file():
-            head = takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
-            words = " ".join(line[1:].strip() for line in head if not line.startswith("# @package"))
-            return _first_sentence(words)
+            return config_sentence(path)
     installed = {model.name: model.package for model in installed_models()} if group == "model" else {}
     return f"Of the installed package {installed[name]}." if name in installed else ""
-
-
-def _first_sentence(text: str) -> str:
-    return re.split(r"(?<=\.)\s", text, maxsplit=1)[0]

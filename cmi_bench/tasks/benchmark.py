@@ -20,8 +20,8 @@ from cmi_bench.data.rows import (
 )
 from cmi_bench.data.synthetic.build import ensure_mini
 from cmi_bench.errors import UserError
-from cmi_bench.tasks.preflight import PREPARE
 from cmi_bench.utils.distributed import is_rank_zero
+from cmi_bench.utils.installation import command_line
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,8 @@ def _check_audio(chosen: RowSet, root: Path, on_error: OnError) -> None:
     if on_error is OnError.fail:
         raise UserError(
             describe_missing(missing, root),
-            f"Get them with {PREPARE}, set data.root if they are elsewhere, or go on without: on_error=record.",
+            f"Get them with {command_line('task=prepare')}, set data.root if they are elsewhere, or go on without:"
+            " on_error=record.",
         )
     if is_rank_zero():
         log.warning("%s Their clips are recorded as failed.", describe_missing(missing, root))

@@ -3,6 +3,7 @@
 import keyword
 import re
 from collections.abc import Collection
+from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 from typing import NamedTuple
@@ -13,11 +14,11 @@ from cmi_bench.config import NewModelTask
 from cmi_bench.errors import UserError
 from cmi_bench.utils.console import print_view
 from cmi_bench.utils.files import write_text_atomic
-from cmi_bench.utils.installation import project_folder
+from cmi_bench.utils.installation import command_line, is_checkout, project_folder
 
 TEMPLATES = Path(__file__).parent / "templates"
 PACKAGE = "cmi_bench.models"
-"""Where the adapter goes: beside the shipped ones, so that all that imports `cmi_bench` finds it."""
+"""Where the adapter goes in a checkout: beside the shipped ones, so that all that imports `cmi_bench` finds it."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -29,29 +30,32 @@ class NewModel(NamedTuple):
     test: Path
 
 
-def write_new_model(name: str, folder: Path, *, known: Collection[str]) -> NewModel:
+def write_new_model(name: str, folder: Path, *, known: Collection[str], package: str = PACKAGE) -> NewModel:
     """Write an adapter that runs, its configuration and its test; nothing is overwritten.
 
     Args:
         name: What `model=` will be; also the module's name.
         folder: The project's.
         known: Names that `model=` has already.
+        package: What the adapter becomes a module of; "" for a module by itself.
 
     Raises:
         UserError: The name is no Python name in small letters or is taken, or a file is there already.
     """
     _check_name(name, known)
     files = NewModel(
-        adapter=folder.joinpath(*PACKAGE.split("."), f"{name}.py"),
+        adapter=folder.joinpath(*package.split("."), f"{name}.py"),
         config=folder / "conf" / "model" / f"{name}.yaml",
-        test=folder / "tests" / "models" / f"test_{name}.py",
+        test=folder.joinpath("tests", *package.split(".")[1:], f"test_{name}.py"),
     )
     if there := [path for path in (*files, files.adapter.with_suffix("")) if path.exists()]:
         raise UserError(
             f"{', '.join(str(path) for path in there)} {'is' if len(there) == 1 else 'are'} there already.",
             "Nothing was written. Choose another name, or move the old files away.",
         )
-    values = {"name": name, "class_name": class_name(name), "module": f"{PACKAGE}.{name}"}
+    if not package and find_spec(name) is not None:
+        raise UserError(f"There is a Python module {name!r} already.", "Choose another name.")
+    values = {"name": name, "class_name": class_name(name), "module": f"{package}.{name}".lstrip(".")}
     for path, template in zip(files, ("adapter.py.txt", "config.yaml.txt", "test.py.txt"), strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         text = (TEMPLATES / template).read_text(encoding="utf-8")
@@ -85,15 +89,17 @@ def run_new_model(config: NewModelTask, folder: Path) -> None:
         UserError: The name is missing, cannot be used or is taken.
     """
     if config.name is None:
-        raise UserError("The new model has no name.", "python run.py task=new_model name=my_model")
+        raise UserError("The new model has no name.", command_line("task=new_model", "name=my_model"))
     known = GlobalHydra.instance().config_loader().get_group_options("model")
-    files = write_new_model(config.name, project_folder(), known=known)
+    # Nobody else's package is written into: the current folder gets a module, and a folder for --config-dir.
+    package, where = (PACKAGE, []) if is_checkout() else ("", ["--config-dir", "conf"])
+    files = write_new_model(config.name, project_folder(), known=known, package=package)
     print_view("Wrote:")
     for path in files:
         print_view(f"  {_short(path)}")
     print_view(
-        f"Next:\n  python run.py task=conformance model={config.name}\n"
-        f"  python run.py model={config.name} data=mini\n"
+        f"Next:\n  {command_line('task=conformance', *where, f'model={config.name}')}\n"
+        f"  {command_line(*where, f'model={config.name}', 'data=mini')}\n"
         f"  python -m pytest {_short(files.test)}"
     )
 

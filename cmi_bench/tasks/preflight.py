@@ -9,12 +9,12 @@ from cmi_bench.data.datasets import dataset_by_slug
 from cmi_bench.errors import NotFetchedError, UserError
 from cmi_bench.models.registry import SHIPPED, check_target, target_of
 from cmi_bench.utils.distributed import check_driver, is_rank_zero
+from cmi_bench.utils.installation import command_line
 
 log = logging.getLogger(__name__)
 
 SCORING_TASKS = frozenset({"benchmark", "conformance", "sanity"})
 """Tasks that build a model."""
-PREPARE = "python run.py task=prepare"
 
 
 def preflight(config: Config) -> None:
@@ -38,7 +38,7 @@ def preflight(config: Config) -> None:
         try:
             check_findable(str(config.model["checkpoint"]))
         except NotFetchedError as error:
-            prepare = f"{PREPARE} model={config.model['name']}"
+            prepare = command_line("task=prepare", f"model={config.model['name']}")
             hint = f"Where there is a network, {prepare} (with the other words of this command) gets all it needs."
             raise UserError(error.what, hint) from error
     _check_cache(config)
@@ -51,7 +51,10 @@ def _check_data(config: Config) -> None:
         dataset_by_slug(slug)
     jsonl = Path(config.data.jsonl)
     if not config.data.synthesise and not jsonl.exists():
-        raise UserError(f"{jsonl} does not exist.", f"Get the data with {PREPARE}, or name your own: data.jsonl=FILE.")
+        raise UserError(
+            f"{jsonl} does not exist.",
+            f"Get the data with {command_line('task=prepare')}, or name your own: data.jsonl=FILE.",
+        )
 
 
 def _check_cache(config: Config) -> None:

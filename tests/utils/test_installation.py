@@ -6,8 +6,9 @@ import pytest
 from command_line import PROJECT, composed
 from installed import pretend_installed
 
+from cmi_bench.config import see_help
 from cmi_bench.errors import UserError
-from cmi_bench.utils.installation import cache_folder, conf_folder, is_checkout, project_folder
+from cmi_bench.utils.installation import cache_folder, command_line, conf_folder, is_checkout, project_folder, tasks
 
 
 def test_in_a_checkout_all_is_the_projects(monkeypatch, tmp_path):
@@ -43,3 +44,27 @@ def test_without_its_configuration_the_package_says_so(monkeypatch, tmp_path):
     (package / "conf" / "config.yaml").unlink()
     with pytest.raises(UserError, match="configuration is not in"):
         conf_folder()
+
+
+def test_messages_name_the_command_that_there_is(monkeypatch, tmp_path):
+    lines = [("task=prepare", "model=clap"), ("task=new_model", "name=mine"), ("model=signal",), ("--help",)]
+    assert [command_line(*words) for words in lines] == [
+        "python run.py task=prepare model=clap",
+        "python run.py task=new_model name=mine",
+        "python run.py model=signal",
+        "python run.py --help",
+    ]
+    pretend_installed(monkeypatch, tmp_path)
+    assert [command_line(*words) for words in lines] == [
+        "cmi-bench prepare model=clap",
+        "cmi-bench new-model name=mine",
+        "cmi-bench run model=signal",
+        "cmi-bench run --help",
+    ]
+    assert see_help() == "`cmi-bench run --help` shows groups, keys and examples."
+
+
+def test_every_task_says_what_it_is():
+    described = tasks()
+    assert list(described) == sorted(path.stem for path in (PROJECT / "conf" / "task").glob("*.yaml"))
+    assert all(sentence.endswith(".") for sentence in described.values())
