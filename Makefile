@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 PARALLEL := --numprocesses 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help env run test test-slow test-all lint format bench bench-audio bench-statistics mutants ui clean
+.PHONY: help env run test test-slow test-all lint format bench bench-audio bench-start bench-statistics mutants ui clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ bench: $(READY) ## Measure how fast CMI-RM scores, on a random network of its si
 
 bench-statistics: $(READY) ## Simulate how often intervals hold the truth and tests find what is not there (outputs/bench/; REPLICATES=1000)
 	$(BIN)/python -m benchmarks.statistics --replicates $(or $(REPLICATES),1000)
+
+bench-start: $(READY) ## Measure how soon mistakes are told and work shows its first line (outputs/bench/; REPEATS=5)
+	$(BIN)/python -m benchmarks.first_output --repeats $(or $(REPEATS),5)
 
 bench-audio: $(READY) ## Measure how fast audio is decoded (outputs/bench/; MUSIC=folder for music of your own)
 	$(BIN)/python -m benchmarks.audio $(MUSIC)

@@ -17,7 +17,7 @@ from cmi_bench.hydra_errors import SHOW_TRACEBACK, explain
 from cmi_bench.hydra_setup import refuse_unknown_local, register
 from cmi_bench.sweeps.callback import completed_sweep
 from cmi_bench.tasks.preflight import preflight
-from cmi_bench.utils.console import print_error
+from cmi_bench.utils.console import print_error, spinner
 from cmi_bench.utils.installation import conf_folder
 
 
@@ -82,7 +82,9 @@ def call_task(cfg: DictConfig, folder: Path) -> None:
     """
     config = checked(cfg)
     preflight(config)
-    get_method(config.task_function)(config, folder)
+    with spinner("loading libraries"):
+        task = get_method(config.task_function)
+    task(config, folder)
 
 
 @contextlib.contextmanager

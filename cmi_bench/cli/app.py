@@ -11,6 +11,7 @@ from cmi_bench.cli import options as opt
 from cmi_bench.cli.benchmark import add_benchmark_commands
 from cmi_bench.cli.options import RANKING, with_option_groups
 from cmi_bench.reporting.viewer.audio import AudioMode
+from cmi_bench.utils.console import ConsoleLog
 
 EXIT_CODES = (
     "Exit code: 0 all songs were scored; 1 a mistake, or no song could be scored; 2 wrong options;"
@@ -39,7 +40,7 @@ def main(
 ) -> None:
     """Score and rank songs with a music reward model, and measure how well such models agree with people."""
     # Stdout is for results; what models and libraries have to say goes to stderr.
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[ConsoleLog()])
     logging.getLogger("cmi_bench").setLevel(logging.INFO)
 
 

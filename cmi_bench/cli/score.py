@@ -5,6 +5,7 @@ people, JSON lines or CSV for programs.
 """
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +21,12 @@ from cmi_bench.errors import UserError
 from cmi_bench.reporting.format import csv_text
 from cmi_bench.reporting.terminal import SongLine, songs_view, table_width
 from cmi_bench.types import Score
-from cmi_bench.utils.console import print_view
+from cmi_bench.utils.console import print_view, spinner
 
 if TYPE_CHECKING:
     from cmi_bench.config import Config
+
+log = logging.getLogger(__name__)
 
 SOME_FAILED = 3
 """Exit code where songs could not be scored and others were."""
@@ -131,13 +134,14 @@ def score_songs(songs: Sequence[RequestedSong], options: ModelOptions) -> Scored
         UserError: The model, the device or a setting is not right, or nothing can be written.
     """
     config = _config(options)
-    # Torch takes two seconds to load: mistakes are told before.
-    from cmi_bench.api.load import build_judge
-    from cmi_bench.api.songs import alignment_note
-    from cmi_bench.data.audio_info import FileIndex
-    from cmi_bench.scoring.batching import BatchLimits
-    from cmi_bench.scoring.local import LocalRunner
-    from cmi_bench.scoring.score import score_clips
+    log.info("Loading %s", config.model["name"])
+    with spinner("loading torch"):  # which takes two seconds: mistakes are told before
+        from cmi_bench.api.load import build_judge
+        from cmi_bench.api.songs import alignment_note
+        from cmi_bench.data.audio_info import FileIndex
+        from cmi_bench.scoring.batching import BatchLimits
+        from cmi_bench.scoring.local import LocalRunner
+        from cmi_bench.scoring.score import score_clips
 
     clips = [song.clip for song in songs]
     limits = BatchLimits(config.batch_size, config.batch_seconds)

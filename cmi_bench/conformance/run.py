@@ -35,6 +35,8 @@ from cmi_bench.scoring.model_call import ContractError
 
 Check = Callable[[Subject], str]
 """Returns what it saw; raises what is wrong."""
+Progress = Callable[[Iterable[str], int], Iterable[str]]
+"""Passes names on, of which there are so many."""
 
 SAMPLING_RATE, ONE_CLIP = "sampling rate", "one clip"
 CHECKS: dict[str, Check] = {
@@ -62,7 +64,12 @@ CHECKS: dict[str, Check] = {
 
 
 def check_model(
-    model: RewardModel, folder: Path, *, precision: str = "32", score_kwargs: Mapping[str, Any] | None = None
+    model: RewardModel,
+    folder: Path,
+    *,
+    precision: str = "32",
+    score_kwargs: Mapping[str, Any] | None = None,
+    progress: Progress = lambda names, _total: names,
 ) -> list[CheckResult]:
     """Make all checks on a model.
 
@@ -71,6 +78,7 @@ def check_model(
         folder: Takes the clips' audio, under a megabyte.
         precision: "32" or "bf16"; settles how far scores may be apart, see `differences.TOLERANCES`.
         score_kwargs: Passed on to `score_batch`.
+        progress: Wraps the names of the checks as they are made.
 
     Raises:
         RunError: A service ends the work, such as for its cost.
@@ -89,7 +97,7 @@ def check_model(
             findings.append(_made(ONE_CLIP, partial(checks.one_clip, subject)))
             if failures(findings):
                 return findings + _not_asked(CHECKS)
-            return findings + [_made(name, partial(check, subject)) for name, check in CHECKS.items()]
+            return findings + [_made(name, partial(CHECKS[name], subject)) for name in progress(CHECKS, len(CHECKS))]
     finally:
         if checked.is_remote:
             checked.finish()

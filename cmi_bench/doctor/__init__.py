@@ -18,7 +18,7 @@ from cmi_bench.doctor.finding import Finding, Remedies, Severity
 from cmi_bench.download.state import FOLDER, Content, read_record
 from cmi_bench.errors import UserError
 from cmi_bench.types import Clip
-from cmi_bench.utils.console import FileCount
+from cmi_bench.utils.console import ItemCount
 from cmi_bench.utils.files import is_regular
 
 
@@ -63,7 +63,7 @@ def _check_data(config: Config, root: Path, remedies: Remedies) -> Iterator[Find
     rows = _limited(examined.rows, datasets, config.limit)
     paths = list(dict.fromkeys(path for row in rows for path in row.audio_files if _may_read(config, path)))
     manifest = update_manifest(
-        root, Path(config.data.manifest), paths, decode=True, progress=FileCount("decoding the audio")
+        root, Path(config.data.manifest), paths, decode=True, progress=ItemCount("decoding the audio")
     )
     there = {path: record for path, record in manifest.records.items() if is_regular(root / path)}
     state = AudioState(rows, paths, type(manifest)(there), _upstream(root))

@@ -42,7 +42,7 @@ from cmi_bench.download.state import (
     wrong_files,
 )
 from cmi_bench.errors import UserError
-from cmi_bench.utils.console import FileCount, some_of
+from cmi_bench.utils.console import ItemCount, some_of
 from cmi_bench.utils.installation import command_line
 
 log = logging.getLogger(__name__)
@@ -246,7 +246,7 @@ class Preparation:
 
     def look(self, paths: Sequence[str]) -> Manifest:
         """Bring the manifest up to date for the files that are there, each of which is decoded once."""
-        return update_manifest(self.root, self.manifest, paths, decode=True, progress=FileCount("checking audio"))
+        return update_manifest(self.root, self.manifest, paths, decode=True, progress=ItemCount("checking audio"))
 
     def carry_out(self, plan: Plan) -> None:
         """Do what the plan says, and look at what has come.

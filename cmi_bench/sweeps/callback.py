@@ -7,6 +7,7 @@ launcher stops the sweep, so that `completed_sweep` stands around the command.
 """
 
 import contextlib
+import logging
 import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,6 +22,8 @@ from cmi_bench.utils.distributed import is_rank_zero
 if TYPE_CHECKING:
     from cmi_bench.sweeps.sweep import Sweep
 
+log = logging.getLogger(__name__)
+
 
 class SweepCallback(Callback):
     """Records a sweep; `hydra.callbacks` in conf/config.yaml names it."""
@@ -30,6 +33,8 @@ class SweepCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Find the sweep's jobs, compose each of them, and write the plan."""
+        if is_rank_zero():
+            log.info("Planning the sweep")
         # Hydra makes its callbacks at each start of run.py: what sweeps need is not for the others to import.
         from cmi_bench.sweeps.checkpoints import register_sweep_resolvers
         from cmi_bench.sweeps.sweep import list_values, start_sweep

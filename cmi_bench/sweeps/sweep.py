@@ -33,7 +33,7 @@ from cmi_bench.tracking.metadata import look_up, read_metadata
 from cmi_bench.tracking.metrics import metric_name, series_name
 from cmi_bench.tracking.mlflow_sweep import ChildEnd, MLflowSweep, SeriesPoint
 from cmi_bench.tracking.sweep_plan import PLAN_FILE, SweepPlan, read_plan, write_plan
-from cmi_bench.utils.console import print_view
+from cmi_bench.utils.console import print_view, spinner
 
 log = logging.getLogger(__name__)
 
@@ -142,11 +142,12 @@ def start_sweep(config: DictConfig) -> Sweep:
     earlier = read_plan(folder)
     kind = common.sweep.name or ", ".join(swept)
     name = earlier.name if earlier else f"{kind} sweep {datetime.now():%Y-%m-%d %H:%M}"
+    log.info("%s: %d jobs into %s", name, len(jobs), folder)
     parent = parent_run(name, common, swept)
-    parent.start(earlier.mlflow_run if earlier else None)
+    with spinner("opening the sweep's run in MLflow"):
+        parent.start(earlier.mlflow_run if earlier else None)
     plan = SweepPlan(name, tuple(swept), tuple(jobs), parent.run_id or None)
     write_plan(plan, folder)
-    log.info("%s: %d jobs into %s", name, len(plan.jobs), folder)
     return Sweep(plan, folder, common, parent)
 
 

@@ -20,6 +20,7 @@ from cmi_bench.data.rows import (
 )
 from cmi_bench.data.synthetic.build import ensure_mini
 from cmi_bench.errors import UserError
+from cmi_bench.utils.console import spinner
 from cmi_bench.utils.distributed import is_rank_zero
 from cmi_bench.utils.installation import command_line
 
@@ -69,6 +70,7 @@ def run_benchmark(config: Config, folder: Path) -> None:
     """
     started = time.monotonic()
     chosen = load_run_rows(config)
-    from cmi_bench.tasks.scoring import command_host, score_rows
+    with spinner("loading torch and Lightning"):
+        from cmi_bench.tasks.scoring import command_host, score_rows
 
     score_rows(chosen, config, folder, command_host(config), started=started)

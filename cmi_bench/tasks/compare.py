@@ -13,7 +13,7 @@ from cmi_bench.reporting.comparison import comparison_view, write_comparison
 from cmi_bench.reporting.leaderboard.build import build_leaderboard
 from cmi_bench.reporting.leaderboard.render import leaderboard_view, write_leaderboard
 from cmi_bench.tasks.named_runs import load_runs
-from cmi_bench.utils.console import print_view
+from cmi_bench.utils.console import print_view, spinner
 
 
 def run_compare(config: CompareTask, folder: Path) -> None:
@@ -31,7 +31,8 @@ def run_compare(config: CompareTask, folder: Path) -> None:
         raise UserError(
             " ".join([f"task=compare needs two or more runs; given is {given}.", *notes]), "Give them as runs=[A,B]."
         )
-    comparison = compare_runs(runs, settings, alpha=config.alpha, intersect=config.intersect)
+    with spinner("comparing"):
+        comparison = compare_runs(runs, settings, alpha=config.alpha, intersect=config.intersect)
     comparison = replace(comparison, notes=(*comparison.notes, *notes))
     write_comparison(comparison, folder)
     print_view(comparison_view(comparison))
@@ -45,7 +46,8 @@ def run_leaderboard(config: CompareTask, folder: Path) -> None:
         UserError: A run is not there, or has no results.
     """
     runs, notes = load_runs(config, folder)
-    board = build_leaderboard(runs, config.metrics, alpha=config.alpha, intersect=config.intersect)
+    with spinner("evaluating"):
+        board = build_leaderboard(runs, config.metrics, alpha=config.alpha, intersect=config.intersect)
     board = replace(board, notes=[*board.notes, *notes])
     write_leaderboard(board, folder)
     print_view(leaderboard_view(board))

@@ -21,7 +21,7 @@ from cmi_bench.models.registry import configured_model
 from cmi_bench.tasks.scoring import facts_afterwards, model_facts, recorded, run_devices
 from cmi_bench.tracking.description import model_label
 from cmi_bench.tracking.metadata import run_metadata, write_metadata
-from cmi_bench.utils.console import print_view
+from cmi_bench.utils.console import ItemCount, print_view
 from cmi_bench.utils.distributed import Devices
 from cmi_bench.utils.files import write_text_atomic
 
@@ -53,6 +53,7 @@ def run_conformance(config: Config, folder: Path) -> None:
             folder,
             precision=config.precision.value,
             score_kwargs=config.model.get("score_kwargs"),
+            progress=ItemCount("checking", unit="check"),
         )
         metadata |= facts_afterwards(metadata, built)
         metadata["counts"] = {outcome: sum(one.outcome is outcome for one in findings) for outcome in CheckOutcome}

@@ -19,7 +19,7 @@ from cmi_bench.reporting.html.page import write_page
 from cmi_bench.reporting.metrics import write_reports
 from cmi_bench.reporting.terminal import summary_view
 from cmi_bench.tracking.metadata import look_up, read_metadata
-from cmi_bench.utils.console import print_view
+from cmi_bench.utils.console import print_view, spinner
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,16 @@ def evaluate_and_report(
         metadata: What is known of the run that made the rows.
         is_shown: Whether to print.
     """
-    evaluation = evaluate(rows, config.metrics, durations=_durations(config), origin=origin)
-    notes = (look_up(metadata, "batch_check", "note"), *evaluation.notes, data_note(config, metadata))
-    evaluation = replace(evaluation, notes=[str(note) for note in notes if note])
-    files = [*write_reports(evaluation, folder, label=label)]
-    if config.metrics.report:
-        files += write_page(
-            ReportSource(evaluation, rows, label, _audio_roots(config, metadata), config.data.allow_outside, metadata),
-            folder,
-        )
+    with spinner("evaluating", is_shown=is_shown):
+        evaluation = evaluate(rows, config.metrics, durations=_durations(config), origin=origin)
+        notes = (look_up(metadata, "batch_check", "note"), *evaluation.notes, data_note(config, metadata))
+        evaluation = replace(evaluation, notes=[str(note) for note in notes if note])
+        files = [*write_reports(evaluation, folder, label=label)]
+        if config.metrics.report:
+            roots = _audio_roots(config, metadata)
+            files += write_page(
+                ReportSource(evaluation, rows, label, roots, config.data.allow_outside, metadata), folder
+            )
     if is_shown:
         print_view(summary_view(evaluation, label))
         print_view(f"Results: {folder}")

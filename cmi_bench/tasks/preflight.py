@@ -1,10 +1,10 @@
-"""What can be wrong with a run and is known before torch and Lightning are imported, which takes seconds."""
+"""What is said before a task's libraries are imported, which takes seconds: what is wrong, or what begins."""
 
 import logging
 import tempfile
 from pathlib import Path
 
-from cmi_bench.config import Config
+from cmi_bench.config import Config, EvaluateTask
 from cmi_bench.data.datasets import dataset_by_slug
 from cmi_bench.errors import NotFetchedError, UserError
 from cmi_bench.models.registry import SHIPPED, check_target, target_of
@@ -15,18 +15,38 @@ log = logging.getLogger(__name__)
 
 SCORING_TASKS = frozenset({"benchmark", "conformance", "sanity"})
 """Tasks that build a model."""
+FIRST_LINES = {
+    "compare": "Comparing runs",
+    "leaderboard": "Making the leaderboard",
+    "prepare": "Looking for what is missing",
+    "doctor": "Looking at data, model and environment",
+}
 
 
 def preflight(config: Config) -> None:
-    """Check data, model, device and cache of a task that builds a model; the others pass.
+    """Check data, model, device and cache of a task that builds a model; log what begins.
 
     A cache that cannot be written is switched off in `config`, with a warning: it saves time, and changes no score.
 
     Raises:
         UserError: The rows, the model's class or checkpoint, or the device cannot be there.
     """
-    if config.task not in SCORING_TASKS:
-        return
+    if config.task in SCORING_TASKS:
+        _check_scoring(config)
+    if is_rank_zero() and (line := first_line(config)):
+        log.info("%s", line)
+
+
+def first_line(config: Config) -> str:
+    """Return what is said of a task before it begins; nothing of those that are over at once."""
+    if config.task in SCORING_TASKS:
+        return f"Loading {config.model['name']}"
+    if isinstance(config, EvaluateTask):
+        return f"Evaluating {config.results}" if config.results else ""
+    return FIRST_LINES.get(config.task, "")
+
+
+def _check_scoring(config: Config) -> None:
     if config.task == "benchmark":
         _check_data(config)
     check_target(config.model)
@@ -42,8 +62,6 @@ def preflight(config: Config) -> None:
             hint = f"Where there is a network, {prepare} (with the other words of this command) gets all it needs."
             raise UserError(error.what, hint) from error
     _check_cache(config)
-    if is_rank_zero():
-        log.info("Loading %s", config.model["name"])
 
 
 def _check_data(config: Config) -> None:

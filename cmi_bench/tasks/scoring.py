@@ -40,7 +40,7 @@ from cmi_bench.tracking.mlflow import MLflowRun
 from cmi_bench.tracking.sweep_plan import SweepPlace, sweep_place
 from cmi_bench.tracking.tracker import RunOutcome, Tracker
 from cmi_bench.types import Clip
-from cmi_bench.utils.console import FileCount, peak_memory
+from cmi_bench.utils.console import ItemCount, peak_memory, spinner
 from cmi_bench.utils.distributed import Devices, is_rank_zero, resolve_devices
 from cmi_bench.utils.files import file_digest, write_text_atomic
 
@@ -137,7 +137,7 @@ def audio_facts(config: Config, rows: Iterable[Row]) -> dict[str, Any]:
     """
     root, file = Path(config.data.root), Path(config.data.manifest)
     paths = dict.fromkeys(path for row in rows for path in row.audio_files)
-    manifest = update_manifest(root, file, paths, progress=FileCount("looking at the audio"))
+    manifest = update_manifest(root, file, paths, progress=ItemCount("looking at the audio"))
     return describe_audio(manifest, paths) | {
         "manifest": str(file),
         "manifest_sha256": file_digest(file) if file.is_file() else None,
@@ -218,7 +218,8 @@ def score_rows(chosen: RowSet, config: Config, folder: Path, host: Host, *, star
         metadata |= facts_afterwards(metadata, model)
         outcome = _finish(config, folder, chosen, scored, metadata=metadata, is_shown=host.is_shown)
         # This also starts the tracking of a run whose scores were all stored: it has been through no loop.
-        tracking.record(outcome)
+        with spinner("recording the run", is_shown=host.is_shown):
+            tracking.record(outcome)
         _prune(config)
         return outcome
 

@@ -1,5 +1,6 @@
 """Output for people: tables and text on stdout, progress bars on stderr, and how much memory a run took."""
 
+import contextlib
 import io
 import logging
 import re
@@ -10,11 +11,13 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from rich.console import Console, RenderableType
 from rich.filesize import decimal
+from rich.live import Live
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.spinner import Spinner
 from rich.text import Text
 
 from cmi_bench.utils.distributed import process_rank
@@ -43,6 +46,18 @@ class RunLog(logging.FileHandler):
         elif not self._lost:
             self._lost = True
             print_error(f"{self.baseFilename} cannot be written ({error.strerror}): the run goes on without it.")
+
+
+class ConsoleLog(logging.StreamHandler[TextIO]):
+    """The handler of the console: writes to what stderr is at the time, so that messages go above a bar or spinner."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override] # StreamHandler keeps the one that it was made with
+        """Where messages go."""
+        return sys.stderr
 
 
 PLAIN_WIDTH = 80
@@ -231,15 +246,33 @@ def describe_amount(done: float, total: float, speed: float | None, *, unit: str
     return f"{done:.0f}/{total:.0f} {unit}s" + (f", {speed:.1f} {unit}s/s" if speed else "")
 
 
-class FileCount:
-    """Counts files as they are dealt with."""
+@contextlib.contextmanager
+def spinner(description: str, *, is_shown: bool = True) -> Iterator[None]:
+    """Show that something goes on of which nobody knows how long it takes; a log gets nothing of it.
 
-    def __init__(self, description: str) -> None:
+    Args:
+        description: What goes on, such as "loading torch".
+        is_shown: Whether to show it at all.
+    """
+    if not is_shown or not sys.stderr.isatty() or process_rank():
+        yield
+        return
+    # Of characters that any terminal has. Only stderr is redirected: stdout is for results, and may be a file.
+    moving = Spinner("line", description)
+    with Live(moving, console=Console(stderr=True), refresh_per_second=12.5, transient=True, redirect_stdout=False):
+        yield
+
+
+class ItemCount:
+    """Counts items as they are dealt with."""
+
+    def __init__(self, description: str, *, unit: str = "file") -> None:
         self.description = description
+        self.unit = unit
 
     def __call__(self, items: Iterable[T], total: int) -> Iterator[T]:
         """Pass items on, with a bar that shows how many of `total` there were."""
-        with ProgressBar(self.description, total, unit="file") as bar:
+        with ProgressBar(self.description, total, unit=self.unit) as bar:
             for item in items:
                 yield item
                 bar.advance(1)

@@ -5,11 +5,11 @@ import sys
 
 import huggingface_hub.constants
 import pytest
-from command_line import configured
+from command_line import configured, run_task_here
 from fake_hub import FakeHub, serve
 
 from cmi_bench.errors import UserError
-from cmi_bench.tasks.preflight import preflight
+from cmi_bench.tasks.preflight import first_line, preflight
 
 WORDS = ("data=mini", "tracking=none", "device=cpu")
 
@@ -102,6 +102,31 @@ def test_a_gpu_without_a_driver_is_told(tmp_path, monkeypatch, device, named):
     with pytest.raises(UserError, match=f"Asked for {named}; this machine has no CUDA device: no driver"):
         checked("model=signal", "cache=off", f"device={device}")
     checked("model=signal", "cache=off", "device=cpu_ddp")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["model=signal"], "Loading signal"),
+        (["task=conformance", "model=random"], "Loading random"),
+        (["task=evaluate", "results=outputs/a"], "Evaluating outputs/a"),
+        (["task=compare", "runs=[a,b]"], "Comparing runs"),
+        (["task=leaderboard"], "Making the leaderboard"),
+        (["task=prepare"], "Looking for what is missing"),
+        (["task=doctor"], "Looking at data, model and environment"),
+    ],
+)
+def test_what_begins_is_said_before_the_libraries_of_the_task_are_imported(words, line, tmp_path, monkeypatch, caplog):
+    said = []
+    caplog.set_level("INFO", "cmi_bench")
+    monkeypatch.setattr("cmi_bench.main.get_method", lambda _: lambda *_: said.extend(caplog.messages))
+    run_task_here(*WORDS, "cache=off", *words, folder=tmp_path)
+    assert said == [line]
+
+
+@pytest.mark.parametrize("task", ["list", "evaluate"])
+def test_of_what_is_over_at_once_nothing_is_said(task):
+    assert first_line(configured(f"task={task}")) == ""
 
 
 @pytest.mark.parametrize("place", ["file", "/proc/cache"])

@@ -1,5 +1,6 @@
 """Progress on a terminal and in a log."""
 
+import logging
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from cmi_bench.utils import console
-from cmi_bench.utils.console import FileCount, ProgressBar, peak_memory
+from cmi_bench.utils.console import ConsoleLog, ItemCount, ProgressBar, peak_memory, spinner
 
 
 @pytest.fixture
@@ -33,18 +34,63 @@ def test_nothing_done_shows_nothing(total, capsys):
 
 
 def test_what_is_soon_over_shows_nothing(capsys):
-    assert list(FileCount("looking")(iter("abc"), 3)) == ["a", "b", "c"]
+    assert list(ItemCount("looking")(iter("abc"), 3)) == ["a", "b", "c"]
     assert capsys.readouterr().err == ""
 
 
-def test_a_terminal_gets_a_bar(monkeypatch, capsys):
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+@pytest.fixture
+def make_terminal(monkeypatch):
+    """Called in a test, makes stderr a terminal; fixtures have another stderr than tests."""
+
+    def make():
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+        monkeypatch.setenv("TTY_COMPATIBLE", "1")
+        monkeypatch.setenv("TERM", "xterm")
+
+    return make
+
+
+def test_a_terminal_gets_a_bar(make_terminal, capsys):
+    make_terminal()
     with ProgressBar("scoring", 4, unit="clip", patience=0) as bar:
         bar.advance(4)
     shown = capsys.readouterr()
     assert "4/4 clips" in shown.err
     assert shown.out == ""
+
+
+def test_a_terminal_gets_a_spinner_that_goes_away(make_terminal, capsys):
+    make_terminal()
+    with spinner("loading torch"):
+        pass
+    shown = capsys.readouterr()
+    assert "loading torch" in shown.err
+    assert shown.err.rstrip().endswith("\x1b[1A\x1b[2K")  # up to its line, which is erased
+    assert shown.out == ""
+
+
+def test_a_log_gets_no_spinner(capsys):
+    with spinner("loading torch"):
+        pass
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_process_that_is_not_the_first_has_no_spinner(make_terminal, monkeypatch, capsys):
+    make_terminal()
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with spinner("loading torch"):
+        pass
+    assert capsys.readouterr() == ("", "")
+
+
+def test_messages_go_above_what_moves(make_terminal, capsys):
+    make_terminal()
+    log = logging.Logger("somebody's")
+    log.addHandler(ConsoleLog())
+    with spinner("loading torch"):
+        log.warning("The cache cannot be written.")
+    lines = capsys.readouterr().err.splitlines()
+    assert any(line.endswith("The cache cannot be written.") and "loading" not in line for line in lines)
 
 
 def test_the_peak_rises_with_what_is_used_and_does_not_fall_again():

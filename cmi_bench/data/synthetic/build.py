@@ -30,6 +30,7 @@ The folder is built at most once however many processes ask; its stamp says whic
 """
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Sequence
@@ -43,8 +44,11 @@ from cmi_bench.data.datasets import MiniPart, all_datasets
 from cmi_bench.data.synthetic.degradation import ClipPlan, write_clip
 from cmi_bench.data.synthetic.labels import Part
 from cmi_bench.errors import UserError
+from cmi_bench.utils.console import ProgressBar
 from cmi_bench.utils.files import file_digest
 from cmi_bench.utils.waiting import locked
+
+log = logging.getLogger(__name__)
 
 STAMP_FILE = "mini_stamp.json"
 AUDIO_SUFFIXES = frozenset({".wav", ".mp3"})
@@ -132,9 +136,9 @@ def _write_clips(root: Path, clips: Sequence[ClipPlan]) -> None:
     # Threads, for NumPy and the MP3 encoder work outside the interpreter's lock, and unlike processes they
     # can be started from any program. The long clips go first, so that none is left to run alone at the end.
     longest_first = sorted(clips, key=lambda clip: -clip.seconds * clip.sr)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool, ProgressBar("synthesising", len(clips), unit="clip") as bar:
         for _ in pool.map(lambda clip: write_clip(root, clip), longest_first):
-            pass
+            bar.advance(1)
 
 
 def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -183,6 +187,7 @@ def _rebuild(root: Path) -> None:
             f"{root} is not empty and was not made by the mini benchmark's generator.",
             "Choose another folder for the mini data, or remove this one.",
         )
+    log.info("Synthesising the mini benchmark into %s, once", root)
     building, outdated = _sibling(root, "building"), _sibling(root, "outdated")
     for leftover in (building, outdated):
         shutil.rmtree(leftover, ignore_errors=True)

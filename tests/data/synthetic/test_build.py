@@ -203,10 +203,12 @@ def contents(root):
     return {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def test_built_when_absent_and_then_kept(builds, tmp_path):
+def test_built_when_absent_and_then_kept(builds, tmp_path, caplog):
+    caplog.set_level("INFO", "cmi_bench")
     assert ensure_mini(tmp_path / "mini") == tmp_path / "mini" / "all_test.jsonl"
     assert ensure_mini(tmp_path / "mini").is_file()
     assert len(builds) == 1
+    assert caplog.messages == [f"Synthesising the mini benchmark into {tmp_path}/mini, once"]
 
 
 def test_an_empty_folder_is_filled(builds, tmp_path):
