@@ -9,7 +9,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from cmi_bench.tracking.callback import TrackingCallback
 from cmi_bench.tracking.description import describe_run, model_label
 from cmi_bench.tracking.metadata import resolved_config, run_metadata, write_metadata
 from cmi_bench.tracking.mlflow import MLflowRun
+from cmi_bench.tracking.scored_data import describe_datasets
 from cmi_bench.tracking.sweep_plan import SweepPlace, sweep_place
 from cmi_bench.tracking.tracker import RunOutcome, Tracker
 from cmi_bench.types import Clip
@@ -135,12 +136,13 @@ def audio_facts(config: Config, rows: Iterable[Row]) -> dict[str, Any]:
     Where nothing has changed since the last time, no audio file is opened. Otherwise each new file is read
     once for its digest and headers, which is little beside scoring it; nothing is decoded.
     """
-    root, file = Path(config.data.root), Path(config.data.manifest)
+    rows, root, file = list(rows), Path(config.data.root), Path(config.data.manifest)
     paths = dict.fromkeys(path for row in rows for path in row.audio_files)
     manifest = update_manifest(root, file, paths, progress=ItemCount("looking at the audio"))
     return describe_audio(manifest, paths) | {
         "manifest": str(file),
         "manifest_sha256": file_digest(file) if file.is_file() else None,
+        "datasets": [asdict(one) for one in describe_datasets(rows, manifest)],
     }
 
 

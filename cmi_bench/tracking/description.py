@@ -10,11 +10,23 @@ from typing import Any
 from cmi_bench.config import Config
 from cmi_bench.models.checkpoint_names import checkpoint_label, checkpoint_name, step_of
 from cmi_bench.tracking.sweep_plan import SweepPlace
+from cmi_bench.utils.files import content_key, without_credentials
 
 BENCHMARK = "benchmark"
 """The name of `data` for the four test sets."""
 NOTE_TAG = "mlflow.note.content"
 """What the UI shows as a run's description; Markdown."""
+
+
+@dataclass(frozen=True)
+class ScoredModel:
+    """What a run scores with: some weights under some settings."""
+
+    key: str
+    """What identifies it: SHA-256 over the weights and the settings, wherever the weights lie."""
+    name: str
+    params: Mapping[str, str]
+    """Step, digest and source of the weights, and the settings."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +39,8 @@ class RunDescription:
     tags: Mapping[str, str]
     step: int | None = None
     """Training step of the checkpoint; None where its name tells none."""
+    model: ScoredModel | None = None
+    """None for the run above a sweep's jobs."""
 
 
 def describe_run(config: Config, metadata: Mapping[str, Any], place: SweepPlace | None = None) -> RunDescription:
@@ -75,7 +89,63 @@ def describe_run(config: Config, metadata: Mapping[str, Any], place: SweepPlace 
         params={key: str(value) for key, value in params.items() if value is not None},
         tags={key: str(value) for key, value in tags.items() if value is not None} | (place.tags if place else {}),
         step=step,
+        model=describe_model(config.model, metadata["model"]),
     )
+
+
+FILES = frozenset({"checkpoint", "config", "tokenizer", "muq"})
+"""Settings of models that name files: where a model has a digest, it is over what is in them."""
+NO_SETTINGS = frozenset({"name", "_target_", "class_path", "max_spend"})
+"""Keys of models that no score depends on, or that the class says already."""
+
+
+def describe_model(spec: Mapping[str, Any], facts: Mapping[str, Any]) -> ScoredModel:
+    """Return what identifies the weights and settings that a run scores with.
+
+    The same weights are the same model wherever they lie, and after the code has changed. A model that has no digest
+    is known by the names of its files and by its code.
+
+    Args:
+        spec: The composed `model` group.
+        facts: `model` of the run's metadata.
+    """
+    settings = {key: value for key, value in _flat(spec).items() if key not in NO_SETTINGS}
+    digest, checkpoint = facts["digest"], spec.get("checkpoint")
+    if digest:
+        key = content_key(
+            model=facts["class"],
+            weights=digest,
+            settings={name: value for name, value in settings.items() if name not in FILES},
+        )
+    else:
+        key = content_key(model=facts["class"], code=facts["code"], settings=settings)
+    label = checkpoint_label(checkpoint) if checkpoint else ""
+    params = {
+        "model": facts["name"],
+        "checkpoint": label,
+        "step": step_of(checkpoint_name(checkpoint)) if checkpoint else None,
+        "digest": digest,
+        "source": _source(checkpoint) if checkpoint else facts["class"],
+        **{name: value for name, value in settings.items() if name != "checkpoint"},
+    }
+    kept = {name: str(value) for name, value in params.items() if value not in (None, "")}
+    return ScoredModel(key, run_name(facts["name"], label), kept)
+
+
+def _flat(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the single values of a mapping by their dotted keys; what is null or a list is left out."""
+    flat: dict[str, Any] = {}
+    for key, value in spec.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, str | int | float):
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _source(checkpoint: str) -> str:
+    path = Path(checkpoint).expanduser()
+    return str(path.resolve()) if path.exists() else without_credentials(checkpoint)
 
 
 def _user() -> str | None:

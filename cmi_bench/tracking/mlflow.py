@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cmi_bench.config import TrackingConfig
 from cmi_bench.tracking.description import RunDescription
+from cmi_bench.tracking.scored_data import recorded_datasets
 from cmi_bench.tracking.sink import Sink
 from cmi_bench.tracking.tracker import RunOutcome
 from cmi_bench.utils.distributed import has_ended, this_process
@@ -22,6 +23,10 @@ PROCESS_TAG = "process"
 """Which process a run belongs to: number, start and host."""
 MAX_METRICS = 1000
 """Metrics that a server takes at once."""
+MAX_TAG = 5000
+"""Characters of a tag, as MLflow's servers allow."""
+LEFT_OUT_TAG = "left_out_of_means"
+"""The tasks that are in no mean over tasks."""
 Send = Callable[["MlflowClient"], object]
 """Tells the store something."""
 
@@ -80,13 +85,40 @@ class MLflowRun:
 
     def progress(self, clips: int) -> None:
         """Record how many clips are scored by now."""
-        self.log_metrics({"run/items done": clips})
+        self.log_metrics({"run/clips done": clips})
 
     def record(self, outcome: RunOutcome) -> None:
         """Record what the run came to; the run is started first if nothing has done so yet."""
         self.start()
-        self.log_metrics({one.name: one.value for one in outcome.metrics})
+        if self.client is None:
+            return
+        from mlflow.entities import LoggedModelInput
+
+        from cmi_bench.tracking.mlflow_models import dataset_inputs, metrics_of
+
+        model_id, datasets = self._model_id(), recorded_datasets(outcome.metadata)
+        models = [LoggedModelInput(model_id)] if model_id is not None else None
+        config = outcome.metadata["config"]["data"]
+        inputs = dataset_inputs(datasets.values(), source=config["jsonl"], split=config["split"])
+        self.send("recording the datasets", lambda client: client.log_inputs(self.run_id, inputs, models))
+        now, step = int(time.time() * 1000), self.description.step or 0
+        self.send_metrics(metrics_of(outcome.metrics, datasets, model_id=model_id, step=step, timestamp=now))
+        if outcome.left_out_of_means:
+            left_out = ", ".join(outcome.left_out_of_means)[:MAX_TAG]
+            self.send("recording a tag", lambda client: client.set_tag(self.run_id, LEFT_OUT_TAG, left_out))
         self.log_files(outcome.files)
+
+    def _model_id(self) -> str | None:
+        """Return the id of the MLflow model that stands for the run's weights; None where there is none."""
+        client, model = self.client, self.description.model
+        if client is None or model is None:
+            return None
+        from cmi_bench.tracking.mlflow_models import model_of
+
+        def found() -> str:
+            return model_of(client, self.experiment_id, model, run_id=self.run_id, settings=self.settings)
+
+        return self.sink.call("recording the model", found)
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Record metrics at the run's step; names may hold letters, digits and `_ / . : -` and spaces."""

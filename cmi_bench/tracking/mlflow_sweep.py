@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cmi_bench.tracking.description import NOTE_TAG
-from cmi_bench.tracking.mlflow import MLflowRun, Send
+from cmi_bench.tracking.mlflow import MAX_TAG, MLflowRun, Send
 from cmi_bench.tracking.sweep_plan import JOB_TAG, PARENT_TAG
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 ERROR_TAG = "error"
-MAX_TAG = 5000
-"""Characters of a tag, as MLflow's servers allow."""
 
 
 class ChildEnd(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cmi_bench.evaluation.evaluate import Evaluation
-from cmi_bench.tracking.metrics import RecordedMetric, recorded_metrics
+from cmi_bench.tracking.metrics import RecordedMetric, left_out_of_means, recorded_metrics
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class RunOutcome:
     def metrics(self) -> list[RecordedMetric]:
         """All numbers of the run, with the names that they are recorded under."""
         return recorded_metrics(self.evaluation.summary, self.metadata)
+
+    @property
+    def left_out_of_means(self) -> list[str]:
+        """The tasks that are in no mean over tasks."""
+        return left_out_of_means(self.evaluation.summary)
 
 
 class Tracker(Protocol):

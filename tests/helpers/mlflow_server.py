@@ -16,6 +16,18 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+START_SECONDS = 180
+"""A server that starts imports all of MLflow, which is long where processors are few and busy."""
+
+
+def is_up(uri: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{uri}/health", timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def mlflow_server(folder: Path) -> Iterator[str]:
     """Run a server with its SQLite store in a folder; yields its URI."""
@@ -26,13 +38,14 @@ def mlflow_server(folder: Path) -> Iterator[str]:
         cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"{uri}/health", timeout=1)
-                break
-            except OSError:
-                time.sleep(0.2)
+        end = time.monotonic() + START_SECONDS
+        while not is_up(uri):
+            assert process.poll() is None and time.monotonic() < end, "the MLflow server did not start"
+            time.sleep(0.2)
         yield uri
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()

@@ -16,6 +16,7 @@ from cmi_bench.tracking.tracker import RunOutcome
 
 DESCRIPTION = RunDescription("signal on mini", params={"model": "signal"}, tags={"git_commit": "abc"})
 METADATA = {
+    "config": {"data": {"jsonl": "/rows/all_test.jsonl", "split": "test"}},
     "model": {"name": "signal", "class": "somewhere.Signal", "digest": None},
     "counts": {"clips": 12, "scored": 10, "failed": 2, "from_store": 4},
     "seconds": {"wall": 4.0},
@@ -39,6 +40,14 @@ def recorded_run(settings: TrackingConfig, description: RunDescription = DESCRIP
         yield run
 
 
-def outcome(rows: Sequence[Mapping[str, Any]] = ROWS, *, files: Sequence[Path] = (), **metadata: Any) -> RunOutcome:
-    """What a run over some rows comes to: two pairs and four clips, a quarter of the agreement of each known."""
-    return RunOutcome(evaluate(rows, MetricSettings(resamples=0)), rows, METADATA | metadata, files)
+def dataset(name: str, rows: int, digest: str) -> dict[str, Any]:
+    """A dataset as a run's metadata describe it."""
+    return {"name": name, "rows": rows, "digest": digest}
+
+
+def outcome(
+    rows: Sequence[Mapping[str, Any]] = ROWS, *, files: Sequence[Path] = (), datasets: Sequence[dict[str, Any]] = ()
+) -> RunOutcome:
+    """What a run over four clips and two pairs comes to."""
+    metadata = METADATA | {"data": {"datasets": list(datasets)}}
+    return RunOutcome(evaluate(rows, MetricSettings(resamples=0)), rows, metadata, files)

@@ -4,16 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 from mlflow import MlflowClient
-from recorded_runs import DESCRIPTION, outcome, recorded_run, sqlite_settings
+from recorded_runs import DESCRIPTION, outcome, recorded_run
 
 from cmi_bench.config import TrackingConfig
 from cmi_bench.tracking.callback import TrackingCallback
 from cmi_bench.tracking.mlflow import MLflowRun
-
-
-@pytest.fixture
-def settings(tmp_path):
-    return sqlite_settings(tmp_path)
 
 
 def only_run(settings):

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 from cmi_bench.config import MetricSettings, Precision
-from cmi_bench.tracking.description import describe_run, model_label, run_name
+from cmi_bench.tracking.description import describe_model, describe_run, model_label, run_name
 from cmi_bench.tracking.sweep_plan import SweepPlace
 
 METADATA = {
-    "model": {"name": "cmi_rm", "digest": "d1"},
+    "model": {"name": "cmi_rm", "digest": "d1", "class": "somewhere.CmiRM", "code": "c1"},
     "git": {"commit": "abc", "dirty": False},
     "device": "cpu 1",
 }
@@ -88,3 +88,39 @@ def test_a_run_is_called_by_its_model_once_what_tells_it_apart_and_its_rows(word
 def test_a_model_of_the_users_own_is_named_after_its_class():
     assert model_label({"name": "custom", "class_path": "mine.adapter:Model"}) == "Model"
     assert model_label({"name": "signal"}) == "signal"
+
+
+def model(digest="d1", code="c1", **spec):
+    facts = {"name": "cmi_rm", "class": "somewhere.CmiRM", "digest": digest, "code": code}
+    return describe_model(
+        {"name": "cmi_rm", "mode": "final", "config": None, "checkpoint": "/a/step_500"} | spec, facts
+    )
+
+
+def test_the_same_weights_and_settings_are_one_model_wherever_they_lie_and_whatever_the_code():
+    assert model(checkpoint="/b/step_500", name="mine", code="c2").key == model().key
+    others = [model("d2"), model(mode="standard"), model(init_kwargs={"window": 5})]
+    assert len({one.key for one in (*others, model())}) == 4
+
+
+def test_a_model_without_a_digest_is_known_by_its_files_names_and_its_code():
+    assert model(None).key == model(None).key
+    others = [model(None, checkpoint="/b/step_500"), model(None, code="c2")]
+    assert len({one.key for one in (*others, model(None))}) == 3
+
+
+def test_what_the_models_page_says_of_a_checkpoint(tmp_path):
+    (tmp_path / "step_500").mkdir()
+    described = model(checkpoint=str(tmp_path / "step_500"), score_kwargs={"top": 3})
+    assert described.name == "cmi_rm step_500"
+    assert described.params == {
+        "model": "cmi_rm",
+        "checkpoint": "step_500",
+        "step": "500",
+        "digest": "d1",
+        "source": str(tmp_path / "step_500"),
+        "mode": "final",
+        "score_kwargs.top": "3",
+    }
+    baseline = describe_model({"name": "signal"}, {"name": "signal", "class": "a.Signal", "digest": None, "code": "c"})
+    assert baseline.params == {"model": "signal", "source": "a.Signal"}

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 import pytest
 from loopback import hanging_server, on_loopback
 from mlflow import MlflowClient
-from recorded_runs import DESCRIPTION, outcome, recorded_run, sqlite_settings
+from recorded_runs import DESCRIPTION, outcome, recorded_run
 from werkzeug import Response
 
 from cmi_bench.config import TrackingConfig
@@ -96,8 +96,7 @@ def test_a_password_is_neither_printed_nor_logged(server, caplog, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_database_that_is_locked_for_a_while_loses_what_was_sent_and_no_more(caplog, tmp_path):
-    settings = sqlite_settings(tmp_path)
+def test_a_database_that_is_locked_for_a_while_loses_what_was_sent_and_no_more(caplog, settings, tmp_path):
     with recorded_run(settings) as run:
         with closing(sqlite3.connect(tmp_path / "mlflow.db")) as other:
             other.execute("BEGIN EXCLUSIVE")
@@ -109,8 +108,7 @@ def test_a_database_that_is_locked_for_a_while_loses_what_was_sent_and_no_more(c
     assert (recorded.info.status, recorded.data.metrics) == ("FINISHED", {"kept": 2.0})
 
 
-def test_runs_whose_process_was_killed_are_closed_by_the_next_run(tmp_path):
-    settings = sqlite_settings(tmp_path)
+def test_runs_whose_process_was_killed_are_closed_by_the_next_run(settings):
     running = []
     for process in (this_process(), this_process().replace(platform.node(), "elsewhere"), ended_process(), ""):
         run = MLflowRun(settings, DESCRIPTION)

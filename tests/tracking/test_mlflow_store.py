@@ -20,6 +20,7 @@ from cmi_bench.tracking.mlflow_store import fetch_results, open_experiment
 
 @pytest.fixture
 def settings(tmp_path):
+    """A store that is not there yet."""
     return sqlite_settings(tmp_path)
 
 

@@ -2,7 +2,6 @@
 
 import pytest
 from mlflow import MlflowClient
-from recorded_runs import sqlite_settings
 
 from cmi_bench.tracking.callback import TrackingCallback
 from cmi_bench.tracking.description import RunDescription
@@ -19,8 +18,8 @@ def end(number, status, message="", **metrics):
 
 
 @pytest.mark.slow
-def test_no_job_is_without_a_run_and_no_run_is_left_running(tmp_path):
-    settings, description = sqlite_settings(tmp_path), RunDescription("a sweep", {}, {})
+def test_no_job_is_without_a_run_and_no_run_is_left_running(settings):
+    description = RunDescription("a sweep", {}, {})
     sweep = MLflowSweep(settings, description)
     with pytest.raises(KeyError), TrackingCallback(sweep):
         sweep.start()
