@@ -178,6 +178,11 @@ class Audiobox(AudioRating):
         return self
 
     @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The network's, and what its output is scaled by."""
+        return {**self.loaded.network.state_dict(), "mean": self.loaded.mean, "scale": self.loaded.scale}
+
+    @property
     def sr(self) -> int:
         """Sampling rate in Hz of the waveforms the model takes."""
         return SAMPLE_RATE

@@ -119,8 +119,9 @@ class RewardModel(Protocol):
 class BenchmarkModelABC(ABC):
     """A reward model: `sr` and `score_batch`, and optional members with their defaults.
 
-    The optional values that a model may have to compute (`identity`, `digest`, `facts`, `projections`,
-    `clips_at_once`) are overridden by a property, by a class attribute, or by an assignment in the constructor.
+    The optional values that a model may have to compute (`identity`, `digest`, `weights_digest`, `facts`,
+    `projections`, `clips_at_once`) are overridden by a property, by a class attribute, or by an assignment in the
+    constructor.
     """
 
     audio_input: AudioInput = "path"
@@ -170,6 +171,14 @@ class BenchmarkModelABC(ABC):
     def digest(self) -> str | None:
         """SHA-256 over weights and configuration, for the run's metadata."""
         return None
+
+    @cached_property
+    def weights_digest(self) -> str | None:
+        """SHA-256 over the weights that are used and what else settles scores: where it is the same, scores are too.
+
+        By default `digest`, which may be over whole files; for the run's metadata.
+        """
+        return self.digest
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:

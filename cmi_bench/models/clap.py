@@ -130,6 +130,11 @@ class Clap(TextSimilarity):
         return self
 
     @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The network's."""
+        return dict(self.loaded.network.state_dict())
+
+    @property
     def sr(self) -> int:
         """Sampling rate in Hz of the waveforms the model takes."""
         return self.loaded.input.sampling_rate

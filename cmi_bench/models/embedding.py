@@ -5,7 +5,7 @@ was made from; `TextSimilarity` takes the similarity of audio and prompt in a co
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -29,7 +29,8 @@ from cmi_bench.models.base import (
     UnusedInput,
 )
 from cmi_bench.models.batching import Precision, audio_arithmetic
-from cmi_bench.models.weights import known_digest
+from cmi_bench.models.hub import WEIGHTS_SUFFIXES
+from cmi_bench.models.weights import known_digest, tensors_digest
 from cmi_bench.utils.files import content_key, files_digest
 
 
@@ -75,6 +76,25 @@ class EmbeddingScorer(EmbeddingModel):
     def digest(self) -> str:
         """SHA-256 over weights, configurations and tokenizer: hexadecimal. Reads all of the weights, once."""
         return known_digest(self.digest_dir, self.files, lambda: files_digest(self.files))
+
+    @property
+    @abstractmethod
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The tensors that decide over the embeddings, by name, as they were loaded."""
+
+    @cached_property
+    def weights_digest(self) -> str:
+        """SHA-256 over the tensors that are used, the configurations and the tokenizer: hexadecimal."""
+        tensors = self.tensors
+        weights = [file for file in self.files if file.suffix in WEIGHTS_SUFFIXES]
+        digest = known_digest(
+            self.digest_dir,
+            weights,
+            lambda: tensors_digest(tensors),
+            model=type(self).__name__,
+            tensors={name: list(tensor.shape) for name, tensor in tensors.items()},
+        )
+        return content_key(weights=digest, files=files_digest(file for file in self.files if file not in weights))
 
     @abstractmethod
     def encode_waveforms(self, waveforms: Sequence[Tensor]) -> list[Tensor]:

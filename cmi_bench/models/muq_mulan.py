@@ -207,6 +207,11 @@ class MuQMuLan(TextSimilarity):
         return {"kernels": kernels_used(self.device, self.kernels)}
 
     @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Those of both towers."""
+        return self.network.state_dict()
+
+    @property
     def sr(self) -> int:
         """Sampling rate in Hz of the waveforms the model takes."""
         return SAMPLE_RATE

@@ -198,6 +198,12 @@ class SongEvalRM(AudioRating):
         return {"kernels": kernels_used(self.device, self.kernels)}
 
     @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Those of the head and of the layers of MuQ that it needs."""
+        parts = {"head": self._head, "muq": self._muq}
+        return {f"{part}.{name}": one for part, network in parts.items() for name, one in network.state_dict().items()}
+
+    @property
     def projections(self) -> dict[str, nn.Linear]:
         """The layer that gives the ratings."""
         return {"fc": self._head.fc}

@@ -4,6 +4,7 @@ Every tensor that a network has is in the file, and every tensor of the file is 
 kept from run to run, so that gigabytes are read once and not whenever a model is built.
 """
 
+import hashlib
 import io
 import logging
 import pickle
@@ -12,6 +13,7 @@ import time
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -232,6 +234,21 @@ def refuse(what: str, names: Iterable[str], files: Iterable[Path], hint: str) ->
     tensors = "tensor" if len(listed) == 1 else "tensors"
     where = " and ".join(str(file) for file in files)
     raise UserError(f"{where}: {what} {tensors} {', '.join(listed[:NAMES_SHOWN])}{more}.", hint)
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 over tensors by name, whatever file they came from: hexadecimal."""
+    names = sorted(tensors)
+    whole = hashlib.sha256()
+    with ThreadPoolExecutor() as pool:  # hashing lets the other threads run
+        for name, content in zip(names, pool.map(_content_digest, [tensors[name] for name in names]), strict=True):
+            whole.update(f"{name} {list(tensors[name].shape)} {tensors[name].dtype}".encode() + content)
+    return whole.hexdigest()
+
+
+def _content_digest(tensor: Tensor) -> bytes:
+    # As bytes, since NumPy knows no bfloat16; the shape of a scalar has no last dimension to view.
+    return hashlib.sha256(tensor.detach().contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data).digest()
 
 
 SETTLED = 2.0

@@ -29,11 +29,19 @@ def sweep_csv(jobs: Sequence[SweepJob]) -> str:
         "label",
         "step",
         "status",
+        "weights",
         *(name for one in columns for name in metric_columns(str(one))),
         "message",
     )
     lines = (
-        {"job": job.number, "label": job.label, "step": job.step, "status": job.status, "message": job.message}
+        {
+            "job": job.number,
+            "label": job.label,
+            "step": job.step,
+            "status": job.status,
+            "weights": job.weights,
+            "message": job.message,
+        }
         | {
             name: number
             for column, value in job.values.items()

@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 
 from cmi_bench.evaluation.metrics import MetricKey, Shown, all_metrics, metric_columns
 from cmi_bench.tracking.job_record import FINISHED, KILLED, NOT_RUN, RUNNING, read_record
+from cmi_bench.tracking.metadata import look_up, read_metadata
 from cmi_bench.tracking.sweep_plan import PlannedJob, SweepPlan
 
 log = logging.getLogger(__name__)
+
+METADATA_FILE = "metadata.json"
 
 DIED = "Its process died, perhaps for want of memory."
 
@@ -39,6 +42,8 @@ class SweepJob:
     folder: Path
     ended: float | None = None
     """Seconds since 1970."""
+    weights: str = ""
+    """Digest of the weights that were used; empty where that is not known."""
     values: Mapping[MetricKey, Value] = field(default_factory=dict)
     """The defined metrics of the summary; none unless finished."""
 
@@ -125,8 +130,14 @@ def _outcome(job: PlannedJob, folder: Path) -> SweepJob:
         message=DIED if died else record.message,
         folder=folder,
         ended=record.ended,
+        weights=_weights(folder / METADATA_FILE) if record.status == FINISHED else "",
         values=_metric_values(folder / "metrics.json") if record.status == FINISHED else {},
     )
+
+
+def _weights(path: Path) -> str:
+    metadata = read_metadata(path)
+    return str(look_up(metadata, "model", "weights") or look_up(metadata, "model", "digest") or "")
 
 
 def _metric_values(path: Path) -> Mapping[MetricKey, Value]:

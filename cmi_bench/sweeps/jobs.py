@@ -42,7 +42,7 @@ CHECKPOINT = "model.checkpoint"
 
 def swept_keys(overrides_of: Sequence[Sequence[str]], recipe_keys: Sequence[str]) -> list[str]:
     """Return the keys in which jobs differ; of a single job, those of the recipe."""
-    values = [_override_values(overrides) for overrides in overrides_of]
+    values = [override_values(overrides) for overrides in overrides_of]
     keys = dict.fromkeys(key for one in values for key in one)
     swept = [key for key in keys if len({one.get(key) for one in values}) > 1]
     return swept or [key for key in keys if key in recipe_keys]
@@ -66,7 +66,7 @@ def plan_jobs(
         fingerprints: What each job is; None numbers the jobs from 0.
         folder: The sweep's folder; None for a new sweep.
     """
-    values = [_override_values(overrides) for overrides in overrides_of]
+    values = [override_values(overrides) for overrides in overrides_of]
     labels = _labels(values, swept)
     numbers = _numbers(labels, fingerprints, folder) if fingerprints and folder else range(len(labels))
     return [
@@ -90,7 +90,7 @@ def _numbers(labels: Sequence[str], fingerprints: Sequence[str], folder: Path) -
     return [next(free) if number is None else number for number in found]
 
 
-def _override_values(overrides: Sequence[str]) -> dict[str, str]:
+def override_values(overrides: Sequence[str]) -> dict[str, str]:
     """Return what a job's overrides set, by key, without those of Hydra itself."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     set_by = {one.key_or_group: one.value() for one in parsed if not one.is_delete()}

@@ -24,9 +24,10 @@ from cmi_bench.models.checkpoint_names import checkpoint_name, step_order
 from cmi_bench.reporting.comparison import write_comparison
 from cmi_bench.reporting.html.sweep_page import SweepSource, write_sweep_page
 from cmi_bench.reporting.sweep import significance_groups_of, sweep_view, write_sweep
-from cmi_bench.reporting.sweep_jobs import SweepJob, columns_of, has_steps, read_outcomes
+from cmi_bench.reporting.sweep_jobs import METADATA_FILE, SweepJob, columns_of, has_steps, read_outcomes
 from cmi_bench.sweeps.checkpoints import sweep_values
 from cmi_bench.sweeps.jobs import fingerprint, plan_jobs, swept_keys
+from cmi_bench.sweeps.same_weights import same_files_notes, same_weights_notes
 from cmi_bench.tracking.description import RunDescription, dataset_name, model_label, run_name
 from cmi_bench.tracking.job_record import FAILED, FINISHED, NOT_RUN
 from cmi_bench.tracking.metadata import look_up, read_metadata
@@ -77,7 +78,7 @@ class Sweep:
 
     def _source(self, comparison: Comparison | None) -> SweepSource:
         """Return what the page is made from."""
-        found = (read_metadata(job.folder / "metadata.json") for job in self.jobs if job.values)
+        found = (read_metadata(job.folder / METADATA_FILE) for job in self.jobs if job.values)
         metadata = [one for one in found if one is not None]
         same = self.parent.description.params
         roots = [self.config.data.root, *(look_up(one, "config", "data", "root") for one in metadata)]
@@ -95,9 +96,13 @@ class Sweep:
 
     @property
     def notes(self) -> list[str]:
-        """What has to be known of the rows that the jobs score; nothing where jobs score different rows."""
+        """What has to be known of the figures: which jobs cannot differ, and what the note of the rows says.
+
+        The rows' note is left out where jobs score different rows.
+        """
         is_swept = any(key.partition(".")[0] == "data" for key in self.plan.swept)
-        return [self.config.data.note] if self.config.data.note and not is_swept else []
+        of_rows = [self.config.data.note] if self.config.data.note and not is_swept else []
+        return [*same_weights_notes(self.plan.jobs, self.jobs), *of_rows]
 
     @property
     def is_finished(self) -> bool:
@@ -143,6 +148,8 @@ def start_sweep(config: DictConfig) -> Sweep:
     kind = common.sweep.name or ", ".join(swept)
     name = earlier.name if earlier else f"{kind} sweep {datetime.now():%Y-%m-%d %H:%M}"
     log.info("%s: %d jobs into %s", name, len(jobs), folder)
+    for note in same_files_notes(jobs):
+        log.warning("%s", note)
     parent = parent_run(name, common, swept)
     with spinner("opening the sweep's run in MLflow"):
         parent.start(earlier.mlflow_run if earlier else None)

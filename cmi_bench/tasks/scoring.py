@@ -117,6 +117,7 @@ def model_facts(config: Config, model: BenchmarkModelABC, devices: Devices) -> d
             "name": model_label(config.model),
             "class": f"{implementation.__module__}.{implementation.__qualname__}",
             "digest": model.digest,
+            "weights": model.weights_digest,
             "code": code_identity(model),
             "sr": int(model.sr),
         },

@@ -1,11 +1,13 @@
 """Models that embed: the contract, batches, unused inputs, and runs on a few rows of the mini benchmark."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_audiobox import make_small, save_small_audiobox
 from tiny_clap import save_small_clap
 
@@ -207,3 +209,27 @@ def test_audiobox(run, tmp_path, monkeypatch):
     rows, counts = run("audiobox", "model=audiobox", f"model.checkpoint={save_small_audiobox(tmp_path / 'small')}")
     assert len(set(scores(rows, "predicted_musicality"))) > 4
     assert counts["failed"] == 0
+
+
+def test_weights_are_known_by_the_tensors_that_are_used(tmp_path):
+    for base in ("muq", "muq-mulan", "xlm-roberta"):
+        shutil.copytree(BUNDLE / base, tmp_path / base)
+    file = tmp_path / "muq-mulan/model.safetensors"
+    tensors = load_file(file)
+
+    def digests(**changed):
+        save_file(tensors | changed, file)
+        found = MuQMuLan(str(tmp_path / "muq-mulan"))
+        return found.digest, found.weights_digest
+
+    before = digests()
+    training = digests(**{"mulan.contrast.temperature": torch.ones(1)})
+    assert training[0] != before[0]
+    assert training[1] == before[1]
+    name = "mulan.audio_to_latents.weight"
+    assert digests(**{name: tensors[name] + 1})[1] != before[1]
+
+
+def test_every_model_says_which_weights_it_uses(model):
+    assert {len(model.digest), len(model.weights_digest)} == {64}
+    assert model.weights_digest != model.digest

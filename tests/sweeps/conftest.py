@@ -36,6 +36,9 @@ class Sleeper:
         self.alive.add(self)
         self.checkpoint = checkpoint
 
+        if checkpoint:  # its name and what it holds
+            self.digest = Path(checkpoint).read_text() or Path(checkpoint).name
+
     def score_batch(self, inputs, batch_size, max_dur, **kwargs):
         self.calls.append(self.checkpoint or max_dur)
         if Path(f"fails_{max_dur:g}").exists():

@@ -121,6 +121,20 @@ def test_a_checkpoint_that_sorts_earlier_runs_alone_and_the_others_keep_their_fo
     assert sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()) == ["0", "1", "2"]
 
 
+@pytest.mark.slow
+def test_checkpoints_with_the_same_weights_are_named_before_and_after(sweep, tmp_path, capsys, caplog):
+    (tmp_path / "ckpts").mkdir()
+    for step, content in ((1, "a"), (2, "b"), (3, "a")):
+        (tmp_path / f"ckpts/step_{step}.ckpt").write_text(content)
+    sweep("+sweep=checkpoints", f"sweep.checkpoint_dir={tmp_path}/ckpts")
+    assert "step_1 and step_3 have the same files: they will have the same scores." in caplog.text
+    note = "step_1 and step_3 have the same weights: same scores."
+    assert capsys.readouterr().out.count(note) == 1
+    assert note.replace("_", "\\_") in (tmp_path / "sweep/sweep.md").read_text()
+    rows = table(tmp_path / "sweep")
+    assert rows["step_1"]["weights"] == rows["step_3"]["weights"] != rows["step_2"]["weights"]
+
+
 def test_files_may_be_named_by_a_pattern(sweep, tmp_path):
     (tmp_path / "ckpts").mkdir()
     for name in ("step_1000.ckpt", "step_500.ckpt", "step_500.txt"):

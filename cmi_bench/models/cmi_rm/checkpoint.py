@@ -3,10 +3,8 @@
 Every tensor of the network is from a file, and every tensor of the files is accounted for.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from cmi_bench.models.hub import ENCODER_CONFIG, TOKENIZER, CheckpointFiles, fin
 from cmi_bench.models.muq.config import MulanConfig, read_mulan_config, read_muq_config
 from cmi_bench.models.muq.encoder import TRAINING_ONLY
 from cmi_bench.models.muq.towers import TextTokenizer
-from cmi_bench.models.weights import known_digest, read_tensors, refuse
+from cmi_bench.models.weights import known_digest, read_tensors, refuse, tensors_digest
 from cmi_bench.utils.files import content_key, files_digest
 
 PREFIXES = {
@@ -221,18 +219,3 @@ def _weights_digest(loaded: Loaded, part: str, kept: Path | None) -> str:
         part=part,
         tensors={name: list(tensor.shape) for name, tensor in tensors.items()},
     )
-
-
-def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 over tensors by name, whatever file they came from: hexadecimal."""
-    names = sorted(tensors)
-    whole = hashlib.sha256()
-    with ThreadPoolExecutor() as pool:  # hashing lets the other threads run
-        for name, content in zip(names, pool.map(_content_digest, [tensors[name] for name in names]), strict=True):
-            whole.update(f"{name} {list(tensors[name].shape)} {tensors[name].dtype}".encode() + content)
-    return whole.hexdigest()
-
-
-def _content_digest(tensor: Tensor) -> bytes:
-    # As bytes, since NumPy knows no bfloat16; the shape of a scalar has no last dimension to view.
-    return hashlib.sha256(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data).digest()
