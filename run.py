@@ -5,7 +5,10 @@
 
 import sys
 
-from cmi_bench.main import run
+from cmi_bench.utils.interrupt import end_on_interrupt
 
 if __name__ == "__main__":
+    end_on_interrupt()
+    from cmi_bench.main import run
+
     run(sys.argv[1:])

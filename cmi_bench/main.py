@@ -19,6 +19,7 @@ from cmi_bench.sweeps.callback import completed_sweep
 from cmi_bench.tasks.preflight import preflight
 from cmi_bench.utils.console import print_error, spinner
 from cmi_bench.utils.installation import conf_folder
+from cmi_bench.utils.interrupt import raise_on_interrupt
 
 
 def run(words: Sequence[str]) -> None:
@@ -96,6 +97,7 @@ def explain_errors(kept: str = "What was written so far is kept in the run's fol
     """
     # Hydra would print and swallow errors itself; this makes it hand them to us as they are.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    raise_on_interrupt()
     try:
         yield
     except BrokenPipeError:  # `... | head` has read enough
