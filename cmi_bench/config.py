@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from cmi_bench.errors import UserError, did_you_mean
+from cmi_bench.types import Aspect
 from cmi_bench.utils.installation import command_line
 
 
@@ -53,12 +54,67 @@ class Clustering(StrEnum):
 
 
 @dataclass
-class DataConfig:
+class ColumnsConfig:
+    """Which column of a table holds what; null where its name tells, see `data.columns.SYNONYMS`."""
+
+    song: str | None = None
+    """Paths of single songs."""
+    a: str | None = None
+    """Of a pair's first song."""
+    b: str | None = None
+    """Of its second song."""
+    prompt: str | None = None
+    lyrics: str | None = None
+    reference: str | None = None
+    """Paths of reference audio."""
+    rating: str | None = None
+    musicality: str | None = None
+    """Ratings of this aspect, where each has a column; otherwise `rating`."""
+    alignment: str | None = None
+    winner: str | None = None
+    winner_musicality: str | None = None
+    """Winners by this aspect, where each has a column; otherwise `winner`."""
+    winner_alignment: str | None = None
+    aspect: str | None = None
+    """Which aspect a line's label is about."""
+    rater: str | None = None
+    system: str | None = None
+    """What made a song."""
+    system_a: str | None = None
+    system_b: str | None = None
+    group: str | None = None
+    """Groups, where `group_by` names no columns."""
+    split: str | None = None
+
+
+@dataclass
+class TableConfig:
+    """A table of one's own: songs with ratings, or pairs of songs with a preference; see docs/own-data.md."""
+
+    csv: str | None = None
+    """CSV, TSV, JSON lines, a JSON list or Parquet, by its suffix."""
+    root: str | None = None
+    """What the songs' paths are relative to; null for the table's folder."""
+    columns: ColumnsConfig = field(default_factory=ColumnsConfig)
+    """Columns by what they hold, such as `song: wav`, where their names do not tell."""
+    group_by: list[str] = field(default_factory=list)
+    """Columns whose values are groups in the detail table and the report."""
+    aspect: Aspect | None = None
+    """What labels speak of that do not say it themselves; null for musicality."""
+    scale: list[float] | None = None
+    """The lowest and the highest rating that there can be; null takes any number."""
+
+
+@dataclass
+class DataConfig(TableConfig):
     """Which rows, and where their audio is."""
 
     name: str = MISSING
-    jsonl: str = MISSING
+    jsonl: str | None = MISSING
+    """Rows of the benchmark's form; null for none beside those of tables."""
     root: str = MISSING
+    own: dict[str, TableConfig] = field(default_factory=dict)
+    """Tables of one's own, by the name of the dataset that each of them is; `csv` is one more, named `name`."""
     split: str = "test"
     synthesise: bool = False
     """Build the embedded mini benchmark at `root` when it is not there."""
@@ -109,6 +165,8 @@ class MetricSettings:
     """CMI-Pref without lyrics ("instru") and with them ("vocal")."""
     by_confidence: bool = True
     """CMI-Pref by the annotator's confidence: below, at and above 3."""
+    by_column: bool = True
+    """Own data by the columns that `data.group_by` names."""
     by_duration: bool = False
     """Everything by clip length; needs durations."""
     duration_bins: tuple[float, ...] = (10.0, 30.0, 60.0, 120.0, 500.0)

@@ -4,22 +4,29 @@ import contextlib
 import copy
 import threading
 from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.experimental.callback import Callback
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.basecontainer import BaseContainer
 
 from cmi_bench.config import TASK_SCHEMAS, Config
+from cmi_bench.data.declarations import name_of_file
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.models.registry import installed_models
 from cmi_bench.utils.distributed import device_option, job_device
-from cmi_bench.utils.files import without_credentials, write_text_atomic
+from cmi_bench.utils.files import content_key, without_credentials, write_text_atomic
 from cmi_bench.utils.installation import cache_folder, conf_folder, project_folder
 
 
@@ -38,8 +45,84 @@ class CredentialsCallback(Callback):
                     write_text_atomic(file, hidden)
 
 
+class OwnSubsets(ConfigSource):
+    """Makes `subset=NAME` one for every name that no file in `conf/subset/` has: that of a dataset of the user's own.
+
+    Which those are is known only when `data` is composed; `data.chosen.check_subset` refuses a name that none of them
+    has.
+    """
+
+    @staticmethod
+    def scheme() -> str:
+        """Return how its address in the search path begins."""
+        return "own-subsets"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Return the subset of one dataset."""
+        name = Path(config_path).stem
+        node = OmegaConf.create({"name": name, "datasets": [name]})
+        return ConfigResult(provider=self.provider, path=self.full_path(), config=node, header={"package": None})
+
+    def is_group(self, config_path: str) -> bool:
+        """Tell whether a path is the group `subset`."""
+        return config_path.rstrip("/") == SUBSET
+
+    def is_config(self, config_path: str) -> bool:
+        """Tell whether a path is in the group `subset`."""
+        group, _, name = config_path.partition("/")
+        return group == SUBSET and bool(name) and "/" not in name
+
+    def available(self) -> bool:
+        """Tell that it can always be asked."""
+        return True
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """Return none: the names are the user's."""
+        return []
+
+
+SUBSET = "subset"
+"""The group of configurations that choose datasets."""
+
+
+class OwnSearchPath(SearchPathPlugin):
+    """Puts what this module knows behind `conf/` in Hydra's search path."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Add the packages that declare datasets, and the user's own subsets."""
+        for package in dataset_packages():
+            search_path.append(provider=package, path=f"pkg://{package}")
+        search_path.append(provider="cmi_bench", path=f"{OwnSubsets.scheme()}://")
+
+
+DATASETS = "cmi_bench.datasets"
+"""Entry points of this group are packages with declarations of datasets in a folder `data/`."""
+
+
+def dataset_packages() -> list[str]:
+    """Return the installed packages that declare datasets, none of which is imported."""
+    return sorted({point.value for point in entry_points(group=DATASETS)})
+
+
+def package_folder(name: str) -> str:
+    """Return the folder of an installed package, for the paths in its declarations.
+
+    Raises:
+        UserError: There is no such package.
+    """
+    try:
+        spec = find_spec(name)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(f"There is no package {name!r}.", "Write ${package:NAME} with the name that Python imports.")
+    return str(Path(spec.submodule_search_locations[0]))
+
+
 def register() -> None:
-    """Tell Hydra the schemas, the models of installed packages and the resolvers; call before composing."""
+    """Tell Hydra the schemas, what installed packages offer, subsets and resolvers; call before composing."""
+    Plugins.instance().register(OwnSubsets)
+    Plugins.instance().register(OwnSearchPath)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for task, schema in TASK_SCHEMAS.items():
@@ -50,7 +133,11 @@ def register() -> None:
     resolvers: dict[str, Callable[..., Any]] = {
         "cache_folder": lambda: str(cache_folder()),
         "device_option": device_option,
+        "digest_of": lambda path: content_key(path=str(Path(path).absolute()))[:16],
+        "folder_of": lambda file: str(Path(file).expanduser().parent),
         "job_device": job_device,
+        "name_of_file": lambda file: name_of_file(Path(file).stem),
+        "package": package_folder,
         "project": lambda path: str(project / path),
         "run_group": lambda task, model: model if task == "benchmark" else task,
     }

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.data import fields
-from cmi_bench.data.fields import is_missing
+from cmi_bench.data.fields import MOS_RANGE, Scale, is_missing
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.types import Aspect
 
@@ -46,6 +46,8 @@ class MosTask:
     label_field: str
     leaderboard_groups: tuple[LeaderboardGroup, ...] = ()
     """The leaderboard's columns; empty for one over all rows."""
+    scale: Scale | None = MOS_RANGE
+    """What a label can be; None for any finite number."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class PairTask:
     """Where a results row keeps the side that the scores prefer."""
     confidence_field: str | None = None
     """The annotator's confidence, 1 to 5 in half steps, as text."""
+    share_field: str | None = None
+    """Where a row says which share of its raters gave the most frequent answer."""
     leaderboard_groups: tuple[LeaderboardGroup, ...] = ()
     """The leaderboard's columns; empty for one over all rows."""
 
@@ -140,6 +144,8 @@ class Dataset:
     audio_source: str = ""
     """The function of `cmi_bench.download` that says where its audio comes from, as "package.module:function" (see
     `download.sources`); empty for a dataset whose audio is there already."""
+    is_own: bool = False
+    """Whether it is a table of the user's own; see `data.declarations`."""
 
     @property
     def is_paired(self) -> bool:
@@ -175,6 +181,12 @@ def register_dataset(dataset: Dataset) -> Dataset:
     """
     if any(dataset.name == other.name or dataset.slug == other.slug for other in _datasets.values()):
         raise ValueError(f"There is a dataset {dataset.name!r} or {dataset.slug!r} already.")
+    _check(dataset)
+    _datasets[dataset.slug] = dataset
+    return dataset
+
+
+def _check(dataset: Dataset) -> None:
     for name in (dataset.name, dataset.slug, *(task.name for task in dataset.tasks)):
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} cannot be a name: use letters, digits, '_', '.', '-' and spaces.")
@@ -184,6 +196,18 @@ def register_dataset(dataset: Dataset) -> Dataset:
     for grouping in dataset.groupings:
         if grouping.switch not in settings:
             raise ValueError(f"{grouping.switch!r} is no setting. {did_you_mean(grouping.switch, settings)}")
+
+
+def register_own(dataset: Dataset) -> Dataset:
+    """Add a dataset of the user's own behind the others, in the place of an earlier one of the same name.
+
+    Raises:
+        UserError: The benchmark, or an installed package, has a dataset of that name.
+    """
+    for other in _datasets.values():
+        if not other.is_own and (dataset.name == other.name or dataset.slug == other.slug):
+            raise UserError(f"There is a dataset {other.name} already.", "Choose another name: data.name=my_songs.")
+    _check(dataset)
     _datasets[dataset.slug] = dataset
     return dataset
 
@@ -210,8 +234,14 @@ def dataset_by_name(name: str) -> Dataset | None:
     return next((dataset for dataset in _datasets.values() if dataset.name == name), None)
 
 
+OWN_SOURCE = "own:"
+"""Start of the `source` of rows of the user's own; the dataset's name follows."""
+
+
 def dataset_of_source(source: str) -> Dataset | None:
     """Return the dataset that a row's `source` belongs to, None if to none of them."""
+    if source.startswith(OWN_SOURCE):  # others may own whatever holds their name
+        return dataset_by_name(source.removeprefix(OWN_SOURCE))
     return next((dataset for dataset in _datasets.values() if dataset.owns_source(source)), None)
 
 

@@ -30,6 +30,11 @@ PREFERENCE_ALIGNMENT = "preference-alignment"
 CONFIDENCE_MUSICALITY = "confidence_preference-musicality"
 CONFIDENCE_ALIGNMENT = "confidence_preference-alignment"
 
+DECLARED = "own_dataset"
+"""The declaration of the dataset of one's own that a row belongs to; see `data.declarations`."""
+RATINGS = "ratings"
+"""What each rater said, by label field: {"musicality": {"anna": 4.0}}, or a list where nobody is named."""
+
 BENCHMARK_DATASET = "benchmark_dataset"
 ORIGINAL_NAME = "original_name"
 """What clip A's file was called where `task=prepare` got it from, which may name its system and its prompt."""
@@ -51,10 +56,17 @@ OUTPUT_PREFIXES = ("predicted_", "inference_")
 
 def is_own(field: str) -> bool:
     """Tell a row's own fields from those that a run adds to it."""
-    return field not in (BENCHMARK_DATASET, ORIGINAL_NAME) and not field.startswith(OUTPUT_PREFIXES)
+    return field not in (BENCHMARK_DATASET, ORIGINAL_NAME, DECLARED) and not field.startswith(OUTPUT_PREFIXES)
 
 
-MOS_RANGE = (1.0, 5.0)
+def share_field(label_field: str) -> str:
+    """Return where a pair of one's own keeps the share of its raters who gave the most frequent answer, 0 to 1."""
+    return f"{label_field} share"
+
+
+Scale = tuple[float, float]
+"""The lowest and the highest rating that there can be."""
+MOS_RANGE: Scale = (1.0, 5.0)
 
 
 class LabelError(ValueError):
@@ -117,14 +129,18 @@ def parse_preference(value: Any) -> Preference | None:
         raise LabelError(f"{shown(value)} is not a preference (known: {', '.join(_SPELLINGS)}, in any case)") from None
 
 
-def parse_mos(value: Any) -> float | None:
+def parse_mos(value: Any, scale: Scale | None = MOS_RANGE) -> float | None:
     """Read a mean opinion score.
+
+    Args:
+        value: A number or its text.
+        scale: What it can be; None for any finite number.
 
     Returns:
         The score, or None where there is no label.
 
     Raises:
-        LabelError: Not a number, or outside 1 to 5.
+        LabelError: Not a number, or outside of the scale.
     """
     if is_missing(value):
         return None
@@ -132,9 +148,9 @@ def parse_mos(value: Any) -> float | None:
         score = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         score = math.nan
-    if math.isnan(score):
+    if not math.isfinite(score) and (scale is None or math.isnan(score)):
         raise LabelError(f"{shown(value)} is not a number")
-    low, high = MOS_RANGE
+    low, high = scale or (score, score)
     if not low <= score <= high:
         raise LabelError(f"{shown(value)} is not a mean opinion score (expected {low:g} to {high:g})")
     return score

@@ -268,9 +268,9 @@ def _file_name(read: Callable[[Line, str, str], str], line: Line, field: str, wh
 def _check_labels(raw: Mapping[str, Any], dataset: Dataset, where: str) -> None:
     """Meet labels that are not understood before hours of scoring, not after."""
     for task in dataset.tasks:
-        parse = parse_mos if isinstance(task, MosTask) else parse_preference
+        label = raw.get(task.label_field)
         try:
-            parse(raw.get(task.label_field))
+            parse_mos(label, task.scale) if isinstance(task, MosTask) else parse_preference(label)
         except LabelError as error:
             raise UserError(f"{where}: the field {task.label_field!r}: {error}.", "Fix or empty the label.") from error
 

@@ -7,9 +7,11 @@ yields findings.
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from cmi_bench.config import Config
-from cmi_bench.data.datasets import Dataset, dataset_by_slug
+from cmi_bench.data.chosen import chosen_datasets, chosen_tables
+from cmi_bench.data.datasets import Dataset
 from cmi_bench.data.manifest import update_manifest
 from cmi_bench.data.rows import Row, leads_outside
 from cmi_bench.doctor.data import AudioState, check_audio, check_checkpoint, check_rows, examine_rows, some_clips
@@ -17,8 +19,7 @@ from cmi_bench.doctor.environment import check_disk, check_environment, check_lo
 from cmi_bench.doctor.finding import Finding, Remedies, Severity
 from cmi_bench.download.state import FOLDER, Content, read_record
 from cmi_bench.errors import UserError
-from cmi_bench.types import Clip
-from cmi_bench.utils.console import ItemCount
+from cmi_bench.utils.console import ItemCount, some_of
 from cmi_bench.utils.files import is_regular
 
 
@@ -32,8 +33,9 @@ def examine(config: Config, outputs: Path, words: Sequence[str]) -> list[Finding
     """
     root = Path(config.data.root)
     remedies = Remedies(words, root, config.data.synthesise)
-    data = list(_check_data(config, root, remedies))
-    model = list(check_checkpoint(config, remedies, _clips(config, root)))
+    rows = _find_rows(config, remedies)
+    data = list(_check_data(config, root, rows, remedies))
+    model = list(check_checkpoint(config, remedies, some_clips(rows.rows, root)))
     is_incomplete = any(
         finding.status is Severity.PROBLEM and finding.fix == remedies.prepare for finding in data + model
     )
@@ -47,37 +49,70 @@ def examine(config: Config, outputs: Path, words: Sequence[str]) -> list[Finding
     ]
 
 
-def _check_data(config: Config, root: Path, remedies: Remedies) -> Iterator[Finding]:
-    file = Path(config.data.jsonl)
-    datasets = tuple(dataset_by_slug(slug) for slug in config.subset.datasets)
+class _FoundRows(NamedTuple):
+    """The rows that a run would be over, as far as they can be read."""
+
+    findings: list[Finding]
+    rows: list[Row]
+    """Only with audio that a run reads."""
+
+
+def _find_rows(config: Config, remedies: Remedies) -> _FoundRows:
+    """Look at the rows' file and at tables of the user's own."""
+    found = _rows_of_file(config, remedies) if config.data.jsonl else _FoundRows([], [])
+    own = _rows_of_tables(config)
+    return _FoundRows([*found.findings, *own.findings], [*found.rows, *own.rows])
+
+
+def _rows_of_file(config: Config, remedies: Remedies) -> _FoundRows:
+    file, datasets = Path(str(config.data.jsonl)), tuple(chosen_datasets(config))
+    if not datasets:
+        return _FoundRows([], [])
     if not file.exists():
-        yield Finding("rows", "file", Severity.PROBLEM, f"There is no {file}.", remedies.prepare)
-        return
+        return _FoundRows([Finding("rows", "file", Severity.PROBLEM, f"There is no {file}.", remedies.prepare)], [])
     try:
         examined = examine_rows(file, split=config.data.split, datasets=datasets)
     except UserError as error:
-        yield Finding("rows", "file", Severity.PROBLEM, error.what, remedies.rows(file))
-        return
+        return _FoundRows([Finding("rows", "file", Severity.PROBLEM, error.what, remedies.rows(file))], [])
     expected = {dataset.slug: dataset.expected_rows(config.data.name) for dataset in datasets}
-    yield from check_rows(examined, datasets, expected, may_read=partial(_may_read, config), fix=remedies.rows(file))
-    rows = _limited(examined.rows, datasets, config.limit)
-    paths = list(dict.fromkeys(path for row in rows for path in row.audio_files if _may_read(config, path)))
+    may_read = partial(_may_read, config)
+    findings = check_rows(examined, datasets, expected, may_read=may_read, fix=remedies.rows(file))
+    rows = [row for row in examined.rows if all(map(may_read, row.audio_files))]
+    return _FoundRows(list(findings), _limited(rows, datasets, config.limit))
+
+
+def _rows_of_tables(config: Config) -> _FoundRows:
+    try:
+        tables = chosen_tables(config)
+    except UserError as error:
+        return _FoundRows([Finding("rows", "own data", Severity.PROBLEM, error.what, error.hint)], [])
+    findings, rows = [], list[Row]()
+    for table in tables:
+        own = table.split_rows(config.data.split, data_root=Path(config.data.root), after=len(rows), limit=config.limit)
+        rows += own
+        if table.problems:
+            found = f"{len(table.problems)} lines cannot be understood: {some_of(table.problems)}"
+            fix = f"Correct {table.table.file}; cmi-bench import shows all"
+            findings.append(Finding("rows", table.name, Severity.PROBLEM, found, fix))
+        elif not own:
+            found = f"{table.table.file} has no row of split {config.data.split!r}."
+            findings.append(Finding("rows", table.name, Severity.PROBLEM, found, "Choose one: data.split=..."))
+        else:
+            findings.append(Finding("rows", table.name, Severity.OK, f"{len(own):,} rows of {table.table.file}"))
+    return _FoundRows(findings, rows)
+
+
+def _check_data(config: Config, root: Path, found: _FoundRows, remedies: Remedies) -> Iterator[Finding]:
+    yield from found.findings
+    if not found.rows:
+        return
+    paths = list(dict.fromkeys(path for row in found.rows for path in row.audio_files))
     manifest = update_manifest(
         root, Path(config.data.manifest), paths, decode=True, progress=ItemCount("decoding the audio")
     )
     there = {path: record for path, record in manifest.records.items() if is_regular(root / path)}
-    state = AudioState(rows, paths, type(manifest)(there), _upstream(root))
+    state = AudioState(found.rows, paths, type(manifest)(there), _upstream(root))
     yield from check_audio(root, state, remedies)
-
-
-def _clips(config: Config, root: Path) -> list[Clip]:
-    """Return some of the clips that are there."""
-    datasets = tuple(dataset_by_slug(slug) for slug in config.subset.datasets)
-    try:
-        rows = examine_rows(Path(config.data.jsonl), split=config.data.split, datasets=datasets).rows
-    except UserError:
-        return []
-    return some_clips(_limited(rows, datasets, config.limit), root, may_read=partial(_may_read, config))
 
 
 def _may_read(config: Config, audio: str) -> bool:

@@ -339,9 +339,9 @@ COLLAPSE_CLIPS, COLLAPSE_SECONDS = 5, 10.0
 """Enough to see a model that gives every song the same, within a minute on a CPU."""
 
 
-def some_clips(rows: Sequence[Row], root: Path, *, may_read: Callable[[str], bool]) -> list[Clip]:
+def some_clips(rows: Sequence[Row], root: Path) -> list[Clip]:
     """Return a few clips of different files that are there, from all over the rows."""
-    there = {row.audio_a: row for row in rows if may_read(row.audio_a) and is_regular(root / row.audio_a)}
+    there = {row.audio_a: row for row in rows if is_regular(root / row.audio_a)}
     chosen = list(there.values())[:: max(1, len(there) // COLLAPSE_CLIPS)][:COLLAPSE_CLIPS]
     return [Clip(f"{row.index}:a", root / row.audio_a, row.prompt, row.lyrics) for row in chosen]
 

@@ -17,7 +17,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from cmi_bench.config import PrepareTask
-from cmi_bench.data.datasets import dataset_by_slug
+from cmi_bench.data.chosen import chosen_datasets
 from cmi_bench.data.manifest import Manifest, read_manifest, update_manifest
 from cmi_bench.data.rows import check_inside, load_rows
 from cmi_bench.download.fetch import Download, fetch_all, raise_first
@@ -185,8 +185,8 @@ class Preparation:
 
     @property
     def rows(self) -> Path:
-        """The test rows' file."""
-        return Path(self.config.data.jsonl)
+        """The test rows' file; where there is none, as of tables of the user's own only, nothing is fetched for it."""
+        return Path(self.config.data.jsonl or TEST)
 
     @property
     def manifest(self) -> Path:
@@ -200,7 +200,7 @@ class Preparation:
             UserError: One cannot be had.
         """
         data, base = self.config.data, self.config.sources.rows.rstrip("/")
-        if data.synthesise:
+        if data.synthesise or data.jsonl is None:
             return []
         fetched = []
         if fetch_rows(self.client, f"{base}/{TEST}", self.rows, check=lambda file: load_rows(file, split=data.split)):
@@ -235,7 +235,9 @@ class Preparation:
             UserError: The rows are not right.
         """
         config = self.config
-        datasets = [dataset_by_slug(slug) for slug in config.subset.datasets]
+        datasets = chosen_datasets(config)
+        if config.data.jsonl is None or not datasets:
+            return []
         rows = load_rows(self.rows, split=config.data.split, datasets=datasets, limit=config.limit).rows
         if not config.data.allow_outside:
             check_inside(rows, self.root, self.rows)
@@ -268,6 +270,8 @@ class Preparation:
 
 def summary(preparation: Preparation) -> str:
     """Return one line about the audio that is there; what of it cannot be decoded is warned about."""
+    if preparation.config.data.jsonl is None:
+        return "All there: the model's files. Your own songs are where your table says; task=doctor looks at them."
     known = read_manifest(preparation.manifest).records
     records = [known[path] for path in preparation.wanted() if path in known]
     broken = [record.path for record in records if record.error]

@@ -12,6 +12,7 @@ import numpy as np
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.data.datasets import Dataset
+from cmi_bench.data.declarations import declared_tasks
 from cmi_bench.evaluation.evaluate import place_of
 from cmi_bench.evaluation.groups import Group
 from cmi_bench.evaluation.intervals import BOOTSTRAP, DIGITS, ModelMetric, clustered_rows, paired_test
@@ -217,7 +218,7 @@ def paired_samples(
     protocol = PROTOCOLS[settings.protocol]
     return [
         {run: read_samples(rows, dataset, task, protocol, origin=origins[run]) for run, rows in rows_of.items()}
-        for task in dataset.tasks
+        for task in declared_tasks(dataset, (row.raw for rows in rows_of.values() for row in rows))
     ]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from cmi_bench.config import Clustering, MetricSettings
 from cmi_bench.data.audio_info import Durations, row_seconds
 from cmi_bench.data.datasets import Dataset, PairTask, Task
+from cmi_bench.data.declarations import declared_tasks
 from cmi_bench.evaluation.collapse import collapse_notes
 from cmi_bench.evaluation.groups import Group, duration_bin, duration_groups, task_groups
 from cmi_bench.evaluation.intervals import Interval, metric_intervals
@@ -265,7 +266,7 @@ def evaluate(
     samples_of = {
         (dataset, task): read_samples(chosen, dataset, task, protocol, origin=origin)
         for dataset, chosen in selection.rows_of.items()
-        for task in dataset.tasks
+        for task in declared_tasks(dataset, (row.raw for row in chosen))
     }
     detail, group_notes = _measure_groups(selection, samples_of, settings, durations)
     return Evaluation(
@@ -289,6 +290,7 @@ def _measure_groups(
         detail_record(samples_of[dataset, task], group, settings)
         for dataset, rows in selection.rows_of.items()
         for task, group in task_groups(dataset, rows, settings)
+        if (dataset, task) in samples_of
     ]
     if not settings.by_duration:
         return detail, []

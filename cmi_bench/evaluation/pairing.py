@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.data.datasets import Dataset, PairTask, all_datasets
+from cmi_bench.data.declarations import declare_rows
 from cmi_bench.data.fields import is_own
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.intervals import Interval
@@ -68,6 +69,8 @@ def pair_rows(runs: Sequence[Run], split: str) -> PairedRows:
         runs: One or more.
         split: Rows of other splits are passed over.
     """
+    # All of them first: two runs may declare the user's own dataset with different groups.
+    declare_rows(raw for run in runs for raw in run.rows)
     selections = {run.label: select_rows(run.rows, split).rows_of for run in runs}
     keyed = {label: _keyed(rows_of) for label, rows_of in selections.items()}
     common = set.intersection(*(set(rows) for rows in keyed.values()))

@@ -88,7 +88,7 @@ def _strict_label(raw: Raw, task: Task) -> float:
     value = raw.get(task.label_field)
     if isinstance(task, PairTask):
         return _side(value)
-    score = parse_mos(value)
+    score = parse_mos(value, task.scale)
     return math.nan if score is None else score
 
 

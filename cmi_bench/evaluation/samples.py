@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cmi_bench.config import Clustering
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import Dataset, PairTask, Task, all_datasets, dataset_of_row
+from cmi_bench.data.declarations import declare_rows
 from cmi_bench.data.fields import LabelError
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.clusters import NOBODY, Clusters, clusters_of, prompt_ids, system_ids
@@ -40,7 +41,11 @@ def select_rows(rows: Sequence[Mapping[str, Any]], split: str) -> Selection:
     Args:
         rows: Results rows. Where none of them has a `split`, all are taken.
         split: The split wanted.
+
+    Raises:
+        UserError: Rows declare a dataset of the user's own in a way that cannot be read.
     """
+    declare_rows(rows)
     has_splits = any(fields.SPLIT in raw for raw in rows)
     found: dict[Dataset, list[ResultRow]] = {dataset: [] for dataset in all_datasets()}
     other_splits: Counter[str] = Counter()

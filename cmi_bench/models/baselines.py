@@ -123,6 +123,6 @@ def _row_answers(raw: Mapping[str, Any]) -> tuple[Score, Score]:
 def _task_answers(task: Task, raw: Mapping[str, Any]) -> tuple[float, float]:
     label = raw.get(task.label_field)
     if isinstance(task, MosTask):
-        mos = parse_mos(label)
+        mos = parse_mos(label, task.scale)
         return (UNDECIDED if mos is None else mos, UNDECIDED)
     return _SHARE_OF_WINNER[parse_preference(label) or Preference.BOTH]

@@ -14,7 +14,7 @@ from rich import box
 from rich.table import Table
 
 from cmi_bench.data.datasets import all_datasets
-from cmi_bench.evaluation.metrics import Shown, all_metrics, headline_metric, metrics_of
+from cmi_bench.evaluation.metrics import Shown, all_metrics, metrics_of
 from cmi_bench.models.registry import installed_models
 from cmi_bench.reporting.format import text_cell
 from cmi_bench.tracking.metadata import look_up, read_metadata
@@ -68,6 +68,14 @@ def tasks_table() -> Table:
 METADATA_FILE, METRICS_FILE = "metadata.json", "metrics.json"
 
 
+class PastMetric(NamedTuple):
+    """The number that stands for a task of a past run."""
+
+    name: str
+    """SRCC or ACC."""
+    value: float
+
+
 @dataclass(frozen=True)
 class PastRun:
     """One run's folder."""
@@ -80,8 +88,8 @@ class PastRun:
     model: str
     data: str
     """Which rows; empty for a task without rows."""
-    metrics: Mapping[tuple[str, str], float]
-    """SRCC or ACC by dataset and task, where defined."""
+    metrics: Mapping[tuple[str, str], "PastMetric"]
+    """By dataset and task, where defined."""
     n_failed: int | None
     """Clips that could not be scored; None where the run did not come so far."""
 
@@ -116,13 +124,13 @@ def _run(folder: Path, metadata: Mapping[str, Any]) -> PastRun:
 
 def _data(metadata: Mapping[str, Any]) -> str:
     """Return the name of the rows, e.g. "mini" or "mini/pam"; empty for a task that has none, such as sanity."""
-    if look_up(metadata, "data", "jsonl") is None:
+    if look_up(metadata, "data", "jsonl") is None and look_up(metadata, "data", "own") is None:
         return ""
     data, subset = look_up(metadata, "config", "data", "name"), look_up(metadata, "config", "subset", "name")
     return f"{data}/{subset}" if subset not in (None, "all") else str(data)
 
 
-def _metrics(path: Path) -> Iterator[tuple[tuple[str, str], float]]:
+def _metrics(path: Path) -> Iterator[tuple[tuple[str, str], PastMetric]]:
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))["summary"]
     except FileNotFoundError:  # a run that failed, or does not measure agreement
@@ -131,9 +139,9 @@ def _metrics(path: Path) -> Iterator[tuple[tuple[str, str], float]]:
         log.warning("%s cannot be read (%s): its run is listed without metrics.", path, error)
         return
     for line in summary:
-        value = next((line[one.name] for one in all_metrics(Shown.HEADLINE) if line.get(one.name) is not None), None)
-        if value is not None:
-            yield (line["dataset"], line["task"]), float(value)
+        name = next((one.name for one in all_metrics(Shown.HEADLINE) if line.get(one.name) is not None), None)
+        if name is not None:
+            yield (line["dataset"], line["task"]), PastMetric(name, float(line[name]))
 
 
 STYLES = {"finished": "green", "failed": "bold red", "running": "yellow"}
@@ -147,26 +155,26 @@ def runs_table(runs: Sequence[PastRun], *, base: Path) -> Table:
         runs: In the order wanted.
         base: Folders below it are written relative to it.
     """
-    tasks = [(dataset, task) for dataset in all_datasets() for task in dataset.tasks]
-    shown = [
-        (dataset, task) for dataset, task in tasks if any((dataset.name, task.name) in run.metrics for run in runs)
-    ]
+    measured = {place: metric.name for run in runs for place, metric in run.metrics.items()}
+    tasks = [(dataset.name, task.name) for dataset in all_datasets() for task in dataset.tasks]
+    # The user's own datasets, which no configuration may declare any more, follow.
+    shown = [*(place for place in tasks if place in measured), *(place for place in measured if place not in tasks)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="Past runs, newest first", title_justify="left")
     for name in ("started (UTC)", "status", "model", "data"):
         table.add_column(name, no_wrap=True)
     for dataset, task in shown:
-        metric = headline_metric(task).name
-        table.add_column(f"{dataset.name}\n{task.name}\n{metric}", justify="right", no_wrap=True)
+        heading = text_cell(f"{dataset}\n{task}\n{measured[dataset, task]}")
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("failed", justify="right", no_wrap=True)
     table.add_column("folder", overflow="fold")
     for run in runs:
-        metrics = (run.metrics.get((dataset.name, task.name)) for dataset, task in shown)
+        metrics = (run.metrics.get(place) for place in shown)
         table.add_row(
             text_cell(run.started[:16].replace("T", " ")),
             text_cell(run.status, style=STYLES.get(run.status, "")),
             text_cell(run.model + (f" ({run.task})" if run.task not in ("", BENCHMARK) else "")),
             text_cell(run.data),
-            *(text_cell("" if value is None else f"{value:.4f}") for value in metrics),
+            *(text_cell("" if metric is None else f"{metric.value:.4f}") for metric in metrics),
             text_cell("" if run.n_failed is None else str(run.n_failed), style="bold red" if run.n_failed else "dim"),
             text_cell(str(run.folder.relative_to(base) if run.folder.is_relative_to(base) else run.folder)),
         )

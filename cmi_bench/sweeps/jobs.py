@@ -167,10 +167,16 @@ def fingerprint(cfg: DictConfig) -> str:
     telling = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in NO_MATTER])
     plain = OmegaConf.to_container(telling, resolve=True, enum_to_str=True)
     assert isinstance(plain, dict)
-    rows = _states(Path(plain["data"]["jsonl"]).expanduser())
+    rows = {file: _states(Path(file).expanduser()) for file in _row_files(plain["data"])}
     files = {name: _states(Path(name).expanduser()) for name in _texts(plain.get("model"))}
     code = code_identity_of(target_of(plain.get("model") or {}))
     return f"{content_key(config=plain, rows=rows)}.{content_key(files=files, code=code)}"
+
+
+def _row_files(data: Mapping[str, Any]) -> list[str]:
+    """Return the files that the rows of a run are from: the rows' file, and tables of the user's own."""
+    tables = [data, *data["own"].values()]
+    return [str(file) for file in (data["jsonl"], *(table["csv"] for table in tables)) if file]
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -5,19 +5,12 @@ What can be wrong with rows and audio is found before torch and Lightning are im
 
 import logging
 import time
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 from cmi_bench.config import Config, OnError
-from cmi_bench.data.datasets import dataset_by_slug
-from cmi_bench.data.rows import (
-    RowSet,
-    check_inside,
-    describe_missing,
-    load_rows,
-    missing_audio,
-    with_original_names,
-)
+from cmi_bench.data.chosen import ChosenRows, load_chosen
+from cmi_bench.data.rows import Row, describe_missing, missing_audio
 from cmi_bench.data.synthetic.build import ensure_mini
 from cmi_bench.errors import UserError
 from cmi_bench.utils.console import spinner
@@ -27,7 +20,7 @@ from cmi_bench.utils.installation import command_line
 log = logging.getLogger(__name__)
 
 
-def load_run_rows(config: Config) -> RowSet:
+def load_run_rows(config: Config) -> ChosenRows:
     """Load the rows that `data`, `subset` and `limit` choose; synthesise the mini benchmark if need be.
 
     Raises:
@@ -36,28 +29,23 @@ def load_run_rows(config: Config) -> RowSet:
     root = Path(config.data.root)
     if config.data.synthesise:
         ensure_mini(root)
-    jsonl = Path(config.data.jsonl)
-    datasets = [dataset_by_slug(slug) for slug in config.subset.datasets]
-    chosen = load_rows(jsonl, split=config.data.split, datasets=datasets, limit=config.limit)
+    chosen = load_chosen(config)
     if is_rank_zero():
-        for source, count in chosen.unknown_sources.items():
+        for source, count in chosen.rows.unknown_sources.items():
             log.warning("Left out %d rows of unknown source %r.", count, source)
-    if not config.data.allow_outside:
-        check_inside(chosen.rows, root, jsonl)
-    _check_audio(chosen, root, config.on_error)
-    return replace(chosen, rows=with_original_names(chosen.rows, root))
+    _check_audio(chosen.rows.rows, root, config)
+    return chosen
 
 
-def _check_audio(chosen: RowSet, root: Path, on_error: OnError) -> None:
-    missing = missing_audio(chosen.rows, root)
+def _check_audio(rows: Sequence[Row], root: Path, config: Config) -> None:
+    missing = missing_audio(rows, root)
     if not missing:
         return
-    if on_error is OnError.fail:
-        raise UserError(
-            describe_missing(missing, root),
-            f"Get them with {command_line('task=prepare')}, set data.root if they are elsewhere, or go on without:"
-            " on_error=record.",
-        )
+    if config.on_error is OnError.fail:
+        prepare = command_line("task=prepare")
+        get = f"Get them with {prepare}, set data.root if they are elsewhere," if config.data.jsonl else (
+            "Set data.root to the folder that the table's paths are relative to,")  # fmt: skip
+        raise UserError(describe_missing(missing, root), f"{get} or go on without: on_error=record.")
     if is_rank_zero():
         log.warning("%s Their clips are recorded as failed.", describe_missing(missing, root))
 

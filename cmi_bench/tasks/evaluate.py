@@ -18,7 +18,7 @@ from cmi_bench.reporting.html.format import ReportSource
 from cmi_bench.reporting.html.page import write_page
 from cmi_bench.reporting.metrics import write_reports
 from cmi_bench.reporting.terminal import summary_view
-from cmi_bench.tracking.metadata import look_up, read_metadata
+from cmi_bench.tracking.metadata import look_up, own_roots, read_metadata
 from cmi_bench.utils.console import print_view, spinner
 
 
@@ -59,9 +59,9 @@ def evaluate_and_report(
         files = [*write_reports(evaluation, folder, label=label)]
         if config.metrics.report:
             roots = _audio_roots(config, metadata)
-            files += write_page(
-                ReportSource(evaluation, rows, label, roots, config.data.allow_outside, metadata), folder
-            )
+            allow_outside, own = config.data.allow_outside, own_roots(metadata)
+            source = ReportSource(evaluation, rows, label, roots, allow_outside, metadata, own_roots=own)
+            files += write_page(source, folder)
     if is_shown:
         print_view(summary_view(evaluation, label))
         print_view(f"Results: {folder}")

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from cmi_bench.config import Config, EvaluateTask
-from cmi_bench.data.datasets import dataset_by_slug
+from cmi_bench.data.chosen import check_subset, table_settings
 from cmi_bench.errors import NotFetchedError, UserError
 from cmi_bench.models.registry import SHIPPED, check_target, target_of
 from cmi_bench.utils.distributed import check_driver, is_rank_zero
@@ -24,13 +24,14 @@ FIRST_LINES = {
 
 
 def preflight(config: Config) -> None:
-    """Check data, model, device and cache of a task that builds a model; log what begins.
+    """Check the names of datasets, and what a task that builds a model needs; log what begins.
 
     A cache that cannot be written is switched off in `config`, with a warning: it saves time, and changes no score.
 
     Raises:
         UserError: The rows, the model's class or checkpoint, or the device cannot be there.
     """
+    check_subset(config)
     if config.task in SCORING_TASKS:
         _check_scoring(config)
     if is_rank_zero() and (line := first_line(config)):
@@ -65,14 +66,13 @@ def _check_scoring(config: Config) -> None:
 
 
 def _check_data(config: Config) -> None:
-    for slug in config.subset.datasets:
-        dataset_by_slug(slug)
-    jsonl = Path(config.data.jsonl)
-    if not config.data.synthesise and not jsonl.exists():
-        raise UserError(
-            f"{jsonl} does not exist.",
-            f"Get the data with {command_line('task=prepare')}, or name your own: data.jsonl=FILE.",
-        )
+    data = config.data
+    for table in table_settings(data).values():
+        if table.csv and not Path(table.csv).expanduser().exists():
+            raise UserError(f"{table.csv} does not exist.", "Check the path; it is relative to the folder you are in.")
+    if data.jsonl and not data.synthesise and not Path(data.jsonl).exists():
+        own = "name your own: data=custom data.csv=FILE"
+        raise UserError(f"{data.jsonl} does not exist.", f"Get the data with {command_line('task=prepare')}, or {own}.")
 
 
 def _check_cache(config: Config) -> None:

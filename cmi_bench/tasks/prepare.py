@@ -47,7 +47,8 @@ def run_prepare(config: PrepareTask, folder: Path) -> None:
     root = Path(config.data.root).absolute()
     if config.data.synthesise:
         ensure_mini(root)
-    with contextlib.nullcontext() if config.data.synthesise else _alone(root), open_client(config.jobs) as client:
+    fetches_rows = not config.data.synthesise and config.data.jsonl is not None
+    with _alone(root) if fetches_rows else contextlib.nullcontext(), open_client(config.jobs) as client:
         preparation = Preparation(config, client)
         for file in preparation.fetch_rows():
             log.info("Fetched %s.", file)

@@ -20,7 +20,9 @@ from omegaconf import OmegaConf
 
 from cmi_bench.config import Config
 from cmi_bench.data.audio_info import ManifestIndex
+from cmi_bench.data.chosen import ChosenRows
 from cmi_bench.data.manifest import Manifest, read_manifest, update_manifest
+from cmi_bench.data.own import OwnTable
 from cmi_bench.data.rows import RESULTS_FILE, Row, RowSet
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkModelABC
@@ -189,11 +191,24 @@ def command_host(config: Config) -> Host:
     )
 
 
-def score_rows(chosen: RowSet, config: Config, folder: Path, host: Host, *, started: float) -> RunOutcome | None:
+def table_facts(tables: Iterable[OwnTable]) -> dict[str, Any]:
+    """Return what identifies tables of the user's own, and where their songs are; nothing without tables."""
+    own = {
+        table.name: {
+            "file": str(table.table.file),
+            "sha256": file_digest(table.table.file),
+            "root": str(table.root.absolute()),
+        }
+        for table in tables
+    }
+    return {"own": own} if own else {}
+
+
+def score_rows(data: ChosenRows, config: Config, folder: Path, host: Host, *, started: float) -> RunOutcome | None:
     """Score rows, evaluate the scores, report and record them in `folder`.
 
     Args:
-        chosen: The rows.
+        data: The rows.
         config: The run's configuration.
         folder: The run's folder.
         host: What scores them, and where.
@@ -206,9 +221,10 @@ def score_rows(chosen: RowSet, config: Config, folder: Path, host: Host, *, star
         UserError: The model or the device is not right; nothing already scored is lost.
     """
     seed_everything(config.seed, workers=True, verbose=False)
+    chosen = data.rows
     model = host.build()
     model.bind_rows(chosen.rows)  # known-answer models look at the labels
-    audio = audio_facts(config, chosen.rows) if is_rank_zero() else {}
+    audio = audio_facts(config, chosen.rows) | table_facts(data.tables) if is_rank_zero() else {}
     metadata = run_metadata(config, _facts(config, model, host.devices, chosen) | {"data": audio})
     if is_rank_zero():
         log.info("Scoring %s", _describe(metadata))

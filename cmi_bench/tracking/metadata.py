@@ -103,7 +103,8 @@ def run_metadata(config: Config, facts: Mapping[str, Any]) -> dict[str, Any]:
         facts: What only the task knows (model, device, counts, seconds), merged in. The rows' file is described where
             the task has `data` to say.
     """
-    rows = {"jsonl": config.data.jsonl, "jsonl_sha256": file_digest(Path(config.data.jsonl))} if "data" in facts else {}
+    file = config.data.jsonl if "data" in facts else None
+    rows = {"jsonl": file, "jsonl_sha256": file_digest(Path(file))} if file else {}
     return {
         "argv": [without_credentials(word) for word in sys.argv],
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -139,6 +140,13 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
         log.warning("%s is no JSON object: going on without what it says of the run.", path)
         return None
     return found
+
+
+def own_roots(metadata: Mapping[str, Any] | None) -> dict[str, Path]:
+    """Return what the audio paths in a run's results are relative to, by dataset, for tables of the user's own."""
+    own = look_up(metadata, "data", "own")
+    roots = {name: look_up(own, name, "root") for name in own} if isinstance(own, Mapping) else {}
+    return {str(name): Path(root) for name, root in roots.items() if isinstance(root, str)}
 
 
 def look_up(metadata: Mapping[str, Any] | None, *path: str) -> Any:

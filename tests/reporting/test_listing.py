@@ -43,7 +43,7 @@ def test_runs_come_newest_first_from_all_folders(folders):
 
 def test_a_run_says_what_it_came_to(folders):
     new, running, old = find_runs(folders)
-    assert old.metrics == {("PAM", "musicality"): 0.5, ("CMI-Pref", "musicality"): 0.25}
+    assert old.metrics == {("PAM", "musicality"): ("SRCC", 0.5), ("CMI-Pref", "musicality"): ("ACC", 0.25)}
     assert (old.status, old.model, old.data, old.n_failed) == ("finished", "m", "mini", 3)
     assert (new.status, new.metrics) == ("failed", {})
     assert (running.task, running.data, running.n_failed) == ("other", "benchmark/pam", None)

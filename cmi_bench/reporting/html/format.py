@@ -1,7 +1,7 @@
 """What a report is made from, and how the page writes numbers and the names of groups."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -35,6 +35,13 @@ class ReportSource:
     """Whether the page may link to audio outside of them."""
     metadata: Mapping[str, Any] | None = None
     """The run's `metadata.json`; None where there is none."""
+    own_roots: Mapping[str, Path] = field(default_factory=dict)
+    """By dataset, what the paths of tables of the user's own are relative to, where that is known."""
+
+    def roots_of(self, dataset: str) -> Sequence[Path]:
+        """Return where the audio of a dataset may be, the likeliest first."""
+        own = self.own_roots.get(dataset)
+        return self.audio_roots if own is None else (own, *self.audio_roots)
 
 
 def template_environment(module: str) -> Environment:

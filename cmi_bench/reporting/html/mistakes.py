@@ -1,11 +1,12 @@
 """The rows on which the model is most confidently wrong, with everything needed to listen and judge."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cmi_bench.data import fields
-from cmi_bench.data.datasets import PairTask
+from cmi_bench.data.datasets import PairTask, Task
 from cmi_bench.evaluation.calibration import Mistake, worst_clips, worst_pairs
 from cmi_bench.evaluation.protocols import number, score_fields
 from cmi_bench.evaluation.samples import Samples, decided_pairs
@@ -53,13 +54,21 @@ def _card(mistake: Mistake, samples: Samples, source: ReportSource, folder: Path
         prompt=row_text(raw, fields.PROMPT),
         lyrics=row_text(raw, fields.LYRICS),
         clips=clips,
-        reference=_link(reference, source, folder) if reference else None,
+        reference=_link(reference, samples, source, folder) if reference else None,
         confidence=confidence,
+        share=_share(raw, samples.task),
     )
 
 
-def _link(audio: str, source: ReportSource, folder: Path) -> AudioLink:
-    return audio_link(audio, source.audio_roots, folder, allow_outside=source.allow_outside)
+def _share(raw: Mapping[str, Any], task: Task) -> str:
+    """Return how many of a pair's raters gave the most frequent answer; empty where it had one."""
+    share = number(raw.get(task.share_field)) if isinstance(task, PairTask) and task.share_field else math.nan
+    return "" if math.isnan(share) else f"{100 * share:.0f} %"
+
+
+def _link(audio: str, samples: Samples, source: ReportSource, folder: Path) -> AudioLink:
+    roots = source.roots_of(samples.dataset.name)
+    return audio_link(audio, roots, folder, allow_outside=source.allow_outside)
 
 
 def _pair_verdict(mistake: Mistake) -> str:
@@ -84,7 +93,7 @@ def _pair(raw: Mapping[str, Any], samples: Samples, source: ReportSource, folder
     return [
         ClipView(
             f"Clip {side}",
-            _link(row_text(raw, audio), source, folder),
+            _link(row_text(raw, audio), samples, source, folder),
             [*made_by(raw, system), f"predicted {samples.task.aspect} {score(value)}"],
             marks[side],
         )
@@ -99,4 +108,4 @@ def _single(raw: Mapping[str, Any], samples: Samples, source: ReportSource, fold
         f"mean opinion score {score(number(raw.get(samples.task.label_field)))}",
         f"predicted {samples.task.aspect} {score(number(raw.get(field)))}",
     ]
-    return [ClipView("Clip", _link(row_text(raw, fields.AUDIO_A), source, folder), facts)]
+    return [ClipView("Clip", _link(row_text(raw, fields.AUDIO_A), samples, source, folder), facts)]

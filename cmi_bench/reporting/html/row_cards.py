@@ -30,6 +30,8 @@ class RowCard(NamedTuple):
     reference: AudioLink | None
     confidence: str = ""
     """The annotator's, of 5."""
+    share: str = ""
+    """How many of a pair's raters gave the most frequent answer, e.g. "67 %"."""
     scores: PageTable | None = None
     """What several jobs of a sweep say of it."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.data.datasets import all_datasets
+from cmi_bench.data.declarations import declare_rows
 from cmi_bench.evaluation.comparison import compare_metrics, correct_families, paired_samples, resolution_notes
 from cmi_bench.evaluation.evaluate import DetailRecord, Evaluation, Measurement, Status, evaluate
 from cmi_bench.evaluation.groups import task_groups
@@ -100,6 +101,7 @@ def build_leaderboard(
     Raises:
         UserError: A label that is not understood.
     """
+    declare_rows(raw for run in runs for raw in run.rows)
     facts, forms = reported_notes(), table_forms()
     settings = board_settings(settings)
     evaluations = {run.label: evaluate_run(run, settings) for run in runs}
