@@ -84,8 +84,11 @@ def _packages() -> Finding:
 def _torch(config: Config) -> Iterator[Finding]:
     try:
         import torch
+        import torchaudio  # noqa: F401 - a build that does not fit torch's fails here
     except (ImportError, OSError) as error:
-        yield Finding(ENVIRONMENT_AREA, "torch", Severity.PROBLEM, f"torch does not load: {error}", INSTALL)
+        yield Finding(
+            ENVIRONMENT_AREA, "torch", Severity.PROBLEM, f"torch and torchaudio do not load together: {error}", INSTALL
+        )
         return
     from cmi_bench.utils.distributed import resolve_devices
 

@@ -33,6 +33,7 @@ PACKAGES = (
     "scipy",
     "soundfile",
     "torch",
+    "torchaudio",
     "av",
     "transformers",
 )

@@ -63,7 +63,7 @@ def test_what_shipped_models_import_is_known_to_settle_scores_or_not_to(module):
     assert module in code.sources
     assert "cmi_bench.audio.decode" in code.sources
     assert code.libraries <= {
-        "audiobox_aesthetics", "av", "numpy", "scipy", "soundfile", "tokenizers", "torch", "transformers",
+        "audiobox_aesthetics", "av", "numpy", "scipy", "soundfile", "tokenizers", "torch", "torchaudio", "transformers",
     }  # fmt: skip
     others = {
         one.origin

@@ -1,9 +1,8 @@
 """MuQ's input: a log-mel spectrogram."""
 
-import math
-
 import torch
 from torch import Tensor, nn
+from torchaudio import functional as audio
 
 SAMPLE_RATE = 24_000
 """Hz; fixed in MuQ, whatever a configuration says."""
@@ -31,7 +30,7 @@ class LogMel(nn.Module):
         # Constants rather than weights, so they are made here even when the network is built without memory.
         with torch.device("cpu"):
             window = torch.hann_window(N_FFT)
-            filters = mel_filters(n_mels)
+            filters = audio.melscale_fbanks(N_FFT // 2 + 1, 0.0, SAMPLE_RATE / 2, n_mels, SAMPLE_RATE)
         self.register_buffer("window", window, persistent=False)
         self.register_buffer("filters", filters, persistent=False)
 
@@ -49,8 +48,15 @@ class LogMel(nn.Module):
     def decibels(self, waveform: Tensor) -> Tensor:
         """Return the spectrogram in dB before normalisation; shapes as in `forward`."""
         with torch.autocast(waveform.device.type, enabled=False):
-            spectrum = torch.stft(
-                waveform.float(), N_FFT, self.hop_length, window=self.window, pad_mode="reflect", return_complex=True
+            spectrum = audio.spectrogram(
+                waveform.float(),
+                pad=0,
+                window=self.window,
+                n_fft=N_FFT,
+                hop_length=self.hop_length,
+                win_length=N_FFT,
+                power=None,
+                normalized=False,
             )
             # The square of the magnitude, without the root on the way there that torchaudio takes.
             power = spectrum.real.square() + spectrum.imag.square()
@@ -58,17 +64,3 @@ class LogMel(nn.Module):
             # MuQ was trained without the last frame.
             decibels: Tensor = 10.0 * mel.clamp(min=POWER_FLOOR).log10()[..., :-1]
             return decibels
-
-
-def mel_filters(n_mels: int) -> Tensor:
-    """Return triangles of height 1 with edges evenly spaced on HTK's mel scale, from 0 Hz to the Nyquist frequency.
-
-    Returns:
-        float32 [N_FFT // 2 + 1, n_mels], by frequency and band.
-    """
-    nyquist = SAMPLE_RATE / 2
-    hertz = torch.linspace(0, nyquist, N_FFT // 2 + 1)[:, None]
-    mels = torch.linspace(0, 2595 * math.log10(1 + nyquist / 700), n_mels + 2)
-    edges = 700 * (10 ** (mels / 2595) - 1)
-    left, middle, right = edges[:-2], edges[1:-1], edges[2:]
-    return torch.minimum((hertz - left) / (middle - left), (right - hertz) / (right - middle)).clamp(min=0)
