@@ -3,7 +3,7 @@ const DEFAULTS = {
   q: "", dataset: "", task: "", label: "", from: "", to: "", run: "any", verdict: "", apart: "", group: "",
   sort: "row", line: "", keys: "",
 };
-// Shares of all ranks that runs must be apart on a single clip.
+// On a single clip runs differ, or are opposite, where their ranks are apart by so much of all ranks.
 const APART = { some: 0.25, opposite: 0.5 };
 
 const readState = () => {
@@ -69,11 +69,8 @@ const makeFilters = (form, data, changed) => {
       ...runs.map(([value, name]) => element("option", { value }, name))]),
     select("verdict", "is", choices("anything", data.verdicts.filter((one) => present.has(one)).map(
       (one) => [one, one]))),
-    runs.length > 1 && select("apart", "Runs differ", choices("or not", [
-      ["some", isRated ? "in answers, ranks 25 %" : "in answers"],
-      ["opposite", isRated ? "A / B, ranks 50 %" : "A / B"],
-      ["none", "not at all"],
-    ])),
+    runs.length > 1 && select("apart", "Runs", choices("differ or not", [
+      ["some", "differ"], ["opposite", "are opposite"], ["none", "agree"]])),
     data.groups.length > 0 && select("group", "Group", [element("option", { value: "" }, "all"), ...groupOptions]),
     field("sort", "Sort by", sort),
     reset,

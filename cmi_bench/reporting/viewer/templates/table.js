@@ -10,7 +10,7 @@ const makeTable = (grid, data, { select, pointed, sort }) => {
     { sort: "label", name: "Label", kind: "label", fill: (line) => [labelText(line)] },
     ...data.runs.map((run, at) => ({
       sort: `run${at}`, name: run.label, kind: "run", fill: (line) => runCell(line, at) })),
-    ...(data.runs.length > 1 ? [{ sort: "apart", name: "Runs apart", kind: "apart", fill: (line) => [apartText(line)] }]
+    ...(data.runs.length > 1 ? [{ sort: "apart", name: "Apart", kind: "apart", fill: (line) => [apartText(line)] }]
       : []),
   ];
   const buttons = columns.map((column) => element("button", { type: "button", title: column.name }, column.name));
