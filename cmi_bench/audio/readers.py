@@ -18,6 +18,7 @@ import numpy.typing as npt
 import soundfile
 
 from cmi_bench.audio.mp3 import MpegFrames, clean_stream, find_frames
+from cmi_bench.audio.quiet import quiet_c_library
 from cmi_bench.errors import UserError
 from cmi_bench.utils.files import open_regular
 
@@ -149,7 +150,8 @@ def _open_as_it_is(path: Path) -> soundfile.SoundFile:
             "Convert it, such as with ffmpeg -f s16le -ar 44100 -ac 2 -i IN.raw OUT.wav.",
         )
     try:
-        return soundfile.SoundFile(descriptor)  # closes it, also where that fails
+        with quiet_c_library():
+            return soundfile.SoundFile(descriptor)  # closes it, also where that fails
     except soundfile.LibsndfileError:
         # A tag at the front that claims to be longer than the file keeps libsndfile from the music.
         cleaned = _open_cleaned(path)
@@ -191,9 +193,15 @@ def blocks(file: soundfile.SoundFile, wanted: int | None = None) -> Iterator[npt
     """
     size = max(1, BLOCK // file.channels)
     left = math.inf if wanted is None else wanted
-    while left > 0 and len(block := file.read(int(min(size, left)), dtype="float32", always_2d=True)):
+    while left > 0 and len(block := _read(file, int(min(size, left)))):
         yield block
         left -= len(block)
+
+
+def _read(file: soundfile.SoundFile, count: int) -> npt.NDArray[np.float32]:
+    with quiet_c_library() if file.format == MP3 else contextlib.nullcontext():
+        block: npt.NDArray[np.float32] = file.read(count, dtype="float32", always_2d=True)
+        return block
 
 
 def _read_from_soundfile(file: soundfile.SoundFile, start: Start, *, mono: bool) -> DecodedAudio:
@@ -212,7 +220,8 @@ def _open_cleaned(path: Path) -> soundfile.SoundFile | None:
 
 
 def _open_stream(data: bytes, frames: MpegFrames) -> soundfile.SoundFile:
-    return soundfile.SoundFile(io.BytesIO(clean_stream(data, frames)))
+    with quiet_c_library():
+        return soundfile.SoundFile(io.BytesIO(clean_stream(data, frames)))
 
 
 PYAV = "av"
