@@ -6,21 +6,26 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Written last: the environment is whole only when this file is newer than what it was made from.
 READY := $(VENV)/.ready
+# `make env CPU=1` takes the build of torch without CUDA from PyTorch's own index; the environment then stays one of that kind.
+CPU ?= $(shell cat $(READY) 2>/dev/null)
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PARALLEL := --numprocesses 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help env run test test-slow test-all lint format bench bench-audio bench-start bench-statistics mutants ui clean
+.PHONY: help env run test test-slow test-all lint format docs bench bench-audio bench-start bench-statistics mutants ui clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
-env: $(READY) ## Make the environment (.venv) with the pinned versions
+env: $(READY) ## Make the environment (.venv) with the pinned versions (CPU=1: a third of the size, without CUDA)
 
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not on the PATH: install Python 3.11, or use make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	@touch $@
+	$(if $(CPU),$(PIP) --no-deps --index-url $(TORCH_INDEX) torch torchaudio)
+	$(PIP) --editable '.[dev,docs]'
+	@echo $(CPU) > $@
 
 run: $(READY) ## Run the embedded benchmark with the signal baseline (nothing is downloaded but the environment)
 	$(BIN)/python run.py model=signal data=mini +device=cpu
@@ -42,6 +47,9 @@ lint: $(READY) ## Check style, types, and that imports run down only
 format: $(READY) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(READY) ## Build the documentation site (site/index.html), without a warning
+	$(BIN)/python docs/build_site.py
 
 bench: $(READY) ## Measure how fast CMI-RM scores, on a random network of its size (outputs/bench/; ROWS=16)
 	$(BIN)/python -m benchmarks.inference $(ROWS)
