@@ -1,7 +1,8 @@
 """A benchmark for music reward models: how well do their scores agree with people?
 
-`load_model` scores music of your own, `evaluate` computes the metrics of a results file. Both, and what they take
-and return, are imported when they are first used: most of the package needs neither torch nor a model.
+`run` runs the benchmark, of a model by its name or in memory; `load_model` scores music of your own; `evaluate`
+computes the metrics of a results file. They, and what they take and return, are imported when they are first used:
+most of the package needs neither torch nor a model.
 """
 
 from importlib import import_module
@@ -11,10 +12,12 @@ if TYPE_CHECKING:
     from cmi_bench.api.evaluate import evaluate
     from cmi_bench.api.load import load_model
     from cmi_bench.api.ranking import RankedSong
-    from cmi_bench.api.results import Results
+    from cmi_bench.api.results import Results, RunResults
+    from cmi_bench.api.run import run
     from cmi_bench.api.scorer import SongScorer
     from cmi_bench.api.songs import Song, SongScore
     from cmi_bench.config import MetricSettings
+    from cmi_bench.errors import UserError
 
 
 __version__ = "0.1.0"
@@ -23,22 +26,28 @@ __all__ = [
     "MetricSettings",
     "RankedSong",
     "Results",
+    "RunResults",
     "Song",
     "SongScore",
     "SongScorer",
+    "UserError",
     "evaluate",
     "load_model",
+    "run",
 ]
 
 _HOME = {
     "MetricSettings": "cmi_bench.config",
     "RankedSong": "cmi_bench.api.ranking",
     "Results": "cmi_bench.api.results",
+    "RunResults": "cmi_bench.api.results",
     "Song": "cmi_bench.api.songs",
     "SongScore": "cmi_bench.api.songs",
     "SongScorer": "cmi_bench.api.scorer",
+    "UserError": "cmi_bench.errors",
     "evaluate": "cmi_bench.api.evaluate",
     "load_model": "cmi_bench.api.load",
+    "run": "cmi_bench.api.run",
 }
 """Public name to the module that has it."""
 

@@ -1,5 +1,7 @@
 """What an evaluation came to, for those who work in Python: shown, as a table of pandas, and as files."""
 
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
@@ -73,6 +75,42 @@ class Results(Evaluation):
             OSError: The folder cannot be written to.
         """
         return list(write_reports(self, Path(folder), label=self.label))
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class RunResults(Results):
+    """The results of a run, with what it scored."""
+
+    folder: Path
+    """Where the run's files are: results, tables, report.html, metadata."""
+    rows: list[Mapping[str, Any]]
+    """The lines of `results.jsonl`: each row's own fields and its scores, such as `predicted_musicality`."""
+    metadata: Mapping[str, Any]
+    """What was run, on what, how long it took: as in `metadata.json`."""
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}\n  in {self.folder}>"
+
+    def to_disk(self, folder: str | PathLike[str]) -> list[Path]:
+        """Copy the run's files, without what only the run itself has use for.
+
+        Args:
+            folder: Where to; made if missing. Files of the same names are replaced.
+
+        Returns:
+            The files.
+
+        Raises:
+            OSError: The folder cannot be written to.
+        """
+        target = Path(folder)
+        if target.resolve() != self.folder.resolve():
+            shutil.copytree(self.folder, target, ignore=shutil.ignore_patterns(*OF_THE_RUN), dirs_exist_ok=True)
+        return sorted(path for path in target.rglob("*") if path.is_file())
+
+
+OF_THE_RUN = ("scores", "embeddings", "failures.rank*.jsonl")
+"""What a run keeps in its folder for itself."""
 
 
 def _lines(record: "Measurement") -> list[dict[str, Any]]:

@@ -23,17 +23,21 @@ FIRST_LINES = {
 }
 
 
-def preflight(config: Config) -> None:
+def preflight(config: Config, *, builds_model: bool = True) -> None:
     """Check the names of datasets, and what a task that builds a model needs; log what begins.
 
     A cache that cannot be written is switched off in `config`, with a warning: it saves time, and changes no score.
+
+    Args:
+        config: The run's configuration.
+        builds_model: Whether the model is what the configuration says; a program may have one in memory.
 
     Raises:
         UserError: The rows, the model's class or checkpoint, or the device cannot be there.
     """
     check_subset(config)
     if config.task in SCORING_TASKS:
-        _check_scoring(config)
+        _check_scoring(config, builds_model)
     if is_rank_zero() and (line := first_line(config)):
         log.info("%s", line)
 
@@ -47,9 +51,15 @@ def first_line(config: Config) -> str:
     return FIRST_LINES.get(config.task, "")
 
 
-def _check_scoring(config: Config) -> None:
+def _check_scoring(config: Config, builds_model: bool) -> None:
     if config.task == "benchmark":
         _check_data(config)
+    if builds_model:
+        _check_model(config)
+    _check_cache(config)
+
+
+def _check_model(config: Config) -> None:
     check_target(config.model)
     check_driver(config.trainer["accelerator"], config.trainer["devices"])
     if target_of(config.model).startswith(SHIPPED) and config.model.get("checkpoint"):
@@ -62,7 +72,6 @@ def _check_scoring(config: Config) -> None:
             prepare = command_line("task=prepare", f"model={config.model['name']}")
             hint = f"Where there is a network, {prepare} (with the other words of this command) gets all it needs."
             raise UserError(error.what, hint) from error
-    _check_cache(config)
 
 
 def _check_data(config: Config) -> None:

@@ -30,6 +30,7 @@ from cmi_bench.models.registry import configured_model
 from cmi_bench.scoring.batching import BatchLimits, Runner
 from cmi_bench.scoring.code_identity import code_identity
 from cmi_bench.scoring.embedding_cache import GIGABYTE, EmbeddingCache
+from cmi_bench.scoring.local import LocalRunner
 from cmi_bench.scoring.requests import clips_of
 from cmi_bench.scoring.results import results_rows, to_jsonl
 from cmi_bench.scoring.score import Scored, score_clips
@@ -189,6 +190,24 @@ def command_host(config: Config) -> Host:
         runner=lambda tracking: lightning_runner(config, devices, [tracking]),
         place=sweep_place(),
     )
+
+
+def program_host(build: Callable[[], BenchmarkModelABC], devices: Devices, config: Config, *, progress: bool) -> Host:
+    """Return what a Python program scores with: a model in its own process, without Lightning's loop.
+
+    Args:
+        build: Returns the model.
+        devices: Where it is.
+        config: The run's configuration.
+        progress: Whether to show a bar.
+    """
+
+    def runner(tracking: TrackingCallback) -> Runner:
+        tracking.tracker.start()
+        limits = BatchLimits(config.batch_size, config.batch_seconds)
+        return LocalRunner(limits, workers=config.workers, show_progress=progress)
+
+    return Host(build, devices, runner, is_shown=False)
 
 
 def table_facts(tables: Iterable[OwnTable]) -> dict[str, Any]:

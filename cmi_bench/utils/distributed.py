@@ -106,6 +106,19 @@ def resolve_devices(accelerator: str, devices: int | list[int]) -> Devices:
     return Devices("gpu", indices, f"cuda:{indices[local_rank]}")
 
 
+def devices_of(device: str) -> Devices:
+    """Return the one device of a process.
+
+    >>> devices_of("cuda:1")
+    Devices(accelerator='gpu', selected=[1], this_process='cuda:1')
+
+    Args:
+        device: By torch's name.
+    """
+    kind, _, index = device.partition(":")
+    return Devices("gpu", [int(index or 0)], device) if kind == "cuda" else Devices(kind, 1, device)
+
+
 def _gpu_indices(devices: int | list[int]) -> list[int]:
     import torch
 
