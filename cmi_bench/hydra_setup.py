@@ -27,7 +27,15 @@ from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.models.registry import installed_models
 from cmi_bench.utils.distributed import device_option, job_device
 from cmi_bench.utils.files import content_key, without_credentials, write_text_atomic
-from cmi_bench.utils.installation import cache_folder, conf_folder, project_folder
+from cmi_bench.utils.installation import (
+    BENCHMARK,
+    as_typed,
+    cache_folder,
+    command_line,
+    conf_folder,
+    config_comment,
+    project_folder,
+)
 
 
 class CredentialsCallback(Callback):
@@ -135,6 +143,7 @@ def register() -> None:
         "device_option": device_option,
         "digest_of": lambda path: content_key(path=str(Path(path).absolute()))[:16],
         "folder_of": lambda file: str(Path(file).expanduser().parent),
+        "help_opening": _help_opening,
         "job_device": job_device,
         "name_of_file": lambda file: name_of_file(Path(file).stem),
         "package": package_folder,
@@ -166,6 +175,16 @@ def registered() -> Iterator[None]:
             GlobalHydra.instance().hydra = hydra
             store.repo = repo
             BaseContainer._resolvers = resolvers
+
+
+def _help_opening(task: str, *, _root_: DictConfig) -> str:
+    """Return how the help begins: what the program or the task is for, and examples."""
+    examples = str(_root_.hydra.help.footer)
+    opening = str(_root_.hydra.help.header).strip()
+    if task != BENCHMARK:
+        examples = "\n".join(line for line in examples.splitlines() if f" task={task} " in f"{line} ")
+        opening = f"{command_line(f'task={task}')}: {config_comment(conf_folder() / 'task' / f'{task}.yaml')}"
+    return "\n".join([opening, "", "EXAMPLES", *(f"  {line}" for line in as_typed(examples))])
 
 
 def shipped_models() -> set[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import get_method
@@ -38,19 +39,21 @@ def run(words: Sequence[str]) -> None:
         sys.argv = typed
         run_task(cfg)
 
-    find_modules_here()
-    # A notebook's kernel hands down a backend that need not be installed here; a command draws into files only.
-    os.environ["MPLBACKEND"] = "agg"
+    prepare_process()
+    # Hydra copies its store whenever it looks for a configuration, a hundred times for --help, and changes no copy.
+    ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
     sys.argv = [typed[0], *_flags_first(words)]
     with explain_errors(), completed_sweep():
         register()
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
 
 
-def find_modules_here() -> None:
-    """Let a model's class be in a module of the current folder, however Python was started."""
+def prepare_process() -> None:
+    """Let a command find modules of the current folder, however Python was started, and draw without a screen."""
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
+    # A notebook's kernel hands down a backend that need not be installed here, and Matplotlib refuses to be imported.
+    os.environ["MPLBACKEND"] = "agg"
 
 
 def _flags_first(words: Sequence[str]) -> list[str]:

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import soundfile
 from command_line import run_task_here
+from installed import Installation, install
 
 from cmi_bench.data.synthetic.build import ensure_mini
 
@@ -34,6 +35,12 @@ def mini_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     return ensure_mini(shared / "mini").parent
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """The package in an environment of its own, away from the checkout; for slow tests."""
+    return install(tmp_path_factory.mktemp("installation"))
 
 
 def write_tone(path: Path, hertz: float, seconds: float = 0.4) -> None:

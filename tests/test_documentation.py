@@ -9,6 +9,7 @@ from command_line import PROJECT, composed, configured
 
 from cmi_bench.cli.app import app
 from cmi_bench.sweeps.sweep import job_overrides
+from cmi_bench.utils.installation import command_of, tasks
 
 PAGES = [PROJECT / "README.md", PROJECT / "data/README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 COMMAND = re.compile(r"^(?:\$ )?(?:PYTHONPATH=\S+ )?(?P<program>python run\.py|cmi-bench|make|torchrun)\b")
@@ -48,13 +49,16 @@ def test_hydra_composes_every_benchmark_command(command):
 
 
 def test_hydra_composes_what_torchrun_starts():
-    (command,) = of("torchrun")
-    configured(*command.values[0].partition("run.py ")[2].split())
+    for command in of("torchrun"):
+        configured(*re.split(r"run\.py |cmi_bench run ", command.values[0], maxsplit=1)[1].split())
 
 
 @pytest.mark.parametrize("command", of("cmi-bench"))
-def test_typer_parses_every_command_for_songs(command):
+def test_every_command_is_one(command):
     name, *words = arguments(re.sub(r" > \S+", "", command))
+    if task := {command_of(task): task for task in tasks()}.get(name):
+        (composed if "+launch=joblib" in words else configured)(*job_overrides([f"task={task}", *words])[0])
+        return
     subcommand = typer.main.get_command(app).commands[name]
     assert subcommand.make_context(name, words).params
 

@@ -1,14 +1,12 @@
 """What the project says of itself, and what a wheel holds."""
 
 import re
-import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
 import pytest
 import yaml
 from command_line import PROJECT
+from installed import source_files
 
 import cmi_bench
 
@@ -27,32 +25,11 @@ def test_the_citation_has_what_its_format_needs():
     assert all({"title", "authors", "type"} <= one.keys() for one in (citation, *citation["references"]))
 
 
-def tracked(*folders: str) -> set[str]:
-    """Return the files of these folders that git knows."""
-    done = subprocess.run(["git", "ls-files", "-z", *folders], cwd=PROJECT, capture_output=True, text=True, check=True)
-    return {name for name in done.stdout.split("\0") if name}
-
-
-def build_wheel(source: Path, target: Path) -> Path:
-    words = ["wheel", "-q", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "-w", str(target)]
-    subprocess.run([sys.executable, "-m", "pip", *words, str(source)], check=True, timeout=300)
-    (wheel,) = target.glob("cmi_bench-*.whl")
-    return wheel
-
-
 @pytest.mark.slow
-def test_a_wheel_holds_the_package_and_its_configuration(tmp_path):
-    """Built from a copy: setuptools leaves folders of its own in what it builds."""
-    source = tmp_path / "source"
-    for name in tracked():
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).write_bytes((PROJECT / name).read_bytes())
-    own = source / "conf/local/default.yaml"  # what the machine that builds it sets does not go into the wheel
-    own.parent.mkdir()
-    own.write_text("# @package _global_\nseed: 1\n")
-    wheel = zipfile.ZipFile(build_wheel(source, tmp_path / "wheels"))
-    inside = {name for name in wheel.namelist() if name.startswith("cmi_bench/")}
-    assert inside == tracked("cmi_bench") | {f"cmi_bench/{name}" for name in tracked("conf")}
+def test_a_wheel_holds_the_package_and_its_configuration(installation):
+    wheel = zipfile.ZipFile(installation.wheel)
+    inside = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert inside == source_files("cmi_bench") | {f"cmi_bench/{name}" for name in source_files("conf")}
     assert "cmi_bench/py.typed" in inside
     (licence,) = (name for name in wheel.namelist() if name.endswith("/LICENSE"))
     metadata = wheel.read(f"{licence.partition('/')[0]}/METADATA").decode()

@@ -39,6 +39,9 @@ def main(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
 ) -> None:
     """Score and rank songs with a music reward model, and measure how well such models agree with people."""
+    from cmi_bench.main import prepare_process
+
+    prepare_process()
     # Stdout is for results; what models and libraries have to say goes to stderr.
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[ConsoleLog()])
     logging.getLogger("cmi_bench").setLevel(logging.INFO)

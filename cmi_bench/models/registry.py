@@ -15,6 +15,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Collection, Container, Mapping
+from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -26,6 +27,7 @@ from cmi_bench.config import Config
 from cmi_bench.errors import NotFetchedError, UserError, did_you_mean
 from cmi_bench.models.adapter import adapt, is_public_name, provide_public_names
 from cmi_bench.models.base import BenchmarkModelABC
+from cmi_bench.utils.distributed import is_rank_zero
 from cmi_bench.utils.installation import command_line
 
 log = logging.getLogger(__name__)
@@ -58,17 +60,23 @@ def installed_models(taken: Container[str] = ()) -> list[InstalledModel]:
     """Return the models of installed packages.
 
     Args:
-        taken: Names that the benchmark's own configurations have: those win, with a warning.
+        taken: Names that the benchmark's own configurations have: those win, with a warning, once in a process.
     """
     found: dict[str, InstalledModel] = {}
     for point in entry_points(group=GROUP):
         package = point.dist.name if point.dist else "an unknown package"
         model = InstalledModel(point.name, f"{point.module}:{point.attr}", package)
         if point.name in taken or found.get(point.name, model) != model:
-            log.warning("The model %s of the package %s is left out: the name is taken.", point.name, package)
+            _warn_left_out(point.name, package)
             continue
         found[point.name] = model
     return list(found.values())
+
+
+@cache
+def _warn_left_out(name: str, package: str) -> None:
+    if is_rank_zero():
+        log.warning("The model %s of the package %s is left out: the name is taken.", name, package)
 
 
 NOT_FOR_CONSTRUCTOR = frozenset({"name", "_target_", "class_path", "init_kwargs", "score_kwargs"})

@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Iterable
 from itertools import takewhile
 from pathlib import Path
 
@@ -50,6 +49,10 @@ RUN, BENCHMARK = "run", "benchmark"
 """The command of the task that is meant where none is named."""
 
 
+EXAMPLE_WIDTH = 56
+"""Longer commands do not push to the right what the others are for."""
+
+
 def command_of(task: str) -> str:
     """Return what comes after `cmi-bench` for a task.
 
@@ -71,13 +74,16 @@ def command_line(*words: str) -> str:
     return " ".join(["cmi-bench", command_of(task), *(word for word in words if not word.startswith("task="))])
 
 
-def in_words_typed(text: str) -> str:
-    """Return a text in which the commands of `run.py` are such as this user can type.
+def as_typed(examples: str) -> list[str]:
+    """Return examples of commands such as this user can type.
 
-    >>> in_words_typed("python run.py -m max_dur=30,60 # in a checkout")
-    'python run.py -m max_dur=30,60 # in a checkout'
+    Args:
+        examples: Lines of a command of `run.py` and what it is for, with two blanks or more between them.
     """
-    return re.sub(r"python run\.py(?P<words>(?: \S+)*)", lambda found: command_line(*found["words"].split()), text)
+    lines = [re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in examples.splitlines() if line.strip()]
+    typed = [(command_line(*command.split()[2:]), *meaning) for command, *meaning in lines]
+    width = max((len(command) for command, *meaning in typed if meaning and len(command) < EXAMPLE_WIDTH), default=0)
+    return [f"{command:<{width}}  {' '.join(meaning)}".rstrip() for command, *meaning in typed]
 
 
 def tasks() -> dict[str, str]:
@@ -87,9 +93,10 @@ def tasks() -> dict[str, str]:
 
 def config_sentence(file: Path) -> str:
     """Return the first sentence of the comment at the head of a configuration file."""
-    return re.split(r"(?<=\.)\s", _head(file.read_text(encoding="utf-8").splitlines()), maxsplit=1)[0]
+    return re.split(r"(?<=\.)\s", config_comment(file), maxsplit=1)[0]
 
 
-def _head(lines: Iterable[str]) -> str:
-    comment = takewhile(lambda line: line.startswith("#"), lines)
+def config_comment(file: Path) -> str:
+    """Return the comment at the head of a configuration file, on one line."""
+    comment = takewhile(lambda line: line.startswith("#"), file.read_text(encoding="utf-8").splitlines())
     return " ".join(line[1:].strip() for line in comment if not line.startswith("# @package"))

@@ -62,3 +62,17 @@ def test_messages_of_an_installation_name_its_commands(typed, monkeypatch, tmp_p
     done = typed("run", "data.jsonl=nothing.jsonl", "model=signal")
     assert done.exit_code == 1
     assert "Get the data with cmi-bench prepare" in done.stderr
+
+
+def test_help_is_about_the_task_in_words_that_can_be_typed(typed, monkeypatch, tmp_path):
+    pretend_installed(monkeypatch, tmp_path)
+    opening, _, *examples = typed("prepare", "--help").stdout.split("\n\nGROUPS")[0].splitlines()
+    assert opening.startswith("cmi-bench prepare: Bring what a run")
+    assert examples == [
+        "EXAMPLES",
+        "  cmi-bench prepare model=cmi_rm  gets the benchmark's data, and CMI-RM's checkpoint",
+    ]
+    shown = typed("run", "--help").stdout
+    assert "\n  cmi-bench run -m model=cmi_rm max_dur=30,60,120 " in shown
+    assert "\n  cmi-bench compare runs=[" in shown
+    assert "run.py" not in shown

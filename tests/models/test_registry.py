@@ -15,6 +15,7 @@ from cmi_bench.config import checked
 from cmi_bench.errors import NotFetchedError, UserError
 from cmi_bench.hydra_errors import explain
 from cmi_bench.hydra_setup import register
+from cmi_bench.models import registry
 from cmi_bench.models.base import BenchmarkBatchInput
 from cmi_bench.models.registry import InstalledModel, build_model, installed_models
 
@@ -234,6 +235,7 @@ def package(tmp_path):
 @pytest.fixture
 def installed(package, monkeypatch):
     monkeypatch.syspath_prepend(package)
+    registry._warn_left_out.cache_clear()
     yield
     ConfigStore.instance().repo.get("model", {}).pop("my_rm.yaml", None)
     sys.modules.pop("my_pkg", None)
