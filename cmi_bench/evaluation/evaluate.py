@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +17,7 @@ from cmi_bench.evaluation.groups import Group, duration_bin, duration_groups, ta
 from cmi_bench.evaluation.intervals import Interval, metric_intervals
 from cmi_bench.evaluation.metrics import LCC, Metric, Shown, Statistic, metrics_of
 from cmi_bench.evaluation.protocols import PROTOCOLS
+from cmi_bench.evaluation.raters import RaterRecord, rater_record
 from cmi_bench.evaluation.resampling import Floats
 from cmi_bench.evaluation.samples import Samples, Selection, read_samples, rows_text, select_rows
 
@@ -103,6 +104,8 @@ class Evaluation:
     """Rows and groups left out, in sentences."""
     samples: list[Samples]
     """The arrays behind the summary, line by line."""
+    raters: list[RaterRecord] = field(default_factory=list)
+    """Of the tasks whose rows several raters judged."""
 
     def __repr__(self) -> str:
         lines = [f"  {record.short}" for record in self.summary[:SHOWN_RECORDS]]
@@ -275,6 +278,9 @@ def evaluate(
         detail=detail,
         notes=[*selection.notes, *group_notes, *collapse_notes(_raw(selection))],
         samples=list(samples_of.values()),
+        raters=[
+            record for samples in samples_of.values() if (record := rater_record(samples, rows, settings)) is not None
+        ],
     )
 
 

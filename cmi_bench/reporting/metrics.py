@@ -19,6 +19,7 @@ from cmi_bench.evaluation.metrics import (
     metric_columns,
 )
 from cmi_bench.reporting.format import csv_text, interval_cells, one_line
+from cmi_bench.reporting.raters import rater_cells
 from cmi_bench.utils.files import json_text, write_text_atomic
 
 CellValue = str | int | float | None
@@ -156,6 +157,7 @@ def metrics_json(evaluation: Evaluation, config: Mapping[str, Any] | None = None
         "summary": [cells(record) for record in evaluation.summary],
         "detail": [cells(record) for record in evaluation.detail],
         "notes": evaluation.notes,
+        **({"raters": [rater_cells(record) for record in evaluation.raters]} if evaluation.raters else {}),
     }
     return json_text(document)
 

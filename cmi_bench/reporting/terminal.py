@@ -14,6 +14,7 @@ from cmi_bench.config import ProtocolName
 from cmi_bench.evaluation.evaluate import Evaluation, Status, SummaryRecord
 from cmi_bench.evaluation.metrics import all_metrics, metric_by_name
 from cmi_bench.reporting.format import interval_notes, interval_text, percent_name, text_cell
+from cmi_bench.reporting.raters import rater_notes
 from cmi_bench.utils.console import PLAIN_WIDTH, plain_text
 
 NO_VALUE = {Status.OK: "", Status.UNDEFINED: "undef.", Status.NOT_APPLICABLE: "n/a"}
@@ -94,7 +95,7 @@ def _notes(evaluation: Evaluation) -> list[str]:
         if evaluation.settings.protocol == ProtocolName.paper
         else []
     )
-    return [*own, *evaluation.notes, *protocol, *_interval_note(evaluation)]
+    return [*own, *rater_notes(evaluation.raters), *evaluation.notes, *protocol, *_interval_note(evaluation)]
 
 
 def _interval_note(evaluation: Evaluation) -> list[str]:

@@ -17,6 +17,7 @@ from cmi_bench.evaluation.evaluate import Evaluation, evaluate
 from cmi_bench.reporting.html.format import ReportSource
 from cmi_bench.reporting.html.page import write_page
 from cmi_bench.reporting.metrics import write_reports
+from cmi_bench.reporting.raters import write_raters
 from cmi_bench.reporting.terminal import summary_view
 from cmi_bench.tracking.metadata import look_up, own_roots, read_metadata
 from cmi_bench.utils.console import print_view, spinner
@@ -56,7 +57,7 @@ def evaluate_and_report(
         evaluation = evaluate(rows, config.metrics, durations=_durations(config), origin=origin)
         notes = (look_up(metadata, "batch_check", "note"), *evaluation.notes, data_note(config, metadata))
         evaluation = replace(evaluation, notes=[str(note) for note in notes if note])
-        files = [*write_reports(evaluation, folder, label=label)]
+        files = [*write_reports(evaluation, folder, label=label), *write_raters(evaluation, folder)]
         if config.metrics.report:
             roots = _audio_roots(config, metadata)
             allow_outside, own = config.data.allow_outside, own_roots(metadata)

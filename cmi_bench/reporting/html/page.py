@@ -32,6 +32,7 @@ from cmi_bench.reporting.html.sections import (
     spread_section,
 )
 from cmi_bench.reporting.plots import write_png
+from cmi_bench.reporting.raters import rater_notes
 from cmi_bench.tracking.metadata import look_up
 from cmi_bench.utils.files import write_text_atomic
 
@@ -80,6 +81,7 @@ def page_html(source: ReportSource, sections: list[FigureSection], folder: Path)
         summary=summary_table(evaluation.summary),
         detail=detail_table(evaluation.detail),
         notes=[
+            *rater_notes(evaluation.raters),
             *evaluation.notes,
             *interval_notes((record.dataset, record.intervals) for record in evaluation.summary),
         ],
