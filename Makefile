@@ -67,8 +67,8 @@ mutants: $(READY) ## Put mistakes into what changed since main, one at a time, a
 	$(BIN)/python -m benchmarks.mutants $(FILES) $(if $(SINCE),--since $(SINCE)) $(if $(SET),--set $(SET)) \
 		$(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(TESTS),--tests $(TESTS)) $(if $(THEN),--then $(THEN))
 
-ui: $(READY) ## Open the MLflow UI on the local store (http://127.0.0.1:5000)
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --port $(or $(PORT),5000)
+ui: $(READY) ## Open the MLflow pages of the recorded runs: models and runs (http://127.0.0.1:5000; PORT=5001)
+	$(BIN)/cmi-bench ui $(if $(PORT),--port $(PORT))
 
 clean: ## Remove the environment and caches; runs and data stay
 	rm -rf $(VENV) .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info

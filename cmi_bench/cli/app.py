@@ -170,4 +170,31 @@ def view(
     return run(runs, out, audio=audio, bound=Bound(rows, seed), settings=setting or (), show=open_it)
 
 
+@app.command(epilog="Exit code: 0 the pages were there; 1 a mistake; 2 wrong options.")
+@with_option_groups
+def ui(
+    *,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI", help="sqlite:////folder/mlflow.db or http://host:5000.", show_default="as in conf/"
+        ),
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option(metavar="NAME", help="MLflow's experiment.", show_default="as in conf/")
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where a SQLite store is served.")] = 5000,
+    open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
+) -> int:
+    """Open the MLflow pages of the recorded runs: the models with their metrics by test set, and the runs.
+
+    A SQLite store is served until Ctrl-C; a server shows its pages itself.
+
+    `cmi-bench ui --port 5001`
+    """
+    from cmi_bench.cli.ui import ui as run
+
+    return run(store, experiment, port=port, show=open_it)
+
+
 add_benchmark_commands(app)

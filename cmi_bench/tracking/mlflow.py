@@ -3,6 +3,7 @@
 Importing this module does not import MLflow, which takes seconds; opening a store does.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,14 +11,18 @@ from typing import TYPE_CHECKING
 
 from cmi_bench.config import TrackingConfig
 from cmi_bench.tracking.description import RunDescription
+from cmi_bench.tracking.mlflow_ui import how_to_look
 from cmi_bench.tracking.scored_data import recorded_datasets
 from cmi_bench.tracking.sink import Sink
+from cmi_bench.tracking.sweep_plan import PARENT_TAG
 from cmi_bench.tracking.tracker import RunOutcome
 from cmi_bench.utils.distributed import has_ended, this_process
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
+
+log = logging.getLogger(__name__)
 
 PROCESS_TAG = "process"
 """Which process a run belongs to: number, start and host."""
@@ -27,6 +32,8 @@ MAX_TAG = 5000
 """Characters of a tag, as MLflow's servers allow."""
 LEFT_OUT_TAG = "left_out_of_means"
 """The tasks that are in no mean over tasks."""
+TABLE_FILE = "rows.json"
+"""The scores row by row, which MLflow shows as a table and compares between runs."""
 Send = Callable[["MlflowClient"], object]
 """Tells the store something."""
 
@@ -106,7 +113,16 @@ class MLflowRun:
         if outcome.left_out_of_means:
             left_out = ", ".join(outcome.left_out_of_means)[:MAX_TAG]
             self.send("recording a tag", lambda client: client.set_tag(self.run_id, LEFT_OUT_TAG, left_out))
+        table = outcome.row_table
+        self.send("recording the rows", lambda client: client.log_table(self.run_id, table, TABLE_FILE))
         self.log_files(outcome.files)
+        if PARENT_TAG not in self.description.tags:  # a sweep says it once
+            self.tell_where()
+
+    def tell_where(self) -> None:
+        """Log where the run can be looked at, if it is recorded."""
+        if self.client is not None and not self.sink.is_given_up:
+            log.info("MLflow: %s", how_to_look(self.settings.uri or "", self.experiment_id))
 
     def _model_id(self) -> str | None:
         """Return the id of the MLflow model that stands for the run's weights; None where there is none."""

@@ -86,7 +86,7 @@ def _models(client: MlflowClient, experiment_id: str, key: str) -> list[LoggedMo
     except MlflowException as error:
         if error.get_http_status_code() == NOT_FOUND:
             raise UserError(
-                "The server knows no models; it is older than MLflow 3", "The Models page stays empty."
+                "The server knows no models; it is older than MLflow 3.", "The Models page stays empty."
             ) from error
         raise
 

@@ -90,6 +90,42 @@ def open_experiment(settings: TrackingConfig) -> tuple[MlflowClient, str]:
         return _open(uri, settings.experiment, Path(artifacts).resolve().as_uri() if artifacts else None)
 
 
+def find_experiment(settings: TrackingConfig) -> str:
+    """Return the id of the experiment, which is not made if it is not there.
+
+    Raises:
+        UserError: There is no such store or experiment, or the store does not answer.
+    """
+    uri = settings.uri
+    if uri is None:
+        raise UserError("tracking=none names no store.", "Give one, such as --store sqlite:////folder/mlflow.db.")
+    client, shown = _existing_store(uri), hide_credentials(uri, uri)
+    try:
+        found = within(settings.timeout, lambda: client.get_experiment_by_name(settings.experiment))
+    except (TimeoutError, MlflowException, SQLAlchemyError) as error:
+        reason = hide_credentials(str(error).splitlines()[0], uri)
+        raise UserError(f"The MLflow store {shown}: {reason}", "Check the address.") from None
+    if found is None:
+        raise UserError(
+            f"The MLflow store {shown} has no experiment {settings.experiment!r}.",
+            "A run makes it: make run. For another one: --experiment NAME",
+        )
+    return str(found.experiment_id)
+
+
+def _existing_store(uri: str) -> MlflowClient:
+    """Return a client of a store that is there.
+
+    Raises:
+        UserError: It is not, or it is a folder.
+    """
+    if uri.startswith(SQLITE) and not sqlite_file(uri).exists():
+        raise UserError(f"There is no MLflow store at {hide_credentials(uri, uri)}.", "Check tracking.uri.")
+    _refuse_folder(uri)
+    calm_mlflow()
+    return MlflowClient(tracking_uri=uri)
+
+
 def _refuse_folder(uri: str) -> None:
     if uri.startswith("file:") or "://" not in uri:
         raise UserError(f"tracking.uri={uri} is a folder, and MLflow keeps runs in a database.", USE_SQLITE)
@@ -176,12 +212,8 @@ def fetch_results(run_id: str, settings: TrackingConfig, folder: Path) -> Path:
             "Give tracking.uri=..., or the run's folder instead.",
         )
     shown = hide_credentials(uri, uri)
-    if uri.startswith(SQLITE) and not sqlite_file(uri).exists():
-        raise UserError(f"There is no MLflow store at {shown}.", "Check tracking.uri.")
-    _refuse_folder(uri)
-    calm_mlflow()
+    client = _existing_store(uri)
     try:
-        client = MlflowClient(tracking_uri=uri)
         names = {artifact.path for artifact in within(settings.timeout, lambda: client.list_artifacts(run_id))}
         if RESULTS not in names:
             raise UserError(

@@ -96,6 +96,7 @@ class MLflowSweep(MLflowRun):
         note = markdown[:MAX_TAG]
         self.send("describing the sweep", lambda client: client.set_tag(self.run_id, NOTE_TAG, note))
         self.log_files(files)
+        self.tell_where()
 
     def _children(self, client: "MlflowClient") -> Iterator["Run"]:
         token: Any = None

@@ -35,6 +35,11 @@ class Sink:
         self._is_late = False
         self._failures = 0
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether the store took too long once, or failed too often."""
+        return self._is_late or self._failures >= FAILURES_IN_A_ROW
+
     def call(
         self, doing: str, call: Callable[[], T], *, seconds: float | None = None, in_any_case: bool = False
     ) -> T | None:
@@ -46,7 +51,7 @@ class Sink:
             seconds: How long it may take, if not `timeout`.
             in_any_case: Also where calls failed before.
         """
-        if self._is_late or (self._failures >= FAILURES_IN_A_ROW and not in_any_case):
+        if self.is_given_up and (self._is_late or not in_any_case):
             return None
         try:
             answer = within(seconds or self.timeout, call)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from cmi_bench.evaluation.evaluate import Evaluation
 from cmi_bench.tracking.metrics import RecordedMetric, left_out_of_means, recorded_metrics
+from cmi_bench.tracking.row_table import row_table
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class RunOutcome:
     def left_out_of_means(self) -> list[str]:
         """The tasks that are in no mean over tasks."""
         return left_out_of_means(self.evaluation.summary)
+
+    @property
+    def row_table(self) -> dict[str, list[Any]]:
+        """The scores row by row: columns of the same length, bounded in size."""
+        return row_table(self.rows, self.evaluation.samples)
 
 
 class Tracker(Protocol):

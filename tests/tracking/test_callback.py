@@ -32,7 +32,7 @@ def test_a_run_ends_finished_with_its_params_metrics_and_artifacts(settings, tmp
     assert run.data.tags["git_commit"] == "abc"
     assert run.data.metrics == {one.name: one.value for one in outcome().metrics}
     assert run.data.metrics["MusicEval/musicality SRCC"] == pytest.approx(0.8)
-    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["plots", "results.jsonl"]
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["plots", "results.jsonl", "rows.json"]
     assert [file.path for file in client.list_artifacts(run.info.run_id, "plots")] == ["plots/a.png"]
     assert (tmp_path / "artifacts").is_dir()
 
