@@ -36,6 +36,8 @@ class Run(NamedTuple):
     """Lines of its results file."""
     origin: str
     """Where they are from, for messages."""
+    note: str = ""
+    """What has to be known where figures over these rows stand, such as that they are synthetic."""
 
 
 @dataclass(frozen=True)

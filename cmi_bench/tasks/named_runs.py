@@ -31,8 +31,13 @@ class LoadedRuns(NamedTuple):
     """Runs to compare."""
 
     runs: list[Run]
-    notes: list[str]
-    """What has to be known of the rows that they scored, and what was named and has no results."""
+    left_out: list[str]
+    """What was named and has no results, in words."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out, and what has to be known of the rows that the runs scored."""
+        return [*self.left_out, *dict.fromkeys(run.note for run in self.runs if run.note)]
 
 
 def load_runs(config: CompareTask, folder: Path) -> LoadedRuns:
@@ -48,11 +53,15 @@ def load_runs(config: CompareTask, folder: Path) -> LoadedRuns:
     found = find_runs(config.runs, config.tracking, folder)
     labels = run_labels(found.runs)
     runs = [
-        Run(label, read_results(run.results), str(run.results)) for label, run in zip(labels, found.runs, strict=True)
+        Run(label, read_results(run.results), str(run.results), _data_note(run))
+        for label, run in zip(labels, found.runs, strict=True)
     ]
-    notes = (look_up(run.metadata, "config", "data", "note") for run in found.runs)
-    data_notes = dict.fromkeys(note for note in notes if isinstance(note, str) and note)
-    return LoadedRuns(runs, [*found.left_out, *data_notes])
+    return LoadedRuns(runs, found.left_out)
+
+
+def _data_note(run: RunFacts) -> str:
+    note = look_up(run.metadata, "config", "data", "note")
+    return note if isinstance(note, str) else ""
 
 
 class FoundRuns(NamedTuple):

@@ -126,7 +126,7 @@ class BoardCell:
     n: int | None = None
     """Rows that it is over; None for reported figures, which are over all."""
     is_comparable: bool = True
-    """Whether it is over all rows that the reported figures are over; others are not ranked."""
+    """Whether it is over the rows that the reported figures are over, all of them; others are not ranked."""
     notes: tuple[str, ...] = ()
     rank: Rank | None = None
 

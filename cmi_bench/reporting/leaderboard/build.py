@@ -114,14 +114,14 @@ def build_leaderboard(
         metric_comparisons = board_comparisons(grouped, form, settings, alpha=alpha, origins=origins) if grouped else []
         warnings |= dict.fromkeys(resolution_notes(metric_comparisons, settings, alpha))
         groups = column_groups(metric_comparisons, form)
-        own = [own_row(label, evaluation, form, groups) for label, evaluation in evaluations.items()]
+        own = [own_row(run, evaluations[run.label], form, groups) for run in runs]
         rows = ranked([*reported_rows(form), *own], form.columns)
         tables.append(BoardTable(form, rows, facts["human_ceiling_percent"][form.slug]))
     return Leaderboard(
         tables=tables,
         source=facts["source"],
         ceiling_note=facts["human_ceiling_note"],
-        notes=[*_how(runs, settings), *_grouping(paired, grouped, alpha), *warnings],
+        notes=[*_how(runs, settings), *_rows_notes(runs), *_grouping(paired, grouped, alpha), *warnings],
     )
 
 
@@ -132,6 +132,12 @@ def _how(runs: Sequence[Run], settings: MetricSettings) -> list[str]:
         f", {percent_name(settings.confidence)} intervals (cluster {settings.cluster})" if settings.resamples else ""
     )
     return [f"Own rows: protocol {settings.protocol}{intervals}."]
+
+
+def _rows_notes(runs: Sequence[Run]) -> list[str]:
+    """Return what has to be known of runs' rows, each note once, after the runs that it is about."""
+    notes = dict.fromkeys(run.note for run in runs if run.note)
+    return [f"{', '.join(run.label for run in runs if run.note == note)}: {note}" for note in notes]
 
 
 def _grouping(paired: PairedRows | None, grouped: PairedRows | None, alpha: float) -> list[str]:
@@ -158,13 +164,26 @@ def evaluate_run(run: Run, settings: MetricSettings) -> Evaluation:
     return evaluate(run.rows, settings, origin=run.origin)
 
 
-def own_row(label: str, evaluation: Evaluation, form: TableForm, groups: ColumnGroups) -> BoardRow:
-    """Return a run's row in a table."""
+def own_row(run: Run, evaluation: Evaluation, form: TableForm, groups: ColumnGroups) -> BoardRow:
+    """Return a run's row in a table.
+
+    A figure takes a place beside the reported ones where it is over as many rows as they are, and of the rows nothing
+    else has to be known: those of a run with a note, such as synthetic ones, are others.
+    """
     cells = {}
     for column in form.columns:
         if (record := _record(evaluation, column)) is not None and record.status is not Status.NOT_APPLICABLE:
-            cells[column.key] = _own_cell(record, column, groups.get((label, column.key), ""))
-    return BoardRow(label=label, kind=RowKind.OWN, cells=cells)
+            why_not = _why_not_comparable(record, column, run.note)
+            cells[column.key] = _own_cell(record, column, groups.get((run.label, column.key), ""), why_not)
+    return BoardRow(label=run.label, kind=RowKind.OWN, cells=cells, notes=(run.note,) if run.note else ())
+
+
+def _why_not_comparable(record: Measurement, column: Column, note: str) -> str:
+    if column.rows is None:
+        return ""
+    if record.n != column.rows:
+        return f"Over {record.n} rows, not the {column.rows} of the reported figures: not ranked."
+    return "Over other rows than the reported figures: not ranked." if note else ""
 
 
 def _record(evaluation: Evaluation, column: Column) -> Measurement | None:
@@ -183,22 +202,17 @@ def _record(evaluation: Evaluation, column: Column) -> Measurement | None:
     )
 
 
-def _own_cell(record: Measurement, column: Column, significance_group: str) -> BoardCell:
+def _own_cell(record: Measurement, column: Column, significance_group: str, why_not_comparable: str) -> BoardCell:
     value = record.metrics.get(column.metric)
-    notes = []
-    is_comparable = column.rows in (None, record.n)
-    if not is_comparable:
-        notes.append(f"Over {record.n} rows, not the {column.rows} of the reported figures: not ranked.")
-    if record.note:
-        notes.append(f"{record.note}.")
+    notes = [why_not_comparable, f"{record.note}." if record.note else ""]
     return BoardCell(
         text=_own_text(value, column),
         value=value,
         interval=record.intervals.get(column.metric),
         significance_group=significance_group,
         n=record.n,
-        is_comparable=is_comparable,
-        notes=tuple(notes),
+        is_comparable=not why_not_comparable,
+        notes=tuple(note for note in notes if note),
     )
 
 

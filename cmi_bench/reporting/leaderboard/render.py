@@ -257,7 +257,10 @@ def _footnotes(one: BoardTable) -> list[str]:
     return ["\n".join(lines)] if lines else []
 
 
-TERMINAL_LEGEND = "¹ best, ² second of a column; ° not over all rows, so not ranked; ? undefined. ▸ own runs."
+TERMINAL_LEGEND = (
+    "¹ best, ² second of a column; ° not over the rows of the reported figures, so not ranked; ? undefined."
+    " ▸ own runs; * see the note on the run."
+)
 _MARKS = {Rank.BEST: "¹", Rank.SECOND: "²", None: " "}
 _STYLES = {Rank.BEST: "bold green", Rank.SECOND: "bold", None: ""}
 
@@ -282,8 +285,12 @@ def _terminal_table(one: BoardTable) -> Table:
         table.add_column("\n".join(words), justify="right", no_wrap=True)
     for row in one.rows:
         cells = [_terminal_cell(row.cells.get(column.key), column) for column in one.form.columns]
-        table.add_row(text_cell(f"▸ {row.label}" if row.kind is RowKind.OWN else row.label), *cells)
+        table.add_row(text_cell(_terminal_label(row)), *cells)
     return table
+
+
+def _terminal_label(row: BoardRow) -> str:
+    return f"▸ {row.label}{'*' if row.notes else ''}" if row.kind is RowKind.OWN else row.label
 
 
 def _terminal_cell(cell: BoardCell | None, column: Column) -> Text:

@@ -121,6 +121,52 @@ def test_figures_over_other_rows_are_shown_but_not_ranked(tmp_path):
     assert 'class=" unranked"' in (tmp_path / "leaderboard.html").read_text()
 
 
+SYNTHETIC = "data=mini is synthetic."
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """A synthetic run, though it has as many rows as the benchmark, beside one of the benchmark."""
+    rows = full_size_rows(9.0)
+    runs = [
+        Run("mine", full_size_rows(0.5), "a"),
+        Run("mini", rows, "b", SYNTHETIC),
+        Run("mini 2", rows, "c", SYNTHETIC),
+    ]
+    return build_leaderboard(runs, MetricSettings(resamples=0), alpha=0.05)
+
+
+def test_synthetic_figures_take_no_place_beside_the_reported_ones(mixed, tmp_path):
+    write_leaderboard(mixed, tmp_path)
+    for line in lines(tmp_path, kind="own", model="mini"):
+        assert (line["comparable"], line["place"]) == ("False", "")
+        assert line["notes"].endswith(f"Over other rows than the reported figures: not ranked. {SYNTHETIC}")
+    assert all(SYNTHETIC not in line["notes"] for line in lines(tmp_path, kind="own", model="mine"))
+    assert {line["comparable"] for line in lines(tmp_path, kind="own", model="mine")} == {"True"}
+    for table in ("musicality", "alignment"):
+        assert (
+            len({line["column"] for line in lines(tmp_path, table=table, place="best")}) == {"m": 8, "a": 9}[table[0]]
+        )
+
+
+def test_every_format_marks_which_figures_are_synthetic(mixed, tmp_path):
+    write_leaderboard(mixed, tmp_path)
+    markdown = (tmp_path / "leaderboard.md").read_text()
+    assert re.search(r"\| ▸ mini<sup>\d+</sup> \|", markdown)
+    assert re.search(r"\| ▸ mine \|", markdown)
+    assert re.search(r"^mini\$\^\{\d+\}\$ &", (tmp_path / "leaderboard.tex").read_text(), re.MULTILINE)
+    page = (tmp_path / "leaderboard.html").read_text()
+    assert re.search(r'<th scope="row">mini\s*<sup><a href="#musicality-\d+"', page)
+    for name in ("leaderboard.md", "leaderboard.tex", "leaderboard.html"):
+        text = (tmp_path / name).read_text()
+        assert text.count(SYNTHETIC) >= 3  # a footnote of each table, and a note on the runs
+        assert f"mini, mini 2: {SYNTHETIC}" in text
+    shown = plain_text(leaderboard_view(mixed))
+    assert "▸ mini*" in shown
+    assert "▸ mine " in shown
+    assert f"mini, mini 2: {SYNTHETIC}" in shown
+
+
 def test_own_runs_over_different_rows_get_no_letters_unless_told_to():
     rows = {"a": full_size_rows(1.0)[:60], "b": full_size_rows(1.0, 1)[10:60]}
     apart = board_of(**rows)
