@@ -1,7 +1,10 @@
 """Commands that the documents show are accepted: Hydra composes them, typer parses them, make has the target."""
 
+import doctest
 import re
 import shlex
+import shutil
+from importlib import import_module
 
 import pytest
 import typer.main
@@ -71,3 +74,29 @@ def test_make_has_every_target(command):
 
 def test_all_kinds_of_commands_are_found():
     assert min(len(of(program)) for program in ("python run.py", "cmi-bench", "make")) >= 5
+
+
+@pytest.fixture
+def away(tmp_path, monkeypatch):
+    """A folder of its own for what examples write: outputs, data, caches, the MLflow store."""
+    for module in ("utils.installation", "hydra_setup", "api.run"):
+        monkeypatch.setattr(f"cmi_bench.{module}.project_folder", lambda: tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_examples_of_the_python_interface(away, mini_root):
+    (away / "data").mkdir()
+    shutil.copytree(mini_root, away / "data" / "mini")
+    page = PROJECT / "docs" / "api.md"
+    result = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert result.attempted > 10
+    assert not result.failed
+    assert doctest.testmod(import_module("cmi_bench.api.run"))[0] == 0
+    (training,) = re.findall(r"^```python\n(import cmi_bench\n.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    names = {"__name__": "training"}
+    exec(compile(training, "docs/api.md", "exec"), names)
+    assert list(names["judge"].history) == [2, 4]
+    assert all(-1 <= value <= 1 for value in names["judge"].history.values())
+    assert sorted(one.name[20:] for one in (away / "outputs" / "Judge").iterdir()) == ["step_2", "step_4"]

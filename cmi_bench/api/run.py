@@ -236,7 +236,8 @@ def _object_host(model: Any, config: Config, identity: str | None, progress: boo
 def _new_folder(config: Config) -> Path:
     """Make the run's folder, which no other run has."""
     model = re.sub(r"[^\w.-]+", "_", str(config.model["name"]))
-    now = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    step = f"_{config.model['checkpoint']}" if config.model.get("in_memory") and config.model["checkpoint"] else ""
+    now = f"{datetime.now():%Y-%m-%d_%H-%M-%S}{step}"
     for number in itertools.count(1):
         folder = project_folder() / OUTPUTS / model / (now if number == 1 else f"{now}_{number}")
         try:
