@@ -21,7 +21,6 @@ EXIT_CODES = (
 app = typer.Typer(
     name="cmi-bench",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from cmi_bench.cli.app import app
 
 COMMAND = Path(sys.executable).with_name("cmi-bench")
 
@@ -78,3 +81,14 @@ def test_the_installed_command_in_a_pipe(songs, tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(path for path in songs.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("sc", "score"), ("comp", "compare"), ("score --che", "--checkpoint"), ("rank --to", "--top-k")],
+)
+def test_commands_and_options_are_completed(typed, offered):
+    """What `--show-completion` has bash ask for."""
+    asked = {"_CMI_BENCH_COMPLETE": "complete_bash", "COMP_WORDS": f"cmi-bench {typed}"}
+    asked["COMP_CWORD"] = str(len(typed.split()))
+    assert CliRunner().invoke(app, env=asked, prog_name="cmi-bench").output.split() == [offered]
