@@ -234,6 +234,8 @@ class TrackingConfig:
     experiment: str = "cmi-rewardbench"
     timeout: float = 60.0
     """Seconds that one answer of the store may take; then nothing more is recorded, and the run goes on."""
+    audio: bool = False
+    """Also write and record report_with_audio.html, which plays the worst rows where it cannot reach their files."""
 
 
 @dataclass

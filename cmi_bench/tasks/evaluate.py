@@ -62,7 +62,7 @@ def evaluate_and_report(
             roots = _audio_roots(config, metadata)
             allow_outside, own = config.data.allow_outside, own_roots(metadata)
             source = ReportSource(evaluation, rows, label, roots, allow_outside, metadata, own_roots=own)
-            files += write_page(source, folder)
+            files += write_page(source, folder, with_audio=config.tracking.audio)
     if is_shown:
         print_view(summary_view(evaluation, label))
         print_view(f"Results: {folder}")

@@ -15,6 +15,7 @@ from cmi_bench.evaluation.groups import DURATION_KEY
 from cmi_bench.evaluation.intervals import Interval
 from cmi_bench.evaluation.metrics import metric_by_name
 from cmi_bench.evaluation.proportions import Bounds
+from cmi_bench.reporting.html.embedded import EmbeddedAudio
 from cmi_bench.utils.console import printable
 
 Item = TypeVar("Item")
@@ -37,6 +38,8 @@ class ReportSource:
     """The run's `metadata.json`; None where there is none."""
     own_roots: Mapping[str, Path] = field(default_factory=dict)
     """By dataset, what the paths of tables of the user's own are relative to, where that is known."""
+    embedded: EmbeddedAudio | None = None
+    """Takes the audio into the page; None links to the files."""
 
     def roots_of(self, dataset: str) -> Sequence[Path]:
         """Return where the audio of a dataset may be, the likeliest first."""

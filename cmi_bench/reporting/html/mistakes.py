@@ -68,6 +68,8 @@ def _share(raw: Mapping[str, Any], task: Task) -> str:
 
 def _link(audio: str, samples: Samples, source: ReportSource, folder: Path) -> AudioLink:
     roots = source.roots_of(samples.dataset.name)
+    if source.embedded is not None:
+        return source.embedded.link(audio, roots, allow_outside=source.allow_outside)
     return audio_link(audio, roots, folder, allow_outside=source.allow_outside)
 
 

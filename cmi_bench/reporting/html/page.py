@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from cmi_bench.config import Clustering, MetricSettings, ProtocolName
 from cmi_bench.evaluation.evaluate import DetailRecord, Measurement, SummaryRecord
 from cmi_bench.evaluation.metrics import all_metrics
 from cmi_bench.reporting.format import interval_notes, percent_name
+from cmi_bench.reporting.html.embedded import EmbeddedAudio
 from cmi_bench.reporting.html.format import (
     Fact,
     PageCell,
@@ -37,10 +39,11 @@ from cmi_bench.tracking.metadata import look_up
 from cmi_bench.utils.files import write_text_atomic
 
 PAGE_FILE = "report.html"
+AUDIO_PAGE_FILE = "report_with_audio.html"
 PLOTS_FOLDER = "plots"
 
 
-def write_page(source: ReportSource, folder: Path) -> list[Path]:
+def write_page(source: ReportSource, folder: Path, *, with_audio: bool = False) -> list[Path]:
     """Write `report.html`, and its plots as `plots/<name>.png`.
 
     The same evaluation gives the same bytes.
@@ -48,9 +51,10 @@ def write_page(source: ReportSource, folder: Path) -> list[Path]:
     Args:
         source: What to report on.
         folder: The run's folder; links to audio are relative to it.
+        with_audio: Also write `report_with_audio.html`, with the start of the clips within it.
 
     Returns:
-        The page, and the plots' folder where there are plots.
+        The pages, and the plots' folder where there are plots.
     """
     sections = [
         section
@@ -60,8 +64,11 @@ def write_page(source: ReportSource, folder: Path) -> list[Path]:
     plots = [figure.plot for section in sections for figure in section.figures]
     for plot in plots:
         write_png(plot, folder / PLOTS_FOLDER)
-    page = write_text_atomic(folder / PAGE_FILE, page_html(source, sections, folder))
-    return [page, *([folder / PLOTS_FOLDER] if plots else [])]
+    pages = [write_text_atomic(folder / PAGE_FILE, page_html(source, sections, folder))]
+    if with_audio:
+        playable = replace(source, embedded=EmbeddedAudio())
+        pages.append(write_text_atomic(folder / AUDIO_PAGE_FILE, page_html(playable, sections, folder)))
+    return [*pages, *([folder / PLOTS_FOLDER] if plots else [])]
 
 
 def page_html(source: ReportSource, sections: list[FigureSection], folder: Path) -> str:
