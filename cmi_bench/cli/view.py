@@ -11,13 +11,17 @@ import typer
 from cmi_bench.api.load import compose_config
 from cmi_bench.config import Config
 from cmi_bench.data.rows import read_results
+from cmi_bench.errors import UserError
 from cmi_bench.evaluation.pairing import Run
 from cmi_bench.reporting.viewer.audio import AudioMode, PageAudio
 from cmi_bench.reporting.viewer.page import PAGE_FILE, Bound, WrittenPage, check_replaceable, write_view
 from cmi_bench.tasks.named_runs import find_runs
 from cmi_bench.tasks.run_labels import run_labels
-from cmi_bench.tracking.metadata import look_up
+from cmi_bench.tracking.metadata import look_up, own_roots
 from cmi_bench.utils.console import print_error
+
+TELLING = ("metrics", "data", "tracking", "tracking_uri", "data_root")
+"""Keys of the configuration that say something here: how rows are read, where audio is, where MLflow is."""
 
 
 def view(
@@ -36,6 +40,9 @@ def view(
     Returns:
         The exit code.
     """
+    for word in settings:
+        if word.lstrip("+~").partition("=")[0].partition(".")[0] not in TELLING:
+            raise UserError(f"--set {word} has no effect on a page of rows.", f"It takes {', '.join(TELLING)}.")
     file = (out or _beside(named)).expanduser()
     check_replaceable(file)
     config = compose_config(overrides=settings)
@@ -50,7 +57,9 @@ def view(
         runs,
         config.metrics,
         file,
-        audio=PageAudio(audio, _roots(metadata, config), file.parent, _allows_outside(metadata, config)),
+        audio=PageAudio(
+            audio, _roots(metadata, config), file.parent, _allows_outside(metadata, config), _own_roots(metadata)
+        ),
         bound=bound,
         notes=[*found.left_out, *_data_notes(metadata)],
     )
@@ -72,6 +81,10 @@ def _roots(metadata: Sequence[Mapping[str, Any]], config: Config) -> list[Path]:
     """Return where the audio may be: where the runs had it, or where the configuration says."""
     recorded = [look_up(one, "config", "data", "root") for one in metadata]
     return [Path(root) for root in dict.fromkeys((*recorded, config.data.root)) if isinstance(root, str)]
+
+
+def _own_roots(metadata: Sequence[Mapping[str, Any]]) -> dict[str, Path]:
+    return {name: root for one in metadata for name, root in own_roots(one).items()}
 
 
 def _allows_outside(metadata: Sequence[Mapping[str, Any]], config: Config) -> bool:

@@ -104,6 +104,8 @@ def align_rows(runs: Sequence[Run], split: str) -> dict[Dataset, AlignedRows]:
         runs: One or more.
         split: Rows of other splits are passed over.
     """
+    # All of them first: two runs may declare the user's own dataset with different groups.
+    declare_rows(raw for run in runs for raw in run.rows)
     selections = {run.label: select_rows(run.rows, split).rows_of for run in runs}
     aligned = {}
     for dataset in all_datasets():

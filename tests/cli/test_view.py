@@ -51,7 +51,7 @@ def test_a_pattern_names_runs_and_settings_are_those_of_the_benchmark(runs):
     done = view("runs/*", "--out", "new/page.html", "--set", "metrics.protocol=paper", "--audio", "none")
     assert done.exit_code == 0
     page = (runs.parent / "new/page.html").read_text()
-    assert '"protocol":"paper"' in page
+    assert "the protocol\n  &ldquo;paper&rdquo;" in page
     assert "3 rows of 2 runs" in done.stdout
 
 
@@ -73,6 +73,7 @@ def test_a_browser_is_opened_when_asked(runs, monkeypatch, starts):
         (["runs/alder", "--out", "runs/alder/results.jsonl"], 1, "no page of `cmi-bench view`"),
         (["runs/alder", "--set", "metrics.protocl=paper"], 1, "protocol"),
         (["runs/alder", "--set", "metrics.split=train"], 1, "No row of split 'train'"),
+        (["runs/alder", "--set", "limit=3"], 1, "--set limit=3 has no effect on a page of rows"),
         (["runs/alder", "--audio", "stream"], 2, "stream"),
         (["runs/alder", "--rows", "0"], 2, "--rows"),
         ([], 2, "RUN"),

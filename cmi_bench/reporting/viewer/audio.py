@@ -2,7 +2,7 @@
 
 import base64
 import mimetypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -41,37 +41,45 @@ class PageAudio:
     page_folder: Path
     allow_outside: bool = False
     """Whether clips may lie outside of the roots."""
+    own_roots: Mapping[str, Path] = field(default_factory=dict)
+    """By dataset, what the paths of tables of the user's own are relative to, where that is known."""
     entries: list[list[str | None]] = field(default_factory=list)
     """Path as in the row, address seen from the page or None, and why there is none."""
     embedded: dict[int, Embedded] = field(default_factory=dict)
     """By number of the entry."""
-    _numbers: dict[str, int] = field(default_factory=dict)
+    _numbers: dict[tuple[str, str], int] = field(default_factory=dict)
     _bytes: int = 0
 
-    def add(self, audio: str) -> int:
+    def add(self, audio: str, dataset: str = "") -> int:
         """Return a clip's number among the entries; -1 where the row names none.
+
+        Args:
+            audio: As in the row.
+            dataset: Whose row it is.
 
         Raises:
             UserError: More audio than a page can hold.
         """
         if not audio:
             return -1
-        if audio not in self._numbers:
-            self._numbers[audio] = len(self.entries)
-            self.entries.append(self._entry(audio))
-        return self._numbers[audio]
+        own = self.own_roots.get(dataset)
+        place = (audio, dataset if own else "")
+        if place not in self._numbers:
+            self._numbers[place] = len(self.entries)
+            self.entries.append(self._entry(audio, [own, *self.roots] if own else self.roots))
+        return self._numbers[place]
 
-    def _entry(self, audio: str) -> list[str | None]:
+    def _entry(self, audio: str, roots: Sequence[Path]) -> list[str | None]:
         if self.mode is AudioMode.NONE:
             return [audio, None, ""]
         if self.mode is AudioMode.EMBED:
-            return [audio, None, self._embed(audio)]
-        link = audio_link(audio, self.roots, self.page_folder, allow_outside=self.allow_outside)
+            return [audio, None, self._embed(audio, roots)]
+        link = audio_link(audio, roots, self.page_folder, allow_outside=self.allow_outside)
         return [audio, link.url, link.problem]
 
-    def _embed(self, audio: str) -> str:
+    def _embed(self, audio: str, roots: Sequence[Path]) -> str:
         """Take a file in, or return why that is not possible."""
-        file, problem = find_audio(audio, self.roots, allow_outside=self.allow_outside)
+        file, problem = find_audio(audio, roots, allow_outside=self.allow_outside)
         if file is None:
             return problem
         try:

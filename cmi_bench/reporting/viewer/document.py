@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmi_bench.config import MetricSettings
 from cmi_bench.data import fields
-from cmi_bench.data.datasets import PairTask, Raw
-from cmi_bench.data.fields import is_missing
+from cmi_bench.data.datasets import PairTask, Raw, Task
+from cmi_bench.data.fields import Preference, is_missing
 from cmi_bench.evaluation.pairing import Run
+from cmi_bench.evaluation.protocols import number
 from cmi_bench.evaluation.verdicts import Verdict
 from cmi_bench.reporting.html.format import KEYS, VALUES
 from cmi_bench.reporting.viewer.audio import PageAudio
@@ -65,7 +65,6 @@ def page_document(
     datasets: Sequence[DatasetLines],
     chosen: Sequence[NDArray[np.intp]],
     runs: Sequence[Run],
-    settings: MetricSettings,
     audio: PageAudio,
 ) -> dict[str, Any]:
     """Return the page's data as plain values.
@@ -74,16 +73,15 @@ def page_document(
         datasets: All rows.
         chosen: For each dataset, which of its rows are shown: positions, rising.
         runs: As the rows were read from them.
-        settings: The protocol that they were read by.
         audio: Gets the clips of the rows shown.
     """
     texts, groups = Texts(), Groups()
     rows: dict[str, Column] = {}
     lines: dict[str, Column] = {}
     by_run: list[dict[str, Column]] = [{} for _ in runs]
-    for number, (dataset, shown) in enumerate(zip(datasets, chosen, strict=True)):
+    for position, (dataset, shown) in enumerate(zip(datasets, chosen, strict=True)):
         first = len(rows.get("dataset", []))
-        _extend(rows, _row_columns(dataset, number, shown, texts, audio))
+        _extend(rows, _row_columns(dataset, position, shown, texts, audio))
         systems = [_system_groups(dataset.rows.rows[at].raw, dataset, groups) for at in shown]
         for at, task in enumerate(dataset.tasks):
             place = np.arange(first, first + shown.size).tolist()
@@ -93,17 +91,13 @@ def page_document(
             for columns, of_run in zip(by_run, task.by_run, strict=True):
                 _extend(columns, _run_columns(of_run, shown))
     return {
-        "protocol": str(settings.protocol),
         "verdicts": list(VERDICTS),
-        "runs": [{"label": printable(run.label), "origin": printable(run.origin)} for run in runs],
+        "runs": [{"label": printable(run.label)} for run in runs],
         "datasets": [
             {
                 "name": one.dataset.name,
                 "slug": one.dataset.slug,
-                "tasks": [
-                    {"name": task.task.name, "aspect": task.task.aspect, "isPair": isinstance(task.task, PairTask)}
-                    for task in one.tasks
-                ],
+                "tasks": [{"name": task.task.name, "isPair": isinstance(task.task, PairTask)} for task in one.tasks],
             }
             for one in datasets
         ],
@@ -122,12 +116,12 @@ def _extend(columns: dict[str, Column], more: Mapping[str, Column]) -> None:
 
 
 def _row_columns(
-    lines: DatasetLines, number: int, shown: NDArray[np.intp], texts: Texts, audio: PageAudio
+    lines: DatasetLines, position: int, shown: NDArray[np.intp], texts: Texts, audio: PageAudio
 ) -> dict[str, Column]:
     own = [lines.rows.rows[at] for at in shown]
     systems = [lines.dataset.systems_of(row.raw) for row in own]
     return {
-        "dataset": [number] * shown.size,
+        "dataset": [position] * shown.size,
         "number": [row.number for row in own],
         "owner": lines.rows.owner[shown].tolist(),
         "prompt": [texts.add(row.raw.get(fields.PROMPT)) for row in own],
@@ -135,7 +129,7 @@ def _row_columns(
         "systemA": [texts.add(a) for a, _ in systems],
         "systemB": [texts.add(b) for _, b in systems],
         **{
-            name: [audio.add(_path(row.raw, field)) for row in own]
+            name: [audio.add(_path(row.raw, field), lines.dataset.name) for row in own]
             for name, field in (("a", fields.AUDIO_A), ("b", fields.AUDIO_B), ("ref", fields.REF_AUDIO))
         },
         "errors": [_errors(lines, at, texts) for at in shown.tolist()],
@@ -163,13 +157,37 @@ def _system_groups(raw: Raw, lines: DatasetLines, groups: Groups) -> list[int]:
 
 
 def _line_columns(task: TaskLines, lines: DatasetLines, shown: NDArray[np.intp], texts: Texts) -> dict[str, Column]:
-    field = task.task.confidence_field if isinstance(task.task, PairTask) else None
+    raws = [lines.rows.rows[at].raw for at in shown]
     return {
         "label": _numbers(task.label[shown]),
-        "confidence": [texts.add(lines.rows.rows[at].raw.get(field)) if field else -1 for at in shown],
+        "remark": [texts.add(_remark(raw, task.task)) for raw in raws],
         "answersApart": _numbers(task.answers_apart[shown]),
         "standpointsApart": _numbers(task.standpoints_apart[shown], digits=3),
     }
+
+
+def _remark(raw: Raw, task: Task) -> str:
+    """Return what is known of a label: the annotator's confidence, how many raters agree, what each of them said."""
+    parts = []
+    if isinstance(task, PairTask):
+        if task.confidence_field and not is_missing(confidence := raw.get(task.confidence_field)):
+            parts.append(f"confidence {confidence} of 5")
+        if task.share_field and not math.isnan(share := number(raw.get(task.share_field))):
+            parts.append(f"{100 * share:.0f} % of its raters agree")
+    of_tasks = raw.get(fields.RATINGS)
+    ratings = of_tasks.get(task.label_field) if isinstance(of_tasks, Mapping) else None
+    if isinstance(ratings, Mapping):
+        parts.append(", ".join(f"{rater}: {_rating(value)}" for rater, value in ratings.items()))
+    elif isinstance(ratings, list) and len(ratings) > 1:
+        parts.append("ratings " + ", ".join(map(_rating, ratings)))
+    return "; ".join(parts)
+
+
+SIDES = {Preference.A: "A", Preference.B: "B", Preference.BOTH: "both"}
+
+
+def _rating(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else SIDES.get(value, str(value))
 
 
 def _group_column(task: TaskLines, shown: NDArray[np.intp], groups: Groups) -> list[list[int]]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.data.datasets import ALL_CATEGORIES, Dataset, PairTask, Task
+from cmi_bench.data.declarations import declared_tasks
 from cmi_bench.evaluation.groups import Group, task_groups
 from cmi_bench.evaluation.pairing import AlignedRows, Run, align_rows, compare_views, predictions_of
 from cmi_bench.evaluation.protocols import PROTOCOLS, number, score_fields
@@ -68,7 +69,14 @@ def view_lines(runs: Sequence[Run], settings: MetricSettings) -> list[DatasetLin
         UserError: A label that the protocol does not understand.
     """
     return [
-        DatasetLines(dataset, rows, [_task_lines(dataset, task, rows, runs, settings) for task in dataset.tasks])
+        DatasetLines(
+            dataset,
+            rows,
+            [
+                _task_lines(dataset, task, rows, runs, settings)
+                for task in declared_tasks(dataset, (row.raw for row in rows.rows))
+            ],
+        )
         for dataset, rows in align_rows(runs, settings.split).items()
     ]
 
@@ -94,7 +102,7 @@ def _task_lines(
         groups=[
             group
             for of_task, group in task_groups(dataset, rows.rows, settings)
-            if of_task is task and group.ref_category in (None, ALL_CATEGORIES)
+            if of_task == task and group.ref_category in (None, ALL_CATEGORIES)
         ],
     )
 
@@ -138,8 +146,8 @@ def _apart(samples_of: Mapping[str, Samples], rows: AlignedRows) -> tuple[Floats
 def choose_rows(datasets: Sequence[DatasetLines], most: int, seed: int) -> list[NDArray[np.intp]]:
     """Choose which rows to show where there are more than a page can hold.
 
-    Each dataset keeps its share of them. Within a dataset come first the rows on which a run failed, is wrong or
-    differs from another, then clips by how far they are from people's ranks; among equals chance decides.
+    Each dataset keeps its share of them, and at least one. Within a dataset come first the rows on which a run failed,
+    is wrong or differs from another, then clips by how far they are from people's ranks; among equals chance decides.
 
     Args:
         datasets: All rows.
@@ -149,13 +157,16 @@ def choose_rows(datasets: Sequence[DatasetLines], most: int, seed: int) -> list[
     Returns:
         For each dataset, positions among its rows, rising.
     """
-    sizes = [len(one.rows.rows) for one in datasets]
-    if sum(sizes) <= most:
+    sizes = np.array([len(one.rows.rows) for one in datasets])
+    if sizes.sum() <= most:
         return [np.arange(size) for size in sizes]
-    ends = np.floor(np.cumsum(sizes) * most / sum(sizes)).astype(int)
+    # One row of each for sure, where there is room; of the rest a share.
+    sure = int(most >= sizes.size)
+    rest = np.cumsum(sizes - sure) * (most - sure * sizes.size) // (sizes - sure).sum()
+    counts = np.diff(rest, prepend=0) + sure
     chance = np.random.default_rng(seed)
     chosen = []
-    for one, size, count in zip(datasets, sizes, np.diff(ends, prepend=0).tolist(), strict=True):
+    for one, size, count in zip(datasets, sizes, counts, strict=True):
         order = np.lexsort((chance.random(size), -_interest(one)))
         chosen.append(np.sort(order[:count]))
     return chosen

@@ -78,7 +78,7 @@ def write_view(
     total = sum(len(one.rows.rows) for one in datasets)
     chosen = choose_rows(datasets, bound.rows, bound.seed)
     n_rows = sum(one.size for one in chosen)
-    document = page_document(datasets, chosen, runs, settings, audio)
+    document = page_document(datasets, chosen, runs, audio)
     told = [*_left_out(total, n_rows, bound), *_different_rows(runs, datasets), *notes, *_missing_audio(audio)]
     write_text_atomic(file, page_text(runs, document, audio, told, n_rows=n_rows, protocol=str(settings.protocol)))
     return WrittenPage(file, n_rows, told)

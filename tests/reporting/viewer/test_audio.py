@@ -58,3 +58,15 @@ def test_nothing_outside_of_the_root_gets_into_a_page(root):
     audio.add("../secret.txt")
     assert audio.embedded == {}
     assert "outside" in audio.entries[0][2]
+
+
+def test_tables_of_ones_own_have_roots_of_their_own(root):
+    mine = root.parent / "mine"
+    mine.mkdir()
+    (mine / "a b.mp3").write_bytes(b"another sound")
+    audio = PageAudio(AudioMode.LINK, [root], root.parent, own_roots={"mine": mine})
+    numbers = [audio.add("a b.mp3", dataset) for dataset in ("mine", "PAM", "MusicEval", "mine")]
+    assert [audio.entries[number][1] for number in numbers] == [
+        "mine/a%20b.mp3", "data/a%20b.mp3", "data/a%20b.mp3", "mine/a%20b.mp3",
+    ]  # fmt: skip
+    assert len(audio.entries) == 2

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from registries import restored_registries
 from scored_rows import VALID, VALID_PAIR, arena, clip, cmi
 
 from cmi_bench.config import MetricSettings
@@ -14,7 +15,7 @@ def document(tmp_path, *rows_of, most=100):
     runs = [Run(f"run {at}", rows, f"{at}/results.jsonl") for at, rows in enumerate(rows_of)]
     datasets = view_lines(runs, MetricSettings())
     audio = PageAudio(AudioMode.LINK, [tmp_path / "data"], tmp_path)
-    made = page_document(datasets, choose_rows(datasets, most, 0), runs, MetricSettings(), audio)
+    made = page_document(datasets, choose_rows(datasets, most, 0), runs, audio)
     return json.loads(json.dumps(made, allow_nan=False))
 
 
@@ -43,7 +44,7 @@ def test_a_pair_with_all_that_is_known_of_it(tmp_path):
     ]
     assert [task["name"] for task in made["datasets"][0]["tasks"]] == ["alignment", "musicality"]
     assert (lines["row"], lines["task"], lines["label"]) == ([0, 0], [0, 1], [0, 1])
-    assert (lines["confidence"][0], text(made, lines["confidence"][1])) == (-1, "4.5")
+    assert (lines["remark"][0], text(made, lines["remark"][1])) == (-1, "confidence 4.5 of 5")
     first, second = lines["runs"]
     assert (first["a"], first["b"], first["prediction"]) == ([0.123457, 2], [-0.5, 1], [1, 1])
     assert [made["verdicts"][at] for at in (*first["verdict"], *second["verdict"])] == [
@@ -59,7 +60,7 @@ def test_a_pair_with_all_that_is_known_of_it(tmp_path):
 def test_a_rated_clip(tmp_path):
     made = document(tmp_path, [clip(3.5, 0.25, **VALID), clip(4, float("inf"), **VALID)])
     lines = made["lines"]
-    assert made["datasets"][0]["tasks"] == [{"name": "musicality", "aspect": "musicality", "isPair": False}]
+    assert made["datasets"][0]["tasks"] == [{"name": "musicality", "isPair": False}]
     assert lines["label"] == [3.5, 4]
     assert lines["runs"][0]["a"] == [0.25, "Infinity"]
     assert (made["rows"]["b"], made["rows"]["ref"], made["rows"]["prompt"]) == ([-1, -1], [-1, -1], [-1, -1])
@@ -85,3 +86,36 @@ def test_a_row_says_whose_number_it_has(tmp_path, owner):
     made = document(tmp_path, *rows_of)
     assert (made["rows"]["owner"][owner], made["rows"]["number"][owner]) == (owner, owner + 1)
     assert made["lines"]["runs"][0]["verdict"][1] == -1
+
+
+OWN = {"source": "own:mine", "split": "test", "inference_valid_a": True, "inference_valid_b": True}
+
+
+def declared(*, pairs, task):
+    return {"name": "mine", "pairs": pairs, "tasks": [task], "scale": None, "group_by": {"style": "style"}}
+
+
+def test_ones_own_ratings_with_what_each_rater_said(tmp_path):
+    row = OWN | {
+        "own_dataset": declared(pairs=False, task="musicality"), "audio-path": "a.wav", "style": "jazz",
+        "musicality": 80.25, "predicted_musicality": 0.5, "ratings": {"musicality": {"anna": 80.0, "ben": 80.5}},
+    }  # fmt: skip
+    with restored_registries():
+        made = document(tmp_path, [row, row | {"ratings": {"musicality": [80.0, 80.5]}}, row | {"ratings": None}])
+    assert [task["name"] for task in made["datasets"][0]["tasks"]] == ["musicality"]
+    lines = made["lines"]
+    assert [text(made, at) for at in lines["remark"][:2]] == ["anna: 80, ben: 80.5", "ratings 80, 80.5"]
+    assert (lines["label"], lines["remark"][2]) == ([80.25] * 3, -1)
+    assert [[made["groups"][at]["name"] for at in groups] for groups in lines["groups"]] == [["jazz"]] * 3
+
+
+def test_ones_own_pairs_with_the_share_of_raters_who_agree(tmp_path):
+    row = OWN | {
+        "own_dataset": declared(pairs=True, task="preference"), "audio-path": "a.wav", "audio2": "b.wav",
+        "preference": "model_a", "preference share": 2 / 3, "predicted_musicality": 1.0, "predicted_musicality_b": 0.0,
+        "ratings": {"preference": {"anna": "model_a", "ben": "model_a", "cleo": "both"}},
+    }  # fmt: skip
+    with restored_registries():
+        made = document(tmp_path, [row])
+    (remark,) = made["lines"]["remark"]
+    assert text(made, remark) == "67 % of its raters agree; anna: A, ben: A, cleo: both"

@@ -33,7 +33,7 @@ const readData = () => {
       taskAt: tasks.task[at],
       key: `${row.owner}.${row.number}.${task.name}`,
       label: real(tasks.label[at]),
-      confidence: text(tasks.confidence[at]),
+      remark: text(tasks.remark[at]),
       answersApart: real(tasks.answersApart[at]),
       standpointsApart: real(tasks.standpointsApart[at]),
       groups: tasks.groups[at],

@@ -82,8 +82,8 @@ const makeDetail = (panel, data, { back, say }) => {
     const heads = ["", ...(isPair ? ["answer", "A", "B"] : ["score"]), "distance"];
     const number = (held) => element("td", { className: "number" }, Number.isNaN(held) ? NONE : digits(held, 3));
     const people = element("tr", {}, element("th", { scope: "row" }, "people"),
-      isPair ? element("td", { colSpan: 4 }, labelText(line) + (line.confidence && `, confidence ${line.confidence} of 5`))
-        : element("td", { className: "number" }, labelText(line)), isPair ? null : element("td"));
+      element("td", { className: isPair ? "" : "number" }, labelText(line)),
+      element("td", { className: "remark", colSpan: isPair ? 3 : 1 }, written(line.remark)));
     const runs = data.runs.map((run, at) => {
       const { a, b, prediction, verdict, distance } = line.runs[at];
       const said = isPair ? SIDES.get(prediction) ?? NONE : "";

@@ -4,7 +4,7 @@ const MARKS = { right: "✓", "half right": "½", wrong: "✗", failed: "!" };
 
 const makeTable = (grid, data, { select, pointed, sort }) => {
   const columns = [
-    { sort: "row", name: "Row", kind: "row-number", fill: (line) => [rowName(data, line.row)] },
+    { sort: "row", name: "Row", kind: "row-number", fill: (line) => [String(line.row.number)] },
     { sort: "task", name: "Task", kind: "task", fill: (line) => [`${line.row.dataset.name} ${line.task.name}`] },
     { sort: "prompt", name: "Prompt", kind: "prompt", fill: (line) => [written(line.row.prompt || "no prompt")] },
     { sort: "label", name: "Label", kind: "label", fill: (line) => [labelText(line)] },
