@@ -1,14 +1,15 @@
 """A benchmark for music reward models: how well do their scores agree with people?
 
 `run` runs the benchmark, of a model by its name or in memory; `load_model` scores music of your own; `evaluate`
-computes the metrics of a results file. They, and what they take and return, are imported when they are first used:
-most of the package needs neither torch nor a model.
+computes the metrics of a results file, `compare` tells which differences between runs are real. They, and what they
+take and return, are imported when they are first used: most of the package needs neither torch nor a model.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cmi_bench.api.compare import ComparedRuns, compare
     from cmi_bench.api.evaluate import evaluate
     from cmi_bench.api.load import load_model
     from cmi_bench.api.ranking import RankedSong
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ComparedRuns",
     "MetricSettings",
     "RankedSong",
     "Results",
@@ -31,12 +33,14 @@ __all__ = [
     "SongScore",
     "SongScorer",
     "UserError",
+    "compare",
     "evaluate",
     "load_model",
     "run",
 ]
 
 _HOME = {
+    "ComparedRuns": "cmi_bench.api.compare",
     "MetricSettings": "cmi_bench.config",
     "RankedSong": "cmi_bench.api.ranking",
     "Results": "cmi_bench.api.results",
@@ -45,6 +49,7 @@ _HOME = {
     "SongScore": "cmi_bench.api.songs",
     "SongScorer": "cmi_bench.api.scorer",
     "UserError": "cmi_bench.errors",
+    "compare": "cmi_bench.api.compare",
     "evaluate": "cmi_bench.api.evaluate",
     "load_model": "cmi_bench.api.load",
     "run": "cmi_bench.api.run",

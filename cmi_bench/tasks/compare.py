@@ -9,6 +9,7 @@ from pathlib import Path
 from cmi_bench.config import CompareTask
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.comparison import compare_runs
+from cmi_bench.evaluation.pairing import Comparison
 from cmi_bench.reporting.comparison import comparison_view, write_comparison
 from cmi_bench.reporting.leaderboard.build import build_leaderboard
 from cmi_bench.reporting.leaderboard.render import leaderboard_view, write_leaderboard
@@ -18,6 +19,22 @@ from cmi_bench.utils.console import print_view, spinner
 
 def run_compare(config: CompareTask, folder: Path) -> None:
     """Compare `config.runs` on the same rows, into `folder`.
+
+    Raises:
+        UserError: See `compare_as_configured`.
+    """
+    comparison = compare_as_configured(config, folder)
+    write_comparison(comparison, folder)
+    print_view(comparison_view(comparison))
+    print_view(f"Results: {folder}")
+
+
+def compare_as_configured(config: CompareTask, folder: Path) -> Comparison:
+    """Compare `config.runs` on the same rows.
+
+    Args:
+        config: Its `runs`, `metrics`, `alpha` and `intersect`; its tracking store for MLflow run ids.
+        folder: What comes from MLflow is kept in it.
 
     Raises:
         UserError: Fewer than two runs, a run without results, or runs over different rows.
@@ -34,10 +51,7 @@ def run_compare(config: CompareTask, folder: Path) -> None:
         )
     with spinner("comparing"):
         comparison = compare_runs(runs, settings, alpha=config.alpha, intersect=config.intersect)
-    comparison = replace(comparison, notes=(*comparison.notes, *notes))
-    write_comparison(comparison, folder)
-    print_view(comparison_view(comparison))
-    print_view(f"Results: {folder}")
+    return replace(comparison, notes=(*comparison.notes, *notes))
 
 
 def run_leaderboard(config: CompareTask, folder: Path) -> None:
