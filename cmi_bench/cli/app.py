@@ -11,6 +11,7 @@ from cmi_bench.cli import options as opt
 from cmi_bench.cli.benchmark import add_benchmark_commands
 from cmi_bench.cli.options import RANKING, with_option_groups
 from cmi_bench.reporting.viewer.audio import AudioMode
+from cmi_bench.types import Aspect
 from cmi_bench.utils.console import ConsoleLog
 
 EXIT_CODES = (
@@ -194,6 +195,53 @@ def ui(
     from cmi_bench.cli.ui import ui as run
 
     return run(store, experiment, port=port, show=open_it)
+
+
+@app.command("import", epilog="Exit code: 0 it can be scored; 1 a mistake, or lines or audio that cannot be used.")
+@with_option_groups
+def import_(
+    *,
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="CSV, TSV, JSON lines, a JSON list, or Parquet.")],
+    name: Annotated[
+        str | None, typer.Option(help="In tables, report and MLflow.", show_default="the file's name")
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="What the songs' paths are relative to.", show_default="TABLE's folder"),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROLE=COLUMN",
+            help="Where a column's name does not tell: --column song=wav --column rating=Urteil. Repeatable.",
+        ),
+    ] = None,
+    group_by: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Groups in tables and report. Repeatable.")
+    ] = None,
+    aspect: Annotated[Aspect | None, typer.Option(help="What the labels are about.", show_default="musicality")] = None,
+    scale: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="LOW HIGH", help="Refuse ratings outside of it.", show_default="any number"),
+    ] = None,
+    allow_outside: Annotated[
+        bool, typer.Option("--allow-outside", help="Songs may lie outside of the root: you trust the table.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the declaration FOLDER/data/NAME.yaml, for --config-dir FOLDER."),
+    ] = None,
+) -> int:
+    """Show what is understood of your own songs with ratings, or pairs with a winner, before anything runs.
+
+    Nothing is scored. It ends with the command that does.
+
+    `cmi-bench import ratings.csv --group-by genre`
+    """
+    from cmi_bench.cli.import_table import ImportOptions, import_table
+
+    options = ImportOptions(name, root, column or (), group_by or (), aspect, scale, allow_outside, out)
+    return import_table(table, options)
 
 
 add_benchmark_commands(app)
