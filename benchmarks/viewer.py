@@ -93,7 +93,7 @@ class Opening(NamedTuple):
 FILTER = """
 (() => {
   const start = performance.now();
-  location.hash = "verdict=wrong&sort=-apart&q=rain";
+  location.hash = "mark=wrong&sort=-apart&q=rain";
   return new Promise((done) => addEventListener("hashchange", () => requestAnimationFrame(
     () => done(performance.now() - start)), { once: true }));
 })()

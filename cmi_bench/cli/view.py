@@ -10,15 +10,12 @@ import typer
 
 from cmi_bench.api.load import compose_config
 from cmi_bench.config import Config
-from cmi_bench.data.rows import read_results
 from cmi_bench.errors import UserError
-from cmi_bench.evaluation.pairing import Run
 from cmi_bench.reporting.viewer.audio import AudioMode, PageAudio
 from cmi_bench.reporting.viewer.page import PAGE_FILE, Bound, WrittenPage, check_replaceable, write_view
-from cmi_bench.tasks.named_runs import find_runs
-from cmi_bench.tasks.run_labels import run_labels
+from cmi_bench.tasks.named_runs import load_runs
 from cmi_bench.tracking.metadata import look_up, own_roots
-from cmi_bench.utils.console import print_error
+from cmi_bench.utils.console import print_error, spinner
 
 TELLING = ("metrics", "data", "tracking", "tracking_uri", "data_root")
 """Keys of the configuration that say something here: how rows are read, where audio is, where MLflow is."""
@@ -46,24 +43,14 @@ def view(
     file = (out or _beside(named)).expanduser()
     check_replaceable(file)
     config = compose_config(overrides=settings)
-    with TemporaryDirectory(prefix="cmi-bench-") as fetched:
-        found = find_runs(named, config.tracking, Path(fetched))
-        runs = [
-            Run(label, read_results(run.results), str(run.results))
-            for label, run in zip(run_labels(found.runs), found.runs, strict=True)
-        ]
-    metadata = [run.metadata for run in found.runs]
-    page = write_view(
-        runs,
-        config.metrics,
-        file,
-        audio=PageAudio(
+    with spinner("reading the rows"), TemporaryDirectory(prefix="cmi-bench-") as fetched:
+        loaded = load_runs(named, config.tracking, Path(fetched))
+        metadata = loaded.metadata
+        found = PageAudio(
             audio, _roots(metadata, config), file.parent, _allows_outside(metadata, config), _own_roots(metadata)
-        ),
-        bound=bound,
-        notes=[*found.left_out, *_data_notes(metadata)],
-    )
-    _tell(page, len(runs))
+        )
+        page = write_view(loaded.runs, config.metrics, file, audio=found, bound=bound, notes=loaded.notes)
+    _tell(page, len(loaded.runs))
     if show and not webbrowser.open(file.absolute().as_uri()):
         print_error("No browser could be started: open the page by its address.")
     return 0
@@ -90,11 +77,6 @@ def _own_roots(metadata: Sequence[Mapping[str, Any]]) -> dict[str, Path]:
 def _allows_outside(metadata: Sequence[Mapping[str, Any]], config: Config) -> bool:
     recorded = (look_up(one, "config", "data", "allow_outside") for one in metadata)
     return config.data.allow_outside or any(one is True for one in recorded)
-
-
-def _data_notes(metadata: Sequence[Mapping[str, Any]]) -> list[str]:
-    notes = (look_up(one, "config", "data", "note") for one in metadata)
-    return list(dict.fromkeys(note for note in notes if isinstance(note, str) and note))
 
 
 def _tell(page: WrittenPage, n_runs: int) -> None:

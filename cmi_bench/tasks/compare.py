@@ -42,7 +42,7 @@ def compare_as_configured(config: CompareTask, folder: Path) -> Comparison:
     settings = config.metrics
     if settings.resamples == 0:
         raise UserError("metrics.resamples=0 leaves nothing to compare by.", "Leave it at its default.")
-    loaded = load_runs(config, folder)
+    loaded = load_runs(config.runs, config.tracking, folder)
     runs, notes = loaded.runs, loaded.notes
     if len(runs) < 2:
         given = f"one: {runs[0].origin}" if runs else "none"
@@ -60,10 +60,10 @@ def run_leaderboard(config: CompareTask, folder: Path) -> None:
     Raises:
         UserError: A run is not there, or has no results.
     """
-    runs, left_out = load_runs(config, folder)
+    loaded = load_runs(config.runs, config.tracking, folder)
     with spinner("evaluating"):
-        board = build_leaderboard(runs, config.metrics, alpha=config.alpha, intersect=config.intersect)
-    board = replace(board, notes=[*board.notes, *left_out])
+        board = build_leaderboard(loaded.runs, config.metrics, alpha=config.alpha, intersect=config.intersect)
+    board = replace(board, notes=[*board.notes, *loaded.left_out])
     write_leaderboard(board, folder)
     print_view(leaderboard_view(board))
     print_view(f"Results: {folder}")

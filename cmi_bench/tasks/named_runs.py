@@ -3,11 +3,11 @@
 import glob
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from cmi_bench.config import CompareTask, TrackingConfig
+from cmi_bench.config import TrackingConfig
 from cmi_bench.data.rows import RESULTS_FILE, read_results
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.pairing import Run
@@ -33,6 +33,8 @@ class LoadedRuns(NamedTuple):
     runs: list[Run]
     left_out: list[str]
     """What was named and has no results, in words."""
+    metadata: list[Mapping[str, Any]]
+    """What each run wrote of itself; empty if nothing."""
 
     @property
     def notes(self) -> list[str]:
@@ -40,23 +42,24 @@ class LoadedRuns(NamedTuple):
         return [*self.left_out, *dict.fromkeys(run.note for run in self.runs if run.note)]
 
 
-def load_runs(config: CompareTask, folder: Path) -> LoadedRuns:
-    """Read the results of `config.runs`, each under a label of its own.
+def load_runs(named: Sequence[str], tracking: TrackingConfig, folder: Path) -> LoadedRuns:
+    """Read the results of runs, each under a label of its own.
 
     Args:
-        config: Its `runs`, and its tracking store for MLflow run ids.
-        folder: The task's folder; what comes from MLflow is kept in it.
+        named: See `find_runs`.
+        tracking: Where the store is that MLflow run ids are looked up in.
+        folder: What comes from MLflow is kept in it.
 
     Raises:
         UserError: A run is not there or has no results, or nothing matches a pattern.
     """
-    found = find_runs(config.runs, config.tracking, folder)
+    found = find_runs(named, tracking, folder)
     labels = run_labels(found.runs)
     runs = [
         Run(label, read_results(run.results), str(run.results), _data_note(run))
         for label, run in zip(labels, found.runs, strict=True)
     ]
-    return LoadedRuns(runs, found.left_out)
+    return LoadedRuns(runs, found.left_out, [run.metadata for run in found.runs])
 
 
 def _data_note(run: RunFacts) -> str:

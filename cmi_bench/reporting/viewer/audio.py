@@ -24,7 +24,7 @@ class AudioMode(StrEnum):
     NONE = "none"
 
 
-class Embedded(NamedTuple):
+class EmbeddedFile(NamedTuple):
     """A file within the page."""
 
     media_type: str
@@ -45,7 +45,7 @@ class PageAudio:
     """By dataset, what the paths of tables of the user's own are relative to, where that is known."""
     entries: list[list[str | None]] = field(default_factory=list)
     """Path as in the row, address seen from the page or None, and why there is none."""
-    embedded: dict[int, Embedded] = field(default_factory=dict)
+    embedded: dict[int, EmbeddedFile] = field(default_factory=dict)
     """By number of the entry."""
     _numbers: dict[tuple[str, str], int] = field(default_factory=dict)
     _bytes: int = 0
@@ -94,7 +94,7 @@ class PageAudio:
                 "Use --audio link, or fewer rows with --rows.",
             )
         media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-        self.embedded[len(self.entries)] = Embedded(media_type, base64.b64encode(content).decode())
+        self.embedded[len(self.entries)] = EmbeddedFile(media_type, base64.b64encode(content).decode())
         return ""
 
     @property

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import PairTask, Raw, Task
 from cmi_bench.data.fields import Preference, is_missing
+from cmi_bench.evaluation.marks import Mark
 from cmi_bench.evaluation.pairing import Run
 from cmi_bench.evaluation.protocols import number
-from cmi_bench.evaluation.verdicts import Verdict
 from cmi_bench.reporting.html.format import KEYS, VALUES
 from cmi_bench.reporting.viewer.audio import PageAudio
 from cmi_bench.reporting.viewer.lines import DatasetLines, RunLines, TaskLines
 from cmi_bench.utils.console import printable
 
-VERDICTS = tuple(Verdict)
+MARKS = tuple(Mark)
 DIGITS = 6
 """Significant digits of scores; more would not be shown."""
 SYSTEM = "system"
@@ -91,7 +91,7 @@ def page_document(
             for columns, of_run in zip(by_run, task.by_run, strict=True):
                 _extend(columns, _run_columns(of_run, shown))
     return {
-        "verdicts": list(VERDICTS),
+        "marks": list(MARKS),
         "runs": [{"label": printable(run.label)} for run in runs],
         "datasets": [
             {
@@ -204,13 +204,13 @@ def _run_columns(run: RunLines, shown: NDArray[np.intp]) -> dict[str, Column]:
         "a": _numbers(run.score_a[shown]),
         "b": _numbers(run.score_b[shown]),
         "prediction": _numbers(run.prediction[shown]),
-        "verdict": [_verdict_number(run.verdict[at]) for at in shown],
+        "mark": [_mark_number(run.marks[at]) for at in shown],
         "distance": _numbers(run.distance[shown], digits=3),
     }
 
 
-def _verdict_number(verdict: Verdict | None) -> int:
-    return -1 if verdict is None else VERDICTS.index(verdict)
+def _mark_number(mark: Mark | None) -> int:
+    return -1 if mark is None else MARKS.index(mark)
 
 
 def _numbers(values: Iterable[float], *, digits: int = DIGITS) -> Column:

@@ -10,11 +10,11 @@ from cmi_bench.config import MetricSettings
 from cmi_bench.data.datasets import ALL_CATEGORIES, Dataset, PairTask, Task
 from cmi_bench.data.declarations import declared_tasks
 from cmi_bench.evaluation.groups import Group, task_groups
+from cmi_bench.evaluation.marks import Mark, distance_from_people, marks
 from cmi_bench.evaluation.pairing import AlignedRows, Run, align_rows, compare_views, predictions_of
 from cmi_bench.evaluation.protocols import PROTOCOLS, number, score_fields
 from cmi_bench.evaluation.resampling import Floats
 from cmi_bench.evaluation.samples import Samples, read_samples
-from cmi_bench.evaluation.verdicts import Verdict, distance_from_people, verdicts
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class RunLines:
     """[n]; NaN for single clips."""
     prediction: Floats
     """[n] as the metrics take it: scores, or sides (1 = A, 0 = both, -1 = B)."""
-    verdict: Sequence[Verdict | None]
+    marks: Sequence[Mark | None]
     distance: Floats
-    """[n] see `verdicts.distance_from_people`."""
+    """[n] see `marks.distance_from_people`."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +114,12 @@ def _run_lines(samples: Samples, rows: AlignedRows, label: str, places: NDArray[
     score_a, score_b = (
         np.array([number(row.raw.get(field)) for row in own], dtype=np.float64) for field in (field_a, field_b)
     )
-    of_rows = [*verdicts(samples), None]  # a place of -1 is the last
+    of_rows = [*marks(samples), None]  # a place of -1 is the last
     return RunLines(
         score_a=_spread_out(score_a, places),
         score_b=_spread_out(score_b if is_pair else np.full(score_a.size, np.nan), places),
         prediction=_spread_out(samples.prediction, places),
-        verdict=[of_rows[place] for place in places],
+        marks=[of_rows[place] for place in places],
         distance=_spread_out(distance_from_people(samples, predictions_of(samples, own)), places),
     )
 
@@ -177,8 +177,8 @@ def _interest(lines: DatasetLines) -> Floats:
     interest = np.zeros(len(lines.rows.rows))
     for task in lines.tasks:
         for run in task.by_run:
-            bad = [one in (Verdict.FAILED, Verdict.WRONG) for one in run.verdict]
-            rated = [one is Verdict.RATED for one in run.verdict]
+            bad = [one in (Mark.FAILED, Mark.WRONG) for one in run.marks]
+            rated = [one is Mark.RATED for one in run.marks]
             interest = np.fmax(interest, np.where(bad, 1.0, np.where(rated, run.distance, 0.0)))
         interest = np.fmax(interest, (task.answers_apart > 0).astype(float))
         if not isinstance(task.task, PairTask):

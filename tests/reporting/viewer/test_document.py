@@ -47,7 +47,7 @@ def test_a_pair_with_all_that_is_known_of_it(tmp_path):
     assert (lines["remark"][0], text(made, lines["remark"][1])) == (-1, "confidence 4.5 of 5")
     first, second = lines["runs"]
     assert (first["a"], first["b"], first["prediction"]) == ([0.123457, 2], [-0.5, 1], [1, 1])
-    assert [made["verdicts"][at] for at in (*first["verdict"], *second["verdict"])] == [
+    assert [made["marks"][at] for at in (*first["mark"], *second["mark"])] == [
         "half right", "right", "failed", "failed",
     ]  # fmt: skip
     assert {int(run): text(made, error) for run, error in rows["errors"][0].items()} == {1: "cannot decode"}
@@ -85,7 +85,7 @@ def test_a_row_says_whose_number_it_has(tmp_path, owner):
     rows_of = [[arena("A", 1, 0)], [arena("A", 1, 0), arena("B", 1, 0, prompt="only here")]]
     made = document(tmp_path, *rows_of)
     assert (made["rows"]["owner"][owner], made["rows"]["number"][owner]) == (owner, owner + 1)
-    assert made["lines"]["runs"][0]["verdict"][1] == -1
+    assert made["lines"]["runs"][0]["mark"][1] == -1
 
 
 OWN = {"source": "own:mine", "split": "test", "inference_valid_a": True, "inference_valid_b": True}

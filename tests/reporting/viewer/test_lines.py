@@ -5,8 +5,8 @@ from scored_rows import VALID, VALID_PAIR, arena, clips, cmi
 
 from cmi_bench.config import MetricSettings, ProtocolName
 from cmi_bench.evaluation.evaluate import evaluate
+from cmi_bench.evaluation.marks import Mark
 from cmi_bench.evaluation.pairing import Run
-from cmi_bench.evaluation.verdicts import Verdict
 from cmi_bench.reporting.viewer.lines import choose_rows, view_lines
 
 
@@ -22,16 +22,16 @@ def pairs(*scores, label="A", **more):
 def test_accuracy_counts_what_the_page_marks():
     rows = full_size_rows()[::8]
     evaluation = evaluate(rows, MetricSettings(resamples=0))
-    worth = {Verdict.RIGHT: 1.0, Verdict.HALF: 0.5}
+    worth = {Mark.RIGHT: 1.0, Mark.HALF: 0.5}
     marked = {
-        (dataset.dataset.name, task.task.name): task.by_run[0].verdict
+        (dataset.dataset.name, task.task.name): task.by_run[0].marks
         for dataset in view_lines(runs(a=rows), MetricSettings())
         for task in dataset.tasks
     }
     for record in evaluation.summary:
         if "ACC" in record.metrics:
-            verdict = marked[record.dataset, record.task]
-            assert sum(worth.get(one, 0.0) for one in verdict) / record.n == pytest.approx(record.metrics["ACC"])
+            found = marked[record.dataset, record.task]
+            assert sum(worth.get(one, 0.0) for one in found) / record.n == pytest.approx(record.metrics["ACC"])
 
 
 def test_a_row_is_seen_by_each_of_its_tasks_and_runs():
@@ -41,8 +41,8 @@ def test_a_row_is_seen_by_each_of_its_tasks_and_runs():
         (one.dataset, one.rows, one.tasks) for one in view_lines(runs(a=[row], b=[other]), MetricSettings())
     )
     assert (musicality.label.tolist(), alignment.label.tolist()) == ([1.0], [0.0])
-    assert [one.verdict for one in musicality.by_run] == [["right"], ["wrong"]]
-    assert [one.verdict for one in alignment.by_run] == [["half right"], ["not judged"]]
+    assert [one.marks for one in musicality.by_run] == [["right"], ["wrong"]]
+    assert [one.marks for one in alignment.by_run] == [["half right"], ["not judged"]]
     assert (musicality.by_run[1].score_a[0], musicality.by_run[1].score_b[0]) == (0.0, 4.0)
     assert musicality.answers_apart.tolist() == [2.0]
     assert np.isnan(alignment.answers_apart).all()  # one of them does not judge it
@@ -52,7 +52,7 @@ def test_a_row_is_seen_by_each_of_its_tasks_and_runs():
 def test_a_run_that_lacks_rows_says_nothing_of_them():
     first, second = pairs((2, 1), (1, 2), (3, 1)), pairs((0, 1), (1, 2), (3, 1))[:1]
     ((lines,),) = ([one.tasks[0] for one in view_lines(runs(a=first, b=second), MetricSettings())],)
-    assert lines.by_run[1].verdict == ["wrong", None, None]
+    assert lines.by_run[1].marks == ["wrong", None, None]
     assert np.isnan(lines.by_run[1].score_a[1:]).all()
     assert lines.answers_apart[0] == 2.0
     assert np.isnan(lines.answers_apart[1:]).all()
@@ -61,14 +61,14 @@ def test_a_run_that_lacks_rows_says_nothing_of_them():
 def test_a_dataset_that_only_one_run_has_is_shown_too():
     datasets = view_lines(runs(a=pairs((2, 1)), b=clips([1, 2], [0.1, 0.2], **VALID)), MetricSettings())
     assert [one.dataset.name for one in datasets] == ["MusicEval", "MusicArena"]
-    assert [one.tasks[0].by_run[0].verdict for one in datasets] == [[None, None], ["right"]]
+    assert [one.tasks[0].by_run[0].marks for one in datasets] == [[None, None], ["right"]]
     assert [one.tasks[0].label.tolist() for one in datasets] == [[1.0, 2.0], [1.0]]
 
 
 def test_the_protocol_decides():
     tie = pairs((1, 1), label="B")
     found = [
-        view_lines(runs(a=tie), MetricSettings(protocol=protocol))[0].tasks[0].by_run[0].verdict[0]
+        view_lines(runs(a=tie), MetricSettings(protocol=protocol))[0].tasks[0].by_run[0].marks[0]
         for protocol in ProtocolName
     ]
     assert found == ["half right", "right"]

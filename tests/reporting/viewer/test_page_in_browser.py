@@ -102,7 +102,7 @@ def test_all_rows_are_counted_and_those_in_sight_are_drawn(page):
         ("dataset", "pam", 48),
         ("task", "alignment", 48),
         ("label", "both", 8),
-        ("verdict", "failed", 2),
+        ("mark", "failed", 2),
         ("run", "1", 96),
     ],
 )
@@ -113,7 +113,7 @@ def test_filters_leave_the_rows_that_answer(page, name, value, n):
 
 def test_filters_go_together_and_reset_undoes_them(page):
     choose(page, "run", "1")
-    choose(page, "verdict", "wrong")
+    choose(page, "mark", "wrong")
     wrong = page.run(COUNT)
     assert f"{wrong} wrong" in counts(page)
     choose(page, "apart", "opposite")
@@ -231,7 +231,7 @@ def test_audio_that_is_gone_is_told(folder, tab):
 
 
 def test_a_failure_has_its_reason(page):
-    choose(page, "verdict", "failed")
+    choose(page, "mark", "failed")
     assert page.run("document.querySelector('.detail .warn').textContent") == "run 1 failed: cannot decode"
     assert page.run(f"{CHOSEN}.querySelectorAll('.run')[1].textContent") == "! failed"
 

@@ -41,7 +41,7 @@ const readData = () => {
         a: real(run.a[at]),
         b: real(run.b[at]),
         prediction: real(run.prediction[at]),
-        verdict: source.verdicts[run.verdict[at]] ?? "",
+        mark: source.marks[run.mark[at]] ?? "",
         distance: real(run.distance[at]),
       })),
     };
@@ -75,9 +75,9 @@ const value = (line, run) => {
 };
 
 const answerText = (line, run) => {
-  const { a, b, prediction, verdict } = line.runs[run];
-  if (verdict === "") return NONE;
-  if (Number.isNaN(prediction)) return verdict;
+  const { a, b, prediction, mark } = line.runs[run];
+  if (mark === "") return NONE;
+  if (Number.isNaN(prediction)) return mark;
   if (!line.task.isPair) return digits(prediction, 3);
   const margin = Math.abs(a - b);
   return SIDES.get(prediction) + (margin > 0 ? ` by ${digits(margin, margin < 1 ? 2 : 3)}` : "");

@@ -31,7 +31,7 @@ const makeDetail = (panel, data, { back, say }) => {
       // An event may come late, when another row is shown.
       if (players[name]?.audio !== audio) return;
       for (const other of Object.values(players)) if (other.audio && other.audio !== audio) other.audio.pause();
-      mark(name);
+      pick(name);
     });
     audio?.addEventListener("error", () => {
       audio.after(element("p", { className: "warn" }, NO_PLAYER.gone));
@@ -41,7 +41,7 @@ const makeDetail = (panel, data, { back, say }) => {
     players[name] = { audio, button, box, title };
     return box;
   };
-  const mark = (name) => {
+  const pick = (name) => {
     side = name;
     for (const [own, { button, box }] of Object.entries(players)) {
       button.setAttribute("aria-pressed", own === name);
@@ -65,7 +65,7 @@ const makeDetail = (panel, data, { back, say }) => {
     }
     const wasPlaying = Object.values(players).some(({ audio }) => audio && !audio.paused);
     for (const { audio } of Object.values(players)) audio?.pause();
-    mark(name);
+    pick(name);
     if (wasPlaying) start();
     else say(`${players[name].title} chosen`);
   };
@@ -85,11 +85,11 @@ const makeDetail = (panel, data, { back, say }) => {
       element("td", { className: isPair ? "" : "number" }, labelText(line)),
       element("td", { className: "remark", colSpan: isPair ? 3 : 1 }, written(line.remark)));
     const runs = data.runs.map((run, at) => {
-      const { a, b, prediction, verdict, distance } = line.runs[at];
+      const { a, b, prediction, mark, distance } = line.runs[at];
       const said = isPair ? SIDES.get(prediction) ?? NONE : "";
-      const text = verdict === "" ? "does not have this row" : `${said} ${verdict === "rated" ? "" : verdict}`.trim();
+      const text = mark === "" ? "does not have this row" : `${said} ${mark === "rated" ? "" : mark}`.trim();
       return element("tr", {}, element("th", { scope: "row" }, written(run.label)),
-        isPair ? element("td", { className: `mark-${verdict.replace(" ", "-")}` }, text)
+        isPair ? element("td", { className: `mark-${mark.replace(" ", "-")}` }, text)
           : element("td", { className: "number" }, Number.isNaN(prediction) ? text : digits(prediction)),
         ...(isPair ? [number(a), number(b)] : []),
         element("td", { className: "number" }, Number.isNaN(distance) ? NONE : percent(distance)));
@@ -114,7 +114,7 @@ const makeDetail = (panel, data, { back, say }) => {
     if (!row) return;
     clips = element("div", { className: "clips" }, ["a", "b", "ref"].filter((name) => row.clips[name]).map(
       (name) => card(name, row.clips[name], row.systems[name] ?? "", !row.clips.b)));
-    mark("a");
+    pick("a");
   };
 
   panel.addEventListener("keydown", (event) => {

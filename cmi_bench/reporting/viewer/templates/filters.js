@@ -1,6 +1,6 @@
 // What is asked for: the form, its state in the page's address, and which lines answer.
 const DEFAULTS = {
-  q: "", dataset: "", task: "", label: "", from: "", to: "", run: "any", verdict: "", apart: "", group: "",
+  q: "", dataset: "", task: "", label: "", from: "", to: "", run: "any", mark: "", apart: "", group: "",
   sort: "row", line: "", keys: "",
 };
 // On a single clip runs differ, or are opposite, where their ranks are apart by so much of all ranks.
@@ -27,7 +27,7 @@ const makeFilters = (form, data, changed) => {
     return element("div", { className: `field ${extra}` }, element("label", { htmlFor: control.id }, label), control);
   };
   const select = (name, label, options) => field(name, label, element("select", {}, ...options));
-  const present = new Set(data.lines.flatMap((line) => line.runs.map((run) => run.verdict)));
+  const present = new Set(data.lines.flatMap((line) => line.runs.map((run) => run.mark)));
   const runs = data.runs.map((run, at) => [String(at), run.label]);
   const isRated = data.lines.some((line) => !line.task.isPair);
   const isPaired = data.lines.some((line) => line.task.isPair);
@@ -67,7 +67,7 @@ const makeFilters = (form, data, changed) => {
     runs.length > 1 && select("run", "Run", [
       element("option", { value: "any" }, "any run"), element("option", { value: "all" }, "every run"),
       ...runs.map(([value, name]) => element("option", { value }, name))]),
-    select("verdict", "is", choices("anything", data.verdicts.filter((one) => present.has(one)).map(
+    select("mark", "is", choices("anything", data.marks.filter((one) => present.has(one)).map(
       (one) => [one, one]))),
     runs.length > 1 && select("apart", "Runs", choices("differ or not", [
       ["some", "differ"], ["opposite", "are opposite"], ["none", "agree"]])),
@@ -130,8 +130,8 @@ const differ = (line, wanted) => {
 const chosenLines = (data, state) => {
   const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
   const group = state.group && data.groups.findIndex((one) => `${one.key}:${one.value}` === state.group);
-  const isVerdict = (line) => {
-    const wanted = (run) => run.verdict === state.verdict;
+  const isMarked = (line) => {
+    const wanted = (run) => run.mark === state.mark;
     if (state.run === "any") return line.runs.some(wanted);
     return state.run === "all" ? line.runs.every(wanted) : wanted(line.runs[Number(state.run)]);
   };
@@ -142,7 +142,7 @@ const chosenLines = (data, state) => {
     state.label && state.label !== "none" && ((line) => line.task.isPair && labelText(line) === state.label),
     state.from !== "" && ((line) => !line.task.isPair && line.label >= Number(state.from)),
     state.to !== "" && ((line) => !line.task.isPair && line.label <= Number(state.to)),
-    state.verdict && isVerdict,
+    state.mark && isMarked,
     state.apart && ((line) => differ(line, state.apart)),
     state.group && ((line) => line.groups.includes(group)),
     words.length > 0 && ((line) => words.every((word) => searchText(line).includes(word))),

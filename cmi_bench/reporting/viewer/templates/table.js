@@ -1,6 +1,6 @@
 // A grid of any length: only the rows in sight are in the page, and the chosen one, which keeps the focus.
 const BEYOND = 8;
-const MARKS = { right: "✓", "half right": "½", wrong: "✗", failed: "!" };
+const SYMBOLS = { right: "✓", "half right": "½", wrong: "✗", failed: "!" };
 
 const makeTable = (grid, data, { select, pointed, sort }) => {
   const columns = [
@@ -130,17 +130,17 @@ const makeTable = (grid, data, { select, pointed, sort }) => {
 const rowName = (data, row) => (row.owner ? `${row.number} (${data.runs[row.owner].label})` : String(row.number));
 
 const runCell = (line, at) => {
-  const { verdict, distance } = line.runs[at];
+  const { mark, distance } = line.runs[at];
   const answer = answerText(line, at);
-  if (verdict === "rated" && !Number.isNaN(distance)) {
+  if (mark === "rated" && !Number.isNaN(distance)) {
     const far = percent(distance);
     return [answer, " ", element("span", { className: "far muted", "aria-hidden": "true" }, `Δ${far}`),
       element("span", { className: "unseen" }, `, distance ${far}`)];
   }
-  if (!(verdict in MARKS)) return [answer];
+  if (!(mark in SYMBOLS)) return [answer];
   return [
-    element("span", { className: `mark-${verdict.replace(" ", "-")}`, "aria-hidden": "true" }, MARKS[verdict]), " ",
-    verdict === "failed" ? "" : element("span", { className: "unseen" }, `${verdict}, `),
+    element("span", { className: `mark-${mark.replace(" ", "-")}`, "aria-hidden": "true" }, SYMBOLS[mark]), " ",
+    mark === "failed" ? "" : element("span", { className: "unseen" }, `${mark}, `),
     answer,
   ];
 };

@@ -40,10 +40,10 @@ const start = () => {
     const told = data.runs.map((run, at) => {
       const counts = new Map();
       for (const line of lines) {
-        const { verdict } = line.runs[at];
-        if (verdict && verdict !== "rated") counts.set(verdict, (counts.get(verdict) ?? 0) + 1);
+        const { mark } = line.runs[at];
+        if (mark && mark !== "rated") counts.set(mark, (counts.get(mark) ?? 0) + 1);
       }
-      const named = data.verdicts.filter((one) => counts.has(one)).map((one) => `${grouped(counts.get(one))} ${one}`);
+      const named = data.marks.filter((one) => counts.has(one)).map((one) => `${grouped(counts.get(one))} ${one}`);
       return named.length ? `${run.label}: ${named.join(", ")}` : "";
     });
     const all = lines.length === data.lines.length;

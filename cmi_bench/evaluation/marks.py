@@ -12,7 +12,7 @@ from cmi_bench.evaluation.resampling import Floats
 from cmi_bench.evaluation.samples import Samples
 
 
-class Verdict(StrEnum):
+class Mark(StrEnum):
     """What a run's answer on a row is worth."""
 
     RIGHT = "right"
@@ -28,10 +28,10 @@ class Verdict(StrEnum):
     """The model does not judge this task."""
 
 
-_OF_CREDIT = {1.0: Verdict.RIGHT, 0.5: Verdict.HALF, 0.0: Verdict.WRONG}
+_OF_CREDIT = {1.0: Mark.RIGHT, 0.5: Mark.HALF, 0.0: Mark.WRONG}
 
 
-def verdicts(samples: Samples) -> list[Verdict]:
+def marks(samples: Samples) -> list[Mark]:
     """Return what each row's answer is worth, by the credit that ACC is the mean of.
 
     Args:
@@ -40,16 +40,16 @@ def verdicts(samples: Samples) -> list[Verdict]:
     earned = credit(samples.label, samples.prediction)
     is_pair = isinstance(samples.task, PairTask)
 
-    def verdict(at: int) -> Verdict:
+    def mark(at: int) -> Mark:
         if not samples.applicable:
-            return Verdict.NOT_JUDGED
+            return Mark.NOT_JUDGED
         if np.isnan(samples.label[at]):
-            return Verdict.UNLABELLED
+            return Mark.UNLABELLED
         if np.isnan(samples.prediction[at]):
-            return Verdict.FAILED
-        return _OF_CREDIT[float(earned[at])] if is_pair else Verdict.RATED
+            return Mark.FAILED
+        return _OF_CREDIT[float(earned[at])] if is_pair else Mark.RATED
 
-    return [verdict(at) for at in range(samples.rows.size)]
+    return [mark(at) for at in range(samples.rows.size)]
 
 
 def distance_from_people(samples: Samples, predictions: Floats) -> Floats:

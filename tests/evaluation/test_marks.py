@@ -4,9 +4,9 @@ from scored_rows import VALID, VALID_PAIR, arena, clips
 
 from cmi_bench.config import MetricSettings, ProtocolName
 from cmi_bench.evaluation.evaluate import evaluate
+from cmi_bench.evaluation.marks import Mark, distance_from_people, marks
 from cmi_bench.evaluation.pairing import predictions_of
 from cmi_bench.evaluation.samples import ResultRow
-from cmi_bench.evaluation.verdicts import Verdict, distance_from_people, verdicts
 
 PAIRS = [
     arena("A", 3.0, 1.0, **VALID_PAIR),
@@ -30,24 +30,24 @@ def distances(rows):
 
 
 def test_pairs_are_right_as_accuracy_counts_them():
-    found = verdicts(samples_of(PAIRS))
+    found = marks(samples_of(PAIRS))
     assert found == ["right", "wrong", "half right", "right", "half right", "failed", "no label"]
-    credit = {Verdict.RIGHT: 1.0, Verdict.HALF: 0.5}
+    credit = {Mark.RIGHT: 1.0, Mark.HALF: 0.5}
     (record,) = evaluate(PAIRS, MetricSettings(resamples=0)).summary
     assert sum(credit.get(one, 0.0) for one in found) == pytest.approx(record.metrics["ACC"] * record.n)
 
 
 def test_the_paper_protocol_reads_what_the_file_states():
-    found = verdicts(samples_of(PAIRS, ProtocolName.paper))
-    assert found[2] == Verdict.RIGHT  # a tie is B
-    assert found[3] == Verdict.HALF
+    found = marks(samples_of(PAIRS, ProtocolName.paper))
+    assert found[2] == Mark.RIGHT  # a tie is B
+    assert found[3] == Mark.HALF
 
 
 def test_clips_are_rated_and_a_model_that_judges_nothing_is_not_wrong():
-    assert verdicts(samples_of(clips([1, 2], [0.1, 0.2], **VALID))) == ["rated", "rated"]
+    assert marks(samples_of(clips([1, 2], [0.1, 0.2], **VALID))) == ["rated", "rated"]
     failed = [*clips([1], [0.1], **VALID), *clips([2], [None], inference_valid_a=False)]
-    assert verdicts(samples_of(failed)) == ["rated", "failed"]
-    assert set(verdicts(samples_of(clips([1, 2], [None, None], **VALID)))) == {"not judged"}
+    assert marks(samples_of(failed)) == ["rated", "failed"]
+    assert set(marks(samples_of(clips([1, 2], [None, None], **VALID)))) == {"not judged"}
 
 
 def test_the_most_confident_mistake_is_farthest_from_people():
