@@ -24,7 +24,7 @@ from cmi_bench.tasks.preflight import preflight
 from cmi_bench.tracking.description import dataset_name, model_label, run_name
 from cmi_bench.utils.distributed import process_rank
 from cmi_bench.utils.files import content_key
-from cmi_bench.utils.installation import project_folder
+from cmi_bench.utils.installation import command_line, project_folder
 
 if TYPE_CHECKING:
     from cmi_bench.api.scorer import SongScorer
@@ -213,7 +213,7 @@ def _named_host(config: Config, progress: bool) -> "Host":
     if devices.count > 1:
         raise UserError(
             f"cmi_bench.run scores on one device, and device={config.device} is {devices.count}.",
-            "Give one, such as cuda:0; python run.py scores on several.",
+            f"Give one, such as cuda:0; {command_line()} scores on several.",
         )
     return program_host(lambda: configured_model(config, devices.this_process), devices, config, progress=progress)
 

@@ -19,6 +19,7 @@ from cmi_bench.errors import UserError
 from cmi_bench.models.registry import target_of
 from cmi_bench.utils.console import some_of
 from cmi_bench.utils.files import without_credentials
+from cmi_bench.utils.installation import install_command
 
 DISK_AREA = "disk"
 
@@ -48,7 +49,6 @@ def _leftovers(root: Path, remedies: Remedies) -> Iterator[Finding]:
 
 ENVIRONMENT_AREA = "environment"
 PACKAGE = "cmi-bench"
-INSTALL = "make env (or pip install -c constraints.txt -e .)"
 
 
 def check_environment(config: Config) -> Iterator[Finding]:
@@ -64,7 +64,11 @@ def _packages() -> Finding:
         wanted = [Requirement(text) for text in requires(PACKAGE) or []]
     except PackageNotFoundError:
         return Finding(
-            ENVIRONMENT_AREA, "packages", Severity.WARNING, f"{PACKAGE} itself is not installed, only run.", INSTALL
+            ENVIRONMENT_AREA,
+            "packages",
+            Severity.WARNING,
+            f"{PACKAGE} itself is not installed, only run.",
+            install_command(),
         )
     wrong = []
     needed = [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
@@ -77,7 +81,7 @@ def _packages() -> Finding:
         if not one.specifier.contains(there, prereleases=True):
             wrong.append(f"{one.name} is {there}, needed is {one.specifier}")
     if wrong:
-        return Finding(ENVIRONMENT_AREA, "packages", Severity.PROBLEM, f"{'; '.join(wrong)}.", INSTALL)
+        return Finding(ENVIRONMENT_AREA, "packages", Severity.PROBLEM, f"{'; '.join(wrong)}.", install_command())
     return Finding(ENVIRONMENT_AREA, "packages", Severity.OK, f"{len(needed)} packages at the versions needed")
 
 
@@ -87,7 +91,11 @@ def _torch(config: Config) -> Iterator[Finding]:
         import torchaudio  # noqa: F401 - a build that does not fit torch's fails here
     except (ImportError, OSError) as error:
         yield Finding(
-            ENVIRONMENT_AREA, "torch", Severity.PROBLEM, f"torch and torchaudio do not load together: {error}", INSTALL
+            ENVIRONMENT_AREA,
+            "torch",
+            Severity.PROBLEM,
+            f"torch and torchaudio do not load together: {error}",
+            install_command(),
         )
         return
     from cmi_bench.utils.distributed import resolve_devices

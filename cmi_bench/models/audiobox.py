@@ -23,6 +23,7 @@ from cmi_bench.models.embedding import AudioRating
 from cmi_bench.models.hub import EITHER_WEIGHTS, ENCODER_CONFIG, find_model
 from cmi_bench.models.weights import WHOLE, load_strictly, refuse
 from cmi_bench.utils.files import content_key
+from cmi_bench.utils.installation import install_command
 
 RATINGS = ("CE", "CU", "PC", "PQ")
 
@@ -89,7 +90,7 @@ def _build(values: Mapping[str, Any], named_in: Path) -> nn.Module:
         from audiobox_aesthetics.model.aes import AesMultiOutput
     except ImportError as error:
         raise UserError(
-            f"model=audiobox needs the package audiobox_aesthetics: {error}", "pip install '.[audiobox]'"
+            f"model=audiobox needs the package audiobox_aesthetics: {error}", install_command("audiobox")
         ) from error
     known = {field.name for field in fields(AesMultiOutput)}
     try:

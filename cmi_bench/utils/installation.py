@@ -28,7 +28,7 @@ def conf_folder() -> Path:
     if not (folder / "config.yaml").is_file():
         raise UserError(
             f"The package's configuration is not in {folder}.",
-            "Install the package with pip, such as pip install -e . in the project's folder (or make env there).",
+            "Install the package with pip, from a wheel or from the project's folder.",
         )
     return folder
 
@@ -47,6 +47,18 @@ def cache_folder() -> Path:
 
 RUN, BENCHMARK = "run", "benchmark"
 """The command of the task that is meant where none is named."""
+
+
+def install_command(extra: str = "") -> str:
+    """Return how what the package needs is installed.
+
+    Args:
+        extra: One of the package's extras, such as "gemini"; "" for what it needs itself.
+    """
+    extras = f"[{extra}]" if extra else ""
+    if is_checkout():
+        return f"pip install -c constraints.txt -e '.{extras}'" if extra else "make env"
+    return f"pip install 'cmi-bench{extras}'"
 
 
 EXAMPLE_WIDTH = 56

@@ -105,5 +105,5 @@ def test_options(folder):
 
 def test_without_the_package(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "audiobox_aesthetics.model.aes", None)
-    with pytest.raises(UserError, match=r"(?s)needs the package audiobox_aesthetics.*pip install '\.\[audiobox\]'"):
+    with pytest.raises(UserError, match=r"(?s)needs the package audiobox_aesthetics.*pip install .*'\.\[audiobox\]'"):
         Audiobox(str(folder), "CE")

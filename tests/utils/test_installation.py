@@ -8,7 +8,15 @@ from installed import pretend_installed
 
 from cmi_bench.config import see_help
 from cmi_bench.errors import UserError
-from cmi_bench.utils.installation import cache_folder, command_line, conf_folder, is_checkout, project_folder, tasks
+from cmi_bench.utils.installation import (
+    cache_folder,
+    command_line,
+    conf_folder,
+    install_command,
+    is_checkout,
+    project_folder,
+    tasks,
+)
 
 
 def test_in_a_checkout_all_is_the_projects(monkeypatch, tmp_path):
@@ -54,7 +62,15 @@ def test_messages_name_the_command_that_there_is(monkeypatch, tmp_path):
         "python run.py model=signal",
         "python run.py --help",
     ]
+    assert [install_command(), install_command("gemini")] == [
+        "make env",
+        "pip install -c constraints.txt -e '.[gemini]'",
+    ]
     pretend_installed(monkeypatch, tmp_path)
+    assert [install_command(), install_command("gemini")] == [
+        "pip install 'cmi-bench'",
+        "pip install 'cmi-bench[gemini]'",
+    ]
     assert [command_line(*words) for words in lines] == [
         "cmi-bench prepare model=clap",
         "cmi-bench new-model name=mine",

@@ -31,6 +31,7 @@ from cmi_bench.models.gemini.requests import (
 )
 from cmi_bench.models.gemini.settings import CallSettings, JudgeSettings, Key
 from cmi_bench.types import Score
+from cmi_bench.utils.installation import install_command
 
 if TYPE_CHECKING:
     from google.genai import Client
@@ -133,7 +134,6 @@ class AnswerStore:
 
 GOOGLE = "https://generativelanguage.googleapis.com/"
 API_VERSION = "v1"
-INSTALL = "pip install -c constraints.txt -e '.[gemini]'"
 
 
 def make_client(key: Key, *, base_url: str | None, timeout: float) -> "Client":
@@ -151,7 +151,7 @@ def make_client(key: Key, *, base_url: str | None, timeout: float) -> "Client":
     try:
         from google import genai
     except ImportError as error:
-        raise UserError(f"model=gemini needs the package google-genai: {error}.", INSTALL) from error
+        raise UserError(f"model=gemini needs the package google-genai: {error}.", install_command("gemini")) from error
     # `Judge` repeats calls, not the client's HttpRetryOptions (google-genai 3.4.0): those ignore RetryInfo and
     # Retry-After, repeat a day's quota that is used up, reserve no budget for an attempt, hold no other thread back,
     # sleep on when the run ends, and take an answer that is cut off or unreadable for a success.
