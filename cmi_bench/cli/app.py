@@ -10,6 +10,7 @@ import cmi_bench
 from cmi_bench.cli import options as opt
 from cmi_bench.cli.benchmark import add_benchmark_commands
 from cmi_bench.cli.options import RANKING, with_option_groups
+from cmi_bench.main import explain_errors
 from cmi_bench.reporting.viewer.audio import AudioMode
 from cmi_bench.types import Aspect
 from cmi_bench.utils.console import ConsoleLog
@@ -123,7 +124,6 @@ def mirex(
 
 
 @app.command(epilog="Exit code: 0 the page was written; 1 a mistake; 2 wrong options.")
-@with_option_groups
 def view(
     *,
     runs: Annotated[
@@ -157,7 +157,7 @@ def view(
             " Repeatable.",
         ),
     ] = None,
-) -> int:
+) -> None:
     """Make a page of all rows of one or more runs: filter, sort, play A, B and reference, see where runs disagree.
 
     The page needs no network and no server.
@@ -167,7 +167,8 @@ def view(
     from cmi_bench.cli.view import view as run
     from cmi_bench.reporting.viewer.page import Bound
 
-    return run(runs, out, audio=audio, bound=Bound(rows, seed), settings=setting or (), show=open_it)
+    with explain_errors("No page was written."):
+        run(runs, out, audio=audio, bound=Bound(rows, seed), settings=setting or (), show=open_it)
 
 
 @app.command(epilog="Exit code: 0 the pages were there; 1 a mistake; 2 wrong options.")

@@ -23,7 +23,7 @@ TELLING = ("metrics", "data", "tracking", "tracking_uri", "data_root")
 
 def view(
     named: Sequence[str], out: Path | None, *, audio: AudioMode, bound: Bound, settings: Sequence[str], show: bool
-) -> int:
+) -> None:
     """Write the page and say where it is.
 
     Args:
@@ -34,8 +34,8 @@ def view(
         settings: In Hydra's words, as on `run.py`'s command line.
         show: Open it in a browser.
 
-    Returns:
-        The exit code.
+    Raises:
+        UserError: A run, a setting or the page's place is not right; see `write_view`.
     """
     for word in settings:
         if word.lstrip("+~").partition("=")[0].partition(".")[0] not in TELLING:
@@ -47,13 +47,16 @@ def view(
         loaded = load_runs(named, config.tracking, Path(fetched))
         metadata = loaded.metadata
         found = PageAudio(
-            audio, _roots(metadata, config), file.parent, _allows_outside(metadata, config), _own_roots(metadata)
+            audio,
+            _roots(metadata, config, settings),
+            file.parent,
+            _allows_outside(metadata, config),
+            _own_roots(metadata),
         )
         page = write_view(loaded.runs, config.metrics, file, audio=found, bound=bound, notes=loaded.notes)
     _tell(page, len(loaded.runs))
     if show and not webbrowser.open(file.absolute().as_uri()):
         print_error("No browser could be started: open the page by its address.")
-    return 0
 
 
 def _beside(named: Sequence[str]) -> Path:
@@ -64,10 +67,12 @@ def _beside(named: Sequence[str]) -> Path:
     return (path if path.is_dir() else path.parent) / PAGE_FILE
 
 
-def _roots(metadata: Sequence[Mapping[str, Any]], config: Config) -> list[Path]:
-    """Return where the audio may be: where the runs had it, or where the configuration says."""
+def _roots(metadata: Sequence[Mapping[str, Any]], config: Config, settings: Sequence[str]) -> list[Path]:
+    """Return where the audio may be, the likeliest first: where --set says, where the runs had it, the usual place."""
     recorded = [look_up(one, "config", "data", "root") for one in metadata]
-    return [Path(root) for root in dict.fromkeys((*recorded, config.data.root)) if isinstance(root, str)]
+    is_set = any(word.startswith("data") for word in settings)
+    ordered = [config.data.root, *recorded] if is_set else [*recorded, config.data.root]
+    return [Path(root) for root in dict.fromkeys(ordered) if isinstance(root, str)]
 
 
 def _own_roots(metadata: Sequence[Mapping[str, Any]]) -> dict[str, Path]:

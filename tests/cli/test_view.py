@@ -1,17 +1,26 @@
+import functools
 import json
 
 import pytest
 from scored_rows import VALID_PAIR, arena
 from typer.testing import CliRunner
 
+from cmi_bench.api.load import compose_config
 from cmi_bench.cli import view as view_module
 from cmi_bench.cli.app import app
+
+
+@functools.cache
+def composed(settings):
+    """The configuration, which takes a third of a second, once for each setting."""
+    return compose_config(overrides=settings)
 
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
     """Two runs over three pairs, in the current folder; the audio of one clip."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(view_module, "compose_config", lambda overrides: composed(tuple(overrides)))
     data = tmp_path / "data"
     (data / "MusicArena_data/audio_files/01-2025JULAUG").mkdir(parents=True)
     (data / "MusicArena_data/audio_files/01-2025JULAUG/a.mp3").touch()
@@ -71,6 +80,7 @@ def test_a_browser_is_opened_when_asked(runs, monkeypatch, starts):
         (["gone"], 1, "There is no run 'gone'"),
         (["runs"], 1, "has no results.jsonl"),
         (["runs/alder", "--out", "runs/alder/results.jsonl"], 1, "no page of `cmi-bench view`"),
+        (["runs/alder", "--out", "runs/alder/results.jsonl/view.html"], 1, "Cannot write to runs/alder/results.jsonl"),
         (["runs/alder", "--set", "metrics.protocl=paper"], 1, "protocol"),
         (["runs/alder", "--set", "metrics.split=train"], 1, "No row of split 'train'"),
         (["runs/alder", "--set", "limit=3"], 1, "--set limit=3 has no effect on a page of rows"),
@@ -85,3 +95,20 @@ def test_a_mistake_gets_one_message(runs, words, code, says):
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(runs.rglob("view.html"))
+
+
+def test_a_root_that_is_set_comes_before_the_runs_own(runs):
+    clip = runs.parent / "moved/MusicArena_data/audio_files/01-2025JULAUG/a.mp3"
+    clip.parent.mkdir(parents=True)
+    clip.touch()
+    assert view(runs / "alder", "--set", f"data.root={runs.parent / 'moved'}").exit_code == 0
+    assert "../../moved/MusicArena_data" in (runs / "alder/view.html").read_text()
+
+
+def test_ctrl_c_says_what_is_left(runs, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(view_module, "load_runs", interrupt)
+    done = view(runs / "alder")
+    assert (done.exit_code, done.stderr) == (130, "Stopped. No page was written.\n")

@@ -19,7 +19,7 @@ from cmi_bench.reporting.viewer.audio import AudioMode, PageAudio
 from cmi_bench.reporting.viewer.document import page_document
 from cmi_bench.reporting.viewer.lines import DatasetLines, choose_rows, view_lines
 from cmi_bench.utils.console import some_of
-from cmi_bench.utils.files import open_regular, write_text_atomic
+from cmi_bench.utils.files import open_regular, write_text_atomic, writing_to
 
 PAGE_FILE = "view.html"
 GENERATOR = "cmi-bench view"
@@ -67,7 +67,7 @@ def write_view(
 
     Raises:
         UserError: `file` is there and is no such page, there is no row to show, a label is not understood, or the
-            audio is too much for a page.
+            audio is too much for a page, or the page cannot be written.
     """
     check_replaceable(file)
     datasets = view_lines(runs, settings)
@@ -80,7 +80,9 @@ def write_view(
     n_rows = sum(one.size for one in chosen)
     document = page_document(datasets, chosen, runs, audio)
     told = [*_left_out(total, n_rows, bound), *_different_rows(runs, datasets), *notes, *_missing_audio(audio)]
-    write_text_atomic(file, page_text(runs, document, audio, told, n_rows=n_rows, protocol=str(settings.protocol)))
+    text = page_text(runs, document, audio, told, n_rows=n_rows, protocol=str(settings.protocol))
+    with writing_to(file.parent, instead="give another --out FILE"):
+        write_text_atomic(file, text)
     return WrittenPage(file, n_rows, told)
 
 
