@@ -222,16 +222,32 @@ class CacheConfig:
     """Size that the embeddings are pruned to after a run, in 10^9 bytes."""
 
 
+class TrackingKind(StrEnum):
+    """What records runs."""
+
+    mlflow = "mlflow"
+    wandb = "wandb"
+    csv = "csv"
+
+
 @dataclass
 class TrackingConfig:
     """Where runs are recorded."""
 
     name: str = MISSING
+    kind: TrackingKind = TrackingKind.mlflow
     uri: str | None = None
     """MLflow tracking store; null records nothing."""
     artifacts: str | None = None
     """Artifact location for a new experiment; null leaves it to the server."""
     experiment: str = "cmi-rewardbench"
+    """The experiment in MLflow, the project in Weights & Biases, the first folder of CSV files."""
+    folder: str | None = None
+    """Where Weights & Biases keeps its files, and where CSV files are written."""
+    offline: bool = False
+    """Weights & Biases: write files only, which `wandb sync` sends later."""
+    entity: str | None = None
+    """Weights & Biases: the user or team; null takes the login's."""
     timeout: float = 60.0
     """Seconds that one answer of the store may take; then nothing more is recorded, and the run goes on."""
     audio: bool = False

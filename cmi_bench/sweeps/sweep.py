@@ -34,6 +34,7 @@ from cmi_bench.tracking.metadata import look_up, read_metadata
 from cmi_bench.tracking.metrics import metric_name, series_name
 from cmi_bench.tracking.mlflow_sweep import ChildEnd, MLflowSweep, SeriesPoint
 from cmi_bench.tracking.sweep_plan import PLAN_FILE, SweepPlan, read_plan, write_plan
+from cmi_bench.tracking.trackers import record_sweep
 from cmi_bench.utils.console import print_view, spinner
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,9 @@ class Sweep:
                 print_view(f"Report: {files[-1]}")
             print_view(f"Results: {self.folder}")
             tell_mlflow(self.parent, self.jobs, self.folder / "sweep.md", files)
+            if self.config.task == RECORDED_TASK:
+                same = replace(self.parent.description, group=self.plan.name)
+                record_sweep(self.config.tracking, same, job_counts(self.jobs), files)
         finally:
             self.parent.close("FAILED" if status == "FINISHED" and not self.is_finished else status)
 
@@ -279,11 +283,16 @@ def parent_run(name: str, config: Config, swept: Sequence[str]) -> MLflowSweep:
 def tell_mlflow(run: MLflowSweep, jobs: Sequence[SweepJob], table: Path, files: Sequence[Path]) -> None:
     """Complete the parent run: every job has its run, the metrics by step, the table, the files."""
     run.end_children([_end(job, run) for job in jobs if job.status != NOT_RUN])
-    finished = sum(job.status == FINISHED for job in jobs)
-    run.log_metrics({"jobs": len(jobs), "jobs_finished": finished, "jobs_failed": len(jobs) - finished})
+    run.log_metrics(job_counts(jobs))
     run.log_series(list(_series(jobs)))
     # The page has the heading already.
     run.describe(table.read_text(encoding="utf-8").partition("\n\n")[2], files)
+
+
+def job_counts(jobs: Sequence[SweepJob]) -> dict[str, float]:
+    """Return how many jobs there are, and how many of them finished and did not."""
+    finished = sum(job.status == FINISHED for job in jobs)
+    return {"jobs": len(jobs), "jobs_finished": finished, "jobs_failed": len(jobs) - finished}
 
 
 def _end(job: SweepJob, run: MLflowSweep) -> ChildEnd:

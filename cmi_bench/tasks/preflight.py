@@ -8,6 +8,7 @@ from cmi_bench.config import Config, EvaluateTask
 from cmi_bench.data.chosen import check_subset, table_settings
 from cmi_bench.errors import NotFetchedError, UserError
 from cmi_bench.models.registry import SHIPPED, check_target, target_of
+from cmi_bench.tracking.trackers import check_tracker
 from cmi_bench.utils.distributed import check_driver, is_rank_zero
 from cmi_bench.utils.installation import command_line
 
@@ -54,6 +55,7 @@ def first_line(config: Config) -> str:
 def _check_scoring(config: Config, builds_model: bool) -> None:
     if config.task == "benchmark":
         _check_data(config)
+        check_tracker(config.tracking)
     if builds_model:
         _check_model(config)
     _check_cache(config)

@@ -39,10 +39,10 @@ from cmi_bench.tasks.evaluate import evaluate_and_report
 from cmi_bench.tracking.callback import TrackingCallback
 from cmi_bench.tracking.description import describe_run, model_label
 from cmi_bench.tracking.metadata import resolved_config, run_metadata, write_metadata
-from cmi_bench.tracking.mlflow import MLflowRun
 from cmi_bench.tracking.scored_data import describe_datasets
 from cmi_bench.tracking.sweep_plan import SweepPlace, sweep_place
 from cmi_bench.tracking.tracker import RunOutcome, Tracker
+from cmi_bench.tracking.trackers import tracker_of
 from cmi_bench.types import Clip
 from cmi_bench.utils.console import ItemCount, peak_memory, spinner
 from cmi_bench.utils.distributed import Devices, is_rank_zero, resolve_devices
@@ -311,4 +311,4 @@ def _describe(metadata: Mapping[str, Any]) -> str:
 
 
 def _tracker(config: Config, metadata: Mapping[str, Any], place: SweepPlace | None) -> Tracker:
-    return MLflowRun(config.tracking, describe_run(config, metadata, place))
+    return tracker_of(config.tracking, describe_run(config, metadata, place))

@@ -39,6 +39,8 @@ class RunDescription:
     tags: Mapping[str, str]
     step: int | None = None
     """Training step of the checkpoint; None where its name tells none."""
+    group: str = ""
+    """The sweep's name; empty outside of one."""
     model: ScoredModel | None = None
     """None for the run above a sweep's jobs."""
 
@@ -89,6 +91,7 @@ def describe_run(config: Config, metadata: Mapping[str, Any], place: SweepPlace 
         params={key: str(value) for key, value in params.items() if value is not None},
         tags={key: str(value) for key, value in tags.items() if value is not None} | (place.tags if place else {}),
         step=step,
+        group=place.sweep if place else "",
         model=describe_model(config.model, metadata["model"]),
     )
 

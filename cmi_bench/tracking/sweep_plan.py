@@ -81,6 +81,8 @@ class SweepPlace(NamedTuple):
     number: int
     parent_run: str | None
     """MLflow run of the sweep."""
+    sweep: str = ""
+    """The sweep's name."""
 
     @property
     def tags(self) -> dict[str, str]:
@@ -97,4 +99,4 @@ def sweep_place() -> SweepPlace | None:
     if plan is None or position >= len(plan.jobs):
         return None
     job = plan.jobs[position]
-    return SweepPlace(label=job.label, step=job.step, number=job.number, parent_run=plan.mlflow_run)
+    return SweepPlace(label=job.label, step=job.step, number=job.number, parent_run=plan.mlflow_run, sweep=plan.name)

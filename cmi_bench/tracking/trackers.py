@@ -1,0 +1,66 @@
+"""Which tracker a configuration names."""
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from cmi_bench.config import TrackingConfig, TrackingKind
+from cmi_bench.errors import UserError
+from cmi_bench.tracking.description import RunDescription
+from cmi_bench.tracking.mlflow import MLflowRun
+from cmi_bench.tracking.tracker import Tracker
+
+
+def tracker_of(settings: TrackingConfig, description: RunDescription) -> Tracker:
+    """Return what records a run, not started yet.
+
+    Args:
+        settings: Where to.
+        description: The run's name, params and tags.
+    """
+    if settings.kind is TrackingKind.mlflow:
+        return MLflowRun(settings, description)
+    from cmi_bench.tracking.loggers import CsvRun, WandbRun  # which import Lightning
+
+    return (WandbRun if settings.kind is TrackingKind.wandb else CsvRun)(settings, description)
+
+
+def record_sweep(
+    settings: TrackingConfig, description: RunDescription, metrics: Mapping[str, float], files: Sequence[Path]
+) -> None:
+    """Record a sweep beside the runs of its jobs; in MLflow it has a run above them instead.
+
+    Args:
+        settings: Where to.
+        description: The sweep's, with itself as group.
+        metrics: What became of its jobs.
+        files: Its table, page and comparison.
+    """
+    if settings.kind is TrackingKind.mlflow:
+        return
+    from cmi_bench.tracking.loggers import CsvRun, WandbRun
+
+    run = (WandbRun if settings.kind is TrackingKind.wandb else CsvRun)(settings, description)
+    run.start()
+    run.log_metrics(metrics)
+    run.log_files(files)
+    run.close("FINISHED")
+
+
+def check_tracker(settings: TrackingConfig) -> None:
+    """Check that what the tracker needs is there.
+
+    Raises:
+        UserError: Its package is not installed, it has no folder, or it has no key on this machine.
+    """
+    if settings.kind is TrackingKind.mlflow:
+        return
+    if settings.folder is None:
+        raise UserError(f"tracking.kind={settings.kind} needs tracking.folder.", f"tracking={settings.kind} sets both.")
+    if settings.kind is TrackingKind.wandb:
+        if find_spec("wandb") is None:
+            raise UserError("tracking=wandb needs the package wandb.", "pip install 'wandb>=0.31'")
+        from cmi_bench.tracking.wandb_login import check_login, is_online
+
+        if is_online(settings):
+            check_login()
