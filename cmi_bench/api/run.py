@@ -19,6 +19,7 @@ from cmi_bench.api.words import words_of
 from cmi_bench.config import Config
 from cmi_bench.errors import UserError
 from cmi_bench.hydra_errors import explain
+from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.tasks.benchmark import load_run_rows
 from cmi_bench.tasks.preflight import preflight
 from cmi_bench.tracking.description import dataset_name, model_label, run_name
@@ -163,8 +164,10 @@ def _described(
 
 def _unwrapped(model: Any) -> Any:
     """Return the model of a `SongScorer`, and what an adapter wraps."""
-    inner = getattr(model, "model", model) if type(model).__name__ == "SongScorer" else model
-    return getattr(inner, "implementation", inner)
+    within = getattr(model, "model", None)
+    if isinstance(within, BenchmarkModelABC) and not hasattr(model, "sr"):
+        model = within
+    return model.implementation if isinstance(model, BenchmarkModelABC) else model
 
 
 def _run(

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 import cmi_bench
 from cmi_bench.data.rows import read_results
+from cmi_bench.models.base import AudioView, EmbeddingModel
 
 CLIPS = 14
 PROBES = 4 + 1
@@ -194,6 +195,55 @@ def test_mistakes_about_the_model_get_a_message(run, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     with pytest.raises(cmi_bench.UserError, match="in process 1 of several"):
         run(Loudness())
+
+
+class Encoded(nn.Module, EmbeddingModel):
+    """A head over an encoder, whose own word for itself is the same all its life."""
+
+    sr = 8000
+    identity = audio_identity = text_identity = "encoded"
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.head = nn.Linear(2, 2), nn.Linear(2, 2)
+
+    def audio_view(self, max_dur, *, is_reference):
+        return AudioView("start", max_dur)
+
+    def embed_audio(self, waveforms, max_dur, *, is_reference):
+        ASKED.extend(waveforms)
+        return [[self.encoder(torch.stack([one.std(), one.mean()]))[None]] for one in waveforms]
+
+    def embed_texts(self, texts):
+        return [torch.zeros(1, 2) for _ in texts]
+
+    def score_embedded(self, clips):
+        return np.stack([self.head(one.windows[0][0]).numpy() for one in clips])
+
+    def score_batch(self, inputs, batch_size, max_dur, **kwargs):
+        raise AssertionError
+
+
+class Frozen(Encoded):
+    @property
+    def encoders(self):
+        return [self.encoder]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "encodes_again"), [(Encoded, True), (Frozen, False)])
+def test_embeddings_are_used_again_where_their_networks_are_the_same(run, kind, encodes_again):
+    model = kind()
+    first = run(model)
+    assert ASKED
+    ASKED.clear()
+    model.head.weight.data.mul_(2)
+    assert run(model).rows != first.rows
+    assert bool(ASKED) == encodes_again
+    ASKED.clear()
+    model.encoder.weight.data.mul_(2)
+    run(model)
+    assert ASKED
 
 
 @pytest.mark.slow
