@@ -239,7 +239,7 @@ class TrackingConfig:
     uri: str | None = None
     """MLflow tracking store; null records nothing."""
     artifacts: str | None = None
-    """Artifact location for a new experiment; null leaves it to the server."""
+    """Artifact location for a new experiment: a folder for SQLite, an address for a server; null leaves it to them."""
     experiment: str = "cmi-rewardbench"
     """The experiment in MLflow, the project in Weights & Biases, the first folder of CSV files."""
     folder: str | None = None

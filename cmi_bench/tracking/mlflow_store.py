@@ -81,7 +81,8 @@ def open_experiment(settings: TrackingConfig) -> tuple[MlflowClient, str]:
     calm_mlflow()
     _refuse_folder(uri)
     if not uri.startswith(SQLITE):
-        return _open(uri, settings.experiment, artifacts)
+        # A folder of this machine, such as the default, is none of the server's: it chooses the place itself.
+        return _open(uri, settings.experiment, artifacts if artifacts and "://" in artifacts else None)
     # Processes that create the same SQLite file together crash in its migrations: one at a time.
     path = sqlite_file(uri)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -225,9 +225,12 @@ def test_a_changed_checkpoint_under_the_same_name_is_another_model(cmi_rm, tmp_p
 def test_a_run_can_be_queried_from_the_server(tiny, tmp_path, run_here):
     words = ["model=random", f"data.root={tiny}", f"data.jsonl={tiny}/all_test.jsonl", "+device=cpu", "workers=0"]
     with mlflow_server(tmp_path) as uri:
-        run_here(*words, f"tracking.uri={uri}", "tracking.artifacts=null", folder=tmp_path / "run")
+        run_here(*words, f"tracking_uri={uri}", folder=tmp_path / "run")
         client = MlflowClient(uri)
         experiment = client.get_experiment_by_name("cmi-rewardbench")
+        assert experiment.artifact_location.startswith(
+            "mlflow-artifacts:"
+        )  # the server's, not a folder of this machine
         (found,) = client.search_runs([experiment.experiment_id])
         assert found.info.status == "FINISHED"
         assert found.info.run_name == "random on benchmark"
