@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, TypeVar, cast
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from cmi_bench.errors import UserError, did_you_mean
-from cmi_bench.types import Aspect
 from cmi_bench.utils.installation import command_line
 
 
@@ -99,8 +98,8 @@ class TableConfig:
     """Columns by what they hold, such as `song: wav`, where their names do not tell."""
     group_by: list[str] = field(default_factory=list)
     """Columns whose values are groups in the detail table and the report."""
-    aspect: Aspect | None = None
-    """What labels speak of that do not say it themselves; null for musicality."""
+    aspect: str | None = None
+    """musicality or alignment: what labels speak of that do not say it themselves; null for musicality."""
     scale: list[float] | None = None
     """The lowest and the highest rating that there can be; null takes any number."""
 

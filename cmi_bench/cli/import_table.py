@@ -79,7 +79,7 @@ def _settings(file: Path, options: ImportOptions) -> TableConfig:
         root=str(options.root) if options.root else None,
         columns=ColumnsConfig(**columns),
         group_by=list(options.group_by),
-        aspect=options.aspect,
+        aspect=str(options.aspect) if options.aspect else None,
         scale=list(options.scale) if options.scale else None,
     )
 
@@ -140,7 +140,7 @@ def write_declaration(table: OwnTable, settings: TableConfig, options: ImportOpt
         "root": str(Path(root).absolute()) if root else None,
         "columns": {role: column for role, column in asdict(settings.columns).items() if column is not None} or None,
         "group_by": settings.group_by or None,
-        "aspect": str(settings.aspect) if settings.aspect else None,
+        "aspect": settings.aspect,
         "scale": settings.scale,
         "allow_outside": options.allow_outside or None,
     }

@@ -104,6 +104,8 @@ def read_durations(path: Path) -> DurationTable:
 
 def row_seconds(raw: Mapping[str, Any], durations: Durations) -> float | None:
     """Return a row's duration: the mean of its clips', of those that are known; None if none is."""
+    if isinstance(durations, DurationsBySource):
+        durations = durations.by_source.get(str(raw.get(fields.SOURCE)), durations.otherwise)
     named = [str(raw.get(name) or "").strip() for name in (fields.AUDIO_A, fields.AUDIO_B)]
     known = [length for audio in named if audio and (length := durations.seconds(audio)) is not None]
     return sum(known) / len(known) if known else None
@@ -143,6 +145,18 @@ class ManifestDurations:
         except OSError:  # results can be evaluated where the audio no longer is
             is_the_same = True
         return record.seconds if is_the_same else self.otherwise.seconds(audio)
+
+
+@dataclass(frozen=True)
+class DurationsBySource:
+    """Durations where the rows of some sources have a root of their own, as tables of the user's have."""
+
+    otherwise: Durations
+    by_source: Mapping[str, Durations]
+
+    def seconds(self, audio: str) -> float | None:
+        """Return the length of a clip of the other sources."""
+        return self.otherwise.seconds(audio)
 
 
 class FileIndex:

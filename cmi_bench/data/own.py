@@ -201,18 +201,26 @@ def read_own(settings: TableConfig, name: str, *, allow_outside: bool = False) -
         raise UserError(f"The dataset {name} has no table.", f"Give it as data.own.{name}.csv=FILE.")
     file = Path(settings.csv).expanduser()
     table = read_table(file)
+    aspect = _aspect(settings.aspect)
     columns = match_columns(table.columns, settings.columns, file=str(file))
     declaration = Declaration(
         check_name(name),
         columns.is_paired,
-        _tasks(table, columns, settings.aspect),
+        _tasks(table, columns, aspect),
         _scale(settings, is_paired=columns.is_paired),
         _groups(table, columns, settings.group_by),
     )
     root = _root(settings, table, columns)
     found = OwnTable(name, table, columns, declaration, root)
-    _Reader(found, settings.aspect, allow_outside=allow_outside).read()
+    _Reader(found, aspect, allow_outside=allow_outside).read()
     return found
+
+
+def _aspect(given: str | None) -> Aspect | None:
+    try:
+        return None if given is None else Aspect(given)
+    except ValueError:
+        raise UserError(f"data.aspect={given} is no aspect.", did_you_mean(given or "", Aspect)) from None
 
 
 def _tasks(table: Table, columns: Columns, aspect: Aspect | None) -> tuple[str, ...]:

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from cmi_bench.config import Config, EvaluateTask
-from cmi_bench.data.audio_info import Durations, ManifestDurations, read_durations
+from cmi_bench.data.audio_info import (
+    AudioHeaders,
+    Durations,
+    DurationsBySource,
+    ManifestDurations,
+    read_durations,
+)
+from cmi_bench.data.datasets import OWN_SOURCE
 from cmi_bench.data.manifest import read_manifest
 from cmi_bench.data.rows import read_results, results_file
 from cmi_bench.errors import UserError
@@ -53,14 +60,15 @@ def evaluate_and_report(
         metadata: What is known of the run that made the rows.
         is_shown: Whether to print.
     """
+    own = own_roots(metadata)
     with spinner("evaluating", is_shown=is_shown):
-        evaluation = evaluate(rows, config.metrics, durations=_durations(config), origin=origin)
+        evaluation = evaluate(rows, config.metrics, durations=_durations(config, own), origin=origin)
         notes = (look_up(metadata, "batch_check", "note"), *evaluation.notes, data_note(config, metadata))
         evaluation = replace(evaluation, notes=[str(note) for note in notes if note])
         files = [*write_reports(evaluation, folder, label=label), *write_raters(evaluation, folder)]
         if config.metrics.report:
             roots = _audio_roots(config, metadata)
-            allow_outside, own = config.data.allow_outside, own_roots(metadata)
+            allow_outside = config.data.allow_outside
             source = ReportSource(evaluation, rows, label, roots, allow_outside, metadata, own_roots=own)
             files += write_page(source, folder, with_audio=config.tracking.audio)
     if is_shown:
@@ -82,13 +90,18 @@ def _audio_roots(config: Config, metadata: Mapping[str, Any] | None) -> list[Pat
     return [Path(root) for root in dict.fromkeys((config.data.root, recorded)) if isinstance(root, str)]
 
 
-def _durations(config: Config) -> Durations | None:
+def _durations(config: Config, own: Mapping[str, Path]) -> Durations | None:
+    """Return how long clips are, None where nobody asks; the user's own datasets have roots of their own."""
     if not config.metrics.by_duration:
         return None
     if config.metrics.durations is not None:
         return read_durations(Path(config.metrics.durations))
-    root = Path(config.data.root)
-    return ManifestDurations(root, read_manifest(Path(config.data.manifest)), config.data.allow_outside)
+    allow_outside, manifest = config.data.allow_outside, read_manifest(Path(config.data.manifest))
+    found = ManifestDurations(Path(config.data.root), manifest, allow_outside)
+    if not own:
+        return found
+    by_source = {f"{OWN_SOURCE}{name}": AudioHeaders(root, allow_outside) for name, root in own.items()}
+    return DurationsBySource(found, by_source)
 
 
 def run_evaluate(config: EvaluateTask, folder: Path) -> None:

@@ -7,7 +7,6 @@ from cmi_bench.config import TableConfig
 from cmi_bench.data import fields
 from cmi_bench.data.own import read_own
 from cmi_bench.errors import UserError
-from cmi_bench.types import Aspect
 
 
 def ratings(*songs, **columns):
@@ -43,7 +42,7 @@ def test_both_aspects_in_columns_or_in_lines_are_the_same(tmp_path):
 
 
 def test_ratings_of_prompts_are_said_to_be(tmp_path):
-    table = understood(tmp_path / "r.csv", ratings("a", rating=[3]), aspect=Aspect.ALIGNMENT)
+    table = understood(tmp_path / "r.csv", ratings("a", rating=[3]), aspect="alignment")
     assert table.raw_rows()[0]["text-music alignment"] == 3
 
 
@@ -211,6 +210,7 @@ def test_splits_are_kept_apart(tmp_path):
     ("settings", "message"),
     [
         ({"scale": [5, 1]}, "is no scale"),
+        ({"aspect": "musicalty"}, r"(?s)data.aspect=musicalty is no aspect.*Did you mean musicality"),
         ({"csv": None}, "has no table"),
     ],
 )
