@@ -9,6 +9,7 @@ from cmi_bench.errors import UserError
 from cmi_bench.tracking.description import RunDescription
 from cmi_bench.tracking.mlflow import MLflowRun
 from cmi_bench.tracking.tracker import Tracker
+from cmi_bench.utils.installation import install_command
 
 
 def tracker_of(settings: TrackingConfig, description: RunDescription) -> Tracker:
@@ -59,7 +60,7 @@ def check_tracker(settings: TrackingConfig) -> None:
         raise UserError(f"tracking.kind={settings.kind} needs tracking.folder.", f"tracking={settings.kind} sets both.")
     if settings.kind is TrackingKind.wandb:
         if find_spec("wandb") is None:
-            raise UserError("tracking=wandb needs the package wandb.", "pip install 'wandb>=0.31'")
+            raise UserError("tracking=wandb needs the package wandb.", install_command("wandb"))
         from cmi_bench.tracking.wandb_login import check_login, is_online
 
         if is_online(settings):
