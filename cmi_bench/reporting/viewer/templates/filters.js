@@ -3,18 +3,27 @@ const DEFAULTS = {
   q: "", dataset: "", task: "", label: "", from: "", to: "", run: "any", mark: "", apart: "", group: "",
   sort: "row", line: "", keys: "",
 };
+const OF_NO_CONTROL = ["line", "keys"];
 // On a single clip runs differ, or are opposite, where their ranks are apart by so much of all ranks.
 const APART = { some: 0.25, opposite: 0.5 };
 
+// A browser takes a change of the address some times a second at most, and keys are faster.
+const WRITE_AFTER = 250;
+let writing = 0;
+
 const readState = () => {
+  clearTimeout(writing);
   const given = new URLSearchParams(location.hash.slice(1));
   return Object.fromEntries(Object.entries(DEFAULTS).map(([name, usual]) => [name, given.get(name) ?? usual]));
 };
 
 const writeState = (state) => {
-  const told = Object.entries(state).filter(([name, held]) => held !== DEFAULTS[name]);
-  const hash = new URLSearchParams(told).toString();
-  history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
+  clearTimeout(writing);
+  writing = setTimeout(() => {
+    const told = Object.entries(state).filter(([name, held]) => held !== DEFAULTS[name]);
+    const hash = new URLSearchParams(told).toString();
+    history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
+  }, WRITE_AFTER);
 };
 
 const makeFilters = (form, data, changed) => {
@@ -97,13 +106,12 @@ const makeFilters = (form, data, changed) => {
   });
   return {
     show: (state) => {
-      for (const control of controls) {
-        control.value = state[control.name];
-        // What a sent address asks for and this page does not have: as if it had not been asked.
-        if (control.tagName === "SELECT" && control.selectedIndex < 0) {
-          control.value = DEFAULTS[control.name];
-          state[control.name] = DEFAULTS[control.name];
-        }
+      // What a sent address asks for and this page does not have: as if it had not been asked.
+      for (const name of Object.keys(DEFAULTS).filter((one) => !OF_NO_CONTROL.includes(one))) {
+        const control = form.elements[name];
+        if (control) control.value = state[name];
+        if (control?.value !== state[name]) state[name] = DEFAULTS[name];
+        if (control) control.value = state[name];
       }
     },
     search: form.elements.q,

@@ -123,7 +123,6 @@ const makeTable = (grid, data, { select, pointed, sort }) => {
       if (chosen >= 0) shown.get(chosen).focus({ preventScroll: true });
       else grid.focus();
     },
-    chosen: () => lines[chosen],
   };
 };
 

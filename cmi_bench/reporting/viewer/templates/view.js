@@ -54,6 +54,7 @@ const start = () => {
   };
   const show = () => {
     filters.show(state);
+    byId("keys-on").checked = state.keys !== "off";
     const lines = chosenLines(data, state);
     count(lines);
     table.show(lines, state.sort, state.line);
@@ -74,7 +75,6 @@ const start = () => {
     "div", {}, element("dt", {}, keys), element("dd", {}, does))));
   byId("help-button").addEventListener("click", () => help.showModal());
   byId("keys-on").addEventListener("change", (event) => keep({ keys: event.target.checked ? "" : "off" }));
-  byId("keys-on").checked = state.keys !== "off";
   byId("skip").addEventListener("click", (event) => {
     event.preventDefault();
     table.focus();
