@@ -31,6 +31,8 @@ def as_guest(model: object | None = None) -> Iterator[None]:
     with _ONE_AT_A_TIME, contextlib.ExitStack() as stack:
         stack.enter_context(_random_state())
         stack.enter_context(_full_precision())
+        # Lightning validates in it, and what a network keeps from there could not be trained with.
+        stack.enter_context(torch.inference_mode(False))
         if model is not None:
             stack.enter_context(_evaluation_mode(model))
         yield

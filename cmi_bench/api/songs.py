@@ -25,7 +25,7 @@ Audio: TypeAlias = "str | PathLike[str] | Array | tuple[Array, int]"
 """A file's path, an array, or an array with its sampling rate in Hz."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Song:
     """A `Clip` in the form that callers have one: its audio may be an array, and needs no name."""
 
@@ -38,6 +38,18 @@ class Song:
     """Reference audio, if there was one."""
     sample_rate: int | None = None
     """Hz, of `audio` and `ref_audio` where they are arrays that come without."""
+
+    def __repr__(self) -> str:
+        given = ((field, getattr(self, field)) for field in SONG_FIELDS)
+        shown = (f"{name}={_short(one)}" for name, one in given if not isinstance(one, str | None) or one)
+        return f"Song({', '.join(shown)})"
+
+
+def _short(value: Any) -> str:
+    """Return a field's value, of an array its kind and shape only."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_short, value))})"
+    return f"<{type(value).__name__} {list(value.shape)}>" if hasattr(value, "shape") else repr(value)
 
 
 SongScore = Score

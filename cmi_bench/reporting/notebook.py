@@ -6,7 +6,7 @@ from html import escape
 from cmi_bench.evaluation.evaluate import Evaluation, SummaryRecord
 from cmi_bench.evaluation.metrics import all_metrics
 from cmi_bench.evaluation.pairing import Comparison, MetricComparison
-from cmi_bench.reporting.format import interval_text, one_line, percent_name
+from cmi_bench.reporting.format import interval_notes, interval_text, one_line, percent_name
 from cmi_bench.reporting.terminal import NO_VALUE
 
 Row = Sequence[str]
@@ -24,7 +24,8 @@ def evaluation_html(evaluation: Evaluation, title: str) -> str:
         columns[f"{percent_name(evaluation.settings.confidence)} interval"] = LEFT
     rows = [row[: len(columns)] for record in evaluation.summary for row in _metric_rows(record)]
     remarks = [f"{record.place}: {record.note}." for record in evaluation.summary if record.note]
-    return _document(title, columns, rows, [*remarks, *evaluation.notes])
+    intervals = interval_notes((record.dataset, record.intervals) for record in evaluation.summary)
+    return _document(title, columns, rows, [*remarks, *evaluation.notes, *intervals])
 
 
 def _metric_rows(record: SummaryRecord) -> Iterator[Row]:
@@ -61,7 +62,9 @@ def _document(title: str, columns: dict[str, str], rows: Sequence[Row], notes: S
         f"<tr>{''.join(_cell('td', text, side) for text, side in zip(row, sides, strict=True))}</tr>" for row in rows
     )
     below = "".join(f'<p style="{NOTE}">{_text(note)}</p>' for note in notes)
-    table = f'<table style="border-collapse:collapse"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    table = (
+        f'<table style="border-collapse:collapse;margin:0"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    )
     return f"<div><p><strong>{_text(title)}</strong></p>{table}{below}</div>"
 
 

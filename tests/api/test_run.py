@@ -88,7 +88,8 @@ class Table:
 
 def test_the_results_of_an_object(run, tmp_path):
     model = Loudness()
-    results = run(model, step=500)
+    with torch.inference_mode():  # as in Lightning's validation
+        results = run(model, step=500)
     assert len(ASKED) == CLIPS + PROBES
     assert results.rows == read_results(results.folder / "results.jsonl")
     assert results.metadata["model"]["class"].endswith("test_run.Loudness")

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import torch
 
-from cmi_bench.api.songs import samples_of
+from cmi_bench.api.songs import Song, samples_of
 from cmi_bench.audio.decode import decode, to_mono
 from cmi_bench.errors import UserError
 
@@ -72,3 +72,11 @@ def test_what_could_be_two_things_is_refused(audio, sample_rate, says):
         samples_of(audio, sample_rate, name="Song 1")
     assert says in raised.value.what
     assert raised.value.hint
+
+
+def test_a_song_is_short_in_a_repl():
+    assert repr(Song("a.mp3", text="slow")) == "Song(audio='a.mp3', text='slow')"
+    samples = np.zeros((2, 160000), dtype=np.float32)
+    assert repr(Song(samples, ref_audio=(torch.zeros(5), 8000), sample_rate=16000)) == (
+        "Song(audio=<ndarray [2, 160000]>, ref_audio=(<Tensor [5]>, 8000), sample_rate=16000)"
+    )
