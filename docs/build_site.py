@@ -108,6 +108,9 @@ def _leaves(entries: list[Any]) -> Iterator[str]:
 
 def build(target: Path) -> int:
     """Build the site into a folder, which is emptied first, and return the builder's exit code: 0 without a warning."""
+    zensical = Path(sys.executable).with_name("zensical")
+    if not zensical.is_file():
+        sys.exit("The site's builder is not installed.\n  -> make env, or pip install -c constraints.txt '.[docs]'")
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         pages = assemble(folder / "pages")
@@ -117,7 +120,7 @@ def build(target: Path) -> int:
         handler["options"]["extensions"] = [str(PROJECT / "docs" / "fenced_doctests.py")]
         config |= {"docs_dir": "pages", "site_dir": "site", "nav": navigation(config["nav"], pages)}
         _write(folder / "mkdocs.yml", yaml.safe_dump(config, sort_keys=False))
-        done = subprocess.run([Path(sys.executable).parent / "zensical", "build", "--strict"], cwd=folder, check=False)
+        done = subprocess.run([zensical, "build", "--strict"], cwd=folder, check=False)
         if done.returncode == 0:
             shutil.rmtree(target, ignore_errors=True)
             shutil.copytree(folder / "site", target)

@@ -43,6 +43,7 @@ def test_pages_keep_their_paths_and_the_readmes_are_the_indexes(script, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("zensical") is None, reason="needs the extra: pip install '.[docs]'")
 def test_the_site_is_built_without_a_warning(tmp_path):
     done = subprocess.run([sys.executable, SCRIPT, tmp_path / "site"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
