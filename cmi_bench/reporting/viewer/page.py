@@ -13,7 +13,7 @@ from markupsafe import Markup
 from cmi_bench.config import MetricSettings
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.pairing import Run
-from cmi_bench.evaluation.samples import rows_text
+from cmi_bench.evaluation.samples import rows_text, select_rows
 from cmi_bench.reporting.html.format import count, own_files, template_environment
 from cmi_bench.reporting.viewer.audio import AudioMode, PageAudio
 from cmi_bench.reporting.viewer.document import page_document
@@ -79,7 +79,13 @@ def write_view(
     chosen = choose_rows(datasets, bound.rows, bound.seed)
     n_rows = sum(one.size for one in chosen)
     document = page_document(datasets, chosen, runs, audio)
-    told = [*_left_out(total, n_rows, bound), *_different_rows(runs, datasets), *notes, *_missing_audio(audio)]
+    told = [
+        *_left_out(total, n_rows, bound),
+        *_passed_over(runs, settings.split),
+        *_different_rows(runs, datasets),
+        *notes,
+        *_missing_audio(audio),
+    ]
     text = page_text(runs, document, audio, told, n_rows=n_rows, protocol=str(settings.protocol))
     with writing_to(file.parent, instead="give another --out FILE"):
         write_text_atomic(file, text)
@@ -111,6 +117,15 @@ def _left_out(total: int, n_rows: int, bound: Bound) -> list[str]:
         " share; rows on which a run failed, is wrong or differs from another come first, then clips by how far they"
         f" are from people's ranks, and chance decides among equals (seed {bound.seed}). Counts are of the rows shown."
     ]
+
+
+def _passed_over(runs: Sequence[Run], split: str) -> list[str]:
+    """Say which rows are of another split or of no known dataset, and in which runs if not in all."""
+    labels_of: dict[str, list[str]] = {}
+    for run in runs:
+        for note in select_rows(run.rows, split).notes:
+            labels_of.setdefault(note, []).append(run.label)
+    return [note if len(labels) == len(runs) else f"{', '.join(labels)}: {note}" for note, labels in labels_of.items()]
 
 
 def _different_rows(runs: Sequence[Run], datasets: Sequence[DatasetLines]) -> list[str]:

@@ -71,6 +71,15 @@ def test_what_was_left_out_is_told(tmp_path):
     assert all(note.replace("'", "&#39;") in page for note in written.notes)
 
 
+def test_rows_that_are_passed_over_are_told(tmp_path):
+    strange, row = {"source": "elsewhere", "split": "test"}, arena("A", 2, 1, **VALID_PAIR)
+    written = write(tmp_path, [row, strange, row | {"split": "train"}], [row, strange])
+    assert written.notes[:2] == [
+        "run 0: 1 row of split 'train' left out.",
+        "1 row of unknown source 'elsewhere' left out.",
+    ]
+
+
 def test_nobodys_results_are_overwritten(tmp_path):
     results = tmp_path / "results.jsonl"
     results.write_text("{}")
