@@ -18,6 +18,7 @@ from cmi_bench.download.http import Host
 from cmi_bench.download.hub import HubRepo
 from cmi_bench.download.state import Content, Work
 from cmi_bench.errors import UserError
+from cmi_bench.models.checkpoint_names import parse_hub_name, split_hub_name
 from cmi_bench.models.config_files import read_mapping
 from cmi_bench.models.hub import (
     CONFIG,
@@ -30,8 +31,6 @@ from cmi_bench.models.hub import (
     download,
     is_hub_id,
     is_lone_file,
-    parse_hub_name,
-    split_hub_name,
 )
 from cmi_bench.models.registry import target_of
 from cmi_bench.utils.files import without_credentials

@@ -2,8 +2,36 @@
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
-from cmi_bench.models.hub import WEIGHTS_SUFFIXES, parse_hub_name
+WEIGHTS_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?(@\w[\w./-]*)?")
+
+
+class HubName(NamedTuple):
+    """A repository, and which state of it."""
+
+    repo: str
+    revision: str | None
+    """Branch, tag or commit; None is the repository's main branch."""
+
+
+def split_hub_name(name: str) -> HubName:
+    """Return the parts of what is a name on the hub."""
+    repo, _, revision = name.partition("@")
+    return HubName(repo, revision or None)
+
+
+def parse_hub_name(name: str) -> HubName | None:
+    """Return what a name on the hub names; None if it cannot be one, as it is written.
+
+    >>> parse_hub_name("HaiwenXia/CMI-RM@step_500")
+    HubName(repo='HaiwenXia/CMI-RM', revision='step_500')
+    >>> parse_hub_name("./runs/step_500") is None
+    True
+    """
+    return split_hub_name(name) if _NAME.fullmatch(name) else None
+
 
 IN_A_FOLDER = ("model", "pytorch_model", "pytorch_model.fsdp")
 """Stems of weights whose folder has the telling name."""

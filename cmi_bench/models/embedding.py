@@ -29,7 +29,7 @@ from cmi_bench.models.base import (
     UnusedInput,
 )
 from cmi_bench.models.batching import Precision, audio_arithmetic
-from cmi_bench.models.hub import WEIGHTS_SUFFIXES
+from cmi_bench.models.checkpoint_names import WEIGHTS_SUFFIXES
 from cmi_bench.models.weights import known_digest, tensors_digest
 from cmi_bench.utils.files import content_key, files_digest
 

@@ -3,7 +3,6 @@
 A model on the hub is named "owner/name", or "owner/name@revision".
 """
 
-import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,37 +22,9 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined] # of HTTPErro
 from huggingface_hub.file_download import repo_folder_name
 
 from cmi_bench.errors import NotFetchedError, UserError, did_you_mean
-
-_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?(@\w[\w./-]*)?")
-
-
-class HubName(NamedTuple):
-    """A repository, and which state of it."""
-
-    repo: str
-    revision: str | None
-    """Branch, tag or commit; None is the repository's main branch."""
-
-
-def split_hub_name(name: str) -> HubName:
-    """Return the parts of what is a name on the hub."""
-    repo, _, revision = name.partition("@")
-    return HubName(repo, revision or None)
-
-
-def parse_hub_name(name: str) -> HubName | None:
-    """Return what a name on the hub names; None if it cannot be one, as it is written.
-
-    >>> parse_hub_name("HaiwenXia/CMI-RM@step_500")
-    HubName(repo='HaiwenXia/CMI-RM', revision='step_500')
-    >>> parse_hub_name("./runs/step_500") is None
-    True
-    """
-    return split_hub_name(name) if _NAME.fullmatch(name) else None
-
+from cmi_bench.models.checkpoint_names import WEIGHTS_SUFFIXES, parse_hub_name, split_hub_name
 
 WEIGHTS = "model.safetensors"
-WEIGHTS_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 EITHER_WEIGHTS = (WEIGHTS, "pytorch_model.bin")
 """The names that weights on the hub have: MuQ-MuLan and some CLAPs were released under the second only."""
 CONFIG = "config.yaml"

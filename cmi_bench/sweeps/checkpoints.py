@@ -10,8 +10,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import OmegaConf
 
 from cmi_bench.errors import UserError
-from cmi_bench.models.checkpoint_names import checkpoint_name, step_order
-from cmi_bench.models.hub import WEIGHTS_SUFFIXES
+from cmi_bench.models.checkpoint_names import WEIGHTS_SUFFIXES, checkpoint_name, step_order
 from cmi_bench.tracking.sweep_plan import job_folder
 
 

@@ -10,13 +10,8 @@ import huggingface_hub.constants
 import pytest
 
 from cmi_bench.errors import NotFetchedError, UserError
-from cmi_bench.models.hub import (
-    find_checkpoint,
-    find_folder,
-    find_model,
-    is_hub_id,
-    parse_hub_name,
-)
+from cmi_bench.models.checkpoint_names import parse_hub_name
+from cmi_bench.models.hub import find_checkpoint, find_folder, find_model, is_hub_id
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 FILES = {"model.safetensors": b"weights", "config.yaml": b"model: {}\n", "config.json": b"{}", "README.md": b"much"}
