@@ -28,6 +28,7 @@ _WITH_PLUS = {
     "launch": "+launch=joblib or +launch=slurm.",
 }
 _WITHOUT_HEADER = re.compile(rf"^Key '(?P<group>{'|'.join(GLOBAL_GROUPS)})' not in ", re.MULTILINE)
+_NO_SETTING = re.compile(r"Error parsing override '(?P<word>[^'=]*)'\nmissing EQUAL")
 _UNKNOWN_KEY = re.compile(r"Could not override '(?P<key>[^']+)'")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _A_FILE = frozenset({errno.EEXIST, errno.ENOTDIR})
@@ -96,6 +97,8 @@ def _configuration_error(error: Exception) -> UserError:
     if found := _WITHOUT_HEADER.search(f"{text}\n{cause}"):
         where = "Let its file begin with the line `# @package _global_`."
         return UserError(f"What {found['group']}=... sets is under {found['group']!r}, where nothing reads it.", where)
+    if found := _NO_SETTING.search(text):
+        return UserError(f"{found['word']!r} is no setting.", "Settings are KEY=VALUE, such as data=mini or runs=[A,B].")
     if found := _UNKNOWN_KEY.search(text):
         return _unknown_key(found["key"], cause.parent_node if isinstance(cause, OmegaConfBaseException) else None)
     if isinstance(cause, OmegaConfBaseException):

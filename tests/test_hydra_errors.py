@@ -47,6 +47,7 @@ MISTAKES = [
     (["model=custom"], "The value of model.class_path is missing.", "model.class_path="),
     (["data.jsonl=nowhere.jsonl"], "nowhere.jsonl does not exist", "python run.py task=prepare"),
     (["task=prepare", "jobs=0"], "jobs=0 is not positive", "above 0"),
+    (["task=compare", "outputs/a"], "'outputs/a' is no setting.", "KEY=VALUE"),
     (["=3"], "The settings cannot be read", "KEY=VALUE"),
     (["limit=" + "9" * 5000], "The settings cannot be read: Exceeds the limit", "KEY=VALUE"),
     (["task=doctor", "doctor.format=yaml"], "expected one of [table, json]", "--help"),
