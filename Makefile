@@ -71,5 +71,5 @@ ui: $(READY) ## Open the MLflow pages of the recorded runs: models and runs (htt
 	$(BIN)/cmi-bench ui $(if $(PORT),--port $(PORT))
 
 clean: ## Remove the environment and caches; runs and data stay
-	rm -rf $(VENV) .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

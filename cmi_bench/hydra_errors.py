@@ -98,7 +98,7 @@ def _configuration_error(error: Exception) -> UserError:
         where = "Let its file begin with the line `# @package _global_`."
         return UserError(f"What {found['group']}=... sets is under {found['group']!r}, where nothing reads it.", where)
     if found := _NO_SETTING.search(text):
-        return UserError(f"{found['word']!r} is no setting.", "Settings are KEY=VALUE, such as data=mini or runs=[A,B].")
+        return UserError(f"{found['word']!r} is no setting.", "Write KEY=VALUE, such as data=mini or runs=[A,B].")
     if found := _UNKNOWN_KEY.search(text):
         return _unknown_key(found["key"], cause.parent_node if isinstance(cause, OmegaConfBaseException) else None)
     if isinstance(cause, OmegaConfBaseException):

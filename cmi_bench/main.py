@@ -42,10 +42,13 @@ def run(words: Sequence[str]) -> None:
     prepare_process()
     # Hydra copies its store whenever it looks for a configuration, a hundred times for --help, and changes no copy.
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
-    sys.argv = [typed[0], *_flags_first(words)]
-    with explain_errors(), completed_sweep():
-        register()
-        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
+    try:
+        with explain_errors(), completed_sweep():
+            register()
+            sys.argv = [typed[0], *_flags_first(words)]
+            hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
+    finally:
+        sys.argv = typed
 
 
 def prepare_process() -> None:
