@@ -1,7 +1,6 @@
 """What Hydra and OmegaConf have to know before a configuration is composed: schemas, installed models, resolvers."""
 
 import contextlib
-import copy
 import threading
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
@@ -132,9 +131,14 @@ def register() -> None:
     Plugins.instance().register(OwnSubsets)
     Plugins.instance().register(OwnSearchPath)
     store = ConfigStore.instance()
-    store.store(name="schema", node=Config)
-    for task, schema in TASK_SCHEMAS.items():
-        store.store(name=f"{task}_schema", node=schema)
+    for name, schema in {
+        "schema": Config,
+        **{f"{task}_schema": schema for task, schema in TASK_SCHEMAS.items()},
+    }.items():
+        known = store.repo.get(f"{name}.yaml")
+        # Reading a schema takes as long as all else here; a program that composes often has it already.
+        if known is None or OmegaConf.get_type(known.node) is not schema:
+            store.store(name=name, node=schema)
     for model in installed_models(taken=shipped_models()):
         store.store(group="model", name=model.name, node=model.config())
     project = project_folder()  # where the command was started, wherever a model goes to later
@@ -166,7 +170,7 @@ def registered() -> Iterator[None]:
     with _COMPOSING:
         Plugins.instance()  # finds Hydra's plugins, once: what they register is to stay
         store, hydra = ConfigStore.instance(), GlobalHydra.instance().hydra
-        repo, resolvers = copy.deepcopy(store.repo), dict(BaseContainer._resolvers)
+        repo, resolvers = _copy_of(store.repo), dict(BaseContainer._resolvers)
         GlobalHydra.instance().clear()
         try:
             register()
@@ -175,6 +179,11 @@ def registered() -> Iterator[None]:
             GlobalHydra.instance().hydra = hydra
             store.repo = repo
             BaseContainer._resolvers = resolvers
+
+
+def _copy_of(repo: dict[str, Any]) -> dict[str, Any]:
+    """Copy groups, not what is stored in them: Hydra copies that before it changes it."""
+    return {name: _copy_of(found) if isinstance(found, dict) else found for name, found in repo.items()}
 
 
 def _help_opening(task: str, *, _root_: DictConfig) -> str:
