@@ -40,12 +40,19 @@ def of(program):
     return [one for one in commands() if COMMAND.match(one.values[0])["program"] == program]
 
 
+OF_THE_READER = {
+    **dict.fromkeys(("model=my_model", "model=NAME"), "model=signal"),
+    "+experiment=weekly": "+experiment=smoke",
+    "data=mine": "data=mini",
+}
+"""Choices of configurations that a reader of the pages writes, and shipped ones of the kind."""
+
+
 @pytest.mark.parametrize("command", of("python run.py"))
 def test_hydra_composes_every_benchmark_command(command):
     words = arguments(command)
-    own = {"model=my_model": "model=signal", "model=NAME": "model=signal", "+experiment=weekly": "+experiment=smoke"}
     files = re.compile(r"=glob\((.*)\)$")  # of which a sweep makes the files that match
-    jobs = job_overrides([files.sub(r"='\1'", own.get(word, word)) for word in words])
+    jobs = job_overrides([files.sub(r"='\1'", OF_THE_READER.get(word, word)) for word in words])
     for overrides in (jobs[0], jobs[-1]):
         # The launchers' device is known in a job only.
         (composed if "+launch=joblib" in words else configured)(*overrides)
@@ -60,6 +67,7 @@ def test_hydra_composes_what_torchrun_starts():
 def test_every_command_is_one(command):
     name, *words = arguments(re.sub(r" > \S+", "", command))
     if task := {command_of(task): task for task in tasks()}.get(name):
+        words = [OF_THE_READER.get(word, word) for word in words]
         (composed if "+launch=joblib" in words else configured)(*job_overrides([f"task={task}", *words])[0])
         return
     subcommand = typer.main.get_command(app).commands[name]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +132,43 @@ def test_a_model_of_ones_own_in_the_current_folder(typed, here):
     assert "cmi-bench conformance --config-dir conf model=mine\n" in next_steps
     typed("cmi-bench", "run", "--config-dir", "conf", "model=mine", "tracking=none", "metrics.report=false", *QUICK)
     assert list(here.glob("outputs/mine/*/results.jsonl"))
+
+
+def write_songs(folder):
+    """Write six songs and what two raters said of them, as a table beside them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["song,rating,rater,genre"]
+    for at in range(6):
+        soundfile.write(folder / f"{at}.wav", TONE * (at + 1) / 6, SR)
+        lines += [f"{at}.wav,{at},anna,pop", f"{at}.wav,{at + 1},ben,pop"]
+    (folder / "ratings.csv").write_text("\n".join(lines) + "\n")
+
+
+QUIET = ["tracking=none", "metrics.report=false", "+device=cpu", "workers=0"]
+
+
+def test_own_songs_are_a_dataset(typed, here):
+    write_songs(here / "songs")
+    words = ["--name", "my_songs", "--group-by", "genre", "--out", "conf"]
+    shown = typed("cmi-bench", "import", "songs/ratings.csv", *words).stdout
+    command = shlex.split(shown.splitlines()[-1])
+    assert command == ["cmi-bench", "run", "--config-dir", "conf", "model=signal", "data=my_songs"]
+    said = typed(*command, *QUIET, "hydra.run.dir=run").stdout
+    assert "human ceiling" in said
+    again = typed("cmi-bench", "evaluate", "results=run", "tracking=none", "metrics.report=false").stdout
+    assert "my_songs" in again
+
+
+def test_a_package_declares_a_dataset(typed, here):
+    package = here.parent / "plugins" / "song_pkg"
+    metadata = package.with_name("song_pkg-1.0.dist-info")
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: song-pkg\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[cmi_bench.datasets]\nsongs = song_pkg\n")
+    write_songs(package / "audio")
+    (package / "__init__.py").touch()
+    (package / "data").mkdir()
+    declaration = "defaults: [mini, _self_]\nown:\n  pkg_songs: {csv: '${package:song_pkg}/audio/ratings.csv'}\n"
+    (package / "data" / "songs.yaml").write_text(declaration)
+    words = ["model=random", "data=songs", "subset=pkg_songs", *QUIET, "hydra.run.dir=run"]
+    assert "pkg_songs" in typed("cmi-bench", "run", *words, PYTHONPATH=str(package.parent)).stdout

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cmi_bench.config import Config, OnError
-from cmi_bench.data.chosen import ChosenRows, load_chosen
+from cmi_bench.data.chosen import ChosenRows, chosen_datasets, load_chosen
 from cmi_bench.data.rows import Row, describe_missing, missing_audio
 from cmi_bench.data.synthetic.build import ensure_mini
 from cmi_bench.errors import UserError
@@ -27,7 +27,7 @@ def load_run_rows(config: Config) -> ChosenRows:
         UserError: The rows or their labels are not right, or audio is missing and `on_error=fail`.
     """
     root = Path(config.data.root)
-    if config.data.synthesise:
+    if config.data.synthesise and chosen_datasets(config):
         ensure_mini(root)
     chosen = load_chosen(config)
     if is_rank_zero():

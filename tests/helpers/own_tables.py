@@ -47,3 +47,21 @@ def understood(file: Path, rows: Sequence[dict[str, Any]] = (), *, name: str = "
     if rows:
         write_table(file, rows)
     return read_own(TableConfig(csv=str(file), **settings), name)
+
+
+RATERS = {"anna": 0.0, "ben": 0.6, "chloe": -0.4}
+"""How much more each of them gives."""
+
+
+def write_twenty_songs(folder: Path) -> Path:
+    """Write twenty songs with more and more noise, and `ratings.csv` with what three raters heard: docs/own-data.md."""
+    rng = np.random.default_rng(7)
+    rows = []
+    for at in range(20):
+        song = f"songs/{at + 1:02}.wav"
+        write_song(folder / song, hertz=110.0 * (1 + at % 5), noise=0.012 * at, seconds=2.0)
+        for rater, offset in RATERS.items():
+            rating = float(np.clip(5 - at / 5 + offset + rng.normal(0, 0.7), 1, 5))
+            rows.append({"song": song, "prompt": f"a tune of style {at // 2 + 1}", "rating": round(rating, 1),
+                         "rater": rater, "genre": ("folk", "techno")[at % 2]})  # fmt: skip
+    return write_table(folder / "ratings.csv", rows)

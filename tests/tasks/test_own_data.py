@@ -2,13 +2,17 @@
 
 import csv
 import json
+import re
+import shlex
 
 import pytest
-from command_line import run_task_here
-from own_tables import write_song, write_table
+from command_line import PROJECT, run_command, run_task_here
+from own_tables import write_song, write_table, write_twenty_songs
 from registries import restored_registries
+from typer.testing import CliRunner
 
 from cmi_bench import evaluate
+from cmi_bench.cli.app import app
 from cmi_bench.data import datasets, fields
 from cmi_bench.tracking.metadata import own_roots, read_metadata
 
@@ -103,3 +107,32 @@ def test_several_tables_stand_beside_the_benchmarks_rows(folder, tiny):
                    if line["group_key"] == "duration_bin"}  # fmt: skip
     assert {"rated", "compared", "PAM"} <= by_duration
     assert own_roots(read_metadata(folder / "both" / "metadata.json")) == {"rated": folder, "compared": folder}
+
+
+@pytest.mark.slow
+def test_twenty_songs_as_the_page_has_them(tmp_path, monkeypatch):
+    """The first two commands of docs/own-data.md on the songs that it speaks of, and what it shows of their output."""
+    write_twenty_songs(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    page = (PROJECT / "docs" / "own-data.md").read_text()
+    shown = dict(re.findall(r"^```console\n\$ (.+)\n((?:.*\n)*?)```", page, re.M))
+    imported, scored = shown
+    understood = CliRunner().invoke(app, shlex.split(imported)[1:], env={"XDG_CACHE_HOME": str(tmp_path / "cache")})
+    assert understood.exit_code == 0
+    assert _facts(understood.stdout) == _facts(shown[imported])
+    assert understood.stdout.splitlines()[-1].endswith(shlex.join(shlex.split(scored)))
+    quick = ("tracking=none", f"cache.dir={tmp_path}/cache", "hydra.run.dir=run", "workers=0", "+device=cpu")
+    done = run_command(*shlex.split(scored)[2:], *quick)
+    assert done.returncode == 0, done.stderr
+    people = re.compile(r"my_songs musicality: 3 raters.*The model against the same", re.S)
+    assert people.search(done.stdout)[0] == people.search(shown[scored])[0]
+    assert (
+        done.stdout.count("my_songs") == shown[scored].count("my_songs") + 1
+    )  # the page leaves the unit of intervals out
+
+
+def _facts(text):
+    """Return the lines of what was understood, without the folder that the songs are in."""
+    facts, _, command = text.partition(" audio ")
+    rest = command[command.index(" musicality ") :]
+    return [line.rstrip() for line in (facts + rest).splitlines()]
