@@ -84,9 +84,24 @@ def _full_precision() -> Iterator[None]:
         for device in ("cpu", "cuda"):
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
+        stack.enter_context(_full_products())
+        yield
+
+
+@contextlib.contextmanager
+def _full_products() -> Iterator[None]:
+    try:
         precision = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("highest")
+    except RuntimeError:  # who has set it for a backend by itself may not ask for all of them any more
+        matmul = torch.backends.cuda.matmul
+        before, matmul.fp32_precision = matmul.fp32_precision, "ieee"
         try:
             yield
         finally:
-            torch.set_float32_matmul_precision(precision)
+            matmul.fp32_precision = before
+        return
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(precision)

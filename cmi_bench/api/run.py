@@ -23,6 +23,7 @@ from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.tasks.benchmark import load_run_rows
 from cmi_bench.tasks.preflight import preflight
 from cmi_bench.tracking.description import dataset_name, model_label, run_name
+from cmi_bench.utils.console import silence
 from cmi_bench.utils.distributed import process_rank
 from cmi_bench.utils.files import content_key
 from cmi_bench.utils.installation import command_line, project_folder
@@ -106,7 +107,8 @@ def run(
         else:
             config = compose_config(overrides=words_of(words))
             config.model = _described(model, name, step, identity, _plain(score_kwargs))
-        return _run(model, config, identity=identity, folder=folder, progress=progress, started=started)
+        with silence(not progress):
+            return _run(model, config, identity=identity, folder=folder, started=started)
     except OSError as error:
         message = explain(error)
         if message is None:
@@ -127,6 +129,8 @@ def _check(
             f"cmi_bench.run was called in process {rank} of several.",
             "Call it in the first one only: if trainer.is_global_zero: cmi_bench.run(...)",
         )
+    if isinstance(model, type):
+        raise UserError(f"{model.__name__} is a class.", f"Give an object of it: {model.__name__}(...).")
     is_named = isinstance(model, str)
     for key in words:
         first = key.lstrip("+~").partition(".")[0]
@@ -156,7 +160,7 @@ def _described(
         "name": name or kind.__name__,
         "in_memory": f"{kind.__module__}:{kind.__qualname__}",
         # The name by which it is told from its other steps, as checkpoints are.
-        "checkpoint": None if step is None else f"step_{step}",
+        "checkpoint": None if step is None else f"step_{int(step)}",
         "identity": identity,
         "score_kwargs": score_kwargs,
     }
@@ -176,7 +180,6 @@ def _run(
     *,
     identity: str | None,
     folder: str | PathLike[str] | None,
-    progress: bool,
     started: float,
 ) -> RunResults:
     preflight(config, builds_model=isinstance(model, str))
@@ -187,9 +190,9 @@ def _run(
 
     with as_guest(None if isinstance(model, str) else model):
         if isinstance(model, str):
-            host = _named_host(config, progress)
+            host = _named_host(config)
         else:
-            host, config = _object_host(model, config, identity, progress)
+            host, config = _object_host(model, config, identity)
         place = _new_folder(config) if folder is None else Path(folder)
         outcome = score_rows(rows, config, place, host, started=started)
     assert outcome is not None  # this is the first process
@@ -202,7 +205,7 @@ def _run(
     )
 
 
-def _named_host(config: Config, progress: bool) -> "Host":
+def _named_host(config: Config) -> "Host":
     """Return what scores with a model that is built for the run.
 
     Raises:
@@ -218,10 +221,10 @@ def _named_host(config: Config, progress: bool) -> "Host":
             f"cmi_bench.run scores on one device, and device={config.device} is {devices.count}.",
             f"Give one, such as cuda:0; {command_line()} scores on several.",
         )
-    return program_host(lambda: configured_model(config, devices.this_process), devices, config, progress=progress)
+    return program_host(lambda: configured_model(config, devices.this_process), devices, config)
 
 
-def _object_host(model: Any, config: Config, identity: str | None, progress: bool) -> "tuple[Host, Config]":
+def _object_host(model: Any, config: Config, identity: str | None) -> "tuple[Host, Config]":
     """Return what scores with the caller's model, and the configuration for what is known of it."""
     from cmi_bench.models.in_memory import in_memory, networks_of
     from cmi_bench.tasks.scoring import program_host
@@ -233,7 +236,7 @@ def _object_host(model: Any, config: Config, identity: str | None, progress: boo
         config = replace(config, resume=False, cache=replace(config.cache, dir=None))
     first = next((one for network in networks_of(plain) for one in network.parameters()), None)
     devices = devices_of("cpu" if first is None else str(first.device))
-    return program_host(lambda: adapted, devices, config, progress=progress), config
+    return program_host(lambda: adapted, devices, config), config
 
 
 def _new_folder(config: Config) -> Path:

@@ -192,20 +192,19 @@ def command_host(config: Config) -> Host:
     )
 
 
-def program_host(build: Callable[[], BenchmarkModelABC], devices: Devices, config: Config, *, progress: bool) -> Host:
+def program_host(build: Callable[[], BenchmarkModelABC], devices: Devices, config: Config) -> Host:
     """Return what a Python program scores with: a model in its own process, without Lightning's loop.
 
     Args:
         build: Returns the model.
         devices: Where it is.
         config: The run's configuration.
-        progress: Whether to show a bar.
     """
 
     def runner(tracking: TrackingCallback) -> Runner:
         tracking.tracker.start()
         limits = BatchLimits(config.batch_size, config.batch_seconds)
-        return LocalRunner(limits, workers=config.workers, show_progress=progress)
+        return LocalRunner(limits, workers=config.workers, show_progress=True)
 
     return Host(build, devices, runner, is_shown=False)
 

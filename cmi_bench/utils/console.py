@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO, TypeVar
@@ -132,6 +133,19 @@ def plain_text(view: RenderableType, *, width: int = PLAIN_WIDTH) -> str:
     return "".join(line.rstrip() + "\n" for line in text.getvalue().removesuffix("\n").split("\n"))
 
 
+_is_silent: ContextVar[bool] = ContextVar("is_silent", default=False)
+
+
+@contextlib.contextmanager
+def silence(wanted: bool = True) -> Iterator[None]:
+    """Show no bars and spinners in a block, for a program that has asked for none."""
+    token = _is_silent.set(wanted or _is_silent.get())
+    try:
+        yield
+    finally:
+        _is_silent.reset(token)
+
+
 class ProgressBar:
     """How much of a piece of work is done, how fast, and how long the rest will take; on stderr.
 
@@ -151,7 +165,7 @@ class ProgressBar:
             patience: Seconds.
         """
         self.description = description
-        self.total = total
+        self.total = 0 if _is_silent.get() else total
         self.unit = unit
         self.done = done
         self._patience = patience
@@ -254,7 +268,7 @@ def spinner(description: str, *, is_shown: bool = True) -> Iterator[None]:
         description: What goes on, such as "loading torch".
         is_shown: Whether to show it at all.
     """
-    if not is_shown or not sys.stderr.isatty() or process_rank():
+    if not is_shown or _is_silent.get() or not sys.stderr.isatty() or process_rank():
         yield
         return
     # Of characters that any terminal has. Only stderr is redirected: stdout is for results, and may be a file.

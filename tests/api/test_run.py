@@ -86,11 +86,12 @@ class Table:
         return Table, ()
 
 
-def test_the_results_of_an_object(run, tmp_path):
+def test_the_results_of_an_object(run, tmp_path, capsys):
     model = Loudness()
     with torch.inference_mode():  # as in Lightning's validation
         results = run(model, step=500)
     assert len(ASKED) == CLIPS + PROBES
+    assert capsys.readouterr().out == ""  # the summary is in the results
     assert results.rows == read_results(results.folder / "results.jsonl")
     assert results.metadata["model"]["class"].endswith("test_run.Loudness")
     first, *_, last = repr(results).splitlines()
@@ -191,6 +192,8 @@ def test_mistakes_get_a_message(run, settings, says):
 def test_mistakes_about_the_model_get_a_message(run, monkeypatch):
     with pytest.raises(cmi_bench.UserError, match=r"There is no model=signall.\s*-> Did you mean signal"):
         run("signall")
+    with pytest.raises(cmi_bench.UserError, match=r"Loudness is a class.\s*-> Give an object"):
+        run(Loudness)
     with pytest.raises(cmi_bench.UserError, match="step is for a model object"):
         run("signal", step=3)
     monkeypatch.setenv("RANK", "1")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cmi_bench.utils import console
-from cmi_bench.utils.console import ConsoleLog, ItemCount, ProgressBar, peak_memory, spinner
+from cmi_bench.utils.console import ConsoleLog, ItemCount, ProgressBar, peak_memory, silence, spinner
 
 
 @pytest.fixture
@@ -67,6 +67,14 @@ def test_a_terminal_gets_a_spinner_that_goes_away(make_terminal, capsys):
     assert "loading torch" in shown.err
     assert shown.err.rstrip().endswith("\x1b[1A\x1b[2K")  # up to its line, which is erased
     assert shown.out == ""
+
+
+def test_silence_shows_neither_and_ends(make_terminal, capsys):
+    make_terminal()
+    for is_silent in (True, False):
+        with silence(is_silent), spinner("loading torch"), ProgressBar("scoring", 4, unit="clip", patience=0) as bar:
+            bar.advance(4)
+        assert bool(capsys.readouterr().err) == (not is_silent)
 
 
 def test_a_log_gets_no_spinner(capsys):
