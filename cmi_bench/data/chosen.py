@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cmi_bench.config import Config, DataConfig, TableConfig
+from cmi_bench.config import Config, DataConfig, SubsetConfig, TableConfig
 from cmi_bench.data.datasets import Dataset, all_datasets, dataset_by_slug
 from cmi_bench.data.declarations import declare, slug_of
 from cmi_bench.data.own import OwnTable, read_own
@@ -20,16 +20,16 @@ def table_settings(data: DataConfig) -> dict[str, TableConfig]:
     return {**data.own, **({data.name: data} if data.csv else {})}
 
 
-def check_subset(config: Config) -> None:
+def check_subset(subset: SubsetConfig, data: DataConfig) -> None:
     """Make sure that the datasets which `subset` names can be in the data; nothing is read.
 
     Raises:
         UserError: One is not; names the nearest.
     """
-    benchmark, own = _known_slugs(config.data)
-    for slug in config.subset.datasets:
-        if slug not in (*benchmark, *own, ALL_OWN) and not _is_passed_over(slug, config):
-            is_group = slug == config.subset.name
+    benchmark, own = _known_slugs(data)
+    for slug in subset.datasets:
+        if slug not in (*benchmark, *own, ALL_OWN) and not _is_passed_over(slug, subset):
+            is_group = slug == subset.name
             what = f"There is no subset={slug}." if is_group else f"There is no dataset {slug!r} (subset.datasets)."
             raise UserError(what, did_you_mean(slug, (*(["all"] if is_group else []), *benchmark, *own)))
 
@@ -40,9 +40,9 @@ def _known_slugs(data: DataConfig) -> tuple[list[str], list[str]]:
     return benchmark, [slug_of(name) for name in table_settings(data)]
 
 
-def _is_passed_over(slug: str, config: Config) -> bool:
+def _is_passed_over(slug: str, subset: SubsetConfig) -> bool:
     """Whether a dataset is named with all one's own: `subset=all` on tables only has none of the benchmark's."""
-    return ALL_OWN in config.subset.datasets and any(one.slug == slug for one in all_datasets())
+    return ALL_OWN in subset.datasets and any(one.slug == slug for one in all_datasets())
 
 
 def chosen_tables(config: Config) -> list[OwnTable]:
@@ -51,7 +51,7 @@ def chosen_tables(config: Config) -> list[OwnTable]:
     Raises:
         UserError: One cannot be read, or has no name of its own.
     """
-    check_subset(config)
+    check_subset(config.subset, config.data)
     found: dict[str, OwnTable] = {}
     for name, settings in table_settings(config.data).items():
         slug = slug_of(name)

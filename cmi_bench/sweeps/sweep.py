@@ -15,7 +15,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, ValueType
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cmi_bench.config import Config, checked, refuse_unknown
+from cmi_bench.config import Config, DataConfig, SubsetConfig, checked, refuse_unknown
+from cmi_bench.data.chosen import check_subset
 from cmi_bench.data.rows import RESULTS_FILE, read_results
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.comparison import compare_runs
@@ -168,6 +169,10 @@ def _job_config(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     with open_dict(cfg):
         del cfg["hydra"]
     refuse_unknown(cfg)
+    subset, data = (OmegaConf.to_object(cfg[group]) for group in ("subset", "data"))
+    assert isinstance(subset, SubsetConfig)
+    assert isinstance(data, DataConfig)
+    check_subset(subset, data)
     return cfg
 
 

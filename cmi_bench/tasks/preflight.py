@@ -36,7 +36,7 @@ def preflight(config: Config, *, builds_model: bool = True) -> None:
     Raises:
         UserError: The rows, the model's class or checkpoint, or the device cannot be there.
     """
-    check_subset(config)
+    check_subset(config.subset, config.data)
     if config.task in SCORING_TASKS:
         _check_scoring(config, builds_model)
     if is_rank_zero() and (line := first_line(config)):

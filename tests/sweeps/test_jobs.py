@@ -25,7 +25,7 @@ def test_it_follows_the_files_and_all_that_changes_a_number(tmp_path):
     def key(**changed):
         cfg = {
             "model": {"checkpoint": str(weights.parent), "other": None},
-            "data": {"root": str(tmp_path), "jsonl": "${data.root}/rows.jsonl"},
+            "data": {"root": str(tmp_path), "jsonl": "${data.root}/rows.jsonl", "csv": None, "own": {}},
             "max_dur": 30,
             "trainer": {"devices": [0]},
         }
@@ -57,7 +57,7 @@ def test_it_follows_the_models_code(tmp_path, monkeypatch):
     source = tmp_path / "job_model_for_test.py"
     source.write_text("class Mine:\n    sr = 8000\n")
     monkeypatch.syspath_prepend(tmp_path)
-    cfg = {"model": {"class_path": "job_model_for_test:Mine"}, "data": {"jsonl": "rows.jsonl"}}
+    cfg = {"model": {"class_path": "job_model_for_test:Mine"}, "data": {"jsonl": "rows.jsonl", "csv": None, "own": {}}}
     first = fingerprint(OmegaConf.create(cfg))
     source.write_text("class Mine:\n    sr = 8000  # Hz\n")
     assert fingerprint(OmegaConf.create(cfg)) == first
