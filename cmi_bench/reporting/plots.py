@@ -3,8 +3,11 @@
 The pairs of colours can be told apart by those who see no red or no green, and reach 4.5:1 against white.
 """
 
+import contextlib
 import io
+import os
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from enum import StrEnum
@@ -139,7 +142,7 @@ def draw_plot(name: str, alt: str, draw: Callable[["Figure"], None], *, height: 
         height: Inches.
         width: Inches.
     """
-    # Heavy, and not needed by those who only read tables.
+    _import_matplotlib()
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -154,6 +157,23 @@ def draw_plot(name: str, alt: str, draw: Callable[["Figure"], None], *, height: 
         figure.set_layout_engine("none")
         figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
     return Plot(name, alt, inline_svg(svg.getvalue(), prefix=name, alt=alt), png.getvalue())
+
+
+def _import_matplotlib() -> None:
+    """Import Matplotlib, which is heavy, when there is something to draw, and whatever `MPLBACKEND` says.
+
+    A notebook's kernel sets that for the processes below it too, which may not have the package that it names; an
+    import would fail. Nothing here needs a backend. A program's own plots get the one that it asked for.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    wanted = os.environ.pop("MPLBACKEND", None)
+    import matplotlib
+
+    if wanted is not None:
+        os.environ["MPLBACKEND"] = wanted
+        with contextlib.suppress(ValueError):
+            matplotlib.rcParams["backend"] = wanted
 
 
 def write_png(plot: Plot, folder: Path) -> Path:
