@@ -30,6 +30,7 @@ _WITH_PLUS = {
 _WITHOUT_HEADER = re.compile(rf"^Key '(?P<group>{'|'.join(GLOBAL_GROUPS)})' not in ", re.MULTILINE)
 _NO_SETTING = re.compile(r"Error parsing override '(?P<word>[^'=]*)'\nmissing EQUAL")
 _UNKNOWN_KEY = re.compile(r"Could not override '(?P<key>[^']+)'")
+_NO_LIST = re.compile(r"override (?P<key>[^=\s]+)=(?P<value>.+)\n.* is not a ListConfig, list or tuple")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _A_FILE = frozenset({errno.EEXIST, errno.ENOTDIR})
 _FILE_TROUBLE = (
@@ -101,6 +102,9 @@ def _configuration_error(error: Exception) -> UserError:
         return UserError(f"{found['word']!r} is no setting.", "Write KEY=VALUE, such as data=mini or runs=[A,B].")
     if found := _UNKNOWN_KEY.search(text):
         return _unknown_key(found["key"], cause.parent_node if isinstance(cause, OmegaConfBaseException) else None)
+    if (found := _NO_LIST.search(f"{text}\n{cause}")) is not None:
+        key, value = found["key"], found["value"]
+        return UserError(f"{key} is a list, and {value} is none.", f"Write {key}=[{value}]")
     if isinstance(cause, OmegaConfBaseException):
         return UserError(f"{text}: {str(cause).splitlines()[0]}", see_help())
     return UserError(text.splitlines()[0] if isinstance(error, OmegaConfBaseException) else text, see_help())

@@ -17,6 +17,7 @@ MISTAKES = [
     (["+sweep=checkpoints", "sweep.dir=x"], "sweep.dir is now called sweep.checkpoint_dir", "sweep.checkpoint_dir=..."),
     (["batchsize=3"], "There is no setting 'batchsize'.", "Did you mean batch_size"),
     (["model.checkpont=x"], "There is no setting 'model.checkpont'.", "Did you mean checkpoint"),
+    (["task=compare", "runs=x/y"], "runs is a list, and x/y is none.", "Write runs=[x/y]"),
     (["max_dur=long"], "'long' of type 'str' could not be converted to Float", "--help"),
     (["precision=16"], "expected one of [32, bf16]", "--help"),
     (["+subet=pam"], "There is no setting 'subet'.", "Did you mean subset"),

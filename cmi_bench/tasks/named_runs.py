@@ -4,6 +4,7 @@ import glob
 import itertools
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -192,9 +193,11 @@ def _looked_at(pattern: str, without: Sequence[str]) -> str:
     if without:
         return f"Looked at {_listed(without)}: no {RESULTS_FILE} there. Were the runs finished?"
     parts = Path(pattern).parts
-    reached = (str(Path(*parts[:end])) for end in range(len(parts) - 1, 0, -1))
-    there = next((found for one in reached if (found := sorted(glob.glob(one), key=natural_key))), ["."])  # noqa: PTH207 # as above
-    inside = (
-        sorted((path.name for path in Path(there[0]).iterdir()), key=natural_key) if Path(there[0]).is_dir() else []
-    )
-    return f"Looked in {_listed(there)}; {there[0]} holds {_listed(inside) or 'nothing'}."
+    for end in range(len(parts) - 1, -1, -1):
+        there = sorted(glob.glob(str(Path(*parts[:end]))), key=natural_key)  # noqa: PTH207 # as above
+        if there and (folder := Path(there[0])).is_dir():
+            break
+    inside = sorted((path.name for path in folder.iterdir()), key=natural_key)
+    near = get_close_matches(parts[end], inside, n=1)
+    guess = f" Did you mean {near[0]}?" if near else ""
+    return f"Looked in {_listed(there)}; {folder.absolute()} holds {_listed(inside) or 'nothing'}.{guess}"

@@ -90,7 +90,7 @@ def test_a_folder_whose_name_looks_like_a_pattern_is_itself(tmp_path):
     [
         ("outputs/x*", "Looked in {at}/outputs; {at}/outputs holds broken, run1."),
         ("outputs/*/7", "Looked in {at}/outputs/broken, {at}/outputs/run1; {at}/outputs/broken holds nothing."),
-        ("output/*", "Looked in {at}; {at} holds outputs."),
+        ("output/*", "Looked in {at}; {at} holds outputs. Did you mean outputs?"),
         ("outputs/b*", "Looked at {at}/outputs/broken: no results.jsonl there."),
     ],
 )
