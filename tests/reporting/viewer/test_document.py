@@ -51,6 +51,8 @@ def test_a_pair_with_all_that_is_known_of_it(tmp_path):
         "half right", "right", "failed", "failed",
     ]  # fmt: skip
     assert {int(run): text(made, error) for run, error in rows["errors"][0].items()} == {1: "cannot decode"}
+    assert (first["distance"], second["distance"]) == ([1, -1], [None, None])
+    assert {"key": "ref_subset", "value": "ref", "keyName": "reference audio", "name": "with"} in made["groups"]
     named = [[made["groups"][at]["keyName"] for at in groups] for groups in lines["groups"]]
     assert named[1][-2:] == ["system", "system"]
     assert "annotator's confidence" in named[1]

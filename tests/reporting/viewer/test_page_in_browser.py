@@ -104,6 +104,8 @@ def test_all_rows_are_counted_and_those_in_sight_are_drawn(page):
         ("label", "both", 8),
         ("mark", "failed", 2),
         ("run", "1", 96),
+        ("group", "ref_subset:ref", 24),
+        ("group", "system:alder", 48),
     ],
 )
 def test_filters_leave_the_rows_that_answer(page, name, value, n):
