@@ -6,6 +6,7 @@ from typing import Any
 import typer
 
 from cmi_bench.errors import UserError
+from cmi_bench.main import explain_errors, run
 from cmi_bench.utils.installation import BENCHMARK, command_of, tasks
 
 PANEL = "Benchmark (words as key=value; `cmi-bench run --help` shows them)"
@@ -29,9 +30,6 @@ def add_benchmark_commands(app: typer.Typer) -> None:
 
 def _command(task: str) -> Any:
     def command(context: typer.Context) -> None:
-        # Here: Hydra takes a while, and the list of commands can do without.
-        from cmi_bench.main import explain_errors, run
-
         with explain_errors():
             words = context.args if task == BENCHMARK else [*_without_task(context.args, task), f"task={task}"]
         run(words)

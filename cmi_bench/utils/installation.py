@@ -1,4 +1,4 @@
-"""How the package is used, from its checkout or installed, and what follows: its folders, and the commands to name."""
+"""How the package is used, from its checkout or installed, and what follows: its folders, tasks and commands."""
 
 import os
 import re
@@ -45,10 +45,6 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cmi-bench"
 
 
-RUN, BENCHMARK = "run", "benchmark"
-"""The command of the task that is meant where none is named."""
-
-
 def install_command(extra: str = "") -> str:
     """Return how what the package needs is installed.
 
@@ -61,8 +57,8 @@ def install_command(extra: str = "") -> str:
     return f"pip install 'cmi-bench{extras}'"
 
 
-EXAMPLE_WIDTH = 56
-"""Longer commands do not push to the right what the others are for."""
+RUN, BENCHMARK = "run", "benchmark"
+"""The command and the task that are meant where none is named."""
 
 
 def command_of(task: str) -> str:
@@ -84,6 +80,10 @@ def command_line(*words: str) -> str:
         return " ".join(["python run.py", *words])
     task = next((word.removeprefix("task=") for word in words if word.startswith("task=")), BENCHMARK)
     return " ".join(["cmi-bench", command_of(task), *(word for word in words if not word.startswith("task="))])
+
+
+EXAMPLE_WIDTH = 56
+"""Longer commands do not push to the right what the others are for."""
 
 
 def as_typed(examples: str) -> list[str]:
