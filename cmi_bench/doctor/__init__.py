@@ -32,7 +32,7 @@ def examine(config: Config, outputs: Path, words: Sequence[str]) -> list[Finding
         words: The overrides on the command line, for the commands that fix things.
     """
     root = Path(config.data.root)
-    remedies = Remedies(words, root, config.data.synthesise)
+    remedies = Remedies(words, root, config.data.synthesise, is_own=config.data.jsonl is None)
     rows = _find_rows(config, remedies)
     data = list(_check_data(config, root, rows, remedies))
     model = list(check_checkpoint(config, remedies, some_clips(rows.rows, root)))

@@ -99,6 +99,8 @@ class Remedies:
     root: Path
     is_synthesised: bool
     """The data make themselves."""
+    is_own: bool = False
+    """All rows are from tables of the user's own."""
 
     @property
     def prepare(self) -> str:
@@ -109,6 +111,8 @@ class Remedies:
     @property
     def audio(self) -> str:
         """How missing or damaged audio is had again."""
+        if self.is_own:
+            return "Put your songs where the table says, or set data.root"
         return (
             f"rm -r {shlex.quote(str(self.root))}; the next run makes it anew" if self.is_synthesised else self.prepare
         )

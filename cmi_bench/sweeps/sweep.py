@@ -31,7 +31,7 @@ from cmi_bench.sweeps.jobs import fingerprint, plan_jobs, swept_keys
 from cmi_bench.sweeps.same_weights import same_files_notes, same_weights_notes
 from cmi_bench.tracking.description import RunDescription, dataset_name, model_label, run_name
 from cmi_bench.tracking.job_record import FAILED, FINISHED, NOT_RUN
-from cmi_bench.tracking.metadata import look_up, read_metadata
+from cmi_bench.tracking.metadata import look_up, own_roots, read_metadata
 from cmi_bench.tracking.metrics import metric_name, series_name
 from cmi_bench.tracking.mlflow_sweep import ChildEnd, MLflowSweep, SeriesPoint
 from cmi_bench.tracking.sweep_plan import PLAN_FILE, SweepPlan, read_plan, write_plan
@@ -97,6 +97,7 @@ class Sweep:
             metadata=metadata,
             audio_roots=[Path(root) for root in dict.fromkeys(roots) if isinstance(root, str)],
             allow_outside=self.config.data.allow_outside,
+            own_roots={name: root for one in metadata for name, root in own_roots(one).items()},
         )
 
     @property

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 from command_line import configured, run_command
+from own_tables import write_song, write_table
+from registries import restored_registries
 
 import cmi_bench.data.manifest as update
 from cmi_bench.data.manifest import examine as examine_one
@@ -230,3 +232,17 @@ def test_the_task_ends_well_where_all_is_well(whole, tmp_path):
     done = run_command(*command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "A run would work" in done.stdout
+
+
+def test_own_songs_are_looked_at_and_nothing_is_to_be_fetched(tmp_path):
+    write_song(tmp_path / "a.wav")
+    rows = [{"song": f"{name}.wav", "rating": rating} for name, rating in (("a", 1), ("gone", 2), ("a", "good"))]
+    write_table(tmp_path / "mine.csv", rows)
+    words = ("data=custom", f"data.csv={tmp_path}/mine.csv", f"data.manifest={tmp_path}/manifest.parquet")
+    with restored_registries():
+        findings = examine(configured("task=doctor", "model=random", *words), tmp_path, words)
+    found = {(one.area, one.subject): one for one in findings}
+    assert "line 4: 'good' is not a number" in found["rows", "mine"].found
+    assert "1 of 2 files are missing" in found["audio", "files"].found
+    assert found["audio", "files"].fix == "Put your songs where the table says, or set data.root"
+    assert "nothing is to be fetched" in found["login", "Hugging Face hub"].found

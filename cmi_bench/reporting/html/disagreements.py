@@ -18,8 +18,8 @@ SHOWN_JOBS = 12
 MAX_TEXT = 2000
 """Characters of a prompt or of lyrics."""
 
-Link = Callable[[str], AudioLink]
-"""Finds the audio of a row, seen from the page."""
+Link = Callable[[str, str], AudioLink]
+"""Finds the audio of a row of a dataset, seen from the page."""
 
 
 def disagreement_lists(rows: Sequence[Disagreement], jobs: Sequence[str], link: Link) -> list[RowList]:
@@ -28,7 +28,7 @@ def disagreement_lists(rows: Sequence[Disagreement], jobs: Sequence[str], link: 
     Args:
         rows: Those of a task together, the greatest disagreement first.
         jobs: Labels in the page's order.
-        link: Finds a clip.
+        link: Finds a clip of a dataset.
     """
     return [
         _list(f"{dataset}, {task}", list(islice(members, SHOWN_ROWS)), jobs, link)
@@ -51,7 +51,7 @@ def _card(row: Disagreement, jobs: Sequence[str], link: Link, *, paired: bool) -
         prompt=_clipped(row_text(row.raw, fields.PROMPT)),
         lyrics=_clipped(row_text(row.raw, fields.LYRICS)),
         clips=_pair(row, link) if paired else [_clip("Clip", row, fields.AUDIO_A, fields.SYSTEM_A, link)],
-        reference=link(reference) if reference else None,
+        reference=link(reference, row.dataset) if reference else None,
         scores=_scores(row, judging, paired=paired),
     )
 
@@ -104,7 +104,7 @@ def _pair(row: Disagreement, link: Link) -> list[ClipView]:
 
 
 def _clip(name: str, row: Disagreement, audio: str, system: str, link: Link, marks: Sequence[str] = ()) -> ClipView:
-    return ClipView(name, link(row_text(row.raw, audio)), made_by(row.raw, system), marks)
+    return ClipView(name, link(row_text(row.raw, audio), row.dataset), made_by(row.raw, system), marks)
 
 
 def _clipped(text: str) -> str:

@@ -25,7 +25,7 @@ MAX_BYTES = 25 * 10**6
 class EmbeddedAudio:
     """The clips of one page, each compressed once."""
 
-    _links: dict[str, AudioLink] = field(default_factory=dict)
+    _links: dict[tuple[str, ...], AudioLink] = field(default_factory=dict)
     _bytes: int = 0
 
     def link(self, audio: str, roots: Sequence[Path], *, allow_outside: bool = False) -> AudioLink:
@@ -36,9 +36,10 @@ class EmbeddedAudio:
             roots: Data roots.
             allow_outside: See `find_audio`.
         """
-        if audio not in self._links:
-            self._links[audio] = self._embed(audio, find_audio(audio, roots, allow_outside=allow_outside))
-        return self._links[audio]
+        place = (audio, *map(str, roots))  # datasets may have roots of their own
+        if place not in self._links:
+            self._links[place] = self._embed(audio, find_audio(audio, roots, allow_outside=allow_outside))
+        return self._links[place]
 
     def _embed(self, audio: str, found: FoundAudio) -> AudioLink:
         file, problem = found

@@ -1,8 +1,7 @@
 """A sweep's `report.html`: its jobs, the metrics by step, which differences are real, the rows on which jobs differ."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ from cmi_bench.evaluation.metrics import MetricKey
 from cmi_bench.evaluation.pairing import Comparison, MetricComparison, Standing
 from cmi_bench.reporting.comparison import Behind, behind_best, comparison_title, how_it_was_done
 from cmi_bench.reporting.format import p_text, percent_name
-from cmi_bench.reporting.html.audio import audio_link
+from cmi_bench.reporting.html.audio import AudioLink, audio_link
 from cmi_bench.reporting.html.disagreements import SHOWN_ROWS, disagreement_lists
 from cmi_bench.reporting.html.format import (
     Fact,
@@ -54,6 +53,8 @@ class SweepSource:
     """What the rows' audio paths may be relative to, the likeliest first."""
     allow_outside: bool = False
     """Whether the page may link to audio outside of them."""
+    own_roots: Mapping[str, Path] = field(default_factory=dict)
+    """By dataset, what the paths of tables of the user's own are relative to."""
 
 
 def write_sweep_page(source: SweepSource, folder: Path) -> Path:
@@ -79,7 +80,12 @@ def sweep_html(source: SweepSource, folder: Path) -> str:
     jobs = sorted(source.jobs, key=lambda job: job.step or 0) if by_step else list(source.jobs)
     chosen = chosen_jobs(jobs)
     groups = significance_groups_of(source.comparison) if source.comparison else None
-    link = partial(audio_link, roots=source.audio_roots, folder=folder, allow_outside=source.allow_outside)
+
+    def link(audio: str, dataset: str) -> AudioLink:
+        own = source.own_roots.get(dataset)
+        roots = source.audio_roots if own is None else (own, *source.audio_roots)
+        return audio_link(audio, roots, folder, allow_outside=source.allow_outside)
+
     labels = [job.label for job in jobs]
     disagreements = source.comparison.disagreements if source.comparison else ()
     return render_page(

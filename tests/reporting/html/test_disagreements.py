@@ -11,7 +11,9 @@ def test_of_many_jobs_and_long_texts_a_part_is_shown_and_said():
     lines = [row | {"prompt": "do " * 2000, "lyrics": "la " * 2000} for row in rows(8)]
     steps = tuple(range(100, 1600, 100))
     labels = [f"step_{step}" for step in steps]
-    lists = disagreement_lists(compared(steps, lines).disagreements, labels, lambda path: AudioLink(path, None, "gone"))
+    lists = disagreement_lists(
+        compared(steps, lines).disagreements, labels, lambda path, _dataset: AudioLink(path, None, "gone")
+    )
     cards = [card for one in lists for card in one.cards]
     assert [one.title for one in lists] == [
         *("PAM, musicality", "PAM, alignment", "CMI-Pref, alignment", "CMI-Pref, musicality")
