@@ -84,3 +84,14 @@ def test_the_command_says_what_comes_next(tmp_path, monkeypatch):
     taken = run_command("task=new_model", "name=signal", f"hydra.run.dir={tmp_path}/run")
     assert taken.returncode == 1
     assert "There is a model 'signal' already." in taken.stderr
+
+
+def test_for_an_installation_it_is_a_module_by_itself(tmp_path):
+    files = write_new_model("my_model", tmp_path, known=[], package="")
+    names = [str(path.relative_to(tmp_path)) for path in files]
+    assert names == ["my_model.py", "conf/model/my_model.yaml", "tests/test_my_model.py"]
+    assert yaml.safe_load(files.config.read_text())["_target_"] == "my_model.MyModel"
+    assert "\nfrom my_model import MyModel\n" in files.test.read_text()
+    with pytest.raises(UserError, match="There is a Python module 'json' already"):
+        write_new_model("json", tmp_path, known=[], package="")
+    assert not (tmp_path / "json.py").exists()
