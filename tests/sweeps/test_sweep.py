@@ -52,6 +52,7 @@ def test_a_sweep_has_a_page_that_links_to_the_jobs_pages(sweep, tmp_path, capsys
     assert "No player" not in page
 
 
+@pytest.mark.slow
 def test_models_of_earlier_jobs_do_not_stay_in_memory(sweep, tmp_path):
     (tmp_path / "fails_20").touch()
     with pytest.raises(SystemExit):
@@ -75,6 +76,7 @@ def test_a_job_that_fails_ends_none_of_the_others_and_is_named(sweep, tmp_path, 
     assert "max_dur=10: " in captured.out
 
 
+@pytest.mark.slow
 def test_started_again_it_goes_on_with_what_was_not_finished(sweep, tmp_path):
     (tmp_path / "fails_10").touch()
     with pytest.raises(SystemExit):
@@ -95,6 +97,7 @@ def test_started_again_it_goes_on_with_what_was_not_finished(sweep, tmp_path):
         assert config["metrics"]["resamples"] == 40
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_sorts_earlier_runs_alone_and_the_others_keep_their_folders(sweep, tmp_path):
     words = ["+sweep=checkpoints", f"sweep.checkpoint_dir={tmp_path}/ckpts"]
     (tmp_path / "ckpts").mkdir()
@@ -152,6 +155,7 @@ def test_ctrl_c_leaves_the_table_of_what_there_is(sweep, tmp_path, capsys):
     assert "max_dur=5" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_checkpoints_of_a_folder_are_taken_by_step_whatever_their_names_hold(sweep, tmp_path):
     for name in ("step=1000.ckpt", "step=500, x's.ckpt", "best model.pt", "notes.txt"):
         (tmp_path / "ckpts").mkdir(exist_ok=True)
