@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from cmi_bench.config import Config
 from cmi_bench.errors import UserError
 from cmi_bench.hydra_errors import explain
 from cmi_bench.models.base import BenchmarkModelABC
+from cmi_bench.models.checkpoint_names import checkpoint_label
 from cmi_bench.tasks.benchmark import load_run_rows
 from cmi_bench.tasks.preflight import preflight
 from cmi_bench.tracking.description import dataset_name, model_label, run_name
@@ -51,6 +52,7 @@ OF_NAMED_MODELS = ("device", "precision", "compile", "kernels")
 def run(
     model: "str | RewardModel | SongScorer",
     *,
+    checkpoint: str | PathLike[str] | None = None,
     data: str | Mapping[str, Any] | None = None,
     subset: str | None = None,
     limit: int | None = None,
@@ -70,6 +72,7 @@ def run(
 
     Args:
         model: A name, as in `run.py model=NAME`; or an object with `sr` and `score_batch`, scored where it is.
+        checkpoint: Of a name: a file, a folder or a hub id; None for the published one.
         data: The rows, as in `data=`; None for the benchmark's.
         subset: One of the datasets, as in `subset=`; None for all.
         limit: At most this many rows of each dataset.
@@ -81,7 +84,7 @@ def run(
         folder: The run's folder; None for a new one in `outputs/`.
         progress: Whether to show a bar on stderr.
         settings: Anything else that `run.py` takes: `tracking="none"`, `max_dur=30`, `metrics={"resamples": 0}`,
-            `**{"model.checkpoint": "runs/step_500"}`.
+            `**{"cache.max_gb": 10}`.
 
     Returns:
         The metrics, as from `evaluate`, with the run's `folder`, `rows` and `metadata`.
@@ -101,9 +104,16 @@ def run(
     chosen = {"data": data, "subset": subset, "limit": limit}
     words = {key: value for key, value in chosen.items() if value is not None} | settings
     try:
-        _check(model, words, step=step, name=name, identity=identity)
+        _check(
+            model,
+            words,
+            of_names={"checkpoint": checkpoint},
+            of_objects={"step": step, "name": name, "identity": identity},
+        )
         if isinstance(model, str):
-            config = compose_config(model, {"score_kwargs": _plain(score_kwargs)}, overrides=words_of(words))
+            options = {"checkpoint": checkpoint and fspath(checkpoint), "score_kwargs": _plain(score_kwargs)}
+            given = {key: value for key, value in options.items() if value}
+            config = compose_config(model, given, overrides=words_of(words))
         else:
             config = compose_config(overrides=words_of(words))
             config.model = _described(model, name, step, identity, _plain(score_kwargs))
@@ -117,9 +127,15 @@ def run(
 
 
 def _check(
-    model: object, words: Mapping[str, Any], *, step: int | None, name: str | None, identity: str | None
+    model: object, words: Mapping[str, Any], *, of_names: Mapping[str, Any], of_objects: Mapping[str, Any]
 ) -> None:
     """Check what needs no configuration.
+
+    Args:
+        model: A name or an object.
+        words: Settings of the configuration.
+        of_names: Arguments that only a name has use for.
+        of_objects: Arguments that only an object has use for.
 
     Raises:
         UserError: An argument that has no effect here, or another process than the first.
@@ -138,9 +154,10 @@ def _check(
             raise UserError(f"cmi_bench.run takes no {key}.", NO_SUCH_WORDS[first])
         if first in OF_NAMED_MODELS and not is_named:
             raise UserError(f"{key} says nothing of a model that is built already.", "Leave it out.")
-    for key, value in {"step": step, "name": name, "identity": identity}.items():
-        if is_named and value is not None:
-            raise UserError(f"{key} is for a model object; {model} is a name.", "Leave it out.")
+    for key, value in (of_objects if is_named else of_names).items():
+        if value is not None:
+            what = f"{key} is for a model object; {model} is a name." if is_named else f"{key} is for a model's name."
+            raise UserError(what, "Leave it out.")
 
 
 def _plain(score_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -196,9 +213,12 @@ def _run(
         place = _new_folder(config) if folder is None else Path(folder)
         outcome = score_rows(rows, config, place, host, started=started)
     assert outcome is not None  # this is the first process
+    checkpoint = config.model.get("checkpoint")
     return RunResults.of(
         outcome.evaluation,
-        label=run_name(model_label(config.model), config.model.get("checkpoint") or "", dataset_name(config)),
+        label=run_name(
+            model_label(config.model), checkpoint_label(checkpoint) if checkpoint else "", dataset_name(config)
+        ),
         folder=place,
         rows=list(outcome.rows),
         metadata=dict(outcome.metadata),

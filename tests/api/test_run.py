@@ -3,7 +3,10 @@
 import asyncio
 import os
 import random
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import lightning.pytorch as pl
 import mlflow
@@ -196,6 +199,10 @@ def test_mistakes_about_the_model_get_a_message(run, monkeypatch):
         run(Loudness)
     with pytest.raises(cmi_bench.UserError, match="step is for a model object"):
         run("signal", step=3)
+    with pytest.raises(cmi_bench.UserError, match="checkpoint is for a model's name"):
+        run(Loudness(), checkpoint="runs/step_500")
+    with pytest.raises(cmi_bench.UserError, match="runs/nowhere"):
+        run("cmi_rm", checkpoint="runs/nowhere/step_500")
     monkeypatch.setenv("RANK", "1")
     with pytest.raises(cmi_bench.UserError, match="in process 1 of several"):
         run(Loudness())
@@ -338,3 +345,15 @@ def test_a_training_goes_on_as_if_nobody_had_asked(run, tmp_path):
     assert {one.data.params["step"] for one in found} == {"4", "8", "12"}
     assert {one.info.status for one in found} == {"FINISHED"}
     assert all(one.info.run_name.startswith("Training step_") for one in found)
+
+
+@pytest.mark.slow
+def test_in_the_first_of_several_processes(tiny, tmp_path):
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    script = Path(__file__).parents[1] / "helpers" / "distributed_training.py"
+    subprocess.run([sys.executable, script, tiny, folder], check=True, timeout=240, capture_output=True)
+    assert sorted(path.name for path in folder.iterdir()) == ["0 2", "0 4", "1 2 refused", "1 4 refused"]
+    first, second = (read_results(folder / name / "results.jsonl") for name in ("0 2", "0 4"))
+    assert first != second
+    assert "if trainer.is_global_zero" in (folder / "1 2 refused").read_text()
