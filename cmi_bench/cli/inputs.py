@@ -3,19 +3,16 @@
 Every error names the file and the line.
 """
 
-import csv
-import io
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cmi_bench.data.manifest import AUDIO_SUFFIXES, audio_below
-from cmi_bench.data.rows import parse_object
+from cmi_bench.data.tables import read_table
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.types import Clip
-from cmi_bench.utils.documents import parse_json
 
 
 class Record(NamedTuple):
@@ -53,25 +50,13 @@ class Record(NamedTuple):
 
 
 def read_records(path: Path) -> list[Record]:
-    """Read a file: CSV by its suffix, otherwise JSON lines, or one JSON list.
+    """Read a file by its suffix, see `data.tables`: JSON lines, a JSON list, CSV, TSV or Parquet.
 
     Raises:
         UserError: The file is missing, empty or not UTF-8, or a line is not what it should be.
     """
-    try:
-        # Spreadsheets put a byte order mark in front.
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist.", "Check the path.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as UTF-8 text: {error}", "Save it as UTF-8.") from error
-    if path.suffix.lower() == ".csv":
-        records = list(_csv(text, path))
-    else:
-        records = list(_json_list(text, path) if text.lstrip().startswith("[") else _json_lines(text, path))
-    if not records:
-        raise UserError(f"{path} holds no records.", "It takes one JSON object a line, or CSV with a header.")
-    return records
+    table = read_table(path)
+    return [Record(f"{path}, {table.place(line.number)}", line.value) for line in table.lines]
 
 
 def check_columns(records: Sequence[Record], path: Path, *columns: str) -> None:
@@ -84,35 +69,6 @@ def check_columns(records: Sequence[Record], path: Path, *columns: str) -> None:
     for column in columns:
         if column not in known:
             raise UserError(f"{path} has no column {column!r}.", did_you_mean(column, known))
-
-
-def _json_lines(text: str, path: Path) -> Iterator[Record]:
-    # Not `splitlines`, which ends a line at characters that lyrics contain, such as U+2028.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            where = f"{path}, line {number}"
-            yield Record(where, parse_object(line, where))
-
-
-def _json_list(text: str, path: Path) -> Iterator[Record]:
-    values = parse_json(text, str(path), hint="Write a JSON list of objects, or one object a line.")
-    for number, value in enumerate(values, start=1):
-        if not isinstance(value, dict):
-            raise UserError(f"{path}, entry {number}: no JSON object.", "The list must hold one object a request.")
-        yield Record(f"{path}, entry {number}", value)
-
-
-def _csv(text: str, path: Path) -> Iterator[Record]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    try:
-        for fields in reader:
-            where = f"{path}, line {reader.line_num}"
-            # DictReader puts what is beyond the header under None, and None where a line is short.
-            if None in fields or None in fields.values():
-                raise UserError(f"{where}: not as many cells as the header has.", 'Put text with commas in "quotes".')
-            yield Record(where, fields)
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: not CSV ({error}).", "Check its quotation marks.") from error
 
 
 STDIN = Path("-")

@@ -24,8 +24,13 @@ def check_subset(subset: SubsetConfig, data: DataConfig) -> None:
     """Make sure that the datasets which `subset` names can be in the data; nothing is read.
 
     Raises:
-        UserError: One is not; names the nearest.
+        UserError: One is not; names the nearest. Or a table is named where it has no place.
     """
+    if data.csv and data.jsonl:
+        raise UserError(
+            f"data.csv={data.csv} is a table, and data={data.name} has rows already.",
+            f"Use data=custom data.csv={data.csv}, or beside them '+data.own={{my_songs: {{csv: {data.csv}}}}}'",
+        )
     benchmark, own = _known_slugs(data)
     for slug in subset.datasets:
         if slug not in (*benchmark, *own, ALL_OWN) and not _is_passed_over(slug, subset):

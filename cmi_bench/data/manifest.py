@@ -165,13 +165,20 @@ class Manifest:
     records: Mapping[str, AudioRecord] = field(default_factory=dict)
     """By path, relative to the data root."""
 
-    def audio_digest(self, paths: Iterable[str]) -> str:
+    def audio_digest(self, paths: Iterable[str], names: Mapping[str, str] | None = None) -> str:
         """Return one SHA-256 for the contents of files and their names; it is the same on every machine.
+
+        Args:
+            paths: The files.
+            names: Of files whose paths say where they lie on this machine, what they are called anywhere.
 
         Raises:
             KeyError: A file has no record.
         """
-        lines = "".join(f"{path}\t{self.records[path].sha256}\n" for path in sorted(set(paths)))
+        called = names or {}
+        # Sorted by name; files of two roots may have the same one.
+        named = sorted((called.get(path, path), self.records[path].sha256) for path in set(paths))
+        lines = "".join(f"{name}\t{sha256}\n" for name, sha256 in named)
         return hashlib.sha256(lines.encode()).hexdigest()
 
 

@@ -60,7 +60,9 @@ def read_table(file: Path) -> Table:
     else:
         found = _json(file, _text(file))
     if not found.lines:
-        raise UserError(f"{file} holds no rows.", "It takes a line of column names and a line for each rating.")
+        raise UserError(
+            f"{file} holds no rows.", "It takes a line of column names and lines below it, or one JSON object a line."
+        )
     return found
 
 
@@ -136,7 +138,7 @@ def _json(file: Path, text: str) -> Table:
         values = parse_json(text, str(file), hint="Write a JSON list of objects, or one object a line.")
         for number, value in enumerate(values, start=1):
             if not isinstance(value, dict):
-                raise UserError(f"{file}, entry {number}: no JSON object.", "The list must hold one object a rating.")
+                raise UserError(f"{file}, entry {number}: no JSON object.", "The list must hold objects only.")
         lines, form, unit = [Line(number, value) for number, value in enumerate(values, start=1)], "JSON list", "entry"
     else:
         lines, form, unit = list(_json_lines(file, text)), "JSON lines", "line"

@@ -23,7 +23,7 @@ from cmi_bench.data.audio_info import ManifestIndex
 from cmi_bench.data.chosen import ChosenRows
 from cmi_bench.data.manifest import Manifest, read_manifest, update_manifest
 from cmi_bench.data.own import OwnTable
-from cmi_bench.data.rows import RESULTS_FILE, Row, RowSet
+from cmi_bench.data.rows import RESULTS_FILE, Row, RowSet, names_anywhere
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.registry import configured_model
@@ -143,21 +143,27 @@ def audio_facts(config: Config, rows: Iterable[Row]) -> dict[str, Any]:
     rows, root, file = list(rows), Path(config.data.root), Path(config.data.manifest)
     paths = dict.fromkeys(path for row in rows for path in row.audio_files)
     manifest = update_manifest(root, file, paths, progress=ItemCount("looking at the audio"))
-    return describe_audio(manifest, paths) | {
+    return describe_audio(manifest, paths, names_anywhere(rows)) | {
         "manifest": str(file),
         "manifest_sha256": file_digest(file) if file.is_file() else None,
         "datasets": [asdict(one) for one in describe_datasets(rows, manifest)],
     }
 
 
-def describe_audio(manifest: Manifest, paths: Iterable[str]) -> dict[str, Any]:
-    """Return number, size, digest and decoders of files; those that are missing are left out."""
+def describe_audio(manifest: Manifest, paths: Iterable[str], names: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return number, size, digest and decoders of files; those that are missing are left out.
+
+    Args:
+        manifest: Knows the files.
+        paths: The files.
+        names: See `Manifest.audio_digest`.
+    """
     there = [path for path in paths if path in manifest.records]
     records = [manifest.records[path] for path in there]
     return {
         "audio_files": len(records),
         "audio_bytes": sum(record.bytes for record in records),
-        "audio_sha256": manifest.audio_digest(there),
+        "audio_sha256": manifest.audio_digest(there, names),
         "audio_decoders": dict(Counter(record.decoder or "none" for record in records)),
     }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from cmi_bench.data.fields import is_own
 from cmi_bench.data.manifest import Manifest
-from cmi_bench.data.rows import Row
+from cmi_bench.data.rows import Row, names_anywhere
 from cmi_bench.tracking.metadata import look_up
 from cmi_bench.utils.files import content_key
 
@@ -35,7 +35,9 @@ def _digest(rows: Iterable[Row], manifest: Manifest) -> str:
     own = [{field: value for field, value in row.raw.items() if is_own(field)} for row in rows]
     there = {path for row in rows for path in row.audio_files if path in manifest.records}
     # A row may hold NaN, which a content key does not take as it is.
-    return content_key(rows=[json.dumps(one, sort_keys=True) for one in own], audio=manifest.audio_digest(there))
+    return content_key(
+        rows=[json.dumps(one, sort_keys=True) for one in own], audio=manifest.audio_digest(there, names_anywhere(rows))
+    )
 
 
 DATASETS = ("data", "datasets")

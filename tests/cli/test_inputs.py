@@ -52,8 +52,8 @@ WRONG_REQUESTS = [
     ("r.jsonl", '{"audio": "a"}\n{"audio": " "}', "line 2: 'audio' is empty"),
     ("r.jsonl", '{"audio": "a"', "line 1, column 14: not JSON"),
     ("r.jsonl", "[1]", "entry 1: no JSON object"),
-    ("r.jsonl", "", "holds no records"),
-    ("r.csv", "audio,text\na,b,c\n", "line 2: not as many cells"),
+    ("r.jsonl", "", "holds no rows"),
+    ("r.csv", "audio,text\na,b,c\n", "line 2: 3 cells, and there are 2 columns"),
     ("r.csv", 'audio,text\na,"b\n', "not CSV"),
     ("r.csv", "song\na\n", "no column 'audio'"),
 ]

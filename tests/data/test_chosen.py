@@ -3,12 +3,15 @@ from pathlib import Path
 
 import pytest
 from command_line import configured
-from own_tables import write_table
+from own_tables import write_song, write_table
 from registries import restored_registries
 
 from cmi_bench.config import SubsetConfig, TableConfig
 from cmi_bench.data.chosen import load_chosen
+from cmi_bench.data.manifest import update_manifest
+from cmi_bench.data.rows import names_anywhere
 from cmi_bench.errors import UserError
+from cmi_bench.tracking.scored_data import describe_datasets
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +91,27 @@ def test_a_table_alone_has_none_of_the_benchmarks_rows(tables):
     config.subset = SubsetConfig("pam", ["pam"])
     with pytest.raises(UserError, match=r"(?s)no subset=pam.*Known: all, mine"):
         load_chosen(config)
+
+
+def test_a_table_of_data_that_has_rows_is_a_mistake(config):
+    config.data.csv = "ratings.csv"
+    with pytest.raises(UserError, match=r"(?s)data=mini has rows already.*data=custom data.csv=ratings.csv"):
+        load_chosen(config)
+
+
+def test_digests_do_not_hang_on_where_songs_are(tables):
+    """The same table as a run's only data, and beside others under a root of its own."""
+    for name in "ab":
+        write_song(tables / "one" / f"{name}.wav", hertz=100.0 * ord(name))
+    alone = configured("data=custom", f"data.csv={tables}/one/r.csv", "data.name=mine")
+    beside = configured(f"+data.own={{mine: {{csv: {tables}/one/r.csv}}}}", "subset=mine", f"data.root={tables}/two")
+    digests = []
+    for config in (alone, beside):
+        rows, root = load_chosen(config).rows.rows, Path(config.data.root)
+        paths = [row.audio_a for row in rows]
+        manifest = update_manifest(root, tables / "manifest.parquet", paths)
+        digests.append((manifest.audio_digest(paths, names_anywhere(rows)), describe_datasets(rows, manifest)))
+    assert digests[0] == digests[1]
 
 
 def test_any_name_can_be_a_subset():
