@@ -56,6 +56,8 @@ def model_state(model: object) -> ModelState:
         pickler.dump(model)
     except Exception:  # objects of other people that cannot be pickled raise what they like
         return ModelState(None, pickler.has_weights)
+    if any(id(network) not in pickler.networks for network in networks_of(model)):
+        return ModelState(None, pickler.has_weights)  # an object keeps a network out of its pickle
     return ModelState(pickler.file.sha256.hexdigest(), pickler.has_weights)
 
 
@@ -77,6 +79,8 @@ class _StatePickler(pickle.Pickler):
     def __init__(self) -> None:
         self.file = _Hash()
         self.has_weights = False
+        self.networks: set[int] = set()
+        """Ids of those that were met."""
         self._seen: set[int] = set()
         super().__init__(self.file, protocol=5)
 
@@ -89,6 +93,7 @@ class _StatePickler(pickle.Pickler):
             self.has_weights |= obj.size > 0
             return str, (_array_digest(obj),)
         if isinstance(obj, nn.Module):
+            self.networks.add(id(obj))
             return tuple, ((type(obj), *sorted(_attributes(obj).items())),)
         if isinstance(obj, type | FunctionType):
             if not _is_users(obj):

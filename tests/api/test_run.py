@@ -121,6 +121,7 @@ def test_scores_are_used_again_for_equal_weights_only(run):
     assert len(ASKED) == CLIPS + PROBES
 
 
+@pytest.mark.slow  # which states those are: tests/models/test_in_memory.py
 def test_scores_of_a_state_that_cannot_be_read_are_not(run, tmp_path):
     model = Loudness()
     model.client = threading.Lock()

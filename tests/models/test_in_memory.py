@@ -121,6 +121,17 @@ def test_what_cannot_be_read_is_not_known():
     assert in_memory(model, "step 500").identity != in_memory(model, "step 501").identity
 
 
+def test_a_network_that_an_object_keeps_out_of_its_pickle_is_not_overlooked():
+    class Hiding(Judge):
+        def __init__(self):
+            self.mean, self.net = torch.zeros(1), nn.Linear(1, 1)
+
+        def __getstate__(self):
+            return {"mean": self.mean}
+
+    assert model_state(Hiding()) == (None, True)
+
+
 def test_without_weights_only_a_model_that_says_so_is_known():
     assert in_memory(Judge()).identity is None
     assert in_memory(Judge(), "mine").identity
