@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PARALLEL := --numprocesses 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help env run test test-slow test-all lint format docs bench bench-audio bench-start bench-statistics mutants ui clean
+.PHONY: help env run test test-slow test-all lint format docs bench bench-audio bench-start bench-statistics mutants ui screenshots clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ mutants: $(READY) ## Put mistakes into what changed since main, one at a time, a
 
 ui: $(READY) ## Open the MLflow pages of the recorded runs: models and runs (http://127.0.0.1:5000; PORT=5001)
 	$(BIN)/cmi-bench ui $(if $(PORT),--port $(PORT))
+
+screenshots: $(READY) ## Take the pictures of MLflow in docs/images/ (needs chromium)
+	$(BIN)/python -m benchmarks.screenshots
 
 clean: ## Remove the environment and caches; runs and data stay
 	rm -rf $(VENV) .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info build dist

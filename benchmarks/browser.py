@@ -35,8 +35,15 @@ KEY_CODES = {
 class Page:
     """A page of the browser."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, port: int) -> None:
+        """Take over a page.
+
+        Args:
+            connection: The page's websocket.
+            port: Where the browser listens.
+        """
         self._connection = connection
+        self._port = port
         self._calls = 0
         self.console: list[str] = []
         """Errors that the page wrote to the console, and exceptions that nothing caught."""
@@ -136,6 +143,12 @@ class Page:
                 text, since = now, time.monotonic()
             time.sleep(LOOK_SECONDS)
 
+    @contextlib.contextmanager
+    def frame(self) -> Iterator["Page"]:
+        """Yield the document of the page's sandboxed frame, as a page of its own: it is in another process."""
+        with connect(_targets(self._port, "iframe")[0], max_size=None) as connection:
+            yield Page(connection, self._port)
+
     def picture(self, file: Path) -> None:
         """Write what the window shows as PNG."""
         shot = self.call("Page.captureScreenshot", format="png")
@@ -159,8 +172,9 @@ def browser(*, width: int = 1280, height: int = 900) -> Iterator[Page]:
             stderr=subprocess.DEVNULL,
         )
         try:
-            with connect(_page_address(Path(profile)), max_size=None) as connection:
-                page = Page(connection)
+            port = _port(Path(profile))
+            with connect(_targets(port, "page")[0], max_size=None) as connection:
+                page = Page(connection, port)
                 page.resize(width, height)
                 yield page
         finally:
@@ -168,14 +182,19 @@ def browser(*, width: int = 1280, height: int = 900) -> Iterator[Page]:
             process.wait(timeout=20)
 
 
-def _page_address(profile: Path) -> str:
-    """Return the websocket of the browser's page, once the browser has said at which port it listens."""
-    port, end = profile / "DevToolsActivePort", time.monotonic() + START_SECONDS
+def _port(profile: Path) -> int:
+    """Return the port at which the browser listens, once it has said so."""
+    file, end = profile / "DevToolsActivePort", time.monotonic() + START_SECONDS
     while time.monotonic() < end:
-        with contextlib.suppress(OSError, IndexError):
-            number = port.read_text().splitlines()[0]
-            with urllib.request.urlopen(f"http://127.0.0.1:{number}/json/list", timeout=START_SECONDS) as answer:
-                pages = [one for one in json.load(answer) if one["type"] == "page"]
-            return str(pages[0]["webSocketDebuggerUrl"])
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            port = int(file.read_text().splitlines()[0])
+            if _targets(port, "page"):
+                return port
         time.sleep(LOOK_SECONDS)
     raise TimeoutError(f"Chromium did not start within {START_SECONDS:g} s.")
+
+
+def _targets(port: int, kind: str) -> list[str]:
+    """Return the websockets of the browser's documents of a kind."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=START_SECONDS) as answer:
+        return [str(one["webSocketDebuggerUrl"]) for one in json.load(answer) if one["type"] == kind]

@@ -29,9 +29,9 @@ from cmi_bench.reporting.sweep_jobs import METADATA_FILE, SweepJob, columns_of, 
 from cmi_bench.sweeps.checkpoints import sweep_values
 from cmi_bench.sweeps.jobs import fingerprint, plan_jobs, swept_keys
 from cmi_bench.sweeps.same_weights import same_files_notes, same_weights_notes
-from cmi_bench.tracking.description import RunDescription, dataset_name, model_label, run_name
+from cmi_bench.tracking.description import RunDescription, dataset_name, model_label, origin_tags, run_name
 from cmi_bench.tracking.job_record import FAILED, FINISHED, NOT_RUN
-from cmi_bench.tracking.metadata import look_up, own_roots, read_metadata
+from cmi_bench.tracking.metadata import git_state, look_up, own_roots, read_metadata
 from cmi_bench.tracking.metrics import metric_name, series_name
 from cmi_bench.tracking.mlflow_sweep import ChildEnd, MLflowSweep, SeriesPoint
 from cmi_bench.tracking.sweep_plan import PLAN_FILE, SweepPlan, read_plan, write_plan
@@ -283,7 +283,9 @@ def parent_run(name: str, config: Config, swept: Sequence[str]) -> MLflowSweep:
     if not groups & {"data", "subset"}:
         same["dataset"] = dataset_name(config)
     settings = tracking if config.task == RECORDED_TASK else replace(tracking, uri=None)
-    return MLflowSweep(settings, RunDescription(name, same, same | {"sweep": ", ".join(swept)}))
+    origin = origin_tags(git_state(Path(__file__).parent).commit)
+    tags = same | {"sweep": ", ".join(swept)} | {key: value for key, value in origin.items() if value is not None}
+    return MLflowSweep(settings, RunDescription(name, same, tags))
 
 
 def tell_mlflow(run: MLflowSweep, jobs: Sequence[SweepJob], table: Path, files: Sequence[Path]) -> None:

@@ -80,11 +80,7 @@ def describe_run(config: Config, metadata: Mapping[str, Any], place: SweepPlace 
         "git_commit": git["commit"],
         "git_dirty": git["dirty"],
         NOTE_TAG: config.data.note or None,
-        # MLflow's own tags, which its UI shows as the run's user, source and version.
-        "mlflow.user": _user(),
-        "mlflow.source.name": Path(sys.argv[0]).name,
-        "mlflow.source.type": "LOCAL",
-        "mlflow.source.git.commit": git["commit"],
+        **origin_tags(git["commit"]),
     }
     return RunDescription(
         name=run_name(model["name"], place.label if place else label, dataset),
@@ -149,6 +145,16 @@ def _flat(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _source(checkpoint: str) -> str:
     path = Path(checkpoint).expanduser()
     return str(path.resolve()) if path.exists() else without_credentials(checkpoint)
+
+
+def origin_tags(commit: str | None) -> dict[str, str | None]:
+    """Return MLflow's own tags for a run's user, source and version, which its UI shows; None where not known."""
+    return {
+        "mlflow.user": _user(),
+        "mlflow.source.name": Path(sys.argv[0]).name,
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": commit,
+    }
 
 
 def _user() -> str | None:

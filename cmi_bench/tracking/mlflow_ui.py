@@ -44,17 +44,22 @@ def runs_page(server: str, experiment_id: str) -> str:
     return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{MACHINE_LEARNING}"
 
 
+def artifact_page(server: str, experiment_id: str, run_id: str, artifact: str) -> str:
+    """Return the address where an artifact of a run is shown."""
+    return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}/artifacts/{artifact}?{MACHINE_LEARNING}"
+
+
 def is_server(uri: str) -> bool:
     """Return whether a store is a server, which shows its UI itself."""
     return uri.startswith(("http://", "https://"))
 
 
 def how_to_look(uri: str, experiment_id: str) -> str:
-    """Return where a run's experiment is seen: an address, and before it the command that opens a store in a file."""
+    """Return where the runs and models of an experiment are seen; of a store in a file, by which command."""
     if is_server(uri):
-        return f"Models and runs: {models_page(without_credentials(uri), experiment_id)}"
+        return models_page(without_credentials(uri), experiment_id)
     command = shlex.join(["cmi-bench", "ui", "--store", without_credentials(uri)])
-    return f"Models and runs: {command}  ({models_page(f'http://{HOST}:{PORT}', experiment_id)})"
+    return f"{command} opens {models_page(f'http://{HOST}:{PORT}', experiment_id)}"
 
 
 @contextlib.contextmanager

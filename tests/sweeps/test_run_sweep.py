@@ -78,6 +78,9 @@ def test_checkpoints_in_two_processes_one_of_them_damaged_and_then_mended(words,
         table = lines(Path(client.download_artifacts(parent.info.run_id, "sweep.csv", str(tmp_path))).read_text())
         history = client.get_metric_history(parent.info.run_id, "CMI-Pref by step/alignment ACC")
         files = {file.path for file in client.list_artifacts(parent.info.run_id)}
+        models = {
+            model.params["checkpoint"]: model for model in client.search_logged_models([parent.info.experiment_id])
+        }
 
     assert [(row["label"], row["step"], row["status"]) for row in table] == [
         (label, label.removeprefix("step_"), "finished") for label in CHECKPOINTS
@@ -91,6 +94,16 @@ def test_checkpoints_in_two_processes_one_of_them_damaged_and_then_mended(words,
         assert run.data.metrics["CMI-Pref/alignment ACC"] == accuracy["alignment"]
         assert (run.data.params["step"], run.data.params["checkpoint"]) == (row["step"], row["label"])
         assert (run.data.tags["model"], run.data.tags["dataset"]) == ("cmi_rm", "benchmark")
+    assert sorted(models) == sorted(CHECKPOINTS)  # one for each, however often it was tried
+    for label, model in models.items():
+        (value,) = [one for one in model.metrics if one.key == "CMI-Pref/alignment ACC"]
+        run = finished[f"cmi_rm {label} on benchmark"]
+        assert (value.value, value.step) == (
+            run.data.metrics["CMI-Pref/alignment ACC"],
+            int(label.removeprefix("step_")),
+        )
+        assert (value.dataset_name, value.run_id) == ("CMI-Pref", run.info.run_id)
+        assert (model.params["step"], model.params["source"]) == (str(value.step), str(tmp_path / "ckpts" / label))
     by_step = {one.step: one.value for one in history}
     assert by_step == {int(row["step"]): float(row["CMI-Pref/alignment/ACC"]) for row in table}
     assert {"sweep.md", "comparison.md", "metrics_by_step.png", "report.html"} <= files

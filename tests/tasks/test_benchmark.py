@@ -225,7 +225,7 @@ def test_a_changed_checkpoint_under_the_same_name_is_another_model(cmi_rm, tmp_p
 def test_a_run_can_be_queried_from_the_server(tiny, tmp_path, run_here):
     words = ["model=random", f"data.root={tiny}", f"data.jsonl={tiny}/all_test.jsonl", "+device=cpu", "workers=0"]
     with mlflow_server(tmp_path) as uri:
-        run_here(*words, f"tracking_uri={uri}", folder=tmp_path / "run")
+        run_here(*words, f"tracking_uri={uri}", "tracking.audio=true", folder=tmp_path / "run")
         client = MlflowClient(uri)
         experiment = client.get_experiment_by_name("cmi-rewardbench")
         assert experiment.artifact_location.startswith(
@@ -239,6 +239,21 @@ def test_a_run_can_be_queried_from_the_server(tiny, tmp_path, run_here):
         assert found.data.metrics["PAM/musicality SRCC"] == metrics[0]["SRCC"]
         assert found.data.params["model"] == "random"
         assert "git_commit" in found.data.tags or not (PROJECT / ".git").exists()
+        assert (found.data.params["limit"], found.data.params["max_dur"]) == ("all", "120.0")
+        assert found.data.tags["mlflow.user"]
+        scored = json.loads((tmp_path / "run/metadata.json").read_text())["data"]["datasets"]
+        inputs = client.get_run(found.info.run_id).inputs
+        digests = {one.dataset.name: one.dataset.digest for one in inputs.dataset_inputs}
+        assert digests == {one["name"]: one["digest"][:8] for one in scored}
+        assert len(digests) == 4
+        (model,) = client.search_logged_models([experiment.experiment_id])
+        assert [one.model_id for one in inputs.model_inputs] == [model.model_id]
+        metric = next(one for one in model.metrics if one.key == "PAM/musicality SRCC")
+        assert (metric.dataset_name, metric.dataset_digest) == ("PAM", digests["PAM"])
+        page = Path(client.download_artifacts(found.info.run_id, "report_with_audio.html", str(tmp_path))).read_text()
+        assert "data:audio/mpeg;base64," in page
+        table = json.loads(Path(client.download_artifacts(found.info.run_id, "rows.json", str(tmp_path))).read_text())
+        assert (len(table["data"]), table["columns"][:2]) == (10, ["dataset", "row"])
         artifacts = {file.path for file in client.list_artifacts(found.info.run_id)}
         assert {"results.jsonl", "metrics.json", "latex.txt", "config.yaml", "metadata.json"} <= artifacts
         local = client.download_artifacts(found.info.run_id, "results.jsonl", str(tmp_path))

@@ -8,12 +8,15 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from cmi_bench.audio.readers import AudioError
 from cmi_bench.reporting.html.audio import AudioLink, FoundAudio, find_audio
 
 SECONDS = 20.0
 """Of each clip, from its start."""
+TELLING = 0.1
+"""A clip that goes on for so long after that is longer, and cut."""
 SR = 24000
 """Hz of the mono MP3."""
 BIT_RATE = 64000
@@ -46,16 +49,25 @@ class EmbeddedAudio:
         if file is None:
             return AudioLink(audio, None, problem)
         try:
-            url = f"data:audio/mpeg;base64,{base64.b64encode(mp3_of(file)).decode()}"
+            start = start_of(file)
         except (AudioError, OSError):
             return AudioLink(audio, None, "cannot be decoded")
+        url = f"data:audio/mpeg;base64,{base64.b64encode(start.mp3).decode()}"
         if self._bytes + len(url) > MAX_BYTES:
             return AudioLink(audio, None, f"is left out: the page has {MAX_BYTES // 10**6} MB of audio already")
         self._bytes += len(url)
-        return AudioLink(f"{audio} (its first {SECONDS:g} s)", url)
+        return AudioLink(f"{audio} (its first {SECONDS:g} s)" if start.is_cut else audio, url)
 
 
-def mp3_of(file: Path) -> bytes:
+class Start(NamedTuple):
+    """The start of a clip."""
+
+    mp3: bytes
+    is_cut: bool
+    """Whether the clip is longer."""
+
+
+def start_of(file: Path) -> Start:
     """Return the start of an audio file as a mono MP3.
 
     Raises:
@@ -67,13 +79,14 @@ def mp3_of(file: Path) -> bytes:
 
     from cmi_bench.audio.decode import decode
 
-    waveform = decode(file, SR, SECONDS).numpy().astype(np.float32)[None]
+    waveform = decode(file, SR, SECONDS + TELLING).numpy().astype(np.float32)[None]
     content = io.BytesIO()
     with av.open(content, "w", format="mp3") as out:
         stream = out.add_stream("libmp3lame", rate=SR, layout="mono")
         stream.bit_rate = BIT_RATE
-        frame = av.AudioFrame.from_ndarray(waveform, format="fltp", layout="mono")
+        kept = np.ascontiguousarray(waveform[:, : int(SR * SECONDS)])
+        frame = av.AudioFrame.from_ndarray(kept, format="fltp", layout="mono")
         frame.sample_rate = SR
         for packet in (*stream.encode(frame), *stream.encode(None)):
             out.mux(packet)
-    return content.getvalue()
+    return Start(content.getvalue(), is_cut=waveform.shape[1] > SR * SECONDS)

@@ -35,6 +35,10 @@ def test_the_start_of_a_clip_is_an_address_by_itself(root, monkeypatch):
     assert peak == pytest.approx(440, abs=2)
 
 
+def test_a_short_clip_is_there_as_a_whole(root):
+    assert EmbeddedAudio().link("a.wav", [root]).path == "a.wav"
+
+
 def test_what_is_missing_or_no_audio_has_no_player(root):
     audio = EmbeddedAudio()
     assert audio.link("none.wav", [root])[1:] == (None, "not found under data.root")
