@@ -1,7 +1,8 @@
 """`load_model`: a reward model by its name, and the benchmark's configuration for those who do not use `run.py`."""
 
+import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from cmi_bench.hydra_errors import explain
 from cmi_bench.hydra_setup import registered
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.registry import configured_model
-from cmi_bench.utils.distributed import resolve_devices
+from cmi_bench.utils.distributed import check_driver, resolve_devices
 from cmi_bench.utils.installation import conf_folder
 
 if TYPE_CHECKING:
@@ -87,13 +88,33 @@ def torch_device(name: str) -> str:
     Raises:
         UserError: There is no such device on this machine.
     """
+    cuda = check_device(name)
+    with _plain_advice():
+        return resolve_devices(*(("gpu", [cuda]) if cuda is not None else (name, 1))).this_process
+
+
+def check_device(name: str) -> int | None:
+    """Check a device's name, and that a GPU has a driver, without torch; return the GPU's number, None for the others.
+
+    Raises:
+        UserError: There is no such device on this machine.
+    """
     cuda = re.fullmatch(r"cuda(?::(\d+))?", name)
     if cuda is None and name not in ("auto", "cpu"):
         raise UserError(f"There is no device {name!r}.", "Use auto, cpu, cuda, or cuda:0, cuda:1, ...")
+    if cuda is None:
+        return None
+    number = int(cuda[1] or 0)
+    with _plain_advice():
+        check_driver("gpu", [number])
+    return number
+
+
+@contextlib.contextmanager
+def _plain_advice() -> Iterator[None]:
+    """Leave the benchmark's own words out of what is said of a device."""
     try:
-        if cuda is None:
-            return resolve_devices(name, 1).this_process
-        return resolve_devices("gpu", [int(cuda[1] or 0)]).this_process
+        yield
     except UserError as error:
         raise UserError(error.what, "Use the device cpu, or one that is there.") from error
 

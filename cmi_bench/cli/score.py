@@ -158,9 +158,10 @@ def score_songs(songs: Sequence[RequestedSong], options: ModelOptions) -> Scored
 
 
 def _config(options: ModelOptions) -> "Config":
-    from cmi_bench.api.load import compose_config
+    from cmi_bench.api.load import check_device, compose_config
+    from cmi_bench.tasks.preflight import check_model
 
-    return compose_config(
+    config = compose_config(
         options.model,
         {} if options.checkpoint is None else {"checkpoint": options.checkpoint},
         values={
@@ -171,6 +172,9 @@ def _config(options: ModelOptions) -> "Config":
         },
         overrides=[*(["cache=off"] if options.no_cache else []), *options.settings],
     )
+    check_model(config)
+    check_device(options.device)
+    return config
 
 
 def _prune(config: "Config") -> None:

@@ -90,9 +90,9 @@ def read_results(file: Path) -> list[dict[str, Any]]:
         UserError: The file is missing, empty, or not readable as JSON lines.
     """
     if not file.exists():
-        raise UserError(
-            f"{file} does not exist.", f"A run's folder holds it; {command_line('task=list')} shows past runs."
-        )
+        runs = sorted(file.parent.glob(f"*/{RESULTS_FILE}"))  # the names of runs' folders are times
+        hint = f"{file.parent} holds runs, the last of them {runs[-1].parent}." if runs else "A run's folder holds it."
+        raise UserError(f"{file} does not exist.", f"{hint} {command_line('task=list')} shows past runs.")
     rows = [line.value for line in read_jsonl(file)]
     if not rows:
         raise UserError(f"{file} is empty.", "Was the run finished? A results file has one JSON object a line.")

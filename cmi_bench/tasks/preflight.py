@@ -57,11 +57,16 @@ def _check_scoring(config: Config, builds_model: bool) -> None:
         _check_data(config)
         check_tracker(config.tracking)
     if builds_model:
-        _check_model(config)
+        check_model(config)
     _check_cache(config)
 
 
-def _check_model(config: Config) -> None:
+def check_model(config: Config) -> None:
+    """Check the model's class and checkpoint, and the device's driver; nothing of the model is imported.
+
+    Raises:
+        UserError: One of them cannot be there.
+    """
     check_target(config.model)
     check_driver(config.trainer["accelerator"], config.trainer["devices"])
     if target_of(config.model).startswith(SHIPPED) and config.model.get("checkpoint"):

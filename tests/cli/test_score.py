@@ -44,6 +44,24 @@ def test_a_broken_song_is_shown_and_the_others_are_scored(songs, cli):
     assert cli("score", "broken.mp3").exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--device", "gpu"], "There is no device 'gpu'"),
+        (["--device", "cuda:1"], "Asked for cuda:1; this machine has no CUDA device"),
+        (["--model", "cmi_rm", "--checkpoint", "./gone"], "There is no checkpoint ./gone"),
+        (["--model", "custom", "--set", "model.class_path=gone:Mine"], "There is no module 'gone'"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_loaded(songs, cli, monkeypatch, caplog, words, says):
+    monkeypatch.setattr("cmi_bench.utils.distributed._has_gpu_driver", lambda: False)
+    caplog.set_level("INFO", "cmi_bench")
+    done = cli("score", "clean.wav", *words)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(says)
+    assert "Loading" not in caplog.text
+
+
 def test_what_the_model_does_not_judge(songs, cli, tmp_path, monkeypatch):
     source = "class Mine:\n    sr = 8000\n    def score_batch(self, inputs, batch_size, max_dur):\n"
     (tmp_path / "deaf_for_test.py").write_text(source + "        return [[float('nan'), 1.0] for _ in inputs]\n")

@@ -16,6 +16,8 @@ from cmi_bench.data.rows import (
     load_rows,
     missing_audio,
     read_jsonl,
+    read_results,
+    results_file,
     with_original_names,
 )
 from cmi_bench.errors import UserError
@@ -45,6 +47,16 @@ def test_a_line_that_is_no_object_is_named(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.jsonl does not exist"):
         list(read_jsonl(tmp_path / "nowhere.jsonl"))
+
+
+def test_where_a_folder_of_runs_is_named_for_a_run_the_last_of_them_is_said(tmp_path):
+    for run in ("2026-01-02", "2026-01-03", "stopped"):
+        (tmp_path / run).mkdir()
+    for run in ("2026-01-03", "2026-01-02"):
+        (tmp_path / run / "results.jsonl").write_text("{}\n")
+    with pytest.raises(UserError) as error:
+        read_results(results_file(tmp_path))
+    assert f"{tmp_path} holds runs, the last of them {tmp_path}/2026-01-03." in error.value.hint
 
 
 def test_a_file_that_is_not_text_is_named(tmp_path):
