@@ -7,6 +7,8 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from cmi_bench.data.datasets import MosTask
+from cmi_bench.data.fields import Scale
 from cmi_bench.evaluation.calibration import MarginBin
 from cmi_bench.evaluation.proportions import Bounds
 from cmi_bench.evaluation.samples import Samples
@@ -187,10 +189,22 @@ def scatter_plot(samples: Samples, *, name: str, alt: str) -> Plot:
             slope, offset = np.polyfit(chosen.label, chosen.prediction, 1)
             axes.plot(ends, slope * ends + offset, color=Colour.SECOND.value, linewidth=1.4)
         axes.set(xlabel="mean opinion score", ylabel=f"predicted {samples.task.aspect}")
-        axes.set_xlim(min(0.9, chosen.label.min() - 0.1), max(5.1, chosen.label.max() + 0.1))
+        axes.set_xlim(*label_limits(chosen.label, samples.task.scale if isinstance(samples.task, MosTask) else None))
         axes.tick_params(length=0)
 
     return draw_plot(name, alt, draw, height=3.0)
+
+
+def label_limits(labels: NDArray[np.float64], scale: Scale | None) -> tuple[float, float]:
+    """Return the ends of an axis of labels [n]: the whole scale, or the labels where it is not known, with a margin.
+
+    >>> import numpy as np
+    >>> label_limits(np.array([2.0, 3.0]), (1.0, 5.0)), label_limits(np.array([0.0, 100.0]), None)
+    ((0.9, 5.1), (-2.5, 102.5))
+    """
+    low, high = scale or (float(labels.min()), float(labels.max()))
+    margin = 0.025 * (high - low) or 0.1
+    return min(low, float(labels.min())) - margin, max(high, float(labels.max())) + margin
 
 
 BINS = 36

@@ -15,6 +15,7 @@ from cmi_bench.reporting.html.charts import (
     ValueRow,
     distribution_plot,
     interval_plot,
+    label_limits,
     margin_plot,
 )
 
@@ -108,3 +109,17 @@ def test_each_dataset_has_a_panel_with_its_name_and_pairs_a_legend():
     )
     assert [text for text in texts if text in ("PAM", "MusicArena")] == ["PAM", "MusicArena"]
     assert texts.count("preferred by people") == texts.count("the other clip") == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "scale", "limits"),
+    [
+        ([2.0, 3.0], (1.0, 5.0), (0.9, 5.1)),
+        ([0.5, 5.2], (1.0, 5.0), (0.4, 5.3)),
+        ([0.0, 100.0], None, (-2.5, 102.5)),
+        ([0.2, 0.4], None, (0.195, 0.405)),
+        ([3.0, 3.0], None, (2.9, 3.1)),
+    ],
+)
+def test_an_axis_of_labels_is_as_wide_as_their_scale(labels, scale, limits):
+    assert label_limits(np.array(labels), scale) == pytest.approx(limits)
