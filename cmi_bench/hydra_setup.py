@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.experimental.callback import Callback
@@ -205,13 +204,16 @@ NO_LOCAL = "none"
 """Leaves this machine's settings out: `local=none`, or `CMI_BENCH_LOCAL=none` in the environment."""
 
 
-def refuse_unknown_local() -> None:
+def refuse_unknown_local(choices: Mapping[str, Any]) -> None:
     """Check that the `local` that was chosen is there: Hydra passes over what is optional.
+
+    Args:
+        choices: By group, what was chosen: `hydra.runtime.choices`.
 
     Raises:
         UserError: It is not; names the nearest.
     """
-    chosen = HydraConfig.get().runtime.choices.get("local")
+    chosen = choices.get("local")
     there = GlobalHydra.instance().config_loader().get_group_options("local")
     if chosen not in (None, "default", NO_LOCAL, *there):
         raise UserError(f"There is no local={chosen}.", did_you_mean(str(chosen), [*there, NO_LOCAL]))

@@ -73,7 +73,7 @@ def run_task(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     if HydraConfig.get().mode == RunMode.RUN:
         with explain_errors():
-            refuse_unknown_local()
+            refuse_unknown_local(HydraConfig.get().runtime.choices)
             call_task(cfg, folder)
     else:
         from cmi_bench.sweeps.jobs import run_job  # with the tables of sweeps, which a single run has no need of

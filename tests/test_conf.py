@@ -24,7 +24,7 @@ def test_paper_table_counts_as_the_paper_does_on_all_sets():
     config = configured("+experiment=paper_table", "model=muq_mulan", "subset=all")
     assert config.metrics.protocol is ProtocolName.paper
     assert config.metrics.by_duration and config.metrics.include_k_tau
-    assert (config.data.name, config.limit, len(config.subset.datasets)) == ("benchmark", None, 4)
+    assert (config.data.name, config.limit, config.subset.name) == ("benchmark", None, "all")
 
 
 def test_checkpoint_sweep_goes_over_a_folder(tmp_path):
@@ -82,17 +82,19 @@ def test_another_machines_settings_are_chosen_by_name(folder, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "word", "says", "hint"),
+    ("text", "words", "says", "hint"),
     [
+        ("# @package _global_\nseed: 1\n", "-m local=defalt", "There is no local=defalt.", "Did you mean default"),
         ("# @package _global_\nseed: 1\n", "local=defalt", "There is no local=defalt.", "Did you mean default"),
         ("seed: 1\n", "local=default", "under 'local', where nothing reads it", "# @package _global_"),
         ("# @package _global_\nsede: 1\n", "local=default", "'sede'", "--help"),
     ],
 )
-def test_mistakes_in_a_machines_settings_are_told(tmp_path, text, word, says, hint):
+def test_mistakes_in_a_machines_settings_are_told(tmp_path, text, words, says, hint):
     (tmp_path / "local").mkdir()
     (tmp_path / "local/default.yaml").write_text(text)
-    done = run_command("--config-dir", str(tmp_path), word, "task=list", f"hydra.run.dir={tmp_path}/run")
+    folders = [f"hydra.run.dir={tmp_path}/run", f"hydra.sweep.dir={tmp_path}/sweep"]
+    done = run_command("--config-dir", str(tmp_path), *words.split(), "task=list", *folders)
     assert done.returncode == 1
     assert says in done.stderr and hint in done.stderr
     assert "Traceback" not in done.stderr

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from cmi_bench.errors import UserError
 from cmi_bench.hydra_errors import explain
+from cmi_bench.hydra_setup import refuse_unknown_local
 from cmi_bench.utils.distributed import is_rank_zero
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class SweepCallback(Callback):
 
         register_sweep_resolvers()
         with _errors_exit():
+            refuse_unknown_local(config.hydra.runtime.choices)
             if is_rank_zero():
                 SweepCallback.running = start_sweep(config)
             else:
