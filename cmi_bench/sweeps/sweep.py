@@ -35,7 +35,7 @@ from cmi_bench.tracking.metadata import git_state, look_up, own_roots, read_meta
 from cmi_bench.tracking.metrics import metric_name, series_name
 from cmi_bench.tracking.mlflow_sweep import ChildEnd, MLflowSweep, SeriesPoint
 from cmi_bench.tracking.sweep_plan import PLAN_FILE, SweepPlan, read_plan, write_plan
-from cmi_bench.tracking.trackers import record_sweep
+from cmi_bench.tracking.trackers import check_tracker, record_sweep
 from cmi_bench.utils.console import print_view, spinner
 
 log = logging.getLogger(__name__)
@@ -148,6 +148,8 @@ def start_sweep(config: DictConfig) -> Sweep:
         raise UserError("The sweep has no jobs.", "One of its keys has no values.")
     configs = [_job_config(config, overrides) for overrides in overrides_of]  # before anything is written
     folder, common = Path(config.hydra.sweep.dir), sweep_config(config)
+    if common.task == RECORDED_TASK:
+        check_tracker(common.tracking)
     swept = swept_keys(overrides_of, [word.partition("=")[0] for word in recipe])
     jobs = plan_jobs(overrides_of, swept, fingerprints=[fingerprint(cfg) for cfg in configs], folder=folder)
     earlier = read_plan(folder)

@@ -183,6 +183,7 @@ def test_checkpoints_of_a_folder_are_taken_by_step_whatever_their_names_hold(swe
         (["model.checkpoint=glob(runs/ckpts/*)"], "No file or folder matches model.checkpoint=glob(runs/ckpts/*)"),
         (["max_dur=5,10", "+subet=pam"], "There is no setting 'subet'"),
         (["+sweep=revisions"], "+sweep=revisions needs a repository"),
+        (["max_dur=5,10", "tracking=csv", "tracking.folder=null"], "tracking.kind=csv needs tracking.folder"),
     ],
 )
 def test_mistakes_are_named_before_anything_runs(sweep, tmp_path, words, what):
