@@ -42,8 +42,8 @@ def _songs(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Instead of SONGS: JSON lines or CSV with the columns audio, text, lyrics, ref_audio, of which only"
-            " audio is needed. Paths are relative to the file; other columns are carried through.",
+            help="Instead of SONGS: JSON lines, CSV or Parquet with the columns audio, text, lyrics, ref_audio, of"
+            " which only audio is needed. Paths are relative to the file; other columns are carried through.",
         ),
     ] = None,
     text: Annotated[

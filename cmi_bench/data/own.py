@@ -113,15 +113,16 @@ class OwnTable:
 
     def raw_rows(self) -> list[dict[str, Any]]:
         """Return the rows in the form of the benchmark's files, with what each rater said and the declaration."""
-        return [self._raw(row) for row in self.rows]
+        with_raters = self.has_several_raters
+        return [self._raw(row, with_raters=with_raters) for row in self.rows]
 
-    def _raw(self, row: OwnRow) -> dict[str, Any]:
+    def _raw(self, row: OwnRow, *, with_raters: bool) -> dict[str, Any]:
         labels: dict[str, Any] = {}
         for task in self.dataset.tasks:
             votes = row.votes.get(task.label_field, [])
             labels |= _label(task.label_field, votes, is_paired=self.declaration.is_paired)
         said: dict[str, Any] = {}
-        if self.has_several_raters:
+        if with_raters:
             said[fields.RATINGS] = {one: _said(votes) for one, votes in row.votes.items() if votes}
         return row.cells | labels | said | {fields.DECLARED: self.declaration.to_json()}
 

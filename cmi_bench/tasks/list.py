@@ -8,6 +8,7 @@ from rich.console import Console, RenderableType
 from rich.measure import Measurement
 
 from cmi_bench.config import ListTask
+from cmi_bench.data.chosen import chosen_tables, table_settings
 from cmi_bench.reporting.listing import all_options, find_runs, options_table, runs_table, tasks_table
 from cmi_bench.utils.console import plain_text
 
@@ -17,6 +18,8 @@ UNBOUNDED = 10_000
 
 def run_list(config: ListTask, folder: Path) -> None:
     """Print the tables on stdout; nothing is written to `folder`."""
+    if table_settings(config.data):
+        chosen_tables(config)  # makes their datasets known
     runs = find_runs(map(Path, config.run_folders))
     tables: list[RenderableType] = [options_table(all_options()), tasks_table()]
     if runs:

@@ -3,6 +3,8 @@
 import json
 
 from command_line import run_command
+from own_tables import write_table
+from registries import restored_registries
 
 
 def test_it_lists_what_there_is(tmp_path):
@@ -25,7 +27,10 @@ def test_it_lists_what_there_is(tmp_path):
     assert not (tmp_path / "out/metadata.json").exists()
 
 
-def test_without_runs_it_says_where_it_looked(tmp_path):
-    done = run_command("task=list", f"run_folders=[{tmp_path}/none]", f"hydra.run.dir={tmp_path}/out")
+def test_without_runs_it_says_where_it_looked_and_own_data_are_listed(tmp_path):
+    own = ("data=custom", f"data.csv={write_table(tmp_path / 'mine.csv', [{'song': 'a.wav', 'mos': 4}])}")
+    with restored_registries():
+        done = run_command("task=list", *own, f"run_folders=[{tmp_path}/none]", f"hydra.run.dir={tmp_path}/out")
     assert done.returncode == 0, done.stderr
+    assert ["mine", "mine", "musicality"] in [line.split()[:3] for line in done.stdout.splitlines()]
     assert f"No past runs under {tmp_path}/none." in " ".join(done.stdout.split())
