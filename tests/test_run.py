@@ -169,8 +169,11 @@ def test_what_needs_no_torch_imports_none(mini_root, tmp_path):
     evaluate = ["task=evaluate", f"results={tmp_path}/run/results.jsonl", *mini_words(mini_root), "metrics=full"]
     for words in (
         [*mini_words(mini_root), "model=custom", "model.class_path=json:Jason"],
+        [*mini_words(mini_root), "model=cmi_rm", "model.checkpoint=./gone"],
+        ["model=signal", f"data.jsonl={tmp_path}/gone.jsonl"],
         ["limit=-1"],
         ["+subet=pam"],
+        ["task=compare", "runs=[gone,gone]"],
     ):
         mistaken = run(tmp_path / "mistaken", *words, env=environment)
         assert mistaken.returncode == 1
