@@ -110,6 +110,17 @@ def dataset_packages() -> list[str]:
     return sorted({point.value for point in entry_points(group=DATASETS)})
 
 
+def _table(file: str | None) -> Path:
+    """Return the file of `data.csv`.
+
+    Raises:
+        UserError: It is not named.
+    """
+    if not file:
+        raise UserError("data=custom needs a table of your songs.", "Give it as data.csv=ratings.csv")
+    return Path(file).expanduser()
+
+
 def package_folder(name: str) -> str:
     """Return the folder of an installed package, for the paths in its declarations.
 
@@ -145,10 +156,10 @@ def register() -> None:
         "cache_folder": lambda: str(cache_folder()),
         "device_option": device_option,
         "digest_of": lambda path: content_key(path=str(Path(path).absolute()))[:16],
-        "folder_of": lambda file: str(Path(file).expanduser().parent),
+        "folder_of": lambda file: str(_table(file).parent),
         "help_opening": _help_opening,
         "job_device": job_device,
-        "name_of_file": lambda file: name_of_file(Path(file).stem),
+        "name_of_file": lambda file: name_of_file(_table(file).stem),
         "package": package_folder,
         "project": lambda path: str(project / path),
         "run_group": lambda task, model: model if task == "benchmark" else task,

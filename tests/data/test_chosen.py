@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from command_line import configured
+from omegaconf.errors import OmegaConfBaseException
 from own_tables import write_song, write_table
 from registries import restored_registries
 
@@ -11,6 +12,7 @@ from cmi_bench.data.chosen import load_chosen
 from cmi_bench.data.manifest import update_manifest
 from cmi_bench.data.rows import names_anywhere
 from cmi_bench.errors import UserError
+from cmi_bench.hydra_errors import explain
 from cmi_bench.tracking.scored_data import describe_datasets
 
 
@@ -97,6 +99,12 @@ def test_a_table_of_data_that_has_rows_is_a_mistake(config):
     config.data.csv = "ratings.csv"
     with pytest.raises(UserError, match=r"(?s)data=mini has rows already.*data=custom data.csv=ratings.csv"):
         load_chosen(config)
+
+
+def test_own_data_without_a_table():
+    with pytest.raises(OmegaConfBaseException) as raised:
+        configured("data=custom")
+    assert "data=custom needs a table" in explain(raised.value)
 
 
 def test_digests_do_not_hang_on_where_songs_are(tables):
