@@ -82,11 +82,6 @@ class ChosenRows:
     """Those of the rows' file first, then table by table."""
     tables: Sequence[OwnTable]
 
-    @property
-    def roots(self) -> Mapping[str, Path]:
-        """What the audio paths of each table's rows are relative to in the results, by dataset."""
-        return {table.name: table.root.absolute() for table in self.tables}
-
 
 def load_chosen(config: Config) -> ChosenRows:
     """Load the rows that `data`, `subset` and `limit` choose.

@@ -69,7 +69,7 @@ def test_rows_of_all_files_have_different_numbers(config, tables):
     found = load_chosen(config)
     numbers = [row.index for row in found.rows.rows]
     assert len(set(numbers)) == len(numbers)
-    assert found.roots == {"first": tables / "one", "My-Second": tables / "two"}
+    assert {table.name: table.root for table in found.tables} == {"first": tables / "one", "My-Second": tables / "two"}
 
 
 def test_an_unknown_dataset_is_answered_with_the_nearest(config):
