@@ -10,9 +10,9 @@ from cmi_bench.tracking.mlflow_store import open_experiment
 
 @pytest.fixture(scope="session")
 def made_store(tmp_path_factory):
-    """The file of an empty store, made once."""
+    """The file of a store without a test's experiment, made once."""
     folder = tmp_path_factory.mktemp("mlflow")
-    open_experiment(sqlite_settings(folder))
+    open_experiment(sqlite_settings(folder, experiment="of none"))
     return folder / "mlflow.db"
 
 

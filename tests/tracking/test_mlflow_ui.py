@@ -8,7 +8,7 @@ from mlflow_server import free_port
 
 from cmi_bench.config import TrackingConfig
 from cmi_bench.errors import UserError
-from cmi_bench.tracking.mlflow_store import find_experiment
+from cmi_bench.tracking.mlflow_store import find_experiment, open_experiment
 from cmi_bench.tracking.mlflow_ui import how_to_look, runs_page, served
 
 
@@ -37,7 +37,8 @@ def test_a_server_is_left_to_itself():
 
 
 def test_an_experiment_is_found_and_never_made(settings, tmp_path):
-    assert find_experiment(settings) == "1"
+    _, made = open_experiment(settings)
+    assert find_experiment(settings) == made
     settings.experiment = "other"
     with pytest.raises(UserError, match="has no experiment 'other'"):
         find_experiment(settings)
