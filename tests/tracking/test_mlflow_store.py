@@ -88,8 +88,8 @@ def test_several_processes_may_open_a_new_store_at_once(settings):
         from cmi_bench.config import TrackingConfig
         from cmi_bench.tracking.description import RunDescription
         from cmi_bench.tracking.mlflow import MLflowRun
-        settings = TrackingConfig("here", uri={settings.uri!r}, artifacts={settings.artifacts!r}, experiment="experiment")
-        run = MLflowRun(settings, RunDescription("r", {{}}, {{}}))
+        where = dict(uri={settings.uri!r}, artifacts={settings.artifacts!r}, experiment="experiment")
+        run = MLflowRun(TrackingConfig("here", **where), RunDescription("r", {{}}, {{}}))
         run.start()
         assert run.client is not None
         run.close("FINISHED")
