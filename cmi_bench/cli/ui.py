@@ -1,6 +1,8 @@
 """`cmi-bench ui`: the runs and models in MLflow's own pages, opened where they are."""
 
 import contextlib
+import signal
+import sys
 import time
 import webbrowser
 from dataclasses import replace
@@ -11,6 +13,8 @@ from cmi_bench.tracking.mlflow_ui import models_page, runs_page, served
 from cmi_bench.utils.console import print_error, print_view
 
 HOUR = 3600.0
+TERMINATED = 143
+"""Exit code, as shells have it."""
 
 
 def ui(store: str | None, experiment: str | None, *, port: int, show: bool) -> int:
@@ -31,6 +35,7 @@ def ui(store: str | None, experiment: str | None, *, port: int, show: bool) -> i
     settings = compose_config().tracking
     settings = replace(settings, uri=store or settings.uri, experiment=experiment or settings.experiment)
     found = find_experiment(settings)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # the server ends with this process
     with served(settings, port=port) as server:
         address = models_page(server, found)
         print_view(f"Models: {address}")
