@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What a developer's machine sets in conf/local/ is none of the tests' business.
 os.environ["CMI_BENCH_LOCAL"] = "none"
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,18 @@ import pytest
 import soundfile
 from command_line import run_task_here
 from installed import Installation, install
+from registries import restored_registries
 
 from cmi_bench.data.synthetic.build import ensure_mini
 
 SR = 16000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _registries() -> Iterator[None]:
+    """Datasets of one's own that a module's tests declare are not known to the next module's."""
+    with restored_registries():
+        yield
 
 
 @pytest.fixture(scope="session")

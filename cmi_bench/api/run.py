@@ -32,7 +32,7 @@ from cmi_bench.utils.installation import command_line, project_folder
 if TYPE_CHECKING:
     from cmi_bench.api.scorer import SongScorer
     from cmi_bench.models.base import RewardModel
-    from cmi_bench.tasks.scoring import Host
+    from cmi_bench.tasks.scoring import RunHost
 
 OUTPUTS = "outputs"
 NO_SUCH_WORDS = {
@@ -225,7 +225,7 @@ def _run(
     )
 
 
-def _named_host(config: Config) -> "Host":
+def _named_host(config: Config) -> "RunHost":
     """Return what scores with a model that is built for the run.
 
     Raises:
@@ -244,7 +244,7 @@ def _named_host(config: Config) -> "Host":
     return program_host(lambda: configured_model(config, devices.this_process), devices, config)
 
 
-def _object_host(model: Any, config: Config, identity: str | None) -> "tuple[Host, Config]":
+def _object_host(model: Any, config: Config, identity: str | None) -> "tuple[RunHost, Config]":
     """Return what scores with the caller's model, and the configuration for what is known of it."""
     from cmi_bench.models.in_memory import in_memory, networks_of
     from cmi_bench.tasks.scoring import program_host

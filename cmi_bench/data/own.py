@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
-from typing import Any, NamedTuple
+from statistics import fmean
+from typing import Any
 
 from cmi_bench.config import TableConfig
 from cmi_bench.data import fields
@@ -23,26 +24,14 @@ from cmi_bench.data.declarations import (
     check_name,
 )
 from cmi_bench.data.fields import LabelError, Preference, Scale, is_missing, parse_mos, shown
-from cmi_bench.data.raters import majority, mean_rating
 from cmi_bench.data.rows import Line, Row, leads_outside
 from cmi_bench.data.tables import Table, read_table
+from cmi_bench.data.votes import NO_LABEL, OTHER_SIDE, Vote, answer_text, majority, meaning_of_digits, side_in_words
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.types import Aspect
 
-NO_LABEL = frozenset({"na", "n/a", "nan", "none", "null", "-", "?"})
-"""What people and programs write into a cell without a label."""
 SPLIT = "test"
 """Of rows that name none."""
-
-
-class Vote(NamedTuple):
-    """What one rater said."""
-
-    rater: str | None
-    """None where the table does not name raters."""
-    value: Any
-    """A number, or a `Preference`."""
-    line: int
 
 
 @dataclass
@@ -168,7 +157,7 @@ def _label(label_field: str, votes: Sequence[Vote], *, is_paired: bool) -> dict[
     if not votes:
         return {label_field: None}
     if not is_paired:
-        return {label_field: mean_rating([vote.value for vote in votes])}
+        return {label_field: fmean(vote.value for vote in votes)}
     found = majority([vote.value for vote in votes])
     share = {fields.share_field(label_field): found.share} if len(votes) > 1 else {}
     return {label_field: found.winner.value, **share}
@@ -326,7 +315,7 @@ class _Reader:
         self.columns = found.columns
         self.allow_outside = allow_outside
         self.label_fields = _label_fields(found.columns, aspect)
-        self.digits = _meaning_of_digits(found)
+        self.digits = self._meaning_of_digits()
         self._known: dict[tuple[Any, ...], OwnRow] = {}
         self._said: dict[tuple[int, str, str], Vote] = {}
 
@@ -339,6 +328,10 @@ class _Reader:
         of_line = sorted(self.found.rows, key=lambda row: row.line)
         self.found.rows[:] = of_line
         self._check_groups()
+
+    def _meaning_of_digits(self) -> Mapping[str, Preference]:
+        roles = (Role.WINNER, Role.WINNER_MUSICALITY, Role.WINNER_ALIGNMENT)
+        return meaning_of_digits(self._cell(line, role) for role in roles for line in self.found.table.lines)
 
     def _cell(self, line: Line, role: Role) -> Any:
         column = self.columns.of.get(role)
@@ -365,7 +358,7 @@ class _Reader:
             self.found.rows.append(row)
         is_turned = is_turned != ((row.cells.get(fields.AUDIO_B) or "~") < row.cells[fields.AUDIO_A])
         for label_field, value in votes:
-            turned = _OTHER[value] if is_turned and isinstance(value, Preference) else value
+            turned = OTHER_SIDE[value] if is_turned and isinstance(value, Preference) else value
             self._add(row, label_field, Vote(rater, turned, line.number))
         for column in self.columns.unused:
             _carry(row, kept_in(column, self.columns), line.value.get(column), is_first=row.line == line.number)
@@ -436,8 +429,8 @@ class _Reader:
 
     def _winner(self, line: Line, cell: Any, first: str, second: str) -> Preference:
         """Read who won: a side as people spell it, or the winner's path or system."""
-        text = _plain_number(cell)
-        side = self.digits.get(text) or WINNERS.get(_spelled(text))
+        text = answer_text(cell)
+        side = self.digits.get(text) or side_in_words(text)
         if side is not None:
             return side
         systems = [str(self._cell(line, role) or "").strip() for role in (Role.SYSTEM_A, Role.SYSTEM_B)]
@@ -469,63 +462,6 @@ class _Reader:
                         f"{self.found.table.place(row.line)}: lines about the same song differ in {column!r}, which"
                         f" groups are made of ({values})."
                     )
-
-
-_OTHER = {Preference.A: Preference.B, Preference.B: Preference.A, Preference.BOTH: Preference.BOTH}
-_WORDS_A = (
-    "a",
-    "first",
-    "left",
-    "song_a",
-    "audio_a",
-    "model_a",
-    "system_a",
-    "clip_a",
-    "sample_a",
-    "option_a",
-    "a_wins",
-)
-_WORDS_B = tuple(
-    {"first": "second", "left": "right", "a": "b", "a_wins": "b_wins"}.get(word, word.replace("_a", "_b"))
-    for word in _WORDS_A
-)
-WINNERS: Mapping[str, Preference] = {
-    **dict.fromkeys(_WORDS_A, Preference.A),
-    **dict.fromkeys(_WORDS_B, Preference.B),
-    **dict.fromkeys(
-        (
-            *("both", "tie", "tied", "equal", "same", "draw", "neither", "both_bad", "both_good"),
-            *("no_preference", "undecided", "no_difference", "=", "a=b", "b=a"),
-        ),
-        Preference.BOTH,
-    ),
-    **dict.fromkeys(("a>b", "b<a"), Preference.A),
-    **dict.fromkeys(("a<b", "b>a"), Preference.B),
-}
-"""How people spell who won, as `_spelled` writes it."""
-
-
-def _spelled(text: str) -> str:
-    """Return an answer without case, spaces and punctuation, but for signs of comparison."""
-    return "".join(text.lower().split()) if set(text) & set("<=>") else normalised(text)
-
-
-def _plain_number(cell: Any) -> str:
-    """Return a cell's text; 1.0, as data frames write a 1 beside empty cells, as "1"."""
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
-
-
-def _meaning_of_digits(found: OwnTable) -> Mapping[str, Preference]:
-    """Return what 1 and 2 (and 0, a tie) mean where those are all there is; 0 and 1 say nothing."""
-    if not found.columns.is_paired:
-        return {}
-    roles = (Role.WINNER, Role.WINNER_MUSICALITY, Role.WINNER_ALIGNMENT)
-    columns = [found.columns.of[role] for role in roles if role in found.columns.of]
-    cells = {_plain_number(line.value.get(column)) for line in found.table.lines for column in columns}
-    digits = {cell for cell in cells if cell.lstrip("-").isdigit()}
-    if "2" not in digits or not digits <= {"0", "1", "2"}:
-        return {}
-    return {"1": Preference.A, "2": Preference.B, "0": Preference.BOTH}
 
 
 def _label_fields(columns: Columns, aspect: Aspect | None) -> dict[Role, str]:

@@ -15,7 +15,7 @@ from cmi_bench.config import MetricSettings
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import PairTask, Task
 from cmi_bench.data.fields import LabelError, parse_preference
-from cmi_bench.data.raters import majority
+from cmi_bench.data.votes import majority
 from cmi_bench.evaluation.metrics import SIDE, Metric, Shown, Statistic, metrics_of, undefined
 from cmi_bench.evaluation.protocols import number
 from cmi_bench.evaluation.resampling import Floats

@@ -169,7 +169,7 @@ def describe_audio(manifest: Manifest, paths: Iterable[str], names: Mapping[str,
 
 
 @dataclass(frozen=True)
-class Host:
+class RunHost:
     """What scores the rows of a run, and where: a command and a Python program choose differently."""
 
     build: Callable[[], BenchmarkModelABC]
@@ -183,14 +183,14 @@ class Host:
     """Whether to print the summary."""
 
 
-def command_host(config: Config) -> Host:
+def command_host(config: Config) -> RunHost:
     """Return what a command scores with: the configured model, in Lightning's loop on all devices of the run.
 
     Raises:
         UserError: See `run_devices`.
     """
     devices = run_devices(config)
-    return Host(
+    return RunHost(
         build=lambda: configured_model(config, devices.this_process),
         devices=devices,
         runner=lambda tracking: lightning_runner(config, devices, [tracking]),
@@ -198,7 +198,7 @@ def command_host(config: Config) -> Host:
     )
 
 
-def program_host(build: Callable[[], BenchmarkModelABC], devices: Devices, config: Config) -> Host:
+def program_host(build: Callable[[], BenchmarkModelABC], devices: Devices, config: Config) -> RunHost:
     """Return what a Python program scores with: a model in its own process, without Lightning's loop.
 
     Args:
@@ -212,7 +212,7 @@ def program_host(build: Callable[[], BenchmarkModelABC], devices: Devices, confi
         limits = BatchLimits(config.batch_size, config.batch_seconds)
         return LocalRunner(limits, workers=config.workers, show_progress=True)
 
-    return Host(build, devices, runner, is_shown=False)
+    return RunHost(build, devices, runner, is_shown=False)
 
 
 def table_facts(tables: Iterable[OwnTable]) -> dict[str, Any]:
@@ -228,7 +228,7 @@ def table_facts(tables: Iterable[OwnTable]) -> dict[str, Any]:
     return {"own": own} if own else {}
 
 
-def score_rows(data: ChosenRows, config: Config, folder: Path, host: Host, *, started: float) -> RunOutcome | None:
+def score_rows(data: ChosenRows, config: Config, folder: Path, host: RunHost, *, started: float) -> RunOutcome | None:
     """Score rows, evaluate the scores, report and record them in `folder`.
 
     Args:

@@ -15,7 +15,7 @@ from cmi_bench.config import TrackingConfig
 from cmi_bench.tracking.description import NOTE_TAG, RunDescription
 from cmi_bench.tracking.sink import Sink
 from cmi_bench.tracking.tracker import RunOutcome
-from cmi_bench.tracking.wandb_login import is_online, quiet
+from cmi_bench.tracking.trackers import is_online, quiet
 
 if TYPE_CHECKING:
     from wandb import Run

@@ -1,5 +1,6 @@
 """Which tracker a configuration names."""
 
+import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,7 +62,31 @@ def check_tracker(settings: TrackingConfig) -> None:
     if settings.kind is TrackingKind.wandb:
         if find_spec("wandb") is None:
             raise UserError("tracking=wandb needs the package wandb.", install_command("wandb"))
-        from cmi_bench.tracking.wandb_login import check_login, is_online
-
         if is_online(settings):
-            check_login()
+            _check_login()
+
+
+def is_online(settings: TrackingConfig) -> bool:
+    """Whether Weights & Biases is to be reached while the run goes on; `WANDB_MODE` is heeded."""
+    return not settings.offline and os.environ.get("WANDB_MODE", "online") == "online"
+
+
+def _check_login() -> None:
+    """Check that Weights & Biases has a key on this machine; nothing is asked of the user, nor sent.
+
+    Raises:
+        UserError: It has none.
+    """
+    import wandb
+
+    quiet()
+    if not wandb.login(prompt=False):
+        raise UserError(
+            "tracking=wandb has no key on this machine.",
+            "Log in with `wandb login`, set WANDB_API_KEY, or record for later: tracking.offline=true",
+        )
+
+
+def quiet() -> None:
+    """Keep wandb from writing into the run's own messages; call before it is used."""
+    os.environ.setdefault("WANDB_SILENT", "true")

@@ -59,7 +59,7 @@ class EmbeddedAudio:
         return AudioLink(f"{audio} (its first {SECONDS:g} s)" if start.is_cut else audio, url)
 
 
-class Start(NamedTuple):
+class ClipStart(NamedTuple):
     """The start of a clip."""
 
     mp3: bytes
@@ -67,7 +67,7 @@ class Start(NamedTuple):
     """Whether the clip is longer."""
 
 
-def start_of(file: Path) -> Start:
+def start_of(file: Path) -> ClipStart:
     """Return the start of an audio file as a mono MP3.
 
     Raises:
@@ -89,4 +89,4 @@ def start_of(file: Path) -> Start:
         frame.sample_rate = SR
         for packet in (*stream.encode(frame), *stream.encode(None)):
             out.mux(packet)
-    return Start(content.getvalue(), is_cut=waveform.shape[1] > SR * SECONDS)
+    return ClipStart(content.getvalue(), is_cut=waveform.shape[1] > SR * SECONDS)
