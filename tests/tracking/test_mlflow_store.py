@@ -100,3 +100,9 @@ def test_several_processes_may_open_a_new_store_at_once(settings):
     client = MlflowClient(settings.uri)
     experiment = client.get_experiment_by_name("experiment")
     assert [run.info.status for run in client.search_runs([experiment.experiment_id])] == ["FINISHED"] * 3
+
+
+def test_nothing_is_told_to_mlflows_makers():
+    from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY
+
+    assert MLFLOW_DISABLE_TELEMETRY.get()
