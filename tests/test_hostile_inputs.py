@@ -94,6 +94,7 @@ def write_rows(root, rows, *, start=""):
     return [f"data.root={root}", f"data.jsonl={file}"]
 
 
+@pytest.mark.slow
 def test_each_broken_clip_fails_alone_and_odd_ones_are_scored(run_here, tmp_path):
     root = tmp_path / "data"
     root.mkdir()

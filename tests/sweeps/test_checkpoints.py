@@ -33,6 +33,7 @@ def test_a_hub_that_cannot_be_reached(hub, monkeypatch):
         hub_revisions("Some/Model")
 
 
+@pytest.mark.slow
 def test_the_recipe_takes_those_named_or_asks_the_hub(hub):
     register_sweep_resolvers()
     recipe = "${revisions_of:${repo},${revisions}}"

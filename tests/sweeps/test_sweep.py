@@ -62,6 +62,7 @@ def test_models_of_earlier_jobs_do_not_stay_in_memory(sweep, tmp_path):
     assert sweep_models.Sleeper.others == [0, 0, 0, 0, 0]
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_ends_none_of_the_others_and_is_named(sweep, tmp_path, capsys):
     (tmp_path / "fails_10").touch()
     with pytest.raises(SystemExit, match=r"1 of 3 jobs did not finish: max_dur=10 \(failed\)") as error:
@@ -147,6 +148,7 @@ def test_files_may_be_named_by_a_pattern(sweep, tmp_path):
     assert list(dict.fromkeys(calls())) == ["ckpts/step_500.ckpt", "ckpts/step_1000.ckpt"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_table_of_what_there_is(sweep, tmp_path, capsys):
     (tmp_path / "stops_10").touch()
     with pytest.raises(KeyboardInterrupt):
@@ -203,6 +205,7 @@ def test_several_devices_in_a_job_are_refused(tiny, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_jobs_over_different_rows_are_shown_and_not_compared(sweep, tmp_path, caplog):
     sweep("subset=pam,musiceval")
     assert "The jobs are not compared" in caplog.text
@@ -210,6 +213,7 @@ def test_jobs_over_different_rows_are_shown_and_not_compared(sweep, tmp_path, ca
     assert not (tmp_path / "sweep/comparison.md").exists()
 
 
+@pytest.mark.slow
 def test_the_command_line_comes_before_the_recipe(sweep, tmp_path):
     sweep("+sweep=max_dur", "max_dur=7,8")
     assert list(table(tmp_path / "sweep")) == ["max_dur=7", "max_dur=8"]

@@ -101,6 +101,7 @@ def test_messages_go_above_what_moves(make_terminal, capsys):
     assert any(line.endswith("The cache cannot be written.") and "loading" not in line for line in lines)
 
 
+@pytest.mark.slow
 def test_the_peak_rises_with_what_is_used_and_does_not_fall_again():
     before = peak_memory()["process_gb"]
     size = int(1e9 * before) + 10**8

@@ -43,7 +43,10 @@ def mixed(waveforms) -> list[BenchmarkBatchInput]:
 
 
 @pytest.mark.parametrize("name", ["sa_mean", "sa_conv", "ca_glu"])
-@pytest.mark.parametrize("options", [{}, {"mode": "standard"}], ids=["final", "standard"])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param({}, id="final"), pytest.param({"mode": "standard"}, id="standard", marks=pytest.mark.slow)],
+)
 def test_neighbours_do_not_matter(load, mixed, name, options):
     model = load(name, **options)
     alone = np.concatenate([model.score_batch([one], 1, 40.0) for one in mixed])
@@ -328,7 +331,10 @@ SETTINGS = {
 ORDERS = {1: [0, 1, 2, 3, 4, 5], 3: [3, 0, 5, 2, 4, 1], 6: [4, 1, 3, 5, 0, 2]}
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize(
+    "setting",
+    ["max_dur_20", "max_dur_120", pytest.param("standard_max_dur_2_step_1", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_scores_at_any_batch_size_and_order(load, inputs, expected, name, setting):
     max_dur, options = SETTINGS[setting]
