@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from command_line import run_command
+from mlflow import MlflowClient
 from omegaconf import OmegaConf
 
 from cmi_bench.config import Config, DataConfig, SubsetConfig, TrackingConfig
@@ -100,7 +101,8 @@ def test_started_again_it_goes_on_with_what_was_not_finished(sweep, tmp_path):
 
 @pytest.mark.slow
 def test_a_checkpoint_that_sorts_earlier_runs_alone_and_the_others_keep_their_folders(sweep, tmp_path):
-    words = ["+sweep=checkpoints", f"sweep.checkpoint_dir={tmp_path}/ckpts"]
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    words = ["+sweep=checkpoints", f"sweep.checkpoint_dir={tmp_path}/ckpts", f"tracking.uri={store}"]
     (tmp_path / "ckpts").mkdir()
     for step in (500, 1000):
         (tmp_path / f"ckpts/step_{step}.ckpt").touch()
@@ -117,6 +119,10 @@ def test_a_checkpoint_that_sorts_earlier_runs_alone_and_the_others_keep_their_fo
         ("step_1000", "1", "finished"),
     ]
     assert (tmp_path / "sweep/0/results.jsonl").stat().st_mtime_ns == first
+    client = MlflowClient(store)
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    jobs = [run.data.tags.get("sweep_job") for run in client.search_runs(experiments)]
+    assert sorted(filter(None, jobs)) == ["0", "1", "2"], "a run for each job, also after going on"
     calls().clear()
     sweep(*words, "sweep.pattern=step_1000*")  # a part of it, and then all of it again
     (tmp_path / "ckpts/step_500.ckpt").write_bytes(b"other weights")
