@@ -79,7 +79,7 @@ def test_the_installed_command_in_a_pipe(songs, tmp_path):
         text=True,
         env=environment,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, "Loading signal\n")
     assert sorted(path for path in songs.rglob("*")) == before
 
 
