@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from cmi_bench.api.results import RunResults
+from cmi_bench.api.results import RunResults, interval_ends
 from cmi_bench.config import CompareTask, MetricSettings, TrackingConfig
 from cmi_bench.evaluation.pairing import Comparison, MetricComparison
 from cmi_bench.reporting.comparison import write_comparison
@@ -16,8 +16,6 @@ from cmi_bench.tasks.compare import compare_as_configured
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from cmi_bench.evaluation.intervals import Interval
 
 PLACE = ("dataset", "task", "metric")
 STANDING = ("run", "value", "ci_low", "ci_high", "significance_group", "n")
@@ -68,16 +66,12 @@ class ComparedRuns(Comparison):
 
 def _standings(one: MetricComparison) -> Iterator[tuple[Any, ...]]:
     for standing in one.standings:
-        yield standing.run, standing.value, *_ends(standing.interval), standing.significance_group, one.n
+        yield standing.run, standing.value, *interval_ends(standing.interval), standing.significance_group, one.n
 
 
 def _differences(one: MetricComparison) -> Iterator[tuple[Any, ...]]:
     for pair in one.differences:
-        yield pair.first, pair.second, pair.value, *_ends(pair.interval), pair.p, pair.p_holm, pair.test, one.n
-
-
-def _ends(interval: "Interval | None") -> tuple[float | None, float | None]:
-    return (None, None) if interval is None else (interval.low, interval.high)
+        yield pair.first, pair.second, pair.value, *interval_ends(pair.interval), pair.p, pair.p_holm, pair.test, one.n
 
 
 def compare(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cmi_bench.evaluation.evaluate import Measurement
+    from cmi_bench.evaluation.intervals import Interval
 
 
 PLACE = ("dataset", "task")
@@ -118,7 +119,11 @@ def _lines(record: "Measurement") -> list[dict[str, Any]]:
     counts = {"n": record.n, "n_failed": record.n_failed, "status": str(record.status)}
     lines = []
     for metric, value in record.metrics.items():
-        interval = record.intervals.get(metric)
-        low, high = (None, None) if interval is None else (interval.low, interval.high)
+        low, high = interval_ends(record.intervals.get(metric))
         lines.append({**place, "metric": metric, "value": value, "ci_low": low, "ci_high": high, **counts})
     return lines
+
+
+def interval_ends(interval: "Interval | None") -> tuple[float | None, float | None]:
+    """Return the ends of an interval; None where there is none."""
+    return (None, None) if interval is None else (interval.low, interval.high)

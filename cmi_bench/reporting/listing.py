@@ -17,7 +17,7 @@ from cmi_bench.data.datasets import all_datasets
 from cmi_bench.evaluation.metrics import Shown, all_metrics, metrics_of
 from cmi_bench.models.registry import installed_models
 from cmi_bench.reporting.format import text_cell
-from cmi_bench.tracking.metadata import look_up, read_metadata
+from cmi_bench.tracking.metadata import METADATA_FILE, look_up, read_metadata
 from cmi_bench.utils.distributed import DEVICES
 from cmi_bench.utils.installation import config_sentence
 
@@ -65,7 +65,7 @@ def tasks_table() -> Table:
     return table
 
 
-METADATA_FILE, METRICS_FILE = "metadata.json", "metrics.json"
+METRICS_FILE = "metrics.json"
 
 
 class PastMetric(NamedTuple):

@@ -9,12 +9,10 @@ from typing import Any, NamedTuple
 
 from cmi_bench.evaluation.metrics import MetricKey, Shown, all_metrics, metric_columns
 from cmi_bench.tracking.job_record import FINISHED, KILLED, NOT_RUN, RUNNING, read_record
-from cmi_bench.tracking.metadata import look_up, read_metadata
+from cmi_bench.tracking.metadata import METADATA_FILE, look_up, read_metadata
 from cmi_bench.tracking.sweep_plan import PlannedJob, SweepPlan
 
 log = logging.getLogger(__name__)
-
-METADATA_FILE = "metadata.json"
 
 DIED = "Its process died, perhaps for want of memory."
 

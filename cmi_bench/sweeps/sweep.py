@@ -25,13 +25,13 @@ from cmi_bench.models.checkpoint_names import checkpoint_name, step_order
 from cmi_bench.reporting.comparison import write_comparison
 from cmi_bench.reporting.html.sweep_page import SweepSource, write_sweep_page
 from cmi_bench.reporting.sweep import significance_groups_of, sweep_view, write_sweep
-from cmi_bench.reporting.sweep_jobs import METADATA_FILE, SweepJob, columns_of, has_steps, read_outcomes
+from cmi_bench.reporting.sweep_jobs import SweepJob, columns_of, has_steps, read_outcomes
 from cmi_bench.sweeps.checkpoints import sweep_values
 from cmi_bench.sweeps.jobs import fingerprint, plan_jobs, swept_keys
 from cmi_bench.sweeps.same_weights import same_files_notes, same_weights_notes
 from cmi_bench.tracking.description import RunDescription, dataset_name, model_label, origin_tags, run_name
 from cmi_bench.tracking.job_record import FAILED, FINISHED, NOT_RUN
-from cmi_bench.tracking.metadata import git_state, look_up, own_roots, read_metadata
+from cmi_bench.tracking.metadata import METADATA_FILE, git_state, look_up, own_roots, read_metadata
 from cmi_bench.tracking.metrics import metric_name, series_name
 from cmi_bench.tracking.mlflow_sweep import ChildEnd, MLflowSweep, SeriesPoint
 from cmi_bench.tracking.sweep_plan import PLAN_FILE, SweepPlan, read_plan, write_plan

@@ -20,7 +20,7 @@ from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.registry import configured_model
 from cmi_bench.tasks.scoring import facts_afterwards, model_facts, recorded, run_devices
 from cmi_bench.tracking.description import model_label
-from cmi_bench.tracking.metadata import run_metadata, write_metadata
+from cmi_bench.tracking.metadata import METADATA_FILE, run_metadata, write_metadata
 from cmi_bench.utils.console import ItemCount, print_view
 from cmi_bench.utils.distributed import Devices
 from cmi_bench.utils.files import write_text_atomic
@@ -58,7 +58,7 @@ def run_conformance(config: Config, folder: Path) -> None:
         metadata |= facts_afterwards(metadata, built)
         metadata["counts"] = {outcome: sum(one.outcome is outcome for one in findings) for outcome in CheckOutcome}
         metadata["seconds"] = {"wall": round(time.monotonic() - started, 3)}
-        write_metadata(folder / "metadata.json", metadata | {"status": "finished"})
+        write_metadata(folder / METADATA_FILE, metadata | {"status": "finished"})
     _report(findings, config, folder)
 
 

@@ -26,7 +26,7 @@ from cmi_bench.reporting.html.page import write_page
 from cmi_bench.reporting.metrics import write_reports
 from cmi_bench.reporting.raters import write_raters
 from cmi_bench.reporting.terminal import summary_view
-from cmi_bench.tracking.metadata import look_up, own_roots, read_metadata
+from cmi_bench.tracking.metadata import METADATA_FILE, look_up, own_roots, read_metadata
 from cmi_bench.utils.console import print_view, spinner
 
 
@@ -120,5 +120,5 @@ def run_evaluate(config: EvaluateTask, folder: Path) -> None:
         folder=folder,
         label=path.absolute().parent.name,
         origin=str(path),
-        metadata=read_metadata(path.with_name("metadata.json")),
+        metadata=read_metadata(path.with_name(METADATA_FILE)),
     )

@@ -17,10 +17,9 @@ from cmi_bench.reporting.format import one_line
 from cmi_bench.reporting.sweep_jobs import read_outcomes
 from cmi_bench.tasks.run_labels import RunFacts, run_labels
 from cmi_bench.tracking.job_record import FINISHED, read_record
-from cmi_bench.tracking.metadata import look_up, read_metadata
+from cmi_bench.tracking.metadata import METADATA_FILE, look_up, read_metadata
 from cmi_bench.tracking.sweep_plan import SweepPlan, read_plan
 
-METADATA = "metadata.json"
 MLFLOW_RUN_ID = re.compile(r"[0-9a-f]{32}")
 FETCHED = "fetched_runs"
 """Folder, in the task's own, of what came from MLflow."""
@@ -115,7 +114,7 @@ def _find(named: str, tracking: TrackingConfig, folder: Path) -> FoundRuns:
 
 def _facts(results: Path, job: str = "") -> RunFacts:
     record = None if job else read_record(results.parent)
-    return RunFacts(results, read_metadata(results.with_name(METADATA)) or {}, record.label if record else job)
+    return RunFacts(results, read_metadata(results.with_name(METADATA_FILE)) or {}, record.label if record else job)
 
 
 def _in_folder(path: Path) -> FoundRuns:

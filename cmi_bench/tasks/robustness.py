@@ -34,7 +34,7 @@ from cmi_bench.tasks.scoring import (
     score_as_configured,
 )
 from cmi_bench.tracking.description import model_label
-from cmi_bench.tracking.metadata import resolved_config, run_metadata, write_metadata
+from cmi_bench.tracking.metadata import METADATA_FILE, resolved_config, run_metadata, write_metadata
 from cmi_bench.types import Aspect, Score
 from cmi_bench.utils.console import print_view
 from cmi_bench.utils.distributed import Devices, is_rank_zero
@@ -69,7 +69,7 @@ def run_robustness(config: Config, folder: Path) -> None:
             metadata["counts"] |= scored.stats.counts
             metadata |= facts_afterwards(metadata, model)
             metadata["seconds"] = scored.stats.seconds | {"wall": round(time.monotonic() - started, 3)}
-            write_metadata(folder / "metadata.json", metadata | {"status": "finished"})
+            write_metadata(folder / METADATA_FILE, metadata | {"status": "finished"})
 
 
 def _degraded_clips(config: Config, folder: Path) -> list[DegradedClip]:

@@ -38,7 +38,7 @@ from cmi_bench.scoring.trainer import LightningRunner
 from cmi_bench.tasks.evaluate import evaluate_and_report
 from cmi_bench.tracking.callback import TrackingCallback
 from cmi_bench.tracking.description import describe_run, model_label
-from cmi_bench.tracking.metadata import resolved_config, run_metadata, write_metadata
+from cmi_bench.tracking.metadata import METADATA_FILE, resolved_config, run_metadata, write_metadata
 from cmi_bench.tracking.scored_data import describe_datasets
 from cmi_bench.tracking.sweep_plan import SweepPlace, sweep_place
 from cmi_bench.tracking.tracker import RunOutcome, Tracker
@@ -102,7 +102,7 @@ def recorded(folder: Path, metadata: Mapping[str, Any]) -> Iterator[None]:
     if not is_rank_zero():
         yield
         return
-    path = folder / "metadata.json"
+    path = folder / METADATA_FILE
     write_metadata(path, {**metadata, "status": "running"})
     try:
         yield
@@ -285,8 +285,8 @@ def _finish(
     )
     resolved = folder / "config.yaml"
     write_text_atomic(resolved, OmegaConf.to_yaml(OmegaConf.create(resolved_config(config))))
-    write_metadata(folder / "metadata.json", metadata | {"status": "finished"})
-    files = [results, *report.files, resolved, folder / "metadata.json"]
+    write_metadata(folder / METADATA_FILE, metadata | {"status": "finished"})
+    files = [results, *report.files, resolved, folder / METADATA_FILE]
     return RunOutcome(report.evaluation, rows, metadata, files)
 
 

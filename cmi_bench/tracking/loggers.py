@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from cmi_bench.config import TrackingConfig
 from cmi_bench.tracking.description import NOTE_TAG, RunDescription
+from cmi_bench.tracking.metrics import LEFT_OUT
 from cmi_bench.tracking.sink import Sink
 from cmi_bench.tracking.tracker import RunOutcome
 from cmi_bench.tracking.trackers import is_online, quiet
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AnyLogger = TypeVar("AnyLogger", bound=Logger)
-LEFT_OUT = "left_out_of_means"
-"""The tasks that are in no mean over tasks."""
 MAX_TAG = 64
 """Characters of a tag in Weights & Biases."""
 OF_MLFLOW = "mlflow."

@@ -20,6 +20,8 @@ from cmi_bench.utils.files import file_digest, json_text, without_credentials, w
 
 log = logging.getLogger(__name__)
 
+METADATA_FILE = "metadata.json"
+"""In a run's folder."""
 PACKAGES = (
     "cmi-bench",
     "google-genai",

@@ -11,6 +11,8 @@ from cmi_bench.evaluation.evaluate import SummaryRecord
 from cmi_bench.evaluation.metrics import Shown, all_metrics
 from cmi_bench.tracking.metadata import look_up
 
+LEFT_OUT = "left_out_of_means"
+"""Where it is recorded which tasks are in no mean over tasks."""
 MEAN, INTERVALS, RUN = "mean", "intervals", "run"
 """Sections that are no dataset's."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cmi_bench.config import TrackingConfig
 from cmi_bench.tracking.description import RunDescription
+from cmi_bench.tracking.metrics import LEFT_OUT
 from cmi_bench.tracking.mlflow_ui import how_to_look
 from cmi_bench.tracking.scored_data import recorded_datasets
 from cmi_bench.tracking.sink import Sink
@@ -30,8 +31,6 @@ MAX_METRICS = 1000
 """Metrics that a server takes at once."""
 MAX_TAG = 5000
 """Characters of a tag, as MLflow's servers allow."""
-LEFT_OUT_TAG = "left_out_of_means"
-"""The tasks that are in no mean over tasks."""
 TABLE_FILE = "rows.json"
 """The scores row by row, which MLflow shows as a table and compares between runs."""
 Send = Callable[["MlflowClient"], object]
@@ -112,7 +111,7 @@ class MLflowRun:
         self.send_metrics(metrics_of(outcome.metrics, datasets, model_id=model_id, step=step, timestamp=now))
         if outcome.left_out_of_means:
             left_out = ", ".join(outcome.left_out_of_means)[:MAX_TAG]
-            self.send("recording a tag", lambda client: client.set_tag(self.run_id, LEFT_OUT_TAG, left_out))
+            self.send("recording a tag", lambda client: client.set_tag(self.run_id, LEFT_OUT, left_out))
         table = outcome.row_table
         self.send("recording the rows", lambda client: client.log_table(self.run_id, table, TABLE_FILE))
         self.log_files(outcome.files)

@@ -14,7 +14,9 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from cmi_bench.config import TrackingConfig
+from cmi_bench.data.rows import RESULTS_FILE
 from cmi_bench.errors import UserError
+from cmi_bench.tracking.metadata import METADATA_FILE
 from cmi_bench.utils.files import hide_credentials
 from cmi_bench.utils.waiting import locked, within
 
@@ -190,9 +192,6 @@ def _open(uri: str, name: str, artifacts: str | None) -> tuple[MlflowClient, str
         return client, found.experiment_id
 
 
-RESULTS, METADATA = "results.jsonl", "metadata.json"
-
-
 def fetch_results(run_id: str, settings: TrackingConfig, folder: Path) -> Path:
     """Download a run's `results.jsonl`, and its `metadata.json` where it has one.
 
@@ -216,13 +215,13 @@ def fetch_results(run_id: str, settings: TrackingConfig, folder: Path) -> Path:
     client = _existing_store(uri)
     try:
         names = {artifact.path for artifact in within(settings.timeout, lambda: client.list_artifacts(run_id))}
-        if RESULTS not in names:
+        if RESULTS_FILE not in names:
             raise UserError(
-                f"The MLflow run {run_id} has no {RESULTS} among its artifacts.",
+                f"The MLflow run {run_id} has no {RESULTS_FILE} among its artifacts.",
                 "Was it finished? Its folder may have the file.",
             )
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (RESULTS, METADATA):
+        for name in (RESULTS_FILE, METADATA_FILE):
             if name in names:
                 within(settings.timeout, partial(client.download_artifacts, run_id, name, str(folder)))
     except TimeoutError as error:
@@ -232,4 +231,4 @@ def fetch_results(run_id: str, settings: TrackingConfig, folder: Path) -> Path:
     except (MlflowException, SQLAlchemyError) as error:
         reason = hide_credentials(str(error).splitlines()[0], uri)
         raise UserError(f"MLflow run {run_id} at {shown}: {reason}", "Check the run id and tracking.uri.") from None
-    return folder / RESULTS
+    return folder / RESULTS_FILE
