@@ -20,6 +20,7 @@ from cmi_bench.models.base import (
     BenchmarkModelABC,
     EmbeddedInput,
     EmbeddingModel,
+    InputKind,
     LabelledRow,
     WorkAhead,
 )
@@ -35,6 +36,7 @@ REQUIRED = ("sr", "score_batch")
 EMBEDDING = (
     "identity", "audio_identity", "text_identity", "audio_view", "embed_audio", "embed_texts", "score_embedded",
 )  # fmt: skip
+POOLING = ("pooling", "pool")
 REMOTE = ("clips_at_once", "prepare", "finish")
 
 
@@ -132,6 +134,7 @@ class AdaptedEmbeddingModel(AdaptedModel, EmbeddingModel):
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self.is_common_space = bool(getattr(model, "is_common_space", self.is_common_space))
+        self._pools = all(hasattr(model, member) for member in POOLING)
 
     @property
     def encoders(self) -> "Sequence[nn.Module]":
@@ -168,6 +171,14 @@ class AdaptedEmbeddingModel(AdaptedModel, EmbeddingModel):
     def score_embedded(self, clips: Sequence[EmbeddedInput]) -> npt.NDArray[np.floating[Any]]:
         """Score embedded clips."""
         return self._model.score_embedded(clips)  # type: ignore[no-any-return]
+
+    def pooling(self, kind: InputKind) -> str:
+        """Return what `pool` does, where the model has the two."""
+        return self._model.pooling(kind) if self._pools else super().pooling(kind)
+
+    def pool(self, embedding: "Tensor", kind: InputKind) -> "Tensor":
+        """Shorten an embedding, where the model does."""
+        return self._model.pool(embedding, kind) if self._pools else super().pool(embedding, kind)
 
 
 def is_public_name(module: str | None) -> bool:

@@ -27,6 +27,9 @@ AudioInput = Literal["path", "waveform"]
 UnusedInput = Literal["text", "lyrics", "ref_audio"]
 """A field of `BenchmarkBatchInput` that a model's scores do not depend on."""
 
+InputKind = Literal["audio", "ref_audio", "text", "lyrics"]
+"""A field of `BenchmarkBatchInput`, as what its embedding is of."""
+
 ALIGNMENT_COLUMN = 0
 MUSICALITY_COLUMN = 1
 
@@ -304,3 +307,20 @@ class EmbeddingModel(BenchmarkModelABC):
     @abstractmethod
     def score_embedded(self, clips: Sequence[EmbeddedInput]) -> npt.NDArray[np.floating[Any]]:
         """Score embedded clips: array [N, 2], as from `score_batch`."""
+
+    def pooling(self, kind: InputKind) -> str:
+        """Return a name for what `pool` does with an embedding of this kind; "" where it leaves it as it is.
+
+        With the embedding's own address it settles the pooled one.
+        """
+        return ""
+
+    def pool(self, embedding: "Tensor", kind: InputKind) -> "Tensor":
+        """Shorten an embedding [length, dim] as the head does first, where that has no parameters.
+
+        What a head is trained on; `score_embedded` takes embeddings as they are.
+
+        Returns:
+            [shorter, dim], on the same device.
+        """
+        return embedding

@@ -3,10 +3,12 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from cmi_bench.conformance.run import check_model
 from cmi_bench.conformance.subject import failures
+from cmi_bench.models.adapter import adapt
 from cmi_bench.models.registry import build_model
 
 ADAPTER = """
@@ -96,3 +98,26 @@ def test_where_the_public_repository_is_at_hand_its_own_contract_is_used(adapter
     model = build_model(spec, device="cpu", precision="32")
     assert type(model.implementation).__mro__[1].__module__ == "core.model_abc"
     assert sys.modules["core.model_abc"].__file__ == str(tmp_path / "core" / "model_abc.py")
+
+
+class Embeds:
+    """A model that embeds and inherits from nothing."""
+
+    sr, identity, audio_identity, text_identity = 16000, "a", "b", "c"
+    audio_view = embed_audio = embed_texts = score_embedded = score_batch = lambda *_: None
+
+
+class Pools(Embeds):
+    """The same, which shortens frames."""
+
+    def pooling(self, kind):
+        return "every other" if kind == "audio" else ""
+
+    def pool(self, embedding, kind):
+        return embedding[::2] if kind == "audio" else embedding
+
+
+def test_a_wrapped_model_pools_where_it_can():
+    frames = np.arange(4)
+    assert adapt(Pools()).pooling("audio") == "every other" and list(adapt(Pools()).pool(frames, "audio")) == [0, 2]
+    assert adapt(Embeds()).pooling("audio") == "" and adapt(Embeds()).pool(frames, "audio") is frames

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import cmi_bench
 from cmi_bench.audio.decode import AudioError
 from cmi_bench.errors import UserError, did_you_mean
-from cmi_bench.models.base import AudioInput, AudioView, BenchmarkBatchInput, EmbeddedInput, EmbeddingModel
+from cmi_bench.models.base import AudioInput, AudioView, BenchmarkBatchInput, EmbeddedInput, EmbeddingModel, InputKind
 from cmi_bench.models.batching import (
     arithmetic,
     audio_arithmetic,
@@ -27,7 +27,7 @@ from cmi_bench.models.batching import (
     warn_if_slow,
 )
 from cmi_bench.models.cmi_rm.checkpoint import load_cmi_rm, part_digests
-from cmi_bench.models.cmi_rm.network import Embedded, PreparedNetwork, judge, windows_on
+from cmi_bench.models.cmi_rm.network import Embedded, Mean, PreparedNetwork, judge, windows_on
 from cmi_bench.models.embedding import load_waveform
 from cmi_bench.models.hub import find_checkpoint
 from cmi_bench.models.kernels.prepare import checked_kernels, kernels_used
@@ -303,6 +303,27 @@ class CmiRM(EmbeddingModel):
     def embed_texts(self, texts: Sequence[str]) -> list[Tensor]:
         """Embed prompts or lyrics: of each its tokens [tokens, dim]."""
         return self.encode_texts(texts)
+
+    def pooling(self, kind: InputKind) -> str:
+        """Return a name for what `pool` does: means of windows, where the configuration has those."""
+        means = self._means(kind)
+        return "" if means is None else f"means of {means.factor}"
+
+    def pool(self, embedding: Tensor, kind: InputKind) -> Tensor:
+        """Downsample an embedding [length, dim] as the scorer does, where that has no parameters."""
+        means = self._means(kind)
+        pooled: Tensor = embedding if means is None else means(embedding)
+        return pooled
+
+    def _means(self, kind: InputKind) -> Mean | None:
+        scorer = self.loaded.network.scorer
+        downsampler = {
+            "audio": scorer.eval_downsampler,
+            "ref_audio": scorer.ref_downsampler,
+            "text": scorer.text_downsampler,
+            "lyrics": scorer.lyrics_downsampler,
+        }[kind]
+        return downsampler if isinstance(downsampler, Mean) and downsampler.factor > 1 else None
 
     def score_embedded(
         self, clips: Sequence[EmbeddedInput], batch_size: int = ENCODE_BATCH

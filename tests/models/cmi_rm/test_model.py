@@ -6,15 +6,17 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from cmi_bench.audio.decode import AudioError, decode
 from cmi_bench.errors import UserError
-from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC
+from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC, EmbeddedInput, InputKind
 from cmi_bench.models.batching import arithmetic
 from cmi_bench.models.cmi_rm import CmiRM
 from cmi_bench.models.cmi_rm.model import windows_of
@@ -115,6 +117,33 @@ def test_steps_make_the_score(load, waveforms):
     whole = model.score_batch([BenchmarkBatchInput(audio, text="epic", ref_audio=reference)], 1, 120.0)
     np.testing.assert_allclose(score.numpy(), whole, atol=1e-6)
     assert model.encode_audio([]) == model.encode_texts([]) == []
+
+
+def test_pooled_embeddings_are_what_the_rest_of_the_scorer_takes(load, bundle, waveforms):
+    model = load("sa_mean")
+    (windows,) = model.embed_audio([waveforms["c_24k_31s.flac"]], 120.0, is_reference=False)
+    (reference,) = model.embed_audio([waveforms["ref_48k_3s.flac"]], 120.0, is_reference=True)
+    text, lyrics = model.embed_texts(["epic", "la la"])
+    clip = EmbeddedInput(windows, text, lyrics, reference[0])
+    pooled = EmbeddedInput(
+        [model.pool(window, "audio") for window in windows],
+        model.pool(text, "text"),
+        model.pool(lyrics, "lyrics"),
+        model.pool(reference[0], "ref_audio"),
+    )
+    assert [model.pooling(kind) for kind in get_args(InputKind)] == ["means of 4", "means of 4", "", ""]
+    assert pooled.windows[0].shape == (len(windows[0]) // 4, 32) and pooled.text is text and pooled.lyrics is lyrics
+    rest = CmiRM(str(bundle / "sa_mean"))
+    rest.loaded.network.scorer.eval_downsampler = rest.loaded.network.scorer.ref_downsampler = nn.Identity()
+    rest.to("cpu")
+    np.testing.assert_allclose(rest.score_embedded([pooled]), model.score_embedded([clip]), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sa_none", "sa_conv", "ca_glu", "sa_meanpool_mlp"])
+def test_nothing_with_parameters_is_pooled(load, name):
+    model, frames = load(name), torch.ones(12, 32)
+    for kind in get_args(InputKind):
+        assert model.pooling(kind) == "" and model.pool(frames, kind) is frames
 
 
 def test_a_last_chunk_too_short_for_the_mel_is_dropped(load, waveforms):
