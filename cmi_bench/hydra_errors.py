@@ -9,8 +9,8 @@ from hydra.errors import HydraException
 from omegaconf import Container, DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from cmi_bench.config import GLOBAL_GROUPS, PLUS_GROUPS, see_help, unknown_setting
 from cmi_bench.errors import UserError, did_you_mean
+from cmi_bench.task_config import GLOBAL_GROUPS, PLUS_GROUPS, see_help, unknown_setting
 
 SHOW_TRACEBACK = "CMI_BENCH_TRACEBACK"
 """Environment variable that brings the tracebacks back, for those who develop."""

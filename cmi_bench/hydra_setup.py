@@ -19,10 +19,11 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.basecontainer import BaseContainer
 
-from cmi_bench.config import TASK_SCHEMAS, Config
+from cmi_bench.config import Config
 from cmi_bench.data.declarations import name_of_file
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.models.registry import installed_models
+from cmi_bench.task_config import TASK_SCHEMAS
 from cmi_bench.utils.distributed import device_option, job_device
 from cmi_bench.utils.files import content_key, without_credentials, write_text_atomic
 from cmi_bench.utils.installation import (

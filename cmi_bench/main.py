@@ -13,10 +13,10 @@ from hydra.types import RunMode
 from hydra.utils import get_method
 from omegaconf import DictConfig
 
-from cmi_bench.config import checked
 from cmi_bench.hydra_errors import SHOW_TRACEBACK, explain
 from cmi_bench.hydra_setup import refuse_unknown_local, register
 from cmi_bench.sweeps.callback import completed_sweep
+from cmi_bench.task_config import checked
 from cmi_bench.tasks.preflight import preflight
 from cmi_bench.utils.console import print_error, spinner
 from cmi_bench.utils.installation import conf_folder

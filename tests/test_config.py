@@ -1,8 +1,9 @@
 import pytest
 from command_line import composed
 
-from cmi_bench.config import MetricSettings, checked
+from cmi_bench.config import MetricSettings
 from cmi_bench.errors import UserError
+from cmi_bench.task_config import checked
 
 
 def test_an_unknown_protocol_is_refused_with_the_near_one():

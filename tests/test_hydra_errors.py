@@ -3,7 +3,7 @@
 import pytest
 from command_line import PROJECT, composed, run_command
 
-from cmi_bench.config import PLUS_GROUPS, checked
+from cmi_bench.task_config import PLUS_GROUPS, checked
 
 MISTAKES = [
     (["model=cmi_rn"], "There is no model=cmi_rn.", "Did you mean cmi_rm"),

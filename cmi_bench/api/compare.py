@@ -8,10 +8,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from cmi_bench.api.results import RunResults, interval_ends
-from cmi_bench.config import CompareTask, MetricSettings, TrackingConfig
+from cmi_bench.config import MetricSettings, TrackingConfig
 from cmi_bench.evaluation.pairing import Comparison, MetricComparison
 from cmi_bench.reporting.comparison import write_comparison
 from cmi_bench.reporting.notebook import comparison_html
+from cmi_bench.task_config import CompareTask
 from cmi_bench.tasks.compare import compare_as_configured
 
 if TYPE_CHECKING:

@@ -11,12 +11,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
-from cmi_bench.config import Config, checked
+from cmi_bench.config import Config
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.hydra_errors import explain
 from cmi_bench.hydra_setup import registered
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.registry import configured_model
+from cmi_bench.task_config import checked
 from cmi_bench.utils.distributed import check_driver, resolve_devices
 from cmi_bench.utils.installation import conf_folder
 

@@ -16,7 +16,6 @@ import httpx2
 from rich.filesize import decimal
 from rich.table import Table
 
-from cmi_bench.config import PrepareTask
 from cmi_bench.data.chosen import chosen_datasets
 from cmi_bench.data.manifest import Manifest, read_manifest, update_manifest
 from cmi_bench.data.rows import check_inside, load_rows
@@ -42,6 +41,7 @@ from cmi_bench.download.state import (
     wrong_files,
 )
 from cmi_bench.errors import UserError
+from cmi_bench.task_config import PrepareTask
 from cmi_bench.utils.console import ItemCount, some_of
 from cmi_bench.utils.installation import command_line
 

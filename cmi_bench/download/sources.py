@@ -17,7 +17,6 @@ from typing import Any, NamedTuple, cast
 import httpx2
 import soundfile
 
-from cmi_bench.config import SourcesConfig
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import all_datasets
 from cmi_bench.data.manifest import Manifest
@@ -27,6 +26,7 @@ from cmi_bench.download.http import FileError, Host, get_json
 from cmi_bench.download.hub import HubFile, HubRepo
 from cmi_bench.download.state import FOLDER, Content, Need, Source, Work, check_space, holds, inside
 from cmi_bench.errors import UserError
+from cmi_bench.task_config import SourcesConfig
 from cmi_bench.utils.console import some_of
 from cmi_bench.utils.files import json_text, without_credentials, write_text_atomic
 

@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, ValueType
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cmi_bench.config import Config, DataConfig, SubsetConfig, checked, refuse_unknown
+from cmi_bench.config import Config, DataConfig, SubsetConfig
 from cmi_bench.data.chosen import check_subset
 from cmi_bench.data.rows import RESULTS_FILE, read_results
 from cmi_bench.errors import UserError
@@ -29,6 +29,7 @@ from cmi_bench.reporting.sweep_jobs import SweepJob, columns_of, has_steps, read
 from cmi_bench.sweeps.checkpoints import sweep_values
 from cmi_bench.sweeps.jobs import fingerprint, plan_jobs, swept_keys
 from cmi_bench.sweeps.same_weights import same_files_notes, same_weights_notes
+from cmi_bench.task_config import checked, refuse_unknown
 from cmi_bench.tracking.description import RunDescription, dataset_name, model_label, origin_tags, run_name
 from cmi_bench.tracking.job_record import FAILED, FINISHED, NOT_RUN
 from cmi_bench.tracking.metadata import METADATA_FILE, git_state, look_up, own_roots, read_metadata

@@ -5,11 +5,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from cmi_bench.config import CacheTask
 from cmi_bench.errors import UserError
 from cmi_bench.models.registry import DIGESTS
 from cmi_bench.scoring.embedding_cache import GIGABYTE, EmbeddingCache
 from cmi_bench.scoring.store import ScoreStore
+from cmi_bench.task_config import CacheTask
 
 
 def run_cache(config: CacheTask, folder: Path) -> None:

@@ -6,13 +6,13 @@ Neither task needs a model or torch.
 from dataclasses import replace
 from pathlib import Path
 
-from cmi_bench.config import CompareTask
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.comparison import compare_runs
 from cmi_bench.evaluation.pairing import Comparison
 from cmi_bench.reporting.comparison import comparison_view, write_comparison
 from cmi_bench.reporting.leaderboard.build import build_leaderboard
 from cmi_bench.reporting.leaderboard.render import leaderboard_view, write_leaderboard
+from cmi_bench.task_config import CompareTask
 from cmi_bench.tasks.named_runs import load_runs
 from cmi_bench.utils.console import print_view, spinner
 

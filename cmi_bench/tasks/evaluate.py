@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cmi_bench.config import Config, EvaluateTask
+from cmi_bench.config import Config
 from cmi_bench.data.audio_info import (
     AudioHeaders,
     Durations,
@@ -26,6 +26,7 @@ from cmi_bench.reporting.html.page import write_page
 from cmi_bench.reporting.metrics import write_reports
 from cmi_bench.reporting.raters import write_raters
 from cmi_bench.reporting.terminal import summary_view
+from cmi_bench.task_config import EvaluateTask
 from cmi_bench.tracking.metadata import METADATA_FILE, look_up, own_roots, read_metadata
 from cmi_bench.utils.console import print_view, spinner
 

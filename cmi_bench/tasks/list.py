@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 from rich.measure import Measurement
 
-from cmi_bench.config import ListTask
 from cmi_bench.data.chosen import chosen_tables, table_settings
 from cmi_bench.reporting.listing import all_options, find_runs, options_table, runs_table, tasks_table
+from cmi_bench.task_config import ListTask
 from cmi_bench.utils.console import plain_text
 
 UNBOUNDED = 10_000

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from hydra.core.global_hydra import GlobalHydra
 
-from cmi_bench.config import NewModelTask
 from cmi_bench.errors import UserError
+from cmi_bench.task_config import NewModelTask
 from cmi_bench.utils.console import print_view
 from cmi_bench.utils.files import write_text_atomic
 from cmi_bench.utils.installation import command_line, is_checkout, project_folder

@@ -4,10 +4,11 @@ import logging
 import tempfile
 from pathlib import Path
 
-from cmi_bench.config import Config, EvaluateTask
+from cmi_bench.config import Config
 from cmi_bench.data.chosen import check_subset, table_settings
 from cmi_bench.errors import NotFetchedError, UserError
 from cmi_bench.models.registry import SHIPPED, check_target, target_of
+from cmi_bench.task_config import EvaluateTask
 from cmi_bench.tracking.trackers import check_tracker
 from cmi_bench.utils.distributed import check_driver, is_rank_zero
 from cmi_bench.utils.installation import command_line

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 
-from cmi_bench.config import DoctorFormat, DoctorTask, PrepareTask
 from cmi_bench.data.synthetic.build import ensure_mini
 from cmi_bench.errors import UserError
+from cmi_bench.task_config import DoctorFormat, DoctorTask, PrepareTask
 from cmi_bench.utils.console import print_view
 from cmi_bench.utils.waiting import locked
 

@@ -15,9 +15,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
-from cmi_bench.config import Config, checked
+from cmi_bench.config import Config
 from cmi_bench.hydra_setup import register
 from cmi_bench.main import call_task
+from cmi_bench.task_config import checked
 from cmi_bench.utils.installation import conf_folder
 
 PROJECT = Path(__file__).parents[2]

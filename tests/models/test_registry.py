@@ -11,13 +11,13 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 
-from cmi_bench.config import checked
 from cmi_bench.errors import NotFetchedError, UserError
 from cmi_bench.hydra_errors import explain
 from cmi_bench.hydra_setup import register
 from cmi_bench.models import registry
 from cmi_bench.models.base import BenchmarkBatchInput
 from cmi_bench.models.registry import InstalledModel, build_model, installed_models
+from cmi_bench.task_config import checked
 
 PROJECT = Path(__file__).parents[2]
 

@@ -6,8 +6,8 @@ import pytest
 from command_line import PROJECT, composed
 from installed import pretend_installed
 
-from cmi_bench.config import see_help
 from cmi_bench.errors import UserError
+from cmi_bench.task_config import see_help
 from cmi_bench.utils.installation import (
     cache_folder,
     command_line,
