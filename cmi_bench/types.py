@@ -42,6 +42,8 @@ class Score(NamedTuple):
     """How good the clip is as music; NaN where the model does not judge that, or failed."""
     error: str = ""
     """Why there is no score; empty where there is one."""
+    members: tuple[tuple[float, float], ...] = ()
+    """Of an ensemble, each member's alignment and musicality, whose means the two scores are; else empty."""
 
     @classmethod
     def failed(cls, error: str) -> "Score":
@@ -51,6 +53,24 @@ class Score(NamedTuple):
     def value(self, aspect: Aspect) -> float:
         """Return one of the two scores; NaN where there is none."""
         return self.musicality if aspect is Aspect.MUSICALITY else self.alignment
+
+    def of_members(self, aspect: Aspect) -> tuple[float, ...]:
+        """Return what each member of an ensemble gives; empty where the model is none."""
+        return tuple(Score(*member).value(aspect) for member in self.members)
+
+    def spread(self, aspect: Aspect) -> float:
+        """Return the standard deviation of a score over an ensemble's members (n - 1 in the denominator).
+
+        NaN where the model is no ensemble, or does not judge the aspect.
+
+        >>> Score(0.5, 2.0, members=((0.5, 1.0), (0.5, 2.0), (0.5, 3.0))).spread(Aspect.MUSICALITY)
+        1.0
+        """
+        values = self.of_members(aspect)
+        if len(values) < 2:
+            return math.nan
+        mean = math.fsum(values) / len(values)
+        return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
     @property
     def columns(self) -> tuple[float, float]:

@@ -154,7 +154,8 @@ class BenchmarkModelABC(ABC):
 
         Returns:
             Array [N, 2], column 0 alignment, column 1 musicality; NaN in a column means that the model does not
-            judge it.
+            judge it. An ensemble returns what each of its M members says, [M, N, 2]: a clip's score is their mean,
+            and their spread is kept beside it.
 
         Raises:
             SomeFailedError: Clips of the batch cannot be scored, and it is known which. After any other exception
@@ -306,7 +307,7 @@ class EmbeddingModel(BenchmarkModelABC):
 
     @abstractmethod
     def score_embedded(self, clips: Sequence[EmbeddedInput]) -> npt.NDArray[np.floating[Any]]:
-        """Score embedded clips: array [N, 2], as from `score_batch`."""
+        """Score embedded clips: array [N, 2], or [M, N, 2] of an ensemble, as from `score_batch`."""
 
     def pooling(self, kind: InputKind) -> str:
         """Return a name for what `pool` does with an embedding of this kind; "" where it leaves it as it is.

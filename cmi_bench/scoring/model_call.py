@@ -1,4 +1,7 @@
-"""Ask a model for scores, in bounded time, and read its answer: [N, 2], where NaN is "not judged" or a failure."""
+"""Ask a model for scores, in bounded time, and read its answer, where NaN is "not judged" or a failure.
+
+The answer is [N, 2], or [M, N, 2] of an ensemble, whose scores are the means over its M members.
+"""
 
 import math
 import os
@@ -150,12 +153,18 @@ def read_answer(
         failed: Why there is no score, by place in the batch, where the model says so.
 
     Raises:
-        ContractError: See `checked_scores`.
+        ContractError: See `checked_members`.
     """
     reasons = failed or {}
     found: dict[str, Score] = {}
-    for place, (key, row) in enumerate(zip(keys, checked_scores(answer, len(keys), model).tolist(), strict=True)):
-        score = Score(alignment=row[ALIGNMENT_COLUMN], musicality=row[MUSICALITY_COLUMN])
+    members = checked_members(answer, len(keys), model)
+    of_clips = np.moveaxis(members, 0, 1).tolist()
+    for place, (key, row, own) in enumerate(zip(keys, _means(members).tolist(), of_clips, strict=True)):
+        score = Score(
+            alignment=row[ALIGNMENT_COLUMN],
+            musicality=row[MUSICALITY_COLUMN],
+            members=tuple((one[ALIGNMENT_COLUMN], one[MUSICALITY_COLUMN]) for one in own) if len(members) > 1 else (),
+        )
         if place in reasons:
             score = Score.failed(reasons[place])
         elif any(map(math.isinf, score.columns)):
@@ -166,23 +175,36 @@ def read_answer(
 
 
 def checked_scores(answer: Any, count: int, model: str) -> npt.NDArray[np.float64]:
-    """Return a model's answer as float64 [count, 2].
+    """Return the scores [count, 2] in a model's answer, of an ensemble the means; see `checked_members`."""
+    return _means(checked_members(answer, count, model))
+
+
+def _means(members: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    with np.errstate(invalid="ignore"):  # infinities of both signs: their mean is NaN
+        return np.asarray(members.mean(axis=0))
+
+
+def checked_members(answer: Any, count: int, model: str) -> npt.NDArray[np.float64]:
+    """Return what each member of an ensemble answers as float64 [members, count, 2]; any other model is one member.
 
     Raises:
         ContractError: Another shape, another count, or not numbers; the message shows both.
     """
     array = np.asarray(answer)
-    if array.shape != (count, 2):
+    is_ensemble = array.ndim == 3 and len(array) > 0
+    if (array.shape[1:] if is_ensemble else array.shape) != (count, 2):
         raise ContractError(
             f"{model}.score_batch returned shape {list(array.shape)} for {count} clips; expected [{count}, 2].",
-            "Return one row per input: column 0 alignment, column 1 musicality (NaN for what is not judged).",
+            "Return one row per input: column 0 alignment, column 1 musicality (NaN for what is not judged); of an"
+            " ensemble such an array for each member, [members, inputs, 2].",
         )
     if not np.issubdtype(array.dtype, np.floating) and not np.issubdtype(array.dtype, np.integer):
         raise ContractError(
             f"{model}.score_batch returned dtype {array.dtype}; expected floating-point numbers.",
             "Convert the scores, e.g. np.asarray(scores, dtype=np.float32).",
         )
-    return array.astype(np.float64)
+    members = array.astype(np.float64)
+    return members if is_ensemble else members[np.newaxis]
 
 
 def judged_by(scores: Iterable[Score]) -> frozenset[Aspect]:

@@ -28,21 +28,24 @@ RESULTS_PROTOCOL = ProtocolName.paper
 def results_rows(rows: Sequence[Row], scores: Mapping[str, Score]) -> list[dict[str, Any]]:
     """Return the lines of `results.jsonl`, in the rows' order.
 
+    Those of an ensemble also have its members' scores and their spread.
+
     Args:
         rows: The rows of the run.
         scores: By clip id; one for each side of each row.
     """
-    return [_results_row(row, scores) for row in rows]
+    is_ensemble = any(score.members for score in scores.values())
+    return [_results_row(row, scores, is_ensemble=is_ensemble) for row in rows]
 
 
-def _results_row(row: Row, scores: Mapping[str, Score]) -> dict[str, Any]:
+def _results_row(row: Row, scores: Mapping[str, Score], *, is_ensemble: bool) -> dict[str, Any]:
     a = scores[clip_id(row, "a")]
     b = scores[clip_id(row, "b")] if row.audio_b is not None else None
     result = {**row.raw, fields.BENCHMARK_DATASET: row.dataset.name}
     for aspect, field in SCORE_FIELD.items():
-        result[field] = _number(a, aspect)
+        result[field] = _number(a.value(aspect))
         if b is not None:
-            result[field + fields.SIDE_B] = _number(b, aspect)
+            result[field + fields.SIDE_B] = _number(b.value(aspect))
     if b is not None:
         result |= {
             field: preferred_side(a.value(aspect), b.value(aspect), protocol=RESULTS_PROTOCOL)
@@ -51,11 +54,21 @@ def _results_row(row: Row, scores: Mapping[str, Score]) -> dict[str, Any]:
         result[fields.VALID_B] = not b.error
     result[fields.VALID_A] = not a.error
     result[fields.INFERENCE_ERROR] = "|".join(score.error for score in (a, b) if score is not None and score.error)
+    if is_ensemble:
+        result |= _members(a) if b is None else {**_members(a), **_members(b, fields.SIDE_B)}
     return result
 
 
-def _number(score: Score, aspect: Aspect) -> float | None:
-    value = score.value(aspect)
+def _members(score: Score, side: str = "") -> dict[str, Any]:
+    """Return what the members of an ensemble say of a clip, and how far they differ; null where there is no score."""
+    found: dict[str, Any] = {}
+    for aspect, field in SCORE_FIELD.items():
+        found[f"{field}{fields.SPREAD}{side}"] = spread = _number(score.spread(aspect))
+        found[f"{field}{fields.MEMBERS}{side}"] = None if spread is None else list(score.of_members(aspect))
+    return found
+
+
+def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 

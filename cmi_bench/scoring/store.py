@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 CHECKSUM = "sha256"
 """A stored record's digest of its other fields."""
+MEMBERS = "members"
+"""Where a record keeps what an ensemble's members say, each alignment and musicality; of other models it has none."""
 
 
 class ScoreStore:
@@ -80,16 +82,29 @@ class ScoreStore:
 def _to_json(key: str, score: Score) -> dict[str, Any]:
     """Write NaN as null: JSON has no NaN."""
     values = {aspect: score.value(aspect) for aspect in (Aspect.ALIGNMENT, Aspect.MUSICALITY)}
-    record = {"key": key, **{str(name): None if math.isnan(value) else value for name, value in values.items()}}
+    record: dict[str, Any] = {"key": key, **{str(name): _null_for_nan(value) for name, value in values.items()}}
+    if score.members:
+        record[MEMBERS] = [list(map(_null_for_nan, member)) for member in score.members]
     return record | {CHECKSUM: content_key(**record)}
+
+
+def _null_for_nan(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _nan_for_null(value: Any) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _from_line(line: bytes) -> tuple[str, Score, bool]:
     """Return a line's key and score, and whether they are what was written."""
     record = json.loads(line)
-    values = {aspect: math.nan if record[aspect] is None else float(record[aspect]) for aspect in Aspect}
     checksum = record.pop(CHECKSUM, None)
-    score = Score(values[Aspect.ALIGNMENT], values[Aspect.MUSICALITY])
+    score = Score(
+        alignment=_nan_for_null(record[Aspect.ALIGNMENT]),
+        musicality=_nan_for_null(record[Aspect.MUSICALITY]),
+        members=tuple((_nan_for_null(one), _nan_for_null(other)) for one, other in record.get(MEMBERS, ())),
+    )
     return str(record["key"]), score, checksum == content_key(**record)
 
 

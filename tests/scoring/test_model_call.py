@@ -1,6 +1,7 @@
 """What a model's answer may be, and how long it may take."""
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -12,8 +13,16 @@ import pytest
 
 from cmi_bench.errors import RunError
 from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC, SomeFailedError
-from cmi_bench.scoring.model_call import ContractError, ModelCall, ModelTimeoutError, checked_scores, time_limit
-from cmi_bench.types import Score
+from cmi_bench.scoring.model_call import (
+    ContractError,
+    ModelCall,
+    ModelTimeoutError,
+    checked_scores,
+    mark_partial_nan,
+    read_answer,
+    time_limit,
+)
+from cmi_bench.types import Aspect, Score
 
 
 @pytest.mark.parametrize(
@@ -22,6 +31,9 @@ from cmi_bench.types import Score
         (np.zeros((2, 2)), r"shape \[2, 2\] for 3 clips; expected \[3, 2\]"),
         (np.zeros(3), r"shape \[3\] for 3 clips"),
         (np.zeros((3, 3)), r"shape \[3, 3\]"),
+        (np.zeros((3, 5, 2)), r"shape \[3, 5, 2\] for 3 clips; expected \[3, 2\]"),
+        (np.zeros((0, 3, 2)), r"shape \[0, 3, 2\] for 3 clips"),
+        (np.zeros((1, 5, 3, 2)), r"shape \[1, 5, 3, 2\] for 3 clips"),
         (np.array([["a", "b"]] * 3), "returned dtype <U1"),
         (np.zeros((3, 2), dtype=bool), "returned dtype bool"),
     ],
@@ -36,6 +48,27 @@ def test_anything_that_is_numbers_will_do(answer):
     scores = checked_scores(answer, 3, "Model")
     assert scores.dtype == np.float64
     assert scores.shape == (3, 2)
+
+
+def test_an_ensembles_scores_are_the_means_of_its_members():
+    members = np.array([[[0.0, 1.0], [0.2, np.nan]], [[1.0, 2.0], [0.2, 5.0]], [[2.0, 6.0], [0.2, 7.0]]])
+    found = read_answer(["a", "b"], members.astype(np.float32), "Model")
+    assert found["a"][:2] == (1.0, 3.0)
+    assert found["a"].of_members(Aspect.MUSICALITY) == (1.0, 2.0, 6.0)
+    assert found["a"].spread(Aspect.MUSICALITY) == pytest.approx(np.std([1, 2, 6], ddof=1))
+    assert found["b"].spread(Aspect.ALIGNMENT) == 0.0
+    assert math.isnan(found["b"].musicality)  # one member has no answer: there is none
+
+
+def test_one_infinite_member_is_a_failure_and_two_of_both_signs_are():
+    members = np.array([[[np.inf, 1.0], [np.inf, 1.0]], [[0.0, 1.0], [-np.inf, 1.0]]])
+    found = mark_partial_nan(read_answer(["a", "b"], members, "Model") | {"c": Score(0.0, 0.0)})
+    assert "infinite" in found["a"].error
+    assert found["b"].error
+
+
+def test_an_ensemble_of_one_is_a_model_like_any_other():
+    assert read_answer(["a"], np.array([[[0.5, 1.0]]]), "Model") == {"a": Score(0.5, 1.0)}
 
 
 class Partly(BenchmarkModelABC):

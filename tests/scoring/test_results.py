@@ -43,6 +43,19 @@ def test_a_failed_clip_has_no_preference_and_a_reason(tiny):
     assert first["predicted_musicality_b"] is first["predicted_preference-musicality"] is None
 
 
+def test_rows_of_an_ensemble_have_its_members_and_their_spread(tiny):
+    rows = load_rows(tiny / "all_test.jsonl").rows
+    both = Score(math.nan, 2.0, members=((math.nan, 1.0), (math.nan, 3.0)))
+    scores = dict.fromkeys((clip.clip_id for clip in clips_of(rows, tiny)), both) | {"1:b": Score.failed("broken")}
+    pair, _, single = results_rows(rows, scores)[:3]
+    assert single["predicted_musicality_members"] == pair["predicted_musicality_members"] == [1.0, 3.0]
+    assert single["predicted_musicality_spread"] == math.sqrt(2)
+    assert "predicted_musicality_spread_b" not in single
+    assert pair["predicted_musicality_members_b"] is pair["predicted_musicality_spread_b"] is None  # failed
+    assert pair["predicted_text-music alignment_members"] is None  # not judged
+    json.dumps(pair, allow_nan=False)
+
+
 def test_lines_are_json_whatever_the_text():
     text = to_jsonl([{"prompt": "line\u2028separator\u0085 and\nmore"}, {"prompt": "歌"}])
     assert [json.loads(line)["prompt"] for line in text.split("\n")[:-1]] == [

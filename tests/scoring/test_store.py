@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from cmi_bench.scoring.store import FailureLog, ScoreStore
-from cmi_bench.types import Score
+from cmi_bench.types import Aspect, Score
 
 SCORES = {"k1": Score(0.1, math.nan), "k2": Score(-1e-9, 3.0)}
 
@@ -17,6 +17,23 @@ def test_scores_come_back_as_they_were(tmp_path):
     found = ScoreStore(tmp_path / "s").read()
     assert math.isnan(found["k1"].musicality)
     assert found["k2"] == SCORES["k2"]
+
+
+def test_what_the_members_of_an_ensemble_say_comes_back(tmp_path):
+    scores = {"k": Score(math.nan, 2.0, members=((math.nan, 1.0), (math.nan, 3.0)))}
+    ScoreStore(tmp_path).append(scores)
+    found = ScoreStore(tmp_path).read()["k"]
+    assert found.of_members(Aspect.MUSICALITY) == (1.0, 3.0)
+    assert found.spread(Aspect.MUSICALITY) == pytest.approx(math.sqrt(2))
+    assert math.isnan(found.spread(Aspect.ALIGNMENT))
+
+
+def test_a_model_that_is_no_ensemble_has_the_lines_it_always_had(tmp_path):
+    """What was stored before stays readable, and other versions can read what is stored now."""
+    ScoreStore(tmp_path).append({"k2": SCORES["k2"]})
+    (path,) = tmp_path.glob("*.jsonl")
+    checksum = "1dc46c04a42379310bdaf8c6ec0a9ebaf50f3ec5e6fd95e780edcfa49e4e9ce6"
+    assert path.read_text() == f'{{"key": "k2", "alignment": -1e-09, "musicality": 3.0, "sha256": "{checksum}"}}\n'
 
 
 def test_an_empty_store_is_empty(tmp_path):
