@@ -34,7 +34,8 @@ from cmi_bench.tracking.description import RunDescription, dataset_name, model_l
 from cmi_bench.tracking.job_record import FAILED, FINISHED, NOT_RUN
 from cmi_bench.tracking.metadata import METADATA_FILE, git_state, look_up, own_roots, read_metadata
 from cmi_bench.tracking.metrics import metric_name, series_name
-from cmi_bench.tracking.mlflow_sweep import ChildEnd, MLflowSweep, SeriesPoint
+from cmi_bench.tracking.mlflow import SeriesPoint
+from cmi_bench.tracking.mlflow_sweep import ChildEnd, MLflowSweep
 from cmi_bench.tracking.sweep_plan import PLAN_FILE, SweepPlan, read_plan, write_plan
 from cmi_bench.tracking.trackers import check_tracker, record_sweep
 from cmi_bench.utils.console import print_view, spinner

@@ -86,11 +86,11 @@ class LoggerRun(Generic[AnyLogger]):
         if (logger := self.logger) is not None and files:
             self.sink.call("recording files", lambda: self._log_files(logger, files))
 
-    def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Record metrics at the run's step."""
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Record metrics at a step, by default the run's."""
         if (logger := self.logger) is not None:
-            step = self.description.step or 0
-            self.sink.call("recording metrics", lambda: logger.log_metrics(dict(metrics), step))
+            at = step if step is not None else self.description.step or 0
+            self.sink.call("recording metrics", lambda: logger.log_metrics(dict(metrics), at))
 
     def _opened(self) -> AnyLogger:
         raise NotImplementedError
@@ -119,9 +119,9 @@ class CsvRun(LoggerRun[CSVLogger]):
         super()._log_params(params)
         self._save()
 
-    def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Record metrics at the run's step."""
-        super().log_metrics(metrics)
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Record metrics at a step, by default the run's."""
+        super().log_metrics(metrics, step)
         self._save()
 
     def _save(self) -> None:

@@ -33,16 +33,6 @@ class ChildEnd(NamedTuple):
     metrics: Mapping[str, float]
 
 
-class SeriesPoint(NamedTuple):
-    """One value of a metric along the sweep."""
-
-    metric: str
-    step: int
-    value: float
-    seconds: float
-    """When it was measured, since 1970: a value that is sent twice is kept once."""
-
-
 class MLflowSweep(MLflowRun):
     """The run above those of a sweep's jobs."""
 
@@ -82,14 +72,6 @@ class MLflowSweep(MLflowRun):
         client.log_batch(run.info.run_id, metrics=metrics, params=params)
         client.set_terminated(run.info.run_id, end.status)
         return run
-
-    def log_series(self, points: Sequence[SeriesPoint]) -> None:
-        """Record metrics along the sweep: MLflow's own charts draw them by step."""
-        if self.client is None:
-            return
-        from mlflow.entities import Metric
-
-        self.send_metrics([Metric(one.metric, one.value, int(one.seconds * 1000), one.step) for one in points])
 
     def describe(self, markdown: str, files: Sequence[Path]) -> None:
         """Show a text on the run's page, and keep files with it."""

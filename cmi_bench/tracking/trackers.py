@@ -9,7 +9,9 @@ from cmi_bench.config import TrackingConfig, TrackingKind
 from cmi_bench.errors import UserError
 from cmi_bench.tracking.description import RunDescription
 from cmi_bench.tracking.mlflow import MLflowRun
+from cmi_bench.tracking.mlflow_training import MLflowTraining
 from cmi_bench.tracking.tracker import Tracker
+from cmi_bench.tracking.training import TrainingDescription, TrainingTracker
 from cmi_bench.utils.installation import install_command
 
 
@@ -25,6 +27,21 @@ def tracker_of(settings: TrackingConfig, description: RunDescription) -> Tracker
     from cmi_bench.tracking.loggers import CsvRun, WandbRun  # which import Lightning
 
     return (WandbRun if settings.kind is TrackingKind.wandb else CsvRun)(settings, description)
+
+
+def training_tracker_of(settings: TrackingConfig, description: TrainingDescription, folder: Path) -> TrainingTracker:
+    """Return what records a training, not started yet.
+
+    Args:
+        settings: Where to.
+        description: What is trained, on what.
+        folder: The training's; what it is recorded as is kept there.
+    """
+    if settings.kind is TrackingKind.mlflow:
+        return MLflowTraining(settings, description, folder)
+    from cmi_bench.tracking.logger_training import LoggerTraining
+
+    return LoggerTraining(settings, description, folder)
 
 
 def record_sweep(

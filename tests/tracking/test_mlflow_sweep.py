@@ -5,8 +5,8 @@ from mlflow import MlflowClient
 
 from cmi_bench.tracking.callback import TrackingCallback
 from cmi_bench.tracking.description import RunDescription
-from cmi_bench.tracking.mlflow import MLflowRun
-from cmi_bench.tracking.mlflow_sweep import ChildEnd, MLflowSweep, SeriesPoint
+from cmi_bench.tracking.mlflow import MLflowRun, SeriesPoint
+from cmi_bench.tracking.mlflow_sweep import ChildEnd, MLflowSweep
 from cmi_bench.tracking.sweep_plan import SweepPlace
 
 NOTE = "mlflow.note.content"
