@@ -15,6 +15,8 @@ LEFT_OUT = "left_out_of_means"
 """Where it is recorded which tasks are in no mean over tasks."""
 MEAN, INTERVALS, RUN = "mean", "intervals", "run"
 """Sections that are no dataset's."""
+TRAIN, VALIDATION, VALIDATION_INTERVALS = "train", "validation", "validation intervals"
+"""Sections of a training's curves: of the steps themselves, and of the rows that are set aside."""
 
 
 class RecordedMetric(NamedTuple):
@@ -47,6 +49,40 @@ def series_name(dataset: str, task: str, metric: str, *, by_step: bool) -> str:
     return metric_name(f"{dataset} by {'step' if by_step else 'job'}", task, metric)
 
 
+def train_name(what: str) -> str:
+    """Return the name of a curve of the training steps.
+
+    >>> train_name("learning rate")
+    'train/learning rate'
+    """
+    return f"{TRAIN}/{what}"
+
+
+def validation_name(dataset: str, task: str, metric: str) -> str:
+    """Return the name of a validation curve.
+
+    >>> validation_name("CMI-Pref", "musicality", "ACC")
+    'validation/CMI-Pref musicality ACC'
+    """
+    return f"{VALIDATION}/{dataset} {task} {metric}"
+
+
+def validation_curves(summary: Sequence[SummaryRecord]) -> dict[str, float]:
+    """Return the points of a training's validation curves by name, what is undefined or not applicable left out.
+
+    Args:
+        summary: The lines of the evaluation of the rows that are set aside.
+    """
+    of_tasks = {
+        validation_name(line.dataset, line.task, name): value
+        for line in summary
+        for name, value in line.metrics.items()
+        if value is not None
+    }
+    of_means = {f"{VALIDATION}/{one.name.replace('/', ' ')}": one.value for one in task_means(summary)}
+    return of_tasks | of_means | {one.name: one.value for one in _interval_ends(summary, VALIDATION_INTERVALS)}
+
+
 def recorded_metrics(summary: Sequence[SummaryRecord], metadata: Mapping[str, Any]) -> list[RecordedMetric]:
     """Return all numbers of a finished run; what is undefined or not applicable is left out.
 
@@ -54,7 +90,7 @@ def recorded_metrics(summary: Sequence[SummaryRecord], metadata: Mapping[str, An
         summary: The lines of the evaluation.
         metadata: As written to `metadata.json` at the end.
     """
-    return [*_agreement(summary), *task_means(summary), *_interval_ends(summary), *_of_run(metadata)]
+    return [*_agreement(summary), *task_means(summary), *_interval_ends(summary, INTERVALS), *_of_run(metadata)]
 
 
 def _agreement(summary: Sequence[SummaryRecord]) -> Iterator[RecordedMetric]:
@@ -86,12 +122,12 @@ def left_out_of_means(summary: Sequence[SummaryRecord]) -> list[str]:
     ]
 
 
-def _interval_ends(summary: Sequence[SummaryRecord]) -> Iterator[RecordedMetric]:
+def _interval_ends(summary: Sequence[SummaryRecord], section: str) -> Iterator[RecordedMetric]:
     for line in summary:
         for name, interval in line.intervals.items():
             for end, value in (("low", interval.low), ("high", interval.high)):
                 if value is not None:
-                    yield RecordedMetric(f"{INTERVALS}/{line.dataset} {line.task} {name} {end}", value)
+                    yield RecordedMetric(f"{section}/{line.dataset} {line.task} {name} {end}", value)
 
 
 def _of_run(metadata: Mapping[str, Any]) -> Iterator[RecordedMetric]:

@@ -5,7 +5,13 @@ from scored_rows import VALID_PAIR, cmi
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.evaluate import evaluate
-from cmi_bench.tracking.metrics import left_out_of_means, recorded_metrics, series_name, task_means
+from cmi_bench.tracking.metrics import (
+    left_out_of_means,
+    recorded_metrics,
+    series_name,
+    task_means,
+    validation_curves,
+)
 
 
 def test_there_is_one_section_for_each_dataset_and_each_name_has_one_slash():
@@ -54,3 +60,15 @@ def test_both_ends_of_an_interval_stand_in_a_section_of_their_own():
 
 def test_a_metric_along_a_sweep_stands_beside_those_of_its_dataset():
     assert series_name("PAM", "musicality", "SRCC", by_step=False) == "PAM by job/musicality SRCC"
+
+
+def test_validation_has_a_section_for_its_values_and_one_for_the_ends_of_their_intervals():
+    # What the model does not judge is no point of a curve.
+    pairs = [cmi("model_a", "model_a", (0.9, score, None, None), **VALID_PAIR) for score in (0.1, 0.2, 1.0)]
+    points = validation_curves(evaluate([*ROWS * 5, *pairs], MetricSettings(resamples=20)).summary)
+    assert all(name.count("/") == 1 for name in points)
+    assert {name.partition("/")[0] for name in points} == {"validation", "validation intervals"}
+    low, high = (points[f"validation intervals/MusicArena preference ACC {end}"] for end in ("low", "high"))
+    assert low < points["validation/MusicArena preference ACC"] < high
+    assert points["validation/mean ACC"] == (points["validation/MusicArena preference ACC"] + 2 / 3) / 2
+    assert not any("CMI-Pref alignment" in name for name in points)
