@@ -205,29 +205,48 @@ def build_model(
             reward model; or it has no choice of precision, or cannot be compiled.
     """
     path = _class_path(spec)
-    build = _load(path)
+    build = load_class(path)
     takes = inspect.signature(build).parameters
     if precision != "32" and "precision" not in takes:
         raise UserError(f"{path} computes in a precision of its own.", "Leave out precision=, or set it to 32.")
     if compile and "compile" not in takes:
         raise UserError(f"{path} cannot be compiled.", "Leave out compile=true.")
-    options = {
-        key: value for key, value in spec.items() if key not in NOT_FOR_CONSTRUCTOR | HYDRA_KEYS and value is not None
-    }
-    arguments: dict[str, Any] = {"device": device} if _accepts(takes, "device") else {}
-    arguments |= {"precision": precision} if "precision" in takes else {}
-    arguments |= {"compile": True} if compile else {}
-    arguments |= {"kernels": kernels} if "kernels" in takes else {}
-    arguments |= options | dict(spec.get("init_kwargs") or {})
-    _check_arguments(path, takes, arguments)
+    given: dict[str, Any] = {"device": device} if _accepts(takes, "device") else {}
+    given |= {"precision": precision} if "precision" in takes else {}
+    given |= {"compile": True} if compile else {}
+    given |= {"kernels": kernels} if "kernels" in takes else {}
     try:
-        model = _instantiate(build, {key: spec[key] for key in spec if key in HYDRA_KEYS}, arguments)
+        model = construct(build, path, spec, given)
     except NotFetchedError as error:
         prepare = command_line("task=prepare", f"model={spec.get('name')}")
         raise UserError(error.what, f"{prepare} (with the other options of this command) gets all it needs.") from error
     if isinstance(model, BenchmarkModelABC):
         model.digest_dir = digest_dir
     return adapt(model, path)
+
+
+def construct(
+    build: Callable[..., Any], path: str, spec: Mapping[str, Any], given: Mapping[str, Any], *, group: str = "model"
+) -> Any:
+    """Construct what a group of the configuration describes, by `hydra.utils.instantiate`.
+
+    Args:
+        build: The class, or a function; see `load_class`.
+        path: Its name in messages.
+        spec: The composed group: what is not null goes to the constructor, as do `init_kwargs`.
+        given: What the constructor gets besides.
+        group: Where the options are in the configuration.
+
+    Raises:
+        UserError: An option is unknown, or one is missing.
+    """
+    takes = inspect.signature(build).parameters
+    options = {
+        key: value for key, value in spec.items() if key not in NOT_FOR_CONSTRUCTOR | HYDRA_KEYS and value is not None
+    }
+    arguments = {**given, **options, **(spec.get("init_kwargs") or {})}
+    _check_arguments(path, takes, arguments, group)
+    return _instantiate(build, {key: spec[key] for key in spec if key in HYDRA_KEYS}, arguments)
 
 
 def _instantiate(build: Callable[..., Any], settings: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
@@ -249,14 +268,18 @@ def _instantiate(build: Callable[..., Any], settings: Mapping[str, Any], argumen
     return make(**texts)
 
 
-def _load(path: str) -> Callable[..., Any]:
-    """Return the class, or the method of a class, that a dotted path names; "module:Class" is taken too."""
+def load_class(path: str) -> Callable[..., Any]:
+    """Return the class, or the method of a class, that a dotted path names; "module:Class" is taken too.
+
+    Raises:
+        UserError: There is none, or importing its module fails.
+    """
     module_name, _, name = path.replace(":", ".").rpartition(".")
     try:
         module: Any = _import(module_name)
     except ImportError as error:
         if error.name == module_name and "." in module_name and ":" not in path:  # module.Class.method
-            module = _load(module_name)
+            module = load_class(module_name)
         elif error.name is None or not module_name.startswith(error.name):
             raise UserError(f"{path}: importing {module_name} failed: {error}", "Install what it needs.") from error
         else:
@@ -284,10 +307,12 @@ def _accepts(takes: Mapping[str, inspect.Parameter], name: str) -> bool:
     return name in takes or any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values())
 
 
-def _check_arguments(path: str, takes: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any]) -> None:
+def _check_arguments(
+    path: str, takes: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any], group: str
+) -> None:
     unknown = [key for key in arguments if not _accepts(takes, key)]
     if unknown:
-        hint = did_you_mean(unknown[0], takes) if takes else f"It takes none: leave out model.{unknown[0]}."
+        hint = did_you_mean(unknown[0], takes) if takes else f"It takes none: leave out {group}.{unknown[0]}."
         raise UserError(f"{path} takes no option {unknown[0]!r}.", hint)
     missing = [
         key
@@ -298,7 +323,7 @@ def _check_arguments(path: str, takes: Mapping[str, inspect.Parameter], argument
     ]
     if missing:
         raise UserError(
-            f"{path} needs {', '.join(missing)}.", f"Give it as model.{missing[0]}=... or model.init_kwargs."
+            f"{path} needs {', '.join(missing)}.", f"Give it as {group}.{missing[0]}=... or {group}.init_kwargs."
         )
 
 
