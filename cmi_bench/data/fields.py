@@ -29,6 +29,7 @@ PREFERENCE_MUSICALITY = "preference-musicality"
 PREFERENCE_ALIGNMENT = "preference-alignment"
 CONFIDENCE_MUSICALITY = "confidence_preference-musicality"
 CONFIDENCE_ALIGNMENT = "confidence_preference-alignment"
+CONFIDENCE_RANGE = (1.0, 5.0)
 
 DECLARED = "own_dataset"
 """The declaration of the dataset of one's own that a row belongs to; see `data.declarations`."""
@@ -66,6 +67,11 @@ def is_own(field: str) -> bool:
 def share_field(label_field: str) -> str:
     """Return where a pair of one's own keeps the share of its raters who gave the most frequent answer, 0 to 1."""
     return f"{label_field} share"
+
+
+def confidence_field(label_field: str) -> str:
+    """Return where a pair keeps how sure its annotator was, 1 to 5."""
+    return f"confidence_{label_field}"
 
 
 Scale = tuple[float, float]
@@ -131,6 +137,20 @@ def parse_preference(value: Any) -> Preference | None:
         return _SPELLINGS[str(value).strip().lower()]
     except KeyError:
         raise LabelError(f"{shown(value)} is not a preference (known: {', '.join(_SPELLINGS)}, in any case)") from None
+
+
+BOTH_BAD = "both_bad"
+"""How a label says that neither clip is any good, which the benchmark counts as `Preference.BOTH`."""
+_BOTH_BAD = frozenset({BOTH_BAD, "neither"})
+
+
+def is_both_bad(value: Any) -> bool:
+    """Tell a label that finds both clips bad from other ties, which `parse_preference` does not tell apart.
+
+    >>> is_both_bad("BOTH_BAD"), is_both_bad("tie")
+    (True, False)
+    """
+    return str(value).strip().lower() in _BOTH_BAD
 
 
 def parse_mos(value: Any, scale: Scale | None = MOS_RANGE) -> float | None:

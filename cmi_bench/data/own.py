@@ -26,7 +26,16 @@ from cmi_bench.data.declarations import (
 from cmi_bench.data.fields import LabelError, Preference, Scale, is_missing, parse_mos, shown
 from cmi_bench.data.rows import Line, Row, leads_outside
 from cmi_bench.data.tables import Table, read_table
-from cmi_bench.data.votes import NO_LABEL, OTHER_SIDE, Vote, answer_text, majority, meaning_of_digits, side_in_words
+from cmi_bench.data.votes import (
+    NO_LABEL,
+    OTHER_SIDE,
+    Vote,
+    answer_text,
+    majority,
+    meaning_of_digits,
+    says_both_bad,
+    side_in_words,
+)
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.types import Aspect
 
@@ -115,25 +124,35 @@ class OwnTable:
             said[fields.RATINGS] = {one: _said(votes) for one, votes in row.votes.items() if votes}
         return row.cells | labels | said | {fields.DECLARED: self.declaration.to_json()}
 
+    @property
+    def has_splits(self) -> bool:
+        """Whether a column says which split a row belongs to."""
+        return Role.SPLIT in self.columns.of
+
     def split_rows(self, split: str, *, data_root: Path, after: int = 0, limit: int | None = None) -> list[Row]:
-        """Return the rows of a split for a run.
+        """Return the rows of a split for a run; see `all_rows`.
 
         Args:
-            split: Rows of other splits are passed over.
+            split: Rows of other splits are left out.
+            data_root: What a run's audio paths are relative to.
+            after: Added to the numbers of lines.
+            limit: At most this many, from the table's start; None for all.
+        """
+        rows = self.all_rows(data_root=data_root, after=after)
+        return [row for row in rows if row.raw[fields.SPLIT] == split][:limit]
+
+    def all_rows(self, *, data_root: Path, after: int = 0) -> list[Row]:
+        """Return the rows of all splits.
+
+        Args:
             data_root: What a run's audio paths are relative to: those of a table elsewhere become absolute.
             after: Added to the numbers of lines, so that the rows of several files differ.
-            limit: At most this many, from the table's start; None for all.
         """
         is_here = self.root.absolute() == data_root.absolute()
 
         def placed(path: str) -> str:
             return path if is_here else str(self.root.absolute() / path)
 
-        chosen = [
-            (row, raw)
-            for row, raw in zip(self.rows, self.raw_rows(), strict=True)
-            if raw[fields.SPLIT] == split
-        ][:limit]  # fmt: skip
         return [
             Row(
                 index=after + row.line,
@@ -145,7 +164,7 @@ class OwnTable:
                 lyrics=raw.get(fields.LYRICS, ""),
                 raw=raw,
             )
-            for row, raw in chosen
+            for row, raw in zip(self.rows, self.raw_rows(), strict=True)
         ]
 
 
@@ -160,7 +179,14 @@ def _label(label_field: str, votes: Sequence[Vote], *, is_paired: bool) -> dict[
         return {label_field: fmean(vote.value for vote in votes)}
     found = majority([vote.value for vote in votes])
     share = {fields.share_field(label_field): found.share} if len(votes) > 1 else {}
-    return {label_field: found.winner.value, **share}
+    return {label_field: _answer(found.winner, votes), **share}
+
+
+def _answer(winner: Preference, votes: Sequence[Vote]) -> str:
+    """Return the majority's answer as a row spells it; a tie is "both bad" where most of those who saw one said so."""
+    undecided = [vote.is_both_bad for vote in votes if vote.value is Preference.BOTH]
+    is_both_bad = winner is Preference.BOTH and sum(undecided) * 2 > len(undecided)
+    return fields.BOTH_BAD if is_both_bad else winner.value
 
 
 def _said(votes: Sequence[Vote]) -> Any:
@@ -357,9 +383,10 @@ class _Reader:
             row = self._known[key] = OwnRow(line.number, own | cells)
             self.found.rows.append(row)
         is_turned = is_turned != ((row.cells.get(fields.AUDIO_B) or "~") < row.cells[fields.AUDIO_A])
-        for label_field, value in votes:
+        for label_field, value, cell in votes:
             turned = OTHER_SIDE[value] if is_turned and isinstance(value, Preference) else value
-            self._add(row, label_field, Vote(rater, turned, line.number))
+            is_both_bad = value is Preference.BOTH and says_both_bad(answer_text(cell))
+            self._add(row, label_field, Vote(rater, turned, line.number, is_both_bad))
         for column in self.columns.unused:
             _carry(row, kept_in(column, self.columns), line.value.get(column), is_first=row.line == line.number)
 
@@ -399,15 +426,15 @@ class _Reader:
             raise LabelError(f"the column {self.columns.of[Role.RATER]!r} names no rater")
         return str(value).strip()
 
-    def _votes(self, line: Line, first: str, second: str) -> "list[tuple[str, Any]]":
-        """Return the labels of a line by label field; empty cells have none."""
+    def _votes(self, line: Line, first: str, second: str) -> "list[tuple[str, Any, Any]]":
+        """Return the labels of a line: where each goes, its value and its cell; empty cells have none."""
         found = []
         for role, label_field in self.label_fields.items():
             cell = self._cell(line, role)
             if is_missing(cell) or (isinstance(cell, str) and cell.strip().lower() in NO_LABEL):
                 continue
             value = self._winner(line, cell, first, second) if self.columns.is_paired else self._rating(cell)
-            found.append((label_field or self._field_of_aspect(line), value))
+            found.append((label_field or self._field_of_aspect(line), value, cell))
         return found
 
     def _field_of_aspect(self, line: Line) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cmi_bench.data.columns import normalised
-from cmi_bench.data.fields import Preference
+from cmi_bench.data.fields import BOTH_BAD, Preference
 
 NO_LABEL = frozenset({"na", "n/a", "nan", "none", "null", "-", "?"})
 """What people and programs write into a cell without a label."""
@@ -19,6 +19,8 @@ class Vote(NamedTuple):
     value: Any
     """A number, or a `Preference`."""
     line: int
+    is_both_bad: bool = False
+    """Whether a `Preference.BOTH` says that both are bad."""
 
 
 class Majority(NamedTuple):
@@ -84,6 +86,15 @@ def side_in_words(text: str) -> Preference | None:
     'model_a'
     """
     return _WINNERS.get("".join(text.lower().split()) if set(text) & set("<=>") else normalised(text))
+
+
+def says_both_bad(text: str) -> bool:
+    """Tell whether an answer is that both songs are bad.
+
+    >>> says_both_bad("Both bad"), says_both_bad("neither")
+    (True, False)
+    """
+    return normalised(text) == BOTH_BAD
 
 
 def answer_text(cell: Any) -> str:

@@ -121,6 +121,17 @@ def test_the_majority_of_votes_is_the_label_whichever_way_round_the_pair_was_sho
     assert (second["preference"], second[fields.share_field("preference")]) == ("both", 0.5)
 
 
+def test_a_pair_is_both_bad_where_most_raters_without_a_winner_said_so(tmp_path):
+    said = {"a": ["both bad", "Both_Bad", "tie"], "c": ["both bad", "tie"], "e": ["A", "B"], "g": ["neither"]}
+    rows = [
+        pair(song, f"{song}2", answer, rater=str(at))
+        for song, answers in said.items()
+        for at, answer in enumerate(answers)
+    ]
+    labels = [raw["preference"] for raw in understood(tmp_path / "p.csv", rows).raw_rows()]
+    assert labels == ["both_bad", "both", "both", "both"]
+
+
 def test_pairs_of_both_aspects(tmp_path):
     rows = [{"A": "a.wav", "B": "b.wav", "winner_musicality": "A", "winner_alignment": "tie"}]
     table = understood(tmp_path / "p.csv", rows)
