@@ -186,6 +186,11 @@ RANGES: dict[str, Range] = {
     "cache.max_gb": Range(0, math.inf),
     "prune_gb": Range(0, math.inf),
     "jobs": Range(0, math.inf, above=True),
+    "loss.pairs.label_smoothing": Range(0, 1, below=True, advice="Use a share from 0 to below 1, such as 0.2."),
+    "loss.pairs.margin": Range(0, 100),
+    "loss.pairs.centre": Range(0, 100),
+    "loss.ratings.steps": Range(3, 81, advice="Use 5 for whole points, 9 for half ones."),
+    "loss.lr": Range(0, 10),
 }
 """By key, with its dots; a task that lacks the key is not asked for it."""
 

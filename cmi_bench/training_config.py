@@ -4,13 +4,16 @@ The frozen part of what is trained is the benchmark's own group `model`. What th
 is in docs/training.md.
 """
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from omegaconf import MISSING
 
 from cmi_bench.config import Config
+from cmi_bench.errors import UserError, did_you_mean
+from cmi_bench.types import Aspect
 
 
 class EmbeddingForm(StrEnum):
@@ -42,7 +45,9 @@ class PairLossKind(StrEnum):
 
     bradley_terry = "bradley_terry"
     rao_kupper = "rao_kupper"
+    """With ties, of clips whose scores are nearer than a threshold."""
     davidson = "davidson"
+    """With ties, most often of clips of equal score."""
     four_way = "four_way"
     """Rao and Kupper's with a ground: "both bad" is an answer of its own."""
 
@@ -57,14 +62,35 @@ class Ties(StrEnum):
 
 @dataclass
 class PairLossConfig:
-    """How a preference between two clips becomes a loss."""
+    """How a preference between two clips becomes a loss.
 
-    kind: PairLossKind = PairLossKind.bradley_terry
-    ties: Ties = Ties.drop
+    Raises:
+        UserError: An option that the kind does not have.
+    """
+
+    kind: PairLossKind | None = PairLossKind.bradley_terry
+    """null learns nothing from preferences."""
+    ties: Ties | None = None
+    """Of bradley_terry; null is drop there, and has ties as an outcome of their own in the others."""
     label_smoothing: float = 0.0
-    """Share of the target that the other side gets half of: .2 makes targets of .9 and .1."""
+    """Share of each target that is spread evenly over the outcomes: of two, .2 makes targets of .9 and .1."""
     margin: float = 0.0
     """By how much the preferred clip's score has to lead before it counts as even."""
+    centre: float = 0.0
+    """Weight of the squared sum of a pair's scores, which keeps them near zero."""
+
+    def __post_init__(self) -> None:
+        if self.ties is not None and self.kind not in (PairLossKind.bradley_terry, None):
+            raise UserError(
+                f"loss.pairs.ties={self.ties} is an option of bradley_terry: to loss.pairs.kind={self.kind} a tie is an"
+                " outcome of its own.",
+                "Leave loss.pairs.ties out, or use loss.pairs.kind=bradley_terry.",
+            )
+        if self.kind is None and replace(self, kind=PairLossKind.bradley_terry) != PairLossConfig():
+            raise UserError(
+                "Options of loss.pairs are given, and loss.pairs.kind=null learns nothing from preferences.",
+                f"Leave them out, or use one of {', '.join(PairLossKind)}.",
+            )
 
 
 class RatingLossKind(StrEnum):
@@ -73,32 +99,74 @@ class RatingLossKind(StrEnum):
     tanh_mse = "tanh_mse"
     """Squared error of 2 tanh(a s + b) + 3, with a and b learnt."""
     ordinal = "ordinal"
+    """Likelihood of the step on the scale, with the steps' thresholds learnt."""
     list_mle = "list_mle"
     """Order only, among the clips of one prompt."""
 
 
 @dataclass
 class RatingLossConfig:
-    """How a rating of one clip becomes a loss."""
+    """How a rating of one clip becomes a loss.
 
-    kind: RatingLossKind = RatingLossKind.tanh_mse
+    Raises:
+        UserError: An option that the kind does not have.
+    """
+
+    kind: RatingLossKind | None = RatingLossKind.tanh_mse
+    """null learns nothing from ratings."""
+    steps: int | None = None
+    """Of ordinal: how many steps the scale has; null for 5, whole points."""
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.kind is not RatingLossKind.ordinal:
+            raise UserError(
+                f"loss.ratings.steps={self.steps} is an option of ordinal, and loss.ratings.kind is"
+                f" {self.kind or 'null'}.",
+                "Leave loss.ratings.steps out, or use loss.ratings.kind=ordinal.",
+            )
 
 
 @dataclass
 class LossConfig:
-    """The group `loss`: a sum over aspects and sources."""
+    """The group `loss`: a mean over labels, weighted by aspect and source.
+
+    Raises:
+        UserError: Nothing to learn from, an aspect that there is not, or a weight that is no weight.
+    """
 
     name: str = MISSING
     pairs: PairLossConfig = field(default_factory=PairLossConfig)
     ratings: RatingLossConfig = field(default_factory=RatingLossConfig)
     aspect_weights: dict[str, float] = field(default_factory=dict)
-    """By aspect (musicality, alignment); 1 where nothing is said."""
+    """By aspect (musicality, alignment); 1 where nothing is said, 0 learns nothing of it."""
     source_weights: dict[str, float] = field(default_factory=dict)
     """By source (cmi_pref, musiceval, ...); 1 where nothing is said."""
     use_confidence: bool = False
-    """Weigh each preference by its annotator's confidence."""
-    centre: float = 0.0
-    """Weight of the squared mean score, which keeps scores near zero."""
+    """Weigh each label by its annotator's confidence, or by the agreement of its raters."""
+    lr: float = 0.01
+    """Learning rate of what losses learn of their own: how often people call a tie, how scores become ratings."""
+
+    def __post_init__(self) -> None:
+        if self.pairs.kind is None and self.ratings.kind is None:
+            raise UserError(
+                "loss.pairs.kind=null and loss.ratings.kind=null leave nothing to learn from.", "Choose one of them."
+            )
+        for aspect in self.aspect_weights:
+            if aspect not in list(Aspect):
+                raise UserError(
+                    f"loss.aspect_weights names {aspect!r}, which is no aspect.", did_you_mean(aspect, Aspect)
+                )
+        for name, weight in self.aspect_weights.items():
+            if not 0.0 <= weight < math.inf:
+                raise UserError(f"loss.aspect_weights.{name}={weight} is no weight.", "Give it 0 or more.")
+        if not any(self.aspect_weights.get(aspect, 1.0) for aspect in Aspect):
+            raise UserError("loss.aspect_weights are all 0.", "Give one of the aspects a weight.")
+        for name, weight in self.source_weights.items():
+            if not 0.0 < weight < math.inf:
+                raise UserError(
+                    f"loss.source_weights.{name}={weight} is no weight.",
+                    "Give it a number above 0; sampling.sources leaves sources out.",
+                )
 
 
 class Schedule(StrEnum):
