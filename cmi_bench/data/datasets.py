@@ -107,7 +107,7 @@ class MiniPart(NamedTuple):
     """A dataset's part of the mini benchmark."""
 
     build: str
-    """The function without arguments that returns it as a `data.synthetic.labels.Part`: "package.module:function"."""
+    """The function that returns a `data.synthetic.labels.MiniSplit` of it as a `Part`: "package.module:function"."""
     rows: int
     """Rows of split "test" in it."""
     position: int

@@ -1,4 +1,5 @@
-"""The mini benchmark: some 120 rows over all four datasets, synthesised here, for trials without any download.
+"""The mini benchmark: some 120 rows over all four datasets, synthesised here, for trials without any download; and some
+400 rows of the same kind to train on.
 
 What is in it
     Short pieces of real musical structure (chords, bass, a melody of motifs, drums; six genres, ten timbres,
@@ -10,39 +11,45 @@ What is in it
     that listens can be told from one that does not, while nothing is learnt about real systems: all names are
     invented, and how bad each fault is for a person is an assumption.
 
-    ========== ===== =================================================================================
-    dataset    rows  what
-    ========== ===== =================================================================================
-    CMI-Pref   36    9 pairs per condition (text, + lyrics, + reference, + both), MP3, with confidences
-    PAM        30    6 prompts x 5 systems, WAV, two mean opinion scores
-    MusicEval  25    WAV at 16 kHz, two mean opinion scores
-    MusicArena 29    pairs over five months, MP3, a few ties
-    ========== ===== =================================================================================
+    ========== ===== ======== ==============================================================================
+    dataset    rows  to train what
+    ========== ===== ======== ==============================================================================
+    CMI-Pref   36    84       pairs, as many of each condition (text, + lyrics, + reference, + both), MP3,
+                              with confidences
+    PAM        30    110      prompts x 5 systems, WAV, two mean opinion scores
+    MusicEval  25    100      WAV at 16 kHz, two mean opinion scores
+    MusicArena 29    110      pairs over five months, MP3, a few ties
+    ========== ===== ======== ==============================================================================
 
-    Plus five rows of split "train", which the benchmark leaves out. Clips last 4 to 6 s, some 10 to 14 s,
-    three more than 30 s. Row format, order of the datasets and folders are those of the public `all_test.jsonl`.
+    The rows' file of the benchmark has five more of split "train", which it leaves out. Clips last 4 to 6 s; of the
+    benchmark's some 10 to 14 s and three more than 30 s. Row format, order of the datasets and folders are those of
+    the public `all_test.jsonl` and `all_train.jsonl`.
+
+    The rows to train on lie in a folder of their own. They share no clip and no random stream with the benchmark, and
+    those that would ask for the same in the same words (prompt and lyrics) are left out.
 
 Where to look
     `composition` (what is asked, and notes for it), `instruments` (sounds and the waveform), `degradation` (faults,
     clips), `labels` (prompts in words, what raters say), `mos_sets` and `pair_sets` (the four datasets).
 
-The folder is built at most once however many processes ask; its stamp says which version it is and what must be there.
+A folder is built at most once however many processes ask; its stamp says which version it is and what must be there.
 """
 
 import json
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
+from cmi_bench.data import fields
 from cmi_bench.data.datasets import MiniPart, all_datasets
 from cmi_bench.data.synthetic.degradation import ClipPlan, write_clip
-from cmi_bench.data.synthetic.labels import Part
+from cmi_bench.data.synthetic.labels import MiniSplit, Part
 from cmi_bench.errors import UserError
 from cmi_bench.utils.console import ProgressBar
 from cmi_bench.utils.files import file_digest
@@ -89,16 +96,38 @@ def is_intact(root: Path, rows_file: Path, version: str) -> bool:
 
 MINI_VERSION = "3"
 """Raise it with any change that changes rows or audio: folders of another version are built anew."""
-ROWS_FILE = "all_test.jsonl"
+TRAINING_VERSION = "1"
+"""The same, for a change that leaves the benchmark's own rows and audio as they are."""
+ROWS_FILES = {MiniSplit.TEST: "all_test.jsonl", MiniSplit.TRAIN: "all_train.jsonl"}
+NAMES = {MiniSplit.TEST: "the mini benchmark", MiniSplit.TRAIN: "the mini benchmark's training rows"}
+"""For messages."""
 
 
-def plan_mini() -> Part:
-    """Return all rows, in the order of the public file, and all clips; nothing is synthesised yet."""
-    parts = [_build(part.build) for part in _mini_parts()]
-    return Part(
+def _version(split: MiniSplit) -> str:
+    return MINI_VERSION if split is MiniSplit.TEST else f"{MINI_VERSION}, training {TRAINING_VERSION}"
+
+
+def plan_mini(split: MiniSplit = MiniSplit.TEST) -> Part:
+    """Return all rows of a split, in the order of the public file, and all clips; nothing is synthesised yet."""
+    parts = [_build(part.build, split) for part in _mini_parts()]
+    plan = Part(
         rows=[row for part in parts for row in part.rows],
         clips=[clip for part in parts for clip in part.clips],
     )
+    return _without_instructions_of(plan_mini(), plan) if split is MiniSplit.TRAIN else plan
+
+
+def _without_instructions_of(benchmark: Part, plan: Part) -> Part:
+    """Leave out rows with a prompt and lyrics of the benchmark: of references little is said, in one of few ways."""
+    asked = {_instruction(row) for row in benchmark.rows}
+    rows = [row for row in plan.rows if _instruction(row) not in asked]
+    audio = (fields.AUDIO_A, fields.AUDIO_B, fields.REF_AUDIO)
+    named = {row[field] for row in rows for field in audio if row.get(field)}
+    return Part(rows, [clip for clip in plan.clips if clip.path in named])
+
+
+def _instruction(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row[fields.PROMPT], row.get(fields.LYRICS, "")
 
 
 def _mini_parts() -> list[MiniPart]:
@@ -106,29 +135,30 @@ def _mini_parts() -> list[MiniPart]:
     return sorted(parts, key=lambda part: part.position)
 
 
-def _build(place: str) -> Part:
+def _build(place: str, split: MiniSplit) -> Part:
     module, _, function = place.partition(":")
-    return cast(Part, getattr(import_module(module), function)())
+    return cast(Part, getattr(import_module(module), function)(split))
 
 
-def build_mini(root: Path) -> Path:
-    """Synthesise the mini benchmark.
+def build_mini(root: Path, split: MiniSplit = MiniSplit.TEST) -> Path:
+    """Synthesise the mini benchmark, or its training rows.
 
     The same machine and libraries give the same bytes each time.
 
     Args:
         root: Data root to fill; made if it is not there.
+        split: Which rows.
 
     Returns:
-        The rows' file, `<root>/all_test.jsonl`.
+        The rows' file, `<root>/all_test.jsonl` or `<root>/all_train.jsonl`.
     """
     root.mkdir(parents=True, exist_ok=True)
-    plan = plan_mini()
+    plan = plan_mini(split)
     _write_clips(root, plan.clips)
-    rows_file = root / ROWS_FILE
+    rows_file = root / ROWS_FILES[split]
     _write_rows(rows_file, plan.rows)
     # The stamp comes last: a folder that has one was finished.
-    write_stamp(root, rows_file, MINI_VERSION)
+    write_stamp(root, rows_file, _version(split))
     return rows_file
 
 
@@ -150,29 +180,30 @@ BUILD_SECONDS = 600.0
 """How long to wait for another process that builds it, which takes it well below a minute."""
 
 
-def ensure_mini(root: Path) -> Path:
-    """Build the mini benchmark where it is absent, incomplete or of another version.
+def ensure_mini(root: Path, split: MiniSplit = MiniSplit.TEST) -> Path:
+    """Build the mini benchmark, or its training rows, where they are absent, incomplete or of another version.
 
     The folder belongs to the generator: building anew replaces it as a whole.
 
     Args:
-        root: Data root of the mini benchmark.
+        root: Data root of these rows; each split has its own.
+        split: Which rows.
 
     Returns:
-        The rows' file, `<root>/all_test.jsonl`.
+        The rows' file, `<root>/all_test.jsonl` or `<root>/all_train.jsonl`.
 
     Raises:
         UserError: The folder holds something else, which is left alone, or another process holds its lock.
     """
     root = root.absolute()
-    rows_file = root / ROWS_FILE
-    if is_intact(root, rows_file, MINI_VERSION):
+    rows_file = root / ROWS_FILES[split]
+    if is_intact(root, rows_file, _version(split)):
         return rows_file
     root.parent.mkdir(parents=True, exist_ok=True)
-    with locked(_sibling(root, "lock"), seconds=BUILD_SECONDS, what=f"builds the mini benchmark at {root}"):
+    with locked(_sibling(root, "lock"), seconds=BUILD_SECONDS, what=f"builds {NAMES[split]} at {root}"):
         # Another process may have built it while this one waited.
-        if not is_intact(root, rows_file, MINI_VERSION):
-            _rebuild(root)
+        if not is_intact(root, rows_file, _version(split)):
+            _rebuild(root, split)
     return rows_file
 
 
@@ -180,18 +211,18 @@ def _sibling(root: Path, purpose: str) -> Path:
     return root.with_name(f".{root.name}.{purpose}")
 
 
-def _rebuild(root: Path) -> None:
+def _rebuild(root: Path, split: MiniSplit) -> None:
     """Build beside the folder and move the result into its place; only the holder of the lock comes here."""
     if root.exists() and any(root.iterdir()) and not (root / STAMP_FILE).exists():
         raise UserError(
             f"{root} is not empty and was not made by the mini benchmark's generator.",
             "Choose another folder for the mini data, or remove this one.",
         )
-    log.info("Synthesising the mini benchmark into %s, once", root)
+    log.info("Synthesising %s into %s, once", NAMES[split], root)
     building, outdated = _sibling(root, "building"), _sibling(root, "outdated")
     for leftover in (building, outdated):
         shutil.rmtree(leftover, ignore_errors=True)
-    build_mini(building)
+    build_mini(building, split)
     if root.exists():
         root.replace(outdated)
     building.replace(root)

@@ -174,10 +174,13 @@ def scale_pitch(style: Style, degree: int) -> int:
 
 
 def scale_shift(style: Style, pitch: float, steps: int) -> float:
-    """Move a pitch of the style's scale by scale steps, so that it stays in the key."""
+    """Move a pitch by steps of the style's scale: it stays in the key, or as far beside it as it was."""
+    scale = SCALES[style.mode]
     octave, pitch_class = divmod(pitch - style.tonic, 12)
-    degree = SCALES[style.mode].index(round(pitch_class) % 12) + steps
-    return style.tonic + 12 * (octave + degree // 7) + SCALES[style.mode][degree % 7]
+    semitone = round(pitch_class) % 12
+    nearest = min(scale, key=lambda tone: abs(tone - semitone))
+    degree = scale.index(nearest) + steps
+    return style.tonic + 12 * (octave + degree // 7) + scale[degree % 7] + semitone - nearest
 
 
 def compose(style: Style, seconds: float, rng: np.random.Generator) -> list[Note]:

@@ -8,9 +8,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cmi_bench.data import fields
 from cmi_bench.data.synthetic.composition import TONICS, Mode, Style
 from cmi_bench.data.synthetic.degradation import ClipPlan
-from cmi_bench.data.synthetic.instruments import VOICE
+from cmi_bench.data.synthetic.instruments import VOICE, stream
+
+
+class MiniSplit(StrEnum):
+    """Which rows: those of the benchmark, or those to train on. They share no random stream, name or file."""
+
+    TEST = "test"
+    TRAIN = "train"
+
+    def seed(self, dataset_id: int, *ids: int) -> tuple[int, ...]:
+        """Return the ids of a random stream of this split: those of training are ids of datasets of its own."""
+        return dataset_id + (TRAINING_IDS if self is MiniSplit.TRAIN else 0), *ids
+
+    def stream(self, dataset_id: int, *ids: int) -> np.random.Generator:
+        """Return a random stream of this split."""
+        return stream(*self.seed(dataset_id, *ids))
+
+    def named(self, number: int, digits: int) -> str:
+        """Return the name of a prompt or clip: its number, from 0, or from 1000 where it is to train on."""
+        return f"{number + (TRAINING_NUMBERS if self is MiniSplit.TRAIN else 0):0{digits}d}"
 
 
 class Part(NamedTuple):
@@ -21,9 +41,16 @@ class Part(NamedTuple):
     clips: list[ClipPlan]
     """Each file the rows name, once."""
 
+    def with_left_out(self, *places: int) -> "Part":
+        """Return the part with copies of some rows at its end that say they are for training: a run leaves them out."""
+        copies = [{**self.rows[place], fields.SPLIT: "train"} for place in places]
+        return Part([*self.rows, *copies], self.clips)
+
 
 PAM_ID, MUSIC_EVAL_ID, MUSIC_ARENA_ID, CMI_PREF_ID = 1, 2, 3, 4
 """First ids of the datasets' random streams."""
+TRAINING_IDS, TRAINING_NUMBERS = 100, 1000
+"""Where the first ids of streams, and the numbers in names, of training rows begin."""
 WISH, LABELS, FAULTS, AUDIO = 0, 1, 2, 3
 """Second ids: what a dataset draws its wishes, labels, faults and audio from."""
 

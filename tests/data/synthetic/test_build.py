@@ -11,13 +11,14 @@ import pytest
 import soundfile
 from filelock import FileLock
 
-from cmi_bench.data.datasets import CMI_PREF, MUSIC_ARENA, MUSIC_EVAL, PAM
+from cmi_bench.data.datasets import CMI_PREF, CONDITIONS, MUSIC_ARENA, MUSIC_EVAL, PAM, condition_of, dataset_of_source
 from cmi_bench.data.rows import Row, load_rows
 from cmi_bench.data.synthetic import build
 from cmi_bench.data.synthetic.build import ensure_mini, plan_mini
-from cmi_bench.data.synthetic.degradation import write_clip
-from cmi_bench.data.synthetic.labels import Part
+from cmi_bench.data.synthetic.degradation import Fault, write_clip
+from cmi_bench.data.synthetic.labels import MiniSplit, Part
 from cmi_bench.errors import UserError
+from cmi_bench.utils.files import file_digest
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +174,68 @@ def test_the_folder_is_small(mini_root):
     assert sum(path.stat().st_size for path in mini_root.rglob("*")) < 40e6
 
 
+# --- rows to train on -----------------------------------------------------------------------------------------------
+
+TRAINING = plan_mini(MiniSplit.TRAIN)
+
+
+def instructions(plan):
+    return {(row["prompt"], row.get("lyrics", "")) for row in plan.rows}
+
+
+def named(plan):
+    return {row[key] for row in plan.rows for key in ("audio-path", "audio2", "ref-audio-path") if row.get(key)}
+
+
+def test_about_four_hundred_rows_are_to_train_on_in_the_order_of_the_benchmark():
+    datasets = Counter(dataset_of_source(row["source"]).name for row in TRAINING.rows)
+    assert list(datasets) == ["CMI-Pref", "PAM", "MusicEval", "MusicArena"]
+    assert all(80 <= count <= 120 for count in datasets.values())
+    assert 390 <= len(TRAINING.rows) <= 410
+    assert {row["split"] for row in TRAINING.rows} == {"train"}
+
+
+def test_training_and_benchmark_share_no_instruction_no_file_and_no_random_stream():
+    benchmark = plan_mini()
+    assert instructions(TRAINING).isdisjoint(instructions(benchmark))
+    assert named(TRAINING).isdisjoint(named(benchmark))
+    seeds, others = ({clip.seed for clip in plan.clips} for plan in (TRAINING, benchmark))
+    assert seeds.isdisjoint(others)
+    assert len(seeds) == len(TRAINING.clips)
+    # The ids before a clip's own decide over prompts, labels and faults: the first of them is the dataset.
+    assert {seed[0] for seed in seeds}.isdisjoint({seed[0] for seed in others})
+
+
+def test_training_rows_name_each_planned_clip():
+    assert named(TRAINING) == {clip.path for clip in TRAINING.clips}
+
+
+def test_every_fault_and_condition_and_answer_is_there_to_train_on():
+    assert {damage.fault for clip in TRAINING.clips for damage in clip.damages} == set(Fault)
+    pairs = [row for row in TRAINING.rows if "preference-musicality" in row]
+    assert {condition_of(row) for row in pairs} == set(CONDITIONS)
+    for field in ("preference-musicality", "preference-alignment"):
+        assert {row[field] for row in pairs} == {"model_a", "model_b", "both"}
+    assert {row["preference"] for row in TRAINING.rows if "preference" in row} >= {"A", "B", "TIE", "BOTH_BAD"}
+
+
+def test_training_clips_are_short():
+    assert all(4.0 <= clip.seconds <= 6.0 for clip in TRAINING.clips)
+
+
+@pytest.mark.slow
+def test_training_audio_is_as_planned_and_none_of_it_is_in_the_benchmark(mini_root, tmp_path):
+    file = ensure_mini(tmp_path / "mini_train", MiniSplit.TRAIN)
+    rows = load_rows(file, split="train").rows
+    assert [row.raw for row in rows] == TRAINING.rows
+    for plan in TRAINING.clips:
+        info = soundfile.info(tmp_path / "mini_train" / plan.path)
+        assert (info.samplerate, info.channels) == (plan.sr, plan.channels), plan.path
+    digests = {file_digest(path) for path in (tmp_path / "mini_train").rglob("*.[mw][pa][3v]")}
+    assert len(digests) == len(TRAINING.clips)
+    assert digests.isdisjoint(file_digest(path) for path in mini_root.rglob("*.[mw][pa][3v]"))
+
+
 WHOLE = build.plan_mini()
 
 
@@ -182,12 +245,12 @@ def builds(monkeypatch):
     folders = []
     build_mini = build.build_mini
 
-    def counted(root):
+    def counted(root, split):
         folders.append(root)
-        return build_mini(root)
+        return build_mini(root, split)
 
     # PAM's first clips are WAV files, which take no time.
-    monkeypatch.setattr(build, "plan_mini", lambda: Part(WHOLE.rows[38:41], WHOLE.clips[42:45]))
+    monkeypatch.setattr(build, "plan_mini", lambda _split: Part(WHOLE.rows[38:41], WHOLE.clips[42:45]))
     monkeypatch.setattr(build, "build_mini", counted)
     return folders
 
@@ -245,7 +308,7 @@ def test_a_killed_build_leaves_nothing_behind(builds, root):
 def test_a_failing_build_leaves_the_old_folder(monkeypatch, root):
     (root / "all_test.jsonl").write_text("{}\n")
 
-    def fail(_root):
+    def fail(_root, _split):
         raise OSError("disk full")
 
     monkeypatch.setattr(build, "build_mini", fail)
@@ -259,6 +322,23 @@ def test_another_version_is_built_anew(builds, root, monkeypatch):
     ensure_mini(root)
     ensure_mini(root)
     assert len(builds) == 1
+
+
+def test_the_training_rows_have_a_folder_and_a_version_of_their_own(builds, root, monkeypatch, caplog):
+    training = root.parent / "mini_train"
+    caplog.set_level("INFO", "cmi_bench")
+    assert ensure_mini(training, MiniSplit.TRAIN) == training / "all_train.jsonl"
+    assert caplog.messages == [f"Synthesising the mini benchmark's training rows into {training}, once"]
+    builds.clear()
+    monkeypatch.setattr(build, "TRAINING_VERSION", "next")
+    ensure_mini(root)
+    assert not builds
+    ensure_mini(training, MiniSplit.TRAIN)
+    assert len(builds) == 1
+    # What changes the benchmark's clips changes these.
+    monkeypatch.setattr(build, "MINI_VERSION", "next")
+    ensure_mini(training, MiniSplit.TRAIN)
+    assert len(builds) == 2
 
 
 def test_what_is_not_ours_is_left_alone(builds, tmp_path):

@@ -67,3 +67,9 @@ def test_steps_of_the_scale_stay_in_the_key_and_lead_back(mode):
     for degree, pitch in enumerate(scale[7:-7], start=7):
         for steps in (-7, -1, 0, 1, 2, 7):
             assert scale_shift(style, pitch, steps) == scale[degree + steps]
+
+
+def test_a_pitch_beside_the_scale_stays_as_far_beside_it():
+    # Of C major: an F sharp, a semitone above the fourth step, goes with F to E and to G.
+    style = replace(STYLE, mode=Mode.MAJOR, tonic=0)
+    assert [scale_shift(style, 66, steps) for steps in (-1, 0, 1)] == [65, 66, 68]
