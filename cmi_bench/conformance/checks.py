@@ -15,6 +15,7 @@ from torch import Tensor
 from cmi_bench.audio.decode import decode
 from cmi_bench.conformance.subject import (
     COLUMNS,
+    JUDGED,
     LONG_SECONDS,
     MAX_DUR,
     SHORT_SECONDS,
@@ -26,7 +27,6 @@ from cmi_bench.conformance.subject import (
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import AudioInput, BenchmarkModelABC, EmbeddedInput, EmbeddingModel, UnusedInput
 from cmi_bench.scoring.collapse import check_model_collapse
-from cmi_bench.scoring.model_call import checked_scores
 from cmi_bench.types import Clip
 
 LEAST = 2
@@ -140,8 +140,7 @@ def embeddings(subject: Subject) -> str:
         )
         for one in inputs
     ]
-    scores = checked_scores(model.score_embedded(clips), len(clips), model.class_name)
-    return subject.compare(scores, subject.alone(probes), probes)
+    return subject.compare(subject.read(model.score_embedded(clips), len(clips)), subject.alone(probes), probes)
 
 
 def _windows(model: EmbeddingModel, paths: list[str], *, is_reference: bool) -> dict[str, list[Tensor]]:
@@ -210,7 +209,7 @@ def _is_same(one: Any, other: Any) -> bool:
 
 
 def one_clip(subject: Subject) -> str:
-    """A clip with text gets two numbers, of which one may be NaN."""
+    """A clip with text gets two numbers, of which one may be NaN; from each member of an ensemble."""
     scores = subject.alone(subject.probes.plain[:1])
     if np.isnan(scores).all():
         raise FailedCheckError("Both scores are NaN: it judges nothing.")
@@ -269,9 +268,9 @@ def long_clip(subject: Subject) -> str:
 def columns(subject: Subject) -> str:
     """A column is NaN for all clips (not judged) or for none, and never infinite."""
     probes = subject.answered((*subject.probes.plain, *subject.probes.referring))
-    scores = subject.alone(probes)
+    scores = subject.alone(probes)[:, :JUDGED]
     judged = []
-    for name, column in zip(COLUMNS, scores.T, strict=True):
+    for name, column in zip(COLUMNS, scores.T, strict=False):
         if np.isinf(column).any():
             raise FailedCheckError(f"{name} of {probes[int(np.argmax(np.isinf(column)))].clip_id} is infinite.")
         missing = np.isnan(column)
@@ -284,15 +283,31 @@ def columns(subject: Subject) -> str:
     return f"Judges {' and '.join(judged)}."
 
 
+def ensemble(subject: Subject) -> str:
+    """The members of an ensemble differ: their spread is what it is there for."""
+    if subject.n_members == 1:
+        raise SkippedCheckError("It answers with one score a clip: it is no ensemble.")
+    probes = subject.answered((*subject.probes.plain, *subject.probes.referring))
+    spreads = subject.alone(probes)[:, JUDGED:]
+    if not np.nan_to_num(spreads).any():
+        raise FailedCheckError(f"Its {subject.n_members} members give the same scores: are they the same network?")
+    typical = [
+        f"{name} {np.median(column):.2g}"
+        for name, column in zip(COLUMNS[JUDGED:], spreads.T, strict=True)
+        if not np.isnan(column).any()
+    ]
+    return f"{subject.n_members} members; {', '.join(typical)} (median of {len(probes)} clips)."
+
+
 def _scored(subject: Subject, probe: Clip) -> str:
     """Return a clip's scores in words, checked against what the first clip has."""
     scores, judged = subject.alone([probe]), ~np.isnan(subject.alone(subject.probes.plain[:1]))
-    for name, value, is_judged in zip(COLUMNS, scores[0], judged[0], strict=True):
+    for name, value, is_judged in zip(COLUMNS, scores[0], judged[0], strict=False):
         if is_judged and not np.isfinite(value):
             raise FailedCheckError(f"{name} of {probe.clip_id} is {value}.")
     return _describe(scores)
 
 
 def _describe(scores: Scores) -> str:
-    judged = [f"{name} {value:.4g}" for name, value in zip(COLUMNS, scores[0], strict=True) if not np.isnan(value)]
+    judged = [f"{name} {value:.4g}" for name, value in zip(COLUMNS, scores[0], strict=False) if not np.isnan(value)]
     return f"{', '.join(judged)}."

@@ -48,6 +48,7 @@ CHECKS: dict[str, Check] = {
     "short clip": checks.short_clip,
     "long clip": checks.long_clip,
     "NaN": checks.columns,
+    "ensemble": checks.ensemble,
     "same twice": checks.again,
     "batch": checks.batch,
     "batch_size": checks.batch_size,

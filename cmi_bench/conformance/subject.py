@@ -25,7 +25,7 @@ from cmi_bench.models.base import (
     SomeFailedError,
     UnusedInput,
 )
-from cmi_bench.scoring.model_call import checked_scores
+from cmi_bench.scoring.model_call import checked_members, mean_over_members
 from cmi_bench.types import Clip
 
 
@@ -62,10 +62,19 @@ def failures(findings: Iterable[CheckResult]) -> list[CheckResult]:
 
 
 Scores = npt.NDArray[np.float64]
-"""[N, 2]: column 0 alignment, column 1 musicality."""
+"""[N, 2], or [N, 4] of an ensemble: the columns of `COLUMNS`."""
 TOLERANCES = {"32": 1e-4, "bf16": 1e-3}
 """Largest difference by precision, of scores up to 1 in size; of larger scores, in proportion."""
-COLUMNS = ("alignment", "musicality")
+COLUMNS = ("alignment", "musicality", "spread of alignment", "spread of musicality")
+"""Of scores: what the model gives; and of an ensemble, by how much its members differ (standard deviation)."""
+JUDGED = 2
+"""How many of the columns every model has."""
+
+
+def scores_of(members: npt.NDArray[np.float64]) -> Scores:
+    """Return the scores of N clips from what each of M members says of them [M, N, 2]."""
+    means = mean_over_members(members)
+    return means if len(members) == 1 else np.concatenate([means, members.std(axis=0, ddof=1)], axis=1)
 
 
 class ScoreComparison(NamedTuple):
@@ -73,15 +82,15 @@ class ScoreComparison(NamedTuple):
 
     tolerance: float
     """For scores up to 1 in size."""
-    spread: tuple[float, float]
+    reach: tuple[float, ...]
     """Largest less smallest score among the clips, by column; 0 where that is not known."""
 
     def check(self, found: Scores, wanted: Scores, names: Sequence[str]) -> str:
         """Return the largest difference in words.
 
         Args:
-            found: [N, 2].
-            wanted: [N, 2].
+            found: Of N clips.
+            wanted: Of the same clips.
             names: What the N clips are called.
 
         Raises:
@@ -99,20 +108,20 @@ class ScoreComparison(NamedTuple):
         worst = difference[row, column]
         if worst <= allowed[row, column]:
             return f"Largest difference {difference.max():.1g}."
-        share = f", {worst / self.spread[column]:.1%} of the clips' spread" if self.spread[column] > 0 else ""
+        share = f", {worst / self.reach[column]:.1%} of the clips' range" if self.reach[column] > 0 else ""
         raise FailedCheckError(
             f"{COLUMNS[column]} of {names[row]} is {found[row, column]:.6g}, was {wanted[row, column]:.6g}: a"
             f" difference of {worst:.2g}{share}; allowed is {allowed[row, column]:.1g}."
         )
 
 
-def spread_of(scores: Scores) -> tuple[float, float]:
-    """Return, by column, how far scores [N, 2] reach; 0 where a column has no two numbers."""
+def reach_of(scores: Scores) -> tuple[float, ...]:
+    """Return, by column, how far scores reach; 0 where a column has no two numbers."""
     reach = []
     for column in scores.T:
         known = column[np.isfinite(column)]
         reach.append(float(np.ptp(known)) if len(known) else 0.0)
-    return reach[0], reach[1]
+    return tuple(reach)
 
 
 MAX_DUR = 4.0
@@ -218,6 +227,8 @@ class Subject:
         self.tolerance = tolerance
         self.score_kwargs = score_kwargs
         self._alone: dict[Clip, Scores] = {}
+        self.n_members: int | None = None
+        """How many members answer, 1 for a model that is no ensemble; None before the first answer."""
 
     @property
     def form(self) -> AudioInput:
@@ -260,7 +271,7 @@ class Subject:
         ]
 
     def answer(self, inputs: list[BenchmarkBatchInput], *, batch_size: int | None = None) -> Scores:
-        """Return the model's scores [N, 2].
+        """Return the model's scores.
 
         Raises:
             FailedCheckError: It could not score some of the clips.
@@ -272,27 +283,44 @@ class Subject:
             answer = self.model.score_batch(inputs, batch_size or count, MAX_DUR, **self.score_kwargs)
         except SomeFailedError as error:
             raise FailedCheckError("; ".join(error.reasons.values())) from error
-        return checked_scores(answer, count, self.model.class_name)
+        return self.read(answer, count)
+
+    def read(self, answer: Any, count: int) -> Scores:
+        """Return the scores in a model's answer.
+
+        Args:
+            answer: As `score_batch` or `score_embedded` returns it.
+            count: Of the clips that it is about.
+
+        Raises:
+            FailedCheckError: An ensemble of more, or fewer, members than before.
+            ContractError: It cannot be read.
+        """
+        members = checked_members(answer, count, self.model.class_name)
+        if self.n_members not in (None, len(members)):
+            raise FailedCheckError(f"It answers with {len(members)} members, before with {self.n_members}.")
+        self.n_members = len(members)
+        return scores_of(members)
 
     def ask(self, probes: Sequence[Clip], *, batch_size: int | None = None) -> Scores:
-        """Return the scores [N, 2] of a batch; see `answer`."""
+        """Return the scores of a batch; see `answer`."""
         return self.answer(self.inputs(probes), batch_size=batch_size)
 
     def alone(self, probes: Sequence[Clip]) -> Scores:
-        """Return the scores [N, 2] that clips have by themselves; each is asked for once."""
+        """Return the scores that clips have by themselves; each is asked for once."""
         for probe in probes:
             if probe not in self._alone:
                 self._alone[probe] = self.ask([probe])
         return np.concatenate([self._alone[probe] for probe in probes])
 
     def compare(self, found: Scores, wanted: Scores, probes: Sequence[Clip]) -> str:
-        """Return in words how far scores [N, 2] of clips are apart.
+        """Return in words how far scores of clips are apart.
 
         Raises:
             FailedCheckError: Further than the tolerance.
         """
-        spread = spread_of(np.concatenate(list(self._alone.values())))
-        return ScoreComparison(self.tolerance, spread).check(found, wanted, [probe.clip_id for probe in probes])
+        reach = reach_of(np.concatenate(list(self._alone.values())))
+        return ScoreComparison(self.tolerance, reach).check(found, wanted, [probe.clip_id for probe in probes])
 
     def answered(self, probes: Sequence[Clip]) -> list[Clip]:
         """Return those that the model could score by themselves: what it fails on has a check of its own."""

@@ -9,7 +9,7 @@ import contextlib
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -164,6 +164,12 @@ def _largest_change(scores: Mapping[str, Score], known: Mapping[str, Score]) -> 
             continue
         spread = float(values.std())
         unit = spread if spread > LEAST * float(np.abs(values).max()) else LEAST * max(float(np.abs(values).max()), 1)
-        differences = (abs(score.value(aspect) - known[key].value(aspect)) for key, score in scores.items())
+        differences = (one for key, score in scores.items() for one in _differences(score, known[key], aspect))
         changes += [difference / unit for difference in differences if not math.isnan(difference)]
     return max(changes)
+
+
+def _differences(score: Score, known: Score, aspect: Aspect) -> Iterator[float]:
+    """Yield by how much a score differs, and by how much its spread over the members of an ensemble."""
+    yield abs(score.value(aspect) - known.value(aspect))
+    yield abs(score.spread(aspect) - known.spread(aspect))

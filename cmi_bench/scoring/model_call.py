@@ -159,7 +159,7 @@ def read_answer(
     found: dict[str, Score] = {}
     members = checked_members(answer, len(keys), model)
     of_clips = np.moveaxis(members, 0, 1).tolist()
-    for place, (key, row, own) in enumerate(zip(keys, _means(members).tolist(), of_clips, strict=True)):
+    for place, (key, row, own) in enumerate(zip(keys, mean_over_members(members).tolist(), of_clips, strict=True)):
         score = Score(
             alignment=row[ALIGNMENT_COLUMN],
             musicality=row[MUSICALITY_COLUMN],
@@ -176,10 +176,11 @@ def read_answer(
 
 def checked_scores(answer: Any, count: int, model: str) -> npt.NDArray[np.float64]:
     """Return the scores [count, 2] in a model's answer, of an ensemble the means; see `checked_members`."""
-    return _means(checked_members(answer, count, model))
+    return mean_over_members(checked_members(answer, count, model))
 
 
-def _means(members: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def mean_over_members(members: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the scores [count, 2] from what each member says [members, count, 2]."""
     with np.errstate(invalid="ignore"):  # infinities of both signs: their mean is NaN
         return np.asarray(members.mean(axis=0))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import broken_adapters as broken
 import pytest
 import torch
+from opinions import AllTheSame, OneMore, Opinions, SpreadOfTheBatch
 from tiny_audiobox import make_small, save_small_audiobox
 from tiny_clap import save_laion_clap, save_small_clap
 
@@ -48,13 +49,17 @@ def check(same_probes, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("make", "skipped"),
     [
-        (broken.Sound, {"unused inputs", "identity", "embeddings", "path or waveform"}),
-        (SignalBaseline, {"unused inputs", "embeddings"}),
-        (lambda: CmiRM(str(BUNDLE / "sa_mean")), {"unused inputs"}),
-        (lambda: CmiRM(str(BUNDLE / "sa_mean"), mode="standard", dur_step=2.0), {"unused inputs", "long clip"}),
-        (Random, {"unused inputs", "identity", "embeddings"}),
+        (broken.Sound, {"ensemble", "unused inputs", "identity", "embeddings", "path or waveform"}),
+        (SignalBaseline, {"ensemble", "unused inputs", "embeddings"}),
+        (lambda: CmiRM(str(BUNDLE / "sa_mean")), {"ensemble", "unused inputs"}),
+        (
+            lambda: CmiRM(str(BUNDLE / "sa_mean"), mode="standard", dur_step=2.0),
+            {"ensemble", "unused inputs", "long clip"},
+        ),
+        (Random, {"ensemble", "unused inputs", "identity", "embeddings"}),
+        (Opinions, {"unused inputs", "identity", "embeddings"}),
     ],
-    ids=["sound", "signal", "cmi_rm", "cmi_rm_head", "random"],
+    ids=["sound", "signal", "cmi_rm", "cmi_rm_head", "random", "opinions"],
 )
 def test_models_that_conform(check, make, skipped):
     findings = check(make())
@@ -66,7 +71,7 @@ def test_models_that_conform(check, make, skipped):
 @pytest.mark.parametrize(
     ("model", "failed", "says"),
     [
-        (broken.BatchMean, {"batch", "mixed references"}, "of the clips' spread; allowed is 0.0001"),
+        (broken.BatchMean, {"batch", "mixed references"}, "of the clips' range; allowed is 0.0001"),
         (broken.Random, COMPARED | {"long clip"}, "a difference of"),
         (broken.OneColumn, {"one clip"}, r"returned shape \[1, 1\] for 1 clips; expected \[1, 2\]"),
         (broken.FirstOnly, COMPARED | {"inputs unchanged"}, r"returned shape \[1, 2\] for 3 clips"),
@@ -91,6 +96,9 @@ def test_models_that_conform(check, make, skipped):
         (broken.NewIdentity, {"identity"}, r"identity changes: 'run \d+', then 'run \d+'"),
         (broken.AsksForBatches, {"batch_size"}, "a difference of 1"),
         (broken.ByPlace, {"batch", "order", "mixed references"}, "a difference of 0.02"),
+        (AllTheSame, {"ensemble"}, "Its 3 members give the same scores"),
+        (OneMore, COMPARED | {"inputs unchanged"}, "It answers with 4 members, before with 3"),
+        (SpreadOfTheBatch, {"batch", "mixed references"}, "spread of musicality of"),
     ],
 )
 def test_models_that_do_not(check, model, failed, says):

@@ -6,13 +6,13 @@ import pytest
 from cmi_bench.conformance.subject import (
     FailedCheckError,
     ScoreComparison,
-    spread_of,
+    reach_of,
 )
 
 
-def test_scores_are_compared_by_their_size_and_told_by_their_spread():
+def test_scores_are_compared_by_their_size_and_told_by_their_range():
     wanted = np.array([[1.0, 4000.0], [3.0, np.nan]])
-    comparison = ScoreComparison(1e-4, spread_of(np.array([[1.0, 4000.0], [3.0, 4100.0]])))
+    comparison = ScoreComparison(1e-4, reach_of(np.array([[1.0, 4000.0], [3.0, 4100.0]])))
     assert comparison.check(wanted + np.array([0.0, 0.3]), wanted, ["one", "two"]) == "Largest difference 0.3."
     with pytest.raises(FailedCheckError, match=r"alignment of two is 3.02, was 3: a difference of 0.02, 1.0% of"):
         comparison.check(wanted + np.array([[0.0], [0.02]]), wanted, ["one", "two"])

@@ -185,3 +185,24 @@ def test_with_all_audio_in_the_cache_only_the_head_is_asked(check, monkeypatch):
     check(Encoder())
     monkeypatch.setattr(Encoder, "embed_audio", lambda *args, **kwargs: pytest.fail("encoded again"))
     assert check(Encoder(head=True)).depends_on_batch
+
+
+class Ensemble(Crossings):
+    """Its scores hold in any company; what its members differ by, only in `Steady`."""
+
+    def score_batch(self, inputs, batch_size, max_dur, **kwargs):
+        scores = super().score_batch(inputs, batch_size, max_dur)
+        return np.stack([scores - self.apart(len(inputs)), scores + self.apart(len(inputs))])
+
+    def apart(self, company):
+        return float(company)
+
+
+class Steady(Ensemble):
+    def apart(self, company):
+        return 0.1
+
+
+@pytest.mark.parametrize(("model", "depends"), [(Ensemble, True), (Steady, False)])
+def test_a_spread_that_depends_on_the_batch_is_found(check, model, depends):
+    assert check(model()).depends_on_batch is depends
