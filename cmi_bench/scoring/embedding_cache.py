@@ -8,11 +8,9 @@ what is there. Nobody waits for another; at most the batch that two are at in th
 import contextlib
 import hashlib
 import logging
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,15 +20,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from cmi_bench.audio.decode import decode
-from cmi_bench.data.audio_info import FileFacts
+from cmi_bench.audio.decode import AudioError, decode
 from cmi_bench.models.base import EmbeddedInput, EmbeddingModel
-from cmi_bench.scoring.code_identity import code_identity
+from cmi_bench.scoring.embedding_items import AudioItem, EmbeddingAddresses, KeptForm, TextItem
 from cmi_bench.scoring.model_call import ModelCall, read_answer
-from cmi_bench.scoring.requests import Request
 from cmi_bench.scoring.store import RunStats
 from cmi_bench.types import Score
-from cmi_bench.utils.files import content_key, write_bytes_atomic, writing_to
+from cmi_bench.utils.files import write_bytes_atomic, writing_to
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +34,8 @@ log = logging.getLogger(__name__)
 SUFFIX = ".safetensors"
 DIGEST_BYTES = 32
 GIGABYTE = 10**9
-TITLE_LENGTH = 40
-"""Characters of a text by which messages call it."""
+HALF_ERROR = 2**-10
+"""Share of an embedding's norm that may be lost by its rounding to float16, which in its range loses 2^-11 at most."""
 
 
 class CacheSize(NamedTuple):
@@ -145,70 +141,6 @@ def _checked(key: str, content: bytes) -> Mapping[str, Tensor] | None:
     return {name: torch.as_tensor(tensor) for name, tensor in tensors.items()}
 
 
-@dataclass(frozen=True)
-class AudioItem:
-    """One piece of audio to embed."""
-
-    key: str
-    path: Path
-    seconds: float
-    """How much of it is decoded, as far as known."""
-    chunks: int
-    """Pieces that it is encoded in."""
-    is_reference: bool
-    """Whether it is decoded as a reference is; with most models that makes no difference."""
-
-    @property
-    def name(self) -> str:
-        """The file."""
-        return str(self.path)
-
-
-@dataclass(frozen=True)
-class TextItem:
-    """One text to embed."""
-
-    key: str
-    text: str
-
-    @property
-    def name(self) -> str:
-        """Its beginning, in quotation marks."""
-        return repr(self.text if len(self.text) <= TITLE_LENGTH else self.text[: TITLE_LENGTH - 3] + "...")
-
-
-@dataclass(frozen=True)
-class EmbeddingInputs:
-    """A request, and the audio and the texts whose embeddings it is scored from."""
-
-    request: Request
-    audio: AudioItem
-    ref_audio: AudioItem | None
-    text: TextItem
-    lyrics: TextItem
-
-    @property
-    def key(self) -> str:
-        """The request's."""
-        return self.request.key
-
-    @property
-    def name(self) -> str:
-        """The request's."""
-        return self.request.name
-
-    @property
-    def audio_items(self) -> tuple[AudioItem, ...]:
-        """The clip, and its reference if there is one."""
-        return (self.audio,) if self.ref_audio is None else (self.audio, self.ref_audio)
-
-    @property
-    def keys(self) -> list[str]:
-        """The addresses of all that is needed, each once."""
-        texts = (self.text.key, self.lyrics.key)
-        return list(dict.fromkeys((*(item.key for item in self.audio_items), *texts)))
-
-
 class CachedModel:
     """An embedding model that looks up before it encodes, and stores what it encodes.
 
@@ -227,36 +159,8 @@ class CachedModel:
         self.call = call
         self.cache = cache
         self.sr = int(call.model.sr)
-        self.views = {flag: call.model.audio_view(call.max_dur, is_reference=flag) for flag in (False, True)}
-        """How clips (False) and references (True) are decoded."""
+        self.addresses = EmbeddingAddresses.of(call.model, call.max_dur)
         self._stats = stats
-        code = code_identity(call.model)
-        self._audio_encoder = {"encoder": call.model.audio_identity, "code": code}
-        self._text_encoder = {"encoder": call.model.text_identity, "code": code}
-
-    def inputs_of(self, request: Request) -> EmbeddingInputs:
-        """Return what a request is scored from, with the addresses of the embeddings."""
-        clip, reference = request.clip, None
-        if clip.ref_audio is not None and request.ref_audio is not None:
-            reference = self._audio_item(clip.ref_audio, request.ref_audio, is_reference=True)
-        return EmbeddingInputs(
-            request=request,
-            audio=self._audio_item(clip.audio, request.audio, is_reference=False),
-            ref_audio=reference,
-            text=self._text_item(clip.text),
-            lyrics=self._text_item(clip.lyrics),
-        )
-
-    def _audio_item(self, path: Path, facts: FileFacts, *, is_reference: bool) -> AudioItem:
-        view = self.views[is_reference]
-        key = content_key(audio=facts.digest, view=view.name, **self._audio_encoder)
-        limit = math.inf if view.seconds is None else view.seconds
-        seconds = min(self.call.max_dur if facts.seconds is None else facts.seconds, limit)
-        chunks = 1 if view.chunk_seconds is None else max(math.ceil(seconds / view.chunk_seconds), 1)
-        return AudioItem(key, path, seconds, chunks, is_reference)
-
-    def _text_item(self, text: str) -> TextItem:
-        return TextItem(content_key(text=text, **self._text_encoder), text)
 
     def embed_audio(
         self, items: Sequence[AudioItem], waveforms: Mapping[str, Tensor] | None = None
@@ -280,11 +184,11 @@ class CachedModel:
             audio = [
                 decoded[item.key]
                 if item.key in decoded
-                else decode(item.path, self.sr, self.views[is_reference].seconds)
+                else decode(item.path, self.sr, self.addresses.views[is_reference].seconds)
                 for item in lacking
             ]
             embedded = self.call.model.embed_audio(audio, self.call.max_dur, is_reference=is_reference)
-            found |= self._stored({item.key: tensors for item, tensors in zip(lacking, embedded, strict=True)})
+            found |= self._stored(lacking, embedded)
             self._stats.counts["chunks_encoded"] += sum(item.chunks for item in lacking)
         return [found[item.key] for item in items]
 
@@ -298,15 +202,48 @@ class CachedModel:
         lacking = [item for item in items if item.key not in found]
         if lacking:
             embedded = self.call.model.embed_texts([item.text for item in lacking])
-            found |= self._stored({item.key: [tokens] for item, tokens in zip(lacking, embedded, strict=True)})
+            found |= self._stored(lacking, [[tokens] for tokens in embedded])
             self._stats.counts["texts_encoded"] += len(lacking)
         return [found[item.key][0] for item in items]
 
-    def _stored(self, entries: Mapping[str, Sequence[Tensor]]) -> dict[str, list[Tensor]]:
+    def pool_stored(self, items: Sequence[AudioItem | TextItem]) -> None:
+        """Make the forms that items lack of what is stored of them as the model makes it, without decoding anything.
+
+        What is damaged there is passed over.
+        """
+        for item in items:
+            if (tensors := self.cache.get(item.key)) is not None:
+                self._stored([item], [tensors])
+
+    def _stored(
+        self, items: Sequence[AudioItem | TextItem], embedded: Sequence[Sequence[Tensor]]
+    ) -> dict[str, list[Tensor]]:
+        """Store embeddings in the forms that are asked for; return them as they are.
+
+        Raises:
+            AudioError: Of an item, numbers that no head could be trained on; the others are stored.
+        """
+        broken = None
         with writing_to(self.cache.folder, instead="set cache.dir to another disk"):
-            for key, tensors in entries.items():
-                self.cache.put(key, tensors)
-        return {key: list(tensors) for key, tensors in entries.items()}
+            for item, tensors in zip(items, embedded, strict=True):
+                if item.forms and not all(tensor.isfinite().all() for tensor in tensors):
+                    broken = item
+                    continue
+                for form in item.forms or (KeptForm(item.key),):
+                    self.cache.put(form.key, [self._formed(tensor, form) for tensor in tensors])
+        if broken is not None:
+            raise AudioError(f"The embedding of {broken.name} holds NaN or infinite numbers.", "Does its audio?")
+        return {item.key: list(tensors) for item, tensors in zip(items, embedded, strict=True)}
+
+    def _formed(self, tensor: Tensor, form: KeptForm) -> Tensor:
+        if form.kind is None:
+            return tensor
+        pooled = self.call.model.pool(tensor, form.kind).float()
+        half = pooled.half()
+        if half.isfinite().all() and (half - pooled).norm() <= HALF_ERROR * pooled.norm():
+            return half
+        self._stats.counts["kept_in_float32"] += 1  # of values beyond its range float16 makes infinity or zero
+        return pooled
 
     def score_embedded(self, clips: Mapping[str, EmbeddedInput]) -> dict[str, Score]:
         """Score embedded clips, by their requests' keys; see `ModelCall.score`."""

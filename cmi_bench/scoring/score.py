@@ -167,7 +167,7 @@ class _Scoring:
         """Embed what requests need, then score them."""
         with ExitStack() as stack:
             cached = CachedModel(call, EmbeddingCache(_cache_folder(self.config, self.writer, stack)), self.stats)
-            inputs = [cached.inputs_of(request) for request in missing]
+            inputs = [cached.addresses.inputs_of(request) for request in missing]
             audio = {item.key: item for one in inputs for item in one.audio_items}
             texts = {item.key: item for one in inputs for item in (one.text, one.lyrics)}
             self.stats.counts["chunks_needed"] = sum(item.chunks for item in audio.values())

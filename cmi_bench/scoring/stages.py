@@ -17,7 +17,8 @@ from cmi_bench.audio.decode import AudioError, decode
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import AudioInput, BenchmarkBatchInput, BenchmarkModelABC, EmbeddedInput
 from cmi_bench.scoring.batching import ScoreWriter, bisect
-from cmi_bench.scoring.embedding_cache import AudioItem, CachedModel, EmbeddingCache, EmbeddingInputs, TextItem
+from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache
+from cmi_bench.scoring.embedding_items import AudioItem, EmbeddingInputs, TextItem
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import Request
 from cmi_bench.scoring.store import RunStats
@@ -135,7 +136,9 @@ class EmbedAudioStage:
         self.model = model
         self.stats = stats
         self.start = start
-        self.load = AudioLoader(model.cache, model.sr, {flag: view.seconds for flag, view in model.views.items()})
+        self.load = AudioLoader(
+            model.cache, model.sr, {flag: view.seconds for flag, view in model.addresses.views.items()}
+        )
         self._idle_since: float | None = None
 
     def pending(self) -> list[AudioItem]:

@@ -12,7 +12,8 @@ import torch
 from cmi_bench.data.audio_info import FileFacts
 from cmi_bench.models.base import AudioView, BenchmarkModelABC, EmbeddingModel, SomeFailedError
 from cmi_bench.scoring.batching import BatchLimits, plan_batches
-from cmi_bench.scoring.embedding_cache import AudioItem, CachedModel, EmbeddingCache, TextItem
+from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache
+from cmi_bench.scoring.embedding_items import AudioItem, TextItem
 from cmi_bench.scoring.local import LocalRunner
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import Request
@@ -53,7 +54,7 @@ def request(name, seconds, prompt, reference=None):
 def plan(tmp_path):
     def make(requests, items):
         cached = CachedModel(ModelCall(Embeds(), 120.0), EmbeddingCache(tmp_path), RunStats())
-        inputs = [cached.inputs_of(one) for one in requests]
+        inputs = [cached.addresses.inputs_of(one) for one in requests]
         stage = HeadStage(inputs, cached, RunStats(), failed=dict)
         batches = plan_batches(stage.pending(), BatchLimits(items, 1e9), length=stage.length)
         return [{item.key for item in batch} for batch in batches]
