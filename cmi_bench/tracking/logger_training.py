@@ -19,6 +19,8 @@ class LoggerTraining:
             description: What is trained, on what.
             folder: The training's; what it is recorded as stays there, so that it goes on when the training is resumed.
         """
+        self.settings = settings
+        self.description = description
         self.folder = folder
         self.run = (WandbRun if settings.kind is TrackingKind.wandb else CsvRun)(settings, description.run)
 
@@ -33,6 +35,10 @@ class LoggerTraining:
     def checkpoint(self, step: int, folder: Path, metrics: Mapping[str, float]) -> None:
         """Record how good a checkpoint is."""
         self.run.log_metrics(metrics, step)
+
+    def member(self, seed: int, folder: Path) -> "LoggerTraining":
+        """Return what records one of several trainings, in a group of them."""
+        return LoggerTraining(self.settings, self.description.of_seed(seed, None), folder)
 
     def close(self, status: str, files: Sequence[Path] = ()) -> None:
         """End the record, if it was started."""

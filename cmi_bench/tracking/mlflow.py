@@ -59,6 +59,8 @@ class MLflowRun:
         self.run_id = ""
         self.experiment_id = ""
         self.started = False
+        self.is_earlier = False
+        """Whether it goes on with a run of before."""
 
     def start(self, earlier: str | None = None) -> None:
         """Open the MLflow run with its params and tags, unless it is open already or failed to open.
@@ -86,6 +88,7 @@ class MLflowRun:
             return
         self.sink.is_open = True
         self.client, self.experiment_id, self.run_id = found.client, found.experiment_id, found.run_id
+        self.is_earlier = found.is_earlier
         if found.is_earlier:
             self.send("recording the process", lambda client: client.set_tag(self.run_id, PROCESS_TAG, this_process()))
         else:

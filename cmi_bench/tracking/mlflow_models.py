@@ -73,6 +73,23 @@ def model_of(
         return str(kept.model_id)
 
 
+def drop_replaced(client: MlflowClient, experiment_id: str, run_id: str) -> None:
+    """Delete the models of a training whose checkpoints are not there any more, and that no other run has scored with.
+
+    Args:
+        client: The store's.
+        experiment_id: Where the models are.
+        run_id: The training's run.
+    """
+    own = client.search_logged_models([experiment_id], filter_string=f"attributes.source_run_id = '{run_id}'")
+    newest = {model.params.get("source"): model.model_id for model in sorted(own, key=_age)}
+    for model in own:
+        source = model.params.get("source")
+        is_there = source is not None and Path(source).is_dir() and newest[source] == model.model_id
+        if not is_there and all(metric.run_id == run_id for metric in model.metrics or ()):
+            client.delete_logged_model(model.model_id)
+
+
 def _one_at_a_time(settings: TrackingConfig) -> contextlib.AbstractContextManager[None]:
     uri = settings.uri or ""
     if not uri.startswith(SQLITE):
@@ -95,7 +112,11 @@ NOT_FOUND = 404
 
 
 def _oldest(models: Iterable[LoggedModel]) -> LoggedModel:
-    return min(models, key=lambda one: (one.creation_timestamp, one.model_id))
+    return min(models, key=_age)
+
+
+def _age(model: LoggedModel) -> tuple[int, str]:
+    return model.creation_timestamp, model.model_id
 
 
 def dataset_inputs(datasets: Iterable[ScoredDataset], *, source: str, split: str) -> list[DatasetInput]:

@@ -1,16 +1,22 @@
-"""A training in MLflow: curves by step, its checkpoints as models, and the rows that it is learnt from as datasets."""
+"""A training in MLflow: curves by step, its checkpoints as models, and the rows that it learns from as datasets."""
 
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cmi_bench.config import TrackingConfig
+from cmi_bench.tracking.metrics import VALIDATION
 from cmi_bench.tracking.mlflow import MLflowRun, SeriesPoint
 from cmi_bench.tracking.record_id import read_record_id, write_record_id
-from cmi_bench.tracking.training import TrainingDescription
+from cmi_bench.tracking.training import SET_ASIDE, TrainingDescription
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
 
 SEND_SECONDS = 10.0
-"""How often points of curves are sent: each call to a store takes some hundredths of a second."""
+"""How often points of curves are sent: a call to a store takes some hundredths of a second."""
 
 
 class MLflowTraining:
@@ -22,14 +28,13 @@ class MLflowTraining:
         Args:
             settings: Where to; nowhere without a `uri`.
             description: What is trained, on what.
-            folder: The training's; what it is recorded as stays there, so that it goes on when the training is resumed.
+            folder: The training's; the id of its MLflow run is kept there.
         """
         self.settings = settings
         self.description = description
         self.folder = folder
         self.run = MLflowRun(settings, description.run)
-        self._waiting: list[SeriesPoint] = []
-        self._sent = time.monotonic()
+        self._points = _Points(self.run)
 
     def start(self) -> None:
         """Open the MLflow run, or that of before the training was resumed; does nothing where it is open."""
@@ -43,10 +48,9 @@ class MLflowTraining:
     def _record_datasets(self) -> None:
         from cmi_bench.tracking.mlflow_models import dataset_inputs
 
-        of_context = self.description.datasets
         inputs = [
             one
-            for context, datasets in of_context.items()
+            for context, datasets in self.description.datasets.items()
             for one in dataset_inputs(datasets, source=self.description.source, split=context)
         ]
         if inputs:
@@ -54,40 +58,103 @@ class MLflowTraining:
 
     def curves(self, step: int, values: Mapping[str, float]) -> None:
         """Record points of curves; they are sent together every few seconds."""
-        now = time.time()
-        self._waiting += [SeriesPoint(name, step, value, now) for name, value in values.items()]
-        if time.monotonic() - self._sent > SEND_SECONDS:
-            self._send_curves()
-
-    def _send_curves(self) -> None:
-        self.run.log_series(self._waiting)
-        self._waiting, self._sent = [], time.monotonic()
+        self._points.add(step, values)
 
     def checkpoint(self, step: int, folder: Path, metrics: Mapping[str, float]) -> None:
         """Record a checkpoint as the model of its weights and settings, which later runs that score with it find."""
-        self._send_curves()
-        client = self.run.client
-        if client is None:
-            return
-        from mlflow.entities import LoggedModelOutput, Metric
+        self._points.add(step, metrics)
+        self._points.send()
+        model_id = self.run.sink.call("recording a checkpoint", lambda: self._model_id(step, folder))
+        if model_id is not None:  # and the run is open
+            self.run.send_metrics([self._of_model(name, step, model_id, value) for name, value in metrics.items()])
+
+    def _model_id(self, step: int, folder: Path) -> str | None:
+        """Return the id of the MLflow model of a checkpoint, an output of the run; None where nothing is recorded."""
+        if (client := self.run.client) is None:
+            return None
+        from mlflow.entities import LoggedModelOutput
 
         from cmi_bench.tracking.mlflow_models import model_of
 
-        def recorded() -> str:
-            model = self.description.describe_checkpoint(folder)
-            return model_of(client, self.run.experiment_id, model, run_id=self.run.run_id, settings=self.settings)
+        model = self.description.describe_checkpoint(folder)
+        model_id = model_of(client, self.run.experiment_id, model, run_id=self.run.run_id, settings=self.settings)
+        outputs = client.get_run(self.run.run_id).outputs
+        if all(one.model_id != model_id for one in (outputs.model_outputs if outputs else ())):
+            client.log_outputs(self.run.run_id, [LoggedModelOutput(model_id, step)])
+        return model_id
 
-        model_id = self.run.sink.call("recording a checkpoint", recorded)
-        if model_id is None:
-            return
-        output = LoggedModelOutput(model_id, step)
-        self.run.send("recording a checkpoint", lambda client: client.log_outputs(self.run.run_id, [output]))
-        now = int(time.time() * 1000)
-        self.run.send_metrics([Metric(key, value, now, step, model_id=model_id) for key, value in metrics.items()])
+    def _of_model(self, name: str, step: int, model_id: str, value: float) -> "Metric":
+        """Return a point of a curve as one that its model has too; of the same time, MLflow keeps it once."""
+        from mlflow.entities import Metric
+
+        from cmi_bench.tracking.mlflow_models import DIGEST_LENGTH
+
+        timestamp = self._points.recorded_at(name, step)
+        for dataset in self.description.datasets.get(SET_ASIDE, ()):
+            if name.startswith(f"{VALIDATION}/{dataset.name} "):
+                digest = dataset.digest[:DIGEST_LENGTH]
+                return Metric(name, value, timestamp, step, model_id, dataset_name=dataset.name, dataset_digest=digest)
+        return Metric(name, value, timestamp, step, model_id)
+
+    def member(self, seed: int, folder: Path) -> "MLflowTraining":
+        """Return what records one of several trainings: its MLflow run stands under this one, if that is open."""
+        description = self.description.of_seed(seed, self.run.run_id or None)
+        return MLflowTraining(self.settings, description, folder)
 
     def close(self, status: str, files: Sequence[Path] = ()) -> None:
-        """End the MLflow run, if it was started, after what is left to tell."""
-        self._send_curves()
+        """End the MLflow run, if it was started, after what is left to tell.
+
+        Models of checkpoints that were replaced by better or later ones are deleted, unless some run scored with them.
+        """
+        self._points.send()
         self.run.log_files(files)
+        self.run.send("tidying up checkpoints", self._drop_replaced)
         self.run.tell_where()
         self.run.close(status)
+
+    def _drop_replaced(self, client: "MlflowClient") -> None:
+        from cmi_bench.tracking.mlflow_models import drop_replaced
+
+        drop_replaced(client, self.run.experiment_id, self.run.run_id)
+
+
+class _Points:
+    """The points of a run's curves: sent together, and each once, although a resumed training tells some again."""
+
+    def __init__(self, run: MLflowRun) -> None:
+        self._run = run
+        self._waiting: list[SeriesPoint] = []
+        self._sent = time.monotonic()
+        self._times: dict[str, dict[int, int]] = {}
+        """When a point was recorded, milliseconds since 1970: by name and step, also those of before."""
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Take points that are not recorded yet."""
+        if self._run.client is None:
+            return
+        now = time.time()
+        for name, value in values.items():
+            if step not in (times := self._times_of(name)):
+                times[step] = int(now * 1000)
+                self._waiting.append(SeriesPoint(name, step, value, now))
+        if time.monotonic() - self._sent > SEND_SECONDS:
+            self.send()
+
+    def send(self) -> None:
+        """Send the points that wait."""
+        self._run.log_series(self._waiting)
+        self._waiting, self._sent = [], time.monotonic()
+
+    def recorded_at(self, name: str, step: int) -> int:
+        """Return when a point was recorded, in milliseconds since 1970."""
+        return self._times_of(name)[step]
+
+    def _times_of(self, name: str) -> dict[int, int]:
+        if name not in self._times:
+            self._times[name] = {}
+            if (client := self._run.client) is not None and self._run.is_earlier:
+                history = self._run.sink.call(
+                    "looking at a curve", lambda: client.get_metric_history(self._run.run_id, name)
+                )
+                self._times[name] = {point.step: point.timestamp for point in history or ()}
+        return self._times[name]

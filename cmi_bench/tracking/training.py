@@ -5,14 +5,23 @@ Checkpoints are recorded as the models that later runs of the benchmark find by 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from cmi_bench.tracking.description import RunDescription, ScoredModel
+from cmi_bench.tracking.description import (
+    NOTE_TAG,
+    RunDescription,
+    ScoredModel,
+    dataset_name,
+    origin_tags,
+    run_name,
+)
 from cmi_bench.tracking.scored_data import ScoredDataset
+from cmi_bench.tracking.sweep_plan import PARENT_TAG, SweepPlace
+from cmi_bench.training_config import TrainTask
 
-LEARNT, VALIDATION, CHECKED = "train", "validation", "test"
+LEARNT, SET_ASIDE, CHECKED = "train", "validation", "test"
 """Contexts of a training's datasets: learnt from, validated on, and only checked that nothing of them is learnt."""
 
 
@@ -28,6 +37,73 @@ class TrainingDescription:
     """By context."""
     source: str = ""
     """The file that the rows are from."""
+    seeds: int = 1
+    """How many trainings it stands for; several differ in their seed only, and each is a `member`."""
+
+    def of_seed(self, seed: int, parent_run: str | None) -> "TrainingDescription":
+        """Return what identifies one of several trainings.
+
+        Args:
+            seed: Of this one.
+            parent_run: The MLflow run above them; None where there is none.
+        """
+        above = {PARENT_TAG: parent_run} if parent_run else {}
+        run = replace(
+            self.run,
+            name=f"{self.run.name} seed {seed}",
+            params={**self.run.params, "seed": str(seed)},
+            tags={**self.run.tags, **above, "seed": str(seed)},
+            group=self.run.group or self.run.name,
+        )
+        return replace(self, run=run, seeds=1)
+
+
+def describe_training(
+    config: TrainTask, metadata: Mapping[str, Any], place: SweepPlace | None = None
+) -> RunDescription:
+    """Return the few params and the tags by which trainings are told apart and filtered.
+
+    Args:
+        config: The training's configuration.
+        metadata: As written to `metadata.json`, with the keys `model`, `device` and `git`.
+        place: Where the training stands in a sweep; None outside of one.
+    """
+    model, git, dataset = metadata["model"], metadata["git"], dataset_name(config)
+    head = str(config.head["name"])
+    params = {
+        "model": model["name"],
+        "checkpoint": config.model.get("checkpoint"),
+        "head": head,
+        "recipe": config.recipe,
+        "loss": config.loss.name,
+        "dataset": dataset,
+        "lr": config.optimizer.lr,
+        "weight_decay": config.optimizer.weight_decay,
+        "max_steps": config.train.max_steps,
+        "batch_size": config.train.batch_size,
+        "monitor": config.train.monitor,
+        "max_dur": config.max_dur,
+        "precision": config.train.precision,
+        "device": metadata["device"],
+        "seed": config.seed,
+    }
+    tags = {
+        "task": "train",
+        "model": model["name"],
+        "head": head,
+        "recipe": config.recipe,
+        "dataset": dataset,
+        "git_commit": git["commit"],
+        "git_dirty": git["dirty"],
+        NOTE_TAG: config.data.note or None,
+        **origin_tags(git["commit"]),
+    }
+    return RunDescription(
+        name=run_name(f"training {model['name']} {head}", place.label if place else "", dataset),
+        params={key: str(value) for key, value in params.items() if value is not None},
+        tags={key: str(value) for key, value in tags.items() if value is not None} | (place.tags if place else {}),
+        group=place.sweep if place else "",
+    )
 
 
 class TrainingTracker(Protocol):
@@ -59,6 +135,14 @@ class TrainingTracker(Protocol):
             step: The optimiser's steps so far.
             folder: Its weights, configuration and card, written already.
             metrics: How good it is on validation, named as in `curves`.
+        """
+
+    def member(self, seed: int, folder: Path) -> "TrainingTracker":
+        """Return what records one of several trainings that differ in their seed; not started yet.
+
+        Args:
+            seed: Of this one.
+            folder: Its own.
         """
 
     def close(self, status: str, files: Sequence[Path] = ()) -> None:
