@@ -392,9 +392,12 @@ def build_head(spec: Mapping[str, Any], widths: Widths, *, backbone: EmbeddingMo
 
 
 def initialize(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw the weights of all linear layers, in their order: uniform, of variance 1 / (3 * inputs); biases 0."""
+    """Draw the weights of linear layers and convolutions, in their order: uniform, of variance 1 / (3 * inputs).
+
+    Biases are 0; what else there is, such as the gains of norms, stays as it was made.
+    """
     for layer in module.modules():
-        if isinstance(layer, nn.Linear):
+        if isinstance(layer, nn.Linear | nn.Conv1d):
             nn.init.kaiming_uniform_(layer.weight, a=5**0.5, generator=generator)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from cmi_bench.errors import UserError
 from cmi_bench.models.cmi_rm.config import RewardConfig, read_reward_config
 from cmi_bench.models.cmi_rm.network import Network
+from cmi_bench.models.config_files import read_mapping
 from cmi_bench.models.hub import ENCODER_CONFIG, TOKENIZER, CheckpointFiles, find_folder, find_weights
 from cmi_bench.models.muq.config import MulanConfig, read_mulan_config, read_muq_config
 from cmi_bench.models.muq.encoder import TRAINING_ONLY
@@ -123,7 +125,8 @@ def _share(tensors: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
             tensors |= {name: tensors[stored] for name in names if name not in tensors}
 
 
-PARTS = {"audio": "audio_tower", "text": "text_tower", "scorer": "scorer"}
+SCORER = "scorer"
+PARTS = {"audio": "audio_tower", "text": "text_tower", SCORER: "scorer"}
 """The parts of the network that have numbers of their own, and their modules."""
 
 
@@ -136,6 +139,8 @@ class Loaded:
     tokenizer: TextTokenizer
     sr: int
     """Hz."""
+    architecture: Mapping[str, Any]
+    """The section `model` of CMI-RM's configuration, as it stands there."""
     states: Mapping[str, Mapping[str, Tensor]]
     """Tensors of the parts "audio", "text" and "scorer" as they were loaded, whatever is made of the network later."""
     weights: Mapping[str, tuple[Path, ...]]
@@ -168,6 +173,7 @@ def load_cmi_rm(checkpoint: CheckpointFiles) -> Loaded:
         network=network.eval(),
         tokenizer=TextTokenizer(xlmr / TOKENIZER, mulan.text_transformer.max_seq_len),
         sr=reward.sr,
+        architecture=read_mapping(checkpoint.config)["model"],
         states={name: network.get_submodule(module).state_dict() for name, module in PARTS.items()},
         weights={
             name: tuple(sorted({file for tensor, file in origins.items() if tensor.startswith(f"{module}.")}))
@@ -179,6 +185,20 @@ def load_cmi_rm(checkpoint: CheckpointFiles) -> Loaded:
             "scorer": (checkpoint.config,),
         },
     )
+
+
+def read_null_embeddings(loaded: Loaded, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return those null embeddings that the files have of which the scorer is.
+
+    Args:
+        loaded: The network.
+        wanted: Tensors of the right shapes, by name.
+
+    Raises:
+        UserError: One has another shape.
+    """
+    files = loaded.weights[SCORER]
+    return {name: tensor for file in files for name, tensor in read_tensors(file, wanted, not_used=["*"]).items()}
 
 
 def _check_widths(reward_file: Path, reward: RewardConfig, mulan_file: Path, mulan: MulanConfig) -> None:

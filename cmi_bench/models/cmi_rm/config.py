@@ -28,6 +28,8 @@ PROMPT_MODES = ("concat_text_late", "concat_text_early", "text_only")
 ATTENTION_MODES = ("SA", "CA")
 SCORES = 2
 """Alignment and musicality."""
+NULL_LENGTH = 10
+"""Positions of a null embedding, where the configuration does not say."""
 
 
 class DownsampleConfig(ConfigSection):
@@ -129,6 +131,14 @@ class RewardConfig(ConfigSection):
     joint_tf_depth: int
     downsampling: Annotated[Downsampling, Field(alias="downsample")] = Downsampling(configs={})
 
+    encoders: str | None = None
+    """Checkpoint of CMI-RM (file, folder or hub id) whose encoders are used where the weights have none of their own;
+    None for MuQ-MuLan's own. Written by training, which writes no encoders."""
+    encoder_digest: str | None = None
+    """Digest of the encoders that the head was trained on; None where none was written."""
+    null_embedding: Any = None
+    """Of each of text, lyrics and audio (the reference) `length` and `dropout` in training."""
+
     _check_sr = field_validator("sr")(check_sample_rate)
 
     @field_validator("output_dim")
@@ -147,6 +157,21 @@ class RewardConfig(ConfigSection):
     def joint_transformer(self) -> TransformerConfig:
         """Sizes of the transformer over prompt and clip."""
         return self._transformer(self.joint_tf_depth)
+
+    def null_length(self, name: str) -> int:
+        """Return the length of a null embedding: "text", "lyrics" or "audio"."""
+        try:
+            return int(self.null_embedding[name]["length"])
+        except (KeyError, TypeError, ValueError):  # scoring has no use for it, so that any form passes
+            return NULL_LENGTH
+
+    def without_means(self) -> "RewardConfig":
+        """Return the configuration of the network behind downsampling that has no parameters."""
+        configs = {
+            name: NO_DOWNSAMPLING if config.kind == "mean" else config
+            for name, config in self.downsampling.configs.items()
+        }
+        return self.model_copy(update={"downsampling": self.downsampling.model_copy(update={"configs": configs})})
 
     def _transformer(self, depth: int) -> TransformerConfig:
         return TransformerConfig(

@@ -194,9 +194,12 @@ class Scorer(nn.Module):
 
     def embed_prompts(self, prompts: Sequence[Prompt]) -> list[Tensor]:
         """Return what clips are judged by: text, lyrics, reference, for each prompt [length, dim]."""
-        joined = [torch.cat(self._parts(prompt)) for prompt in prompts]
-        embedded = self.prompt_transformer(*pad(joined))
-        return [row[: len(prompt)] for row, prompt in zip(embedded, joined, strict=True)]
+        return self.embed_joined([torch.cat(self._parts(prompt)) for prompt in prompts])
+
+    def embed_joined(self, prompts: Sequence[Tensor]) -> list[Tensor]:
+        """Return the same of prompts whose parts are downsampled and joined: for each [length, dim]."""
+        embedded = self.prompt_transformer(*pad(prompts))
+        return [row[: len(prompt)] for row, prompt in zip(embedded, prompts, strict=True)]
 
     def forward(self, clips: Sequence[Tensor], prompts: Sequence[Tensor]) -> Tensor:
         """Score clips; a clip's score does not depend on the others.
