@@ -30,11 +30,11 @@ from cmi_bench.sweeps.checkpoints import sweep_values
 from cmi_bench.sweeps.jobs import fingerprint, plan_jobs, swept_keys
 from cmi_bench.sweeps.same_weights import same_files_notes, same_weights_notes
 from cmi_bench.task_config import checked, refuse_unknown
+from cmi_bench.tracking.curves import CurvePoint
 from cmi_bench.tracking.description import RunDescription, dataset_name, model_label, origin_tags, run_name
 from cmi_bench.tracking.job_record import FAILED, FINISHED, NOT_RUN
 from cmi_bench.tracking.metadata import METADATA_FILE, git_state, look_up, own_roots, read_metadata
 from cmi_bench.tracking.metrics import metric_name, series_name
-from cmi_bench.tracking.mlflow import SeriesPoint
 from cmi_bench.tracking.mlflow_sweep import ChildEnd, MLflowSweep
 from cmi_bench.tracking.sweep_plan import PLAN_FILE, SweepPlan, read_plan, write_plan
 from cmi_bench.tracking.trackers import check_tracker, record_sweep
@@ -296,7 +296,7 @@ def tell_mlflow(run: MLflowSweep, jobs: Sequence[SweepJob], table: Path, files: 
     """Complete the parent run: every job has its run, the metrics by step, the table, the files."""
     run.end_children([_end(job, run) for job in jobs if job.status != NOT_RUN])
     run.log_metrics(job_counts(jobs))
-    run.log_series(list(_series(jobs)))
+    run.log_points(list(_series(jobs)))
     # The page has the heading already.
     run.describe(table.read_text(encoding="utf-8").partition("\n\n")[2], files)
 
@@ -321,11 +321,11 @@ def _end(job: SweepJob, run: MLflowSweep) -> ChildEnd:
     )
 
 
-def _series(jobs: Sequence[SweepJob]) -> Iterator[SeriesPoint]:
+def _series(jobs: Sequence[SweepJob]) -> Iterator[CurvePoint]:
     by_step = has_steps(jobs)
     for column in columns_of(jobs, main=True):
         for job in jobs:
             if column in job.values:
                 name = series_name(*column, by_step=by_step)
                 step = job.step if by_step and job.step is not None else job.number
-                yield SeriesPoint(name, step, job.values[column].value, job.ended or 0.0)
+                yield CurvePoint(name, step, job.values[column].value, job.ended or 0.0)

@@ -3,8 +3,10 @@
 A run has the same name, params, metrics and files as in MLflow. As there, whatever goes wrong is a warning.
 """
 
+import csv
 import logging
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -49,15 +51,24 @@ class LoggerRun(Generic[AnyLogger]):
         """None before the run is open."""
         self.started = False
 
-    def start(self) -> None:
-        """Open the run with its params and tags, unless it is open already or failed to open."""
+    def start(self, earlier: str | None = None) -> None:
+        """Open the run with its params and tags, unless it is open already or failed to open.
+
+        Args:
+            earlier: The `record_id` of a run to go on with.
+        """
         if self.started:
             return
         self.started = True
-        self.logger = self.sink.call("opening the run", self._opened)
+        self.logger = self.sink.call("opening the run", lambda: self._opened(earlier))
         self.sink.is_open = self.logger is not None
         tags = {key: value for key, value in self.description.tags.items() if not key.startswith(OF_MLFLOW)}
-        self._log_params(tags | dict(self.description.params))
+        self.log_params(tags | dict(self.description.params))
+
+    @property
+    def record_id(self) -> str:
+        """A name by which the open run is gone on with later."""
+        raise NotImplementedError
 
     def progress(self, clips: int) -> None:
         """Record how many clips are scored by now."""
@@ -68,7 +79,7 @@ class LoggerRun(Generic[AnyLogger]):
         self.start()
         self.log_metrics({one.name: one.value for one in outcome.metrics})
         if outcome.left_out_of_means:
-            self._log_params({LEFT_OUT: ", ".join(outcome.left_out_of_means)})
+            self.log_params({LEFT_OUT: ", ".join(outcome.left_out_of_means)})
         self.log_files(outcome.files)
 
     def close(self, status: str) -> None:
@@ -77,7 +88,8 @@ class LoggerRun(Generic[AnyLogger]):
             self.sink.call("closing the run", lambda: self._end(logger, status), in_any_case=True)
         self.logger = None
 
-    def _log_params(self, params: Mapping[str, str]) -> None:
+    def log_params(self, params: Mapping[str, str]) -> None:
+        """Record what a run is told apart by."""
         if (logger := self.logger) is not None:
             self.sink.call("recording params", lambda: logger.log_hyperparams(dict(params)))
 
@@ -92,7 +104,15 @@ class LoggerRun(Generic[AnyLogger]):
             at = step if step is not None else self.description.step or 0
             self.sink.call("recording metrics", lambda: logger.log_metrics(dict(metrics), at))
 
-    def _opened(self) -> AnyLogger:
+    def log_checkpoint(self, step: int, folder: Path, metrics: Mapping[str, float]) -> None:
+        """Record where a checkpoint is; it is not copied."""
+        if (logger := self.logger) is not None:
+            self.sink.call("recording a checkpoint", lambda: self._log_checkpoint(logger, step, folder, metrics))
+
+    def _opened(self, earlier: str | None) -> AnyLogger:
+        raise NotImplementedError
+
+    def _log_checkpoint(self, logger: AnyLogger, step: int, folder: Path, metrics: Mapping[str, float]) -> None:
         raise NotImplementedError
 
     def _log_files(self, logger: AnyLogger, files: Sequence[Path]) -> None:
@@ -108,15 +128,27 @@ class CsvRun(LoggerRun[CSVLogger]):
     def __init__(self, settings: TrackingConfig, description: RunDescription) -> None:
         super().__init__(settings, description, name="CSV", place=str(settings.folder))
 
-    def _opened(self) -> CSVLogger:
+    @property
+    def record_id(self) -> str:
+        """The name of its folder."""
+        return Path(self.logger.log_dir).name if self.logger is not None else ""
+
+    def _opened(self, earlier: str | None) -> CSVLogger:
         parts = (self.settings.experiment, self.description.group, self.description.name)
         name = "/".join(part.replace("/", "_") for part in parts if part)
-        logger = CSVLogger(str(self.settings.folder), name)
+        logger = CSVLogger(str(self.settings.folder), name, version=earlier)
+        rows = _read_metrics(Path(logger.log_dir) / METRICS_FILE)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it removes what was there; it was read
+            logger.experiment  # noqa: B018 # opens it
+        for row in rows:
+            logger.log_metrics({key: value for key, value in row.items() if key != "step"}, int(row["step"]))
         logger.save()  # makes the folder: a run that is killed is seen
         return logger
 
-    def _log_params(self, params: Mapping[str, str]) -> None:
-        super()._log_params(params)
+    def log_params(self, params: Mapping[str, str]) -> None:
+        """Record what a run is told apart by."""
+        super().log_params(params)
         self._save()
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -128,6 +160,9 @@ class CsvRun(LoggerRun[CSVLogger]):
         if (logger := self.logger) is not None:
             self.sink.call("writing", logger.save)
 
+    def _log_checkpoint(self, logger: CSVLogger, step: int, folder: Path, metrics: Mapping[str, float]) -> None:
+        logger.log_hyperparams({f"checkpoint {folder.name}": str(folder.resolve())})
+
     def _log_files(self, logger: CSVLogger, files: Sequence[Path]) -> None:
         """Note where the files are; they are on this machine already."""
         logger.log_hyperparams({"results": str(files[0].parent)})
@@ -135,6 +170,18 @@ class CsvRun(LoggerRun[CSVLogger]):
     def _end(self, logger: CSVLogger, status: str) -> None:
         logger.log_hyperparams({"status": status})
         logger.save()
+
+
+METRICS_FILE = "metrics.csv"
+"""Lightning's name for it."""
+
+
+def _read_metrics(file: Path) -> list[dict[str, float]]:
+    """Return the lines of a file of metrics, what is empty left out; none where there is no such file."""
+    if not file.is_file():
+        return []
+    with file.open(newline="", encoding="utf-8") as lines:
+        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
 
 
 OFFLINE = "offline"
@@ -153,7 +200,12 @@ class WandbRun(LoggerRun[WandbLogger]):
         super().__init__(settings, description, name="wandb", place=place)
         self._is_own = True
 
-    def _opened(self) -> WandbLogger:
+    @property
+    def record_id(self) -> str:
+        """The run's id."""
+        return str(self.logger.experiment.id) if self.logger is not None else ""
+
+    def _opened(self, earlier: str | None) -> WandbLogger:
         quiet()
         import wandb
 
@@ -161,6 +213,7 @@ class WandbRun(LoggerRun[WandbLogger]):
         tags = self.description.tags
         logger = WandbLogger(
             name=self.description.name,
+            id=earlier,
             save_dir=str(self.settings.folder),
             project=self.settings.experiment,
             entity=self.settings.entity,
@@ -176,6 +229,14 @@ class WandbRun(LoggerRun[WandbLogger]):
         elif self._is_own:
             log.info("wandb: offline; to send it: wandb sync %s", Path(run.dir).parent)
         return logger
+
+    def _log_checkpoint(self, logger: WandbLogger, step: int, folder: Path, metrics: Mapping[str, float]) -> None:
+        import wandb
+
+        run: Run = logger.experiment
+        artifact = wandb.Artifact(f"checkpoints-{run.id}", type="model", metadata={"step": step, **metrics})
+        artifact.add_reference(folder.resolve().as_uri())
+        run.log_artifact(artifact, aliases=[folder.name])
 
     def _log_files(self, logger: WandbLogger, files: Sequence[Path]) -> None:
         import wandb

@@ -7,9 +7,10 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cmi_bench.config import TrackingConfig
+from cmi_bench.tracking.curves import CurvePoint
 from cmi_bench.tracking.description import RunDescription
 from cmi_bench.tracking.metrics import LEFT_OUT
 from cmi_bench.tracking.mlflow_ui import how_to_look
@@ -35,16 +36,6 @@ TABLE_FILE = "rows.json"
 """The scores row by row, which MLflow shows as a table and compares between runs."""
 Send = Callable[["MlflowClient"], object]
 """Tells the store something."""
-
-
-class SeriesPoint(NamedTuple):
-    """One value of a metric along a sweep or a training."""
-
-    metric: str
-    step: int
-    value: float
-    seconds: float
-    """When it was measured, since 1970: a value that is sent twice is kept once."""
 
 
 class MLflowRun:
@@ -157,13 +148,13 @@ class MLflowRun:
         now, step = int(time.time() * 1000), self.description.step or 0
         self.send_metrics([Metric(key, value, now, step) for key, value in metrics.items()])
 
-    def log_series(self, points: Sequence[SeriesPoint]) -> None:
+    def log_points(self, points: Sequence[CurvePoint]) -> None:
         """Record metrics along a sweep or a training: MLflow's own charts draw them by step."""
         if self.client is None:
             return
         from mlflow.entities import Metric
 
-        self.send_metrics([Metric(one.metric, one.value, int(one.seconds * 1000), one.step) for one in points])
+        self.send_metrics([Metric(one.metric, one.value, one.timestamp, one.step) for one in points])
 
     def send_metrics(self, metrics: "Sequence[Metric]") -> None:
         """Record metrics, as many at once as a server takes."""

@@ -1,22 +1,19 @@
 """A training in MLflow: curves by step, its checkpoints as models, and the rows that it learns from as datasets."""
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cmi_bench.config import TrackingConfig
+from cmi_bench.tracking.curves import Curves
 from cmi_bench.tracking.metrics import VALIDATION
-from cmi_bench.tracking.mlflow import MLflowRun, SeriesPoint
-from cmi_bench.tracking.record_id import read_record_id, write_record_id
+from cmi_bench.tracking.mlflow import MLflowRun
 from cmi_bench.tracking.training import SET_ASIDE, TrainingDescription
+from cmi_bench.tracking.training_record import TrainingRecord, read_training_record, write_training_record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
-
-SEND_SECONDS = 10.0
-"""How often points of curves are sent: a call to a store takes some hundredths of a second."""
 
 
 class MLflowTraining:
@@ -34,16 +31,20 @@ class MLflowTraining:
         self.description = description
         self.folder = folder
         self.run = MLflowRun(settings, description.run)
-        self._points = _Points(self.run)
+        self._curves = Curves(self.run.log_points, self._earlier_points)
 
     def start(self) -> None:
         """Open the MLflow run, or that of before the training was resumed; does nothing where it is open."""
         if self.run.started:
             return
-        self.run.start(read_record_id(self.folder, self.settings.kind))
+        earlier = read_training_record(self.folder, self.settings.kind)
+        self.run.start(earlier.name if earlier else None)
         if self.run.client is not None:
-            write_record_id(self.folder, self.settings.kind, self.run.run_id)
+            self.run.sink.call("keeping the run's id", self._keep_id)
             self._record_datasets()
+
+    def _keep_id(self) -> None:
+        write_training_record(TrainingRecord(self.settings.kind, self.run.run_id), self.folder)
 
     def _record_datasets(self) -> None:
         from cmi_bench.tracking.mlflow_models import dataset_inputs
@@ -58,12 +59,23 @@ class MLflowTraining:
 
     def curves(self, step: int, values: Mapping[str, float]) -> None:
         """Record points of curves; they are sent together every few seconds."""
-        self._points.add(step, values)
+        if self.run.client is not None:
+            self._curves.add(step, values)
+
+    def _earlier_points(self, name: str) -> dict[int, int]:
+        client = self.run.client
+        if client is None or not self.run.is_earlier:
+            return {}
+
+        def fetched() -> dict[int, int]:
+            return {point.step: point.timestamp for point in client.get_metric_history(self.run.run_id, name)}
+
+        return self.run.sink.call("looking at a curve", fetched) or {}
 
     def checkpoint(self, step: int, folder: Path, metrics: Mapping[str, float]) -> None:
         """Record a checkpoint as the model of its weights and settings, which later runs that score with it find."""
-        self._points.add(step, metrics)
-        self._points.send()
+        self.curves(step, metrics)
+        self._curves.send()
         model_id = self.run.sink.call("recording a checkpoint", lambda: self._model_id(step, folder))
         if model_id is not None:  # and the run is open
             self.run.send_metrics([self._of_model(name, step, model_id, value) for name, value in metrics.items()])
@@ -89,7 +101,7 @@ class MLflowTraining:
 
         from cmi_bench.tracking.mlflow_models import DIGEST_LENGTH
 
-        timestamp = self._points.recorded_at(name, step)
+        timestamp = self._curves.recorded_at(name, step)
         for dataset in self.description.datasets.get(SET_ASIDE, ()):
             if name.startswith(f"{VALIDATION}/{dataset.name} "):
                 digest = dataset.digest[:DIGEST_LENGTH]
@@ -106,7 +118,7 @@ class MLflowTraining:
 
         Models of checkpoints that were replaced by better or later ones are deleted, unless some run scored with them.
         """
-        self._points.send()
+        self._curves.send()
         self.run.log_files(files)
         self.run.send("tidying up checkpoints", self._drop_replaced)
         self.run.tell_where()
@@ -116,45 +128,3 @@ class MLflowTraining:
         from cmi_bench.tracking.mlflow_models import drop_replaced
 
         drop_replaced(client, self.run.experiment_id, self.run.run_id)
-
-
-class _Points:
-    """The points of a run's curves: sent together, and each once, although a resumed training tells some again."""
-
-    def __init__(self, run: MLflowRun) -> None:
-        self._run = run
-        self._waiting: list[SeriesPoint] = []
-        self._sent = time.monotonic()
-        self._times: dict[str, dict[int, int]] = {}
-        """When a point was recorded, milliseconds since 1970: by name and step, also those of before."""
-
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Take points that are not recorded yet."""
-        if self._run.client is None:
-            return
-        now = time.time()
-        for name, value in values.items():
-            if step not in (times := self._times_of(name)):
-                times[step] = int(now * 1000)
-                self._waiting.append(SeriesPoint(name, step, value, now))
-        if time.monotonic() - self._sent > SEND_SECONDS:
-            self.send()
-
-    def send(self) -> None:
-        """Send the points that wait."""
-        self._run.log_series(self._waiting)
-        self._waiting, self._sent = [], time.monotonic()
-
-    def recorded_at(self, name: str, step: int) -> int:
-        """Return when a point was recorded, in milliseconds since 1970."""
-        return self._times_of(name)[step]
-
-    def _times_of(self, name: str) -> dict[int, int]:
-        if name not in self._times:
-            self._times[name] = {}
-            if (client := self._run.client) is not None and self._run.is_earlier:
-                history = self._run.sink.call(
-                    "looking at a curve", lambda: client.get_metric_history(self._run.run_id, name)
-                )
-                self._times[name] = {point.step: point.timestamp for point in history or ()}
-        return self._times[name]

@@ -304,7 +304,7 @@ def test_mlflow_is_told_of_each_job_and_of_the_main_metrics_along_the_sweep(tmp_
     assert run.told["log_metrics"] == {"jobs": 5, "jobs_finished": 2, "jobs_failed": 3}
     name = f"PAM by {'step' if by_step else 'job'}/musicality SRCC"
     places = steps if by_step else (0, 1)
-    assert run.told["log_series"] == [(name, places[0], 0.25, 100.0), (name, places[1], 0.5, 101.0)]
+    assert run.told["log_points"] == [(name, places[0], 0.25, 100.0), (name, places[1], 0.5, 101.0)]
     assert run.told["describe"] == ("The table\n\nNotes\n", [tmp_path / "sweep.csv"])
 
 

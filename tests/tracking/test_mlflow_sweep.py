@@ -5,7 +5,7 @@ from mlflow import MlflowClient
 
 from cmi_bench.tracking.callback import TrackingCallback
 from cmi_bench.tracking.description import RunDescription
-from cmi_bench.tracking.mlflow import MLflowRun, SeriesPoint
+from cmi_bench.tracking.mlflow import CurvePoint, MLflowRun
 from cmi_bench.tracking.mlflow_sweep import ChildEnd, MLflowSweep
 from cmi_bench.tracking.sweep_plan import SweepPlace
 
@@ -35,10 +35,10 @@ def test_no_job_is_without_a_run_and_no_run_is_left_running(settings):
             end(2, "FAILED", "no weights"),
             end(3, "FINISHED", SRCC=1),
         ]
-        points = [SeriesPoint("PAM by step/SRCC", step, step / 1000, 1e9 + step) for step in (500, 1000)]
+        points = [CurvePoint("PAM by step/SRCC", step, step / 1000, 1e9 + step) for step in (500, 1000)]
         for _ in range(2):  # the same told twice is the same
             sweep.end_children(ends)
-            sweep.log_series(points)
+            sweep.log_points(points)
         raise KeyError
     client = MlflowClient(settings.uri)
     again = MLflowSweep(settings, description)

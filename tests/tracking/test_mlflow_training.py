@@ -54,7 +54,7 @@ def training(settings, folder, steps=(), *, kept=(), status=None):
     if status:
         made.close(status)
     else:
-        made._points.send()  # what the seconds between two calls would have done
+        made._curves.send()  # what the seconds between two calls would have done
     return made.run.run_id
 
 
