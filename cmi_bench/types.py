@@ -5,6 +5,7 @@ it keeps beside a `Clip`; a `Score` is looked up by a clip's id or by a content 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -66,13 +67,17 @@ class Score(NamedTuple):
         >>> Score(0.5, 2.0, members=((0.5, 1.0), (0.5, 2.0), (0.5, 3.0))).spread(Aspect.MUSICALITY)
         1.0
         """
-        values = self.of_members(aspect)
-        if len(values) < 2:
-            return math.nan
-        mean = math.fsum(values) / len(values)
-        return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+        return standard_deviation(self.of_members(aspect))
 
     @property
     def columns(self) -> tuple[float, float]:
         """Both scores, in the order of the columns of `score_batch`: alignment, musicality."""
         return self.alignment, self.musicality
+
+
+def standard_deviation(values: Sequence[float]) -> float:
+    """Return the standard deviation with n - 1 in the denominator; NaN for fewer than two values."""
+    if len(values) < 2:
+        return math.nan
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from cmi_bench.api.songs import Song
 from cmi_bench.errors import UserError, did_you_mean
-from cmi_bench.types import Aspect, Score
+from cmi_bench.types import Aspect, Score, standard_deviation
 
 
 class By(StrEnum):
@@ -40,6 +40,10 @@ class Criterion:
         if self.by is By.MEAN:
             return self.weight * score.musicality + (1 - self.weight) * score.alignment
         return score.value(Aspect(self.by))
+
+    def spread(self, score: Score) -> float:
+        """Return the standard deviation of that value over the members of an ensemble; NaN of other models."""
+        return standard_deviation([self.value(Score(*member)) for member in score.members])
 
     def check(self, scores: Sequence[Score], model: str) -> None:
         """Make sure that the model judges what is asked for.
@@ -80,6 +84,8 @@ class RankedSong:
     """What it was ranked by."""
     alignment: float
     musicality: float
+    spread: float = math.nan
+    """Standard deviation of `value` over the members of an ensemble; NaN of other models."""
 
 
 def criterion(by: str, weight: float) -> Criterion:

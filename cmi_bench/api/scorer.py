@@ -191,7 +191,8 @@ class SongScorer:
 
         Returns:
             `alignment` and `musicality`, on the model's own scale; NaN for what it does not judge. An alignment
-            without text, lyrics or reference means nothing, which is warned of once.
+            without text, lyrics or reference means nothing, which is warned of once. Of an ensemble, `members` has
+            what each member says, and `spread(aspect)` by how much they differ.
 
         Raises:
             UserError: The audio cannot be used, or the model failed on it.
@@ -297,7 +298,14 @@ class SongScorer:
         scores = self._score(numbered, _on_error(on_error))
         rule.check(scores, self.model.class_name)
         return [
-            RankedSong(place.rank, place.index, numbered[place.index].song, place.value, *scores[place.index].columns)
+            RankedSong(
+                place.rank,
+                place.index,
+                numbered[place.index].song,
+                place.value,
+                *scores[place.index].columns,
+                spread=rule.spread(scores[place.index]),
+            )
             for place in places([rule.value(score) for score in scores], top_k)
         ]
 

@@ -53,7 +53,10 @@ def _short(value: Any) -> str:
 
 
 SongScore = Score
-"""What a model says of a song: `alignment`, `musicality`, and `error`; see `cmi_bench.types.Score`."""
+"""What a model says of a song: `alignment`, `musicality`, `error`, and of an ensemble `members` and `spread`.
+
+See `cmi_bench.types.Score`.
+"""
 
 
 INSTRUCTION = {"text": "text", "lyrics": "lyrics", "ref_audio": "reference"}

@@ -114,11 +114,10 @@ def _print_tables(
         lines = [
             SongLine(
                 songs[index].name,
-                scores[index].alignment,
-                scores[index].musicality,
-                scores[index].error,
+                scores[index],
                 rank=place.rank if place else None,
                 mean=place.value if place and rule.by is By.MEAN else None,
+                mean_spread=rule.spread(scores[index]),
             )
             for index, place in _in_order(ranking)
         ]

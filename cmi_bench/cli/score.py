@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from cmi_bench.cli.inputs import RequestedSong
+from cmi_bench.data.fields import SPREAD
 from cmi_bench.errors import UserError
 from cmi_bench.reporting.format import csv_text
 from cmi_bench.reporting.terminal import SongLine, songs_view, table_width
-from cmi_bench.types import Score
+from cmi_bench.types import Aspect, Score
 from cmi_bench.utils.console import print_view, spinner
 
 if TYPE_CHECKING:
@@ -83,10 +84,7 @@ def score(songs: Sequence[RequestedSong], options: ModelOptions, form: Form) -> 
     """Score songs, print what they got, and return the exit code."""
     scored = score_songs(songs, options)
     if form is Form.TABLE:
-        lines = [
-            SongLine(song.name, one.alignment, one.musicality, one.error)
-            for song, one in zip(songs, scored.scores, strict=True)
-        ]
+        lines = [SongLine(song.name, one) for song, one in zip(songs, scored.scores, strict=True)]
         print_table(lines, note=scored.alignment_remark)
     else:
         print_records([song_record(song, scored, index) for index, song in enumerate(songs)], form)
@@ -104,6 +102,11 @@ class ScoredSongs(NamedTuple):
     """What has to be known of each song's alignment; usually empty."""
 
     @property
+    def is_ensemble(self) -> bool:
+        """Whether scores have a spread."""
+        return any(score.members for score in self.scores)
+
+    @property
     def alignment_remark(self) -> str:
         """The same in a sentence for all songs; empty where there is nothing to say."""
         said = [note for note in self.alignment_notes if note]
@@ -116,9 +119,11 @@ class ScoredSongs(NamedTuple):
 def song_record(song: RequestedSong, scored: ScoredSongs, index: int) -> dict[str, Any]:
     """Return the line of the song with this index for programs: what its request had, and its scores."""
     own, one = dict(song.fields) or {"audio": song.name}, scored.scores[index]
+    judged = (Aspect.MUSICALITY, Aspect.ALIGNMENT)
+    spreads = {f"{aspect}{SPREAD}": one.spread(aspect) for aspect in judged} if scored.is_ensemble else {}
     return own | {
-        "musicality": one.musicality,
-        "alignment": one.alignment,
+        **{aspect.value: one.value(aspect) for aspect in judged},
+        **spreads,
         "alignment_note": scored.alignment_notes[index],
         "error": one.error,
     }

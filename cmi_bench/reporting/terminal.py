@@ -15,6 +15,7 @@ from cmi_bench.evaluation.evaluate import Evaluation, Status, SummaryRecord
 from cmi_bench.evaluation.metrics import all_metrics, metric_by_name
 from cmi_bench.reporting.format import interval_notes, interval_text, percent_name, text_cell
 from cmi_bench.reporting.raters import rater_notes
+from cmi_bench.types import Aspect, Score
 from cmi_bench.utils.console import PLAIN_WIDTH, plain_text
 
 NO_VALUE = {Status.OK: "", Status.UNDEFINED: "undef.", Status.NOT_APPLICABLE: "n/a"}
@@ -119,6 +120,8 @@ def _remarks(record: SummaryRecord) -> list[str]:
 
 NUMBERS_WIDTH = 60
 """Columns that the table takes besides the names."""
+SPREADS_WIDTH = 24
+"""Columns that the spreads of an ensemble take."""
 
 
 @dataclass(frozen=True)
@@ -126,16 +129,13 @@ class SongLine:
     """What the table says of a song."""
 
     name: str
-    alignment: float
-    """NaN where the model does not judge it, or failed."""
-    musicality: float
-    """NaN where the model does not judge it, or failed."""
-    error: str = ""
-    """Why there is no score; empty where there is one."""
+    score: Score
     rank: int | None = None
     """In a ranking; None outside of one, or where the song failed."""
     mean: float | None = None
     """Where that is what the songs are ranked by."""
+    mean_spread: float = math.nan
+    """Of that mean over the members of an ensemble; NaN of other models."""
 
 
 def songs_view(lines: Sequence[SongLine], title: str = "", note: str = "") -> RenderableType:
@@ -150,21 +150,29 @@ def songs_view(lines: Sequence[SongLine], title: str = "", note: str = "") -> Re
         table.add_column(name, justify="right", no_wrap=True)
     for line in lines:
         cells = [text_cell("" if line.rank is None else str(line.rank))] if ranked else []
-        means = [_number(line.mean, line)] if with_mean else []
-        table.add_row(
-            *cells, text_cell(line.name), *means, _number(line.musicality, line), _number(line.alignment, line)
+        means = [_number(line.mean, line.mean_spread, line)] if with_mean else []
+        both = (
+            _number(line.score.value(one), line.score.spread(one), line)
+            for one in (Aspect.MUSICALITY, Aspect.ALIGNMENT)
         )
+        table.add_row(*cells, text_cell(line.name), *means, *both)
     below = [note] if note else []
-    below += [line.error if line.name in line.error else f"{line.name}: {line.error}" for line in lines if line.error]
+    if members := max((len(line.score.members) for line in lines), default=0):
+        below.append(f"\N{PLUS-MINUS SIGN} is the standard deviation over the ensemble's {members} members.")
+    errors = ((line.name, line.score.error) for line in lines if line.score.error)
+    below += [error if name in error else f"{name}: {error}" for name, error in errors]
     return Group(*([text_cell(title, style="bold")] if title else []), table, *map(text_cell, below))
 
 
 def table_width(lines: Sequence[SongLine]) -> int:
     """Return how wide the table is when no name is folded, as in a file, where others look for whole lines."""
-    return NUMBERS_WIDTH + max((len(line.name) for line in lines), default=0)
+    spreads = SPREADS_WIDTH if any(line.score.members for line in lines) else 0
+    return NUMBERS_WIDTH + spreads + max((len(line.name) for line in lines), default=0)
 
 
-def _number(value: float | None, line: SongLine) -> Text:
-    if line.error:
+def _number(value: float | None, spread: float, line: SongLine) -> Text:
+    if line.score.error:
         return text_cell("failed", style="bold red")
-    return text_cell("n/a", style="dim") if value is None or math.isnan(value) else text_cell(f"{value:.4f}")
+    if value is None or math.isnan(value):
+        return text_cell("n/a", style="dim")
+    return text_cell(f"{value:.4f}" + ("" if math.isnan(spread) else f" \N{PLUS-MINUS SIGN}{spread:.4f}"))

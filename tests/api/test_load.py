@@ -50,7 +50,7 @@ def test_a_class_of_ones_own(tmp_path, monkeypatch):
     (tmp_path / "mine_for_test.py").write_text(source + "        return [[answer, 2.0] for _ in inputs]\n")
     monkeypatch.syspath_prepend(tmp_path)
     model = load_model("custom", class_path="mine_for_test:Mine", score_kwargs={"answer": 7.0}, device="cpu")
-    assert model.score((np.zeros(100), 8000)) == (7.0, 2.0, "")
+    assert model.score((np.zeros(100), 8000)).columns == (7.0, 2.0)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,14 @@ def test_values():
     assert Criterion(By.MEAN, 1.0).value(score) == 0.6
 
 
+def test_the_spread_is_that_of_what_is_ranked_by():
+    """Members that differ in both scores by as much in opposite directions agree on the mean."""
+    score = SongScore(0.5, 0.5, members=((0.0, 1.0), (1.0, 0.0)))
+    assert Criterion(By.MEAN).spread(score) == 0.0
+    assert Criterion(By.MUSICALITY).spread(score) == score.spread("musicality") == pytest.approx(math.sqrt(0.5))
+    assert math.isnan(Criterion(By.MEAN).spread(SongScore(0.2, 0.6)))
+
+
 @pytest.mark.parametrize(("by", "weight", "says"), [("musicalty", 0.5, "musicalty"), ("mean", 1.5, "weight=1.5")])
 def test_mistakes(by, weight, says):
     with pytest.raises(UserError, match=says):

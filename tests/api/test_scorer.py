@@ -87,7 +87,7 @@ def test_what_the_model_is_given():
     meter = Meter()
     scorer = SongScorer(meter, max_dur=0.5)
     score = scorer.score((tone(200, 2.0), SR), text="t", lyrics="l", ref_audio=tone(200, 0.25), sample_rate=SR)
-    assert score == (0.25, 0.5, "")
+    assert score[:3] == (0.25, 0.5, "")
     ((one,),) = meter.asked
     assert (one.text, one.lyrics) == ("t", "l")
 

@@ -21,6 +21,17 @@ def test_the_best_come_first_and_failures_last(songs, cli):
     assert "By musicality: the best 1 of 3." in table
 
 
+def test_an_ensemble_ranks_by_its_mean_and_shows_the_spread(songs, cli):
+    given = ["takes", "--text", "slow", "--model=custom", "--set", "model.class_path=opinions:Opinions", "--by", "mean"]
+    table = cli("rank", *given).stdout.splitlines()
+    first = next(line for line in table if line.split()[:1] == ["1"])
+    assert first.split()[1] == "takes/b.wav"  # the louder
+    assert first.count("±") == 3
+    assert "±1.0000" in first  # half of musicality's
+    found = records(cli("rank", *given, "--json"))
+    assert [one["musicality_spread"] for one in found] == [2.0, 2.0]
+
+
 def test_equal_songs_share_a_rank(songs, cli):
     found = records(cli("rank", "clean.wav", "takes/b.wav", "clean.wav", "--json"))
     assert [one["rank"] for one in found] == [1, 1, 3]

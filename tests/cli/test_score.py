@@ -33,6 +33,25 @@ def test_scores_are_those_of_the_python_interface(songs, cli):
     ]
 
 
+def test_an_ensembles_scores_have_their_spread_beside_them(songs, cli):
+    given = [
+        "clean.wav",
+        "broken.mp3",
+        "--text",
+        "slow",
+        "--model=custom",
+        "--set",
+        "model.class_path=opinions:Opinions",
+    ]
+    sound, broken = records(cli("score", *given, "--json"))
+    assert list(sound)[1:5] == ["musicality", "alignment", "musicality_spread", "alignment_spread"]
+    assert (sound["musicality_spread"], sound["alignment_spread"]) == (2.0, 0.0)
+    assert broken["musicality_spread"] is None
+    table = cli("score", *given)
+    assert f"{sound['musicality']:.4f} ±2.0000" in table.stdout
+    assert "± is the standard deviation over the ensemble's 3 members." in table.stdout
+
+
 def test_a_broken_song_is_shown_and_the_others_are_scored(songs, cli):
     done = cli("score", "clean.wav", "broken.mp3")
     assert done.exit_code == 3

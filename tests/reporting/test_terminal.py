@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from full_size import full_size_rows
 from registries import restored_registries
@@ -7,6 +9,7 @@ from cmi_bench.data.datasets import PairTask
 from cmi_bench.evaluation.evaluate import evaluate
 from cmi_bench.evaluation.metrics import Metric, Statistic, register_metric
 from cmi_bench.reporting.terminal import SongLine, songs_view, summary_text, summary_view
+from cmi_bench.types import Score
 from cmi_bench.utils.console import plain_text, print_view
 
 
@@ -95,16 +98,23 @@ def test_means_of_systems_say_how_many_systems_and_two_tasks_share_a_remark():
 
 
 def test_songs_are_a_table_with_ranks_where_they_are_ranked():
-    nan = float("nan")
     lines = [
-        SongLine("best.mp3", alignment=0.5, musicality=0.25, rank=1, mean=0.375),
-        SongLine("\x1b[2Jbad.mp3", alignment=nan, musicality=nan, error="not audio"),
+        SongLine("best.mp3", Score(alignment=0.5, musicality=0.25), rank=1, mean=0.375),
+        SongLine("\x1b[2Jbad.mp3", Score.failed("not audio")),
     ]
     text = plain_text(songs_view(lines, "two songs", "a note"))
     assert lines_of(text, "rank", "song", "mean", "musicality", "alignment")
     assert lines_of(text, "best.mp3")[0].split() == ["1", "best.mp3", "0.3750", "0.2500", "0.5000"]
     assert lines_of(text, "bad.mp3", "failed")[0].split()[-3:] == ["failed", "failed", "failed"]
     assert text.splitlines()[-2:] == ["a note", "\N{REPLACEMENT CHARACTER}[2Jbad.mp3: not audio"]
-    unranked = plain_text(songs_view([SongLine("a.mp3", alignment=nan, musicality=0.25)]))
+    unranked = plain_text(songs_view([SongLine("a.mp3", Score(alignment=math.nan, musicality=0.25))]))
     assert lines_of(unranked, "a.mp3")[0].split() == ["a.mp3", "0.2500", "n/a"]
     assert "rank" not in unranked
+
+
+def test_scores_of_an_ensemble_have_their_spread_beside_them():
+    score = Score(math.nan, 0.25, members=((math.nan, 0.0), (math.nan, 0.5)))
+    text = plain_text(songs_view([SongLine("a.mp3", score), SongLine("b.mp3", Score.failed("no audio"))]))
+    assert lines_of(text, "a.mp3")[0].split() == ["a.mp3", "0.2500", "±0.3536", "n/a"]
+    assert lines_of(text, "±", "2 members")
+    assert lines_of(text, "b.mp3")[0].split() == ["b.mp3", "failed", "failed"]
