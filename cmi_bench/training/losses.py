@@ -79,7 +79,7 @@ class PairLoss(nn.Module, ABC):
         Returns:
             [P] cross entropy of the smoothed targets, with the margin; NaN for an answer that the loss does not use.
         """
-        a_lead, b_lead = (self.margin * (answer == preferred) for preferred in (Outcome.A, Outcome.B))
+        a_lead, b_lead = (self.margin * (answer == preferred).to(a.dtype) for preferred in (Outcome.A, Outcome.B))
         return _cross_entropy(self.targets[answer], self.log_probabilities(a - a_lead, b - b_lead))
 
     def negative_log_likelihood(self, a: Tensor, b: Tensor, answer: Tensor) -> Tensor:

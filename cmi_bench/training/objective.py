@@ -34,7 +34,6 @@ from cmi_bench.types import Aspect
 
 COLUMN = {Aspect.ALIGNMENT: ALIGNMENT_COLUMN, Aspect.MUSICALITY: MUSICALITY_COLUMN}
 """Where a head's scores [C, 2] have an aspect."""
-LIKELIHOOD = "likelihood"
 
 
 class PairLabels(NamedTuple):
@@ -73,6 +72,14 @@ class StepLabels(NamedTuple):
     """The weight of all labels of the whole step, which the sum of losses is divided by; so that a step's gradient is
     the same however many parts and processes share it."""
 
+    def to(self, device: torch.device) -> "StepLabels":
+        """Return the labels on a device."""
+        return StepLabels(
+            {aspect: PairLabels(*(one.to(device) for one in labels)) for aspect, labels in self.pairs.items()},
+            {aspect: RatingLabels(*(one.to(device) for one in labels)) for aspect, labels in self.ratings.items()},
+            self.total,
+        )
+
 
 class WeightedSum(NamedTuple):
     """A sum that can be added to those of other parts and processes before the mean is taken."""
@@ -89,9 +96,9 @@ class ObjectiveValue(NamedTuple):
     loss: Tensor
     """[] to be minimised; over all parts of a step, the sum."""
     parts: Mapping[str, WeightedSum]
-    """What it is made of, without gradients: the losses ASPECT/pairs, ASPECT/ratings and ASPECT/centre; and
-    ASPECT/likelihood, minus the log-likelihood of the preferences with neither smoothing nor margin, which is not part
-    of the loss."""
+    """What it is made of, without gradients, where there are labels: ASPECT/pairs, ASPECT/centre, ASPECT/ratings; and
+    ASPECT/nll, the negative log-likelihood of the preferences (without smoothing, margin and centring), which is not
+    part of the loss."""
 
 
 class Objective(nn.Module):
@@ -139,8 +146,7 @@ class Objective(nn.Module):
 
     def weight(self, label: Label, source: str) -> float:
         """Return how much a label of a source counts in `StepLabels`."""
-        confidence = label.weight if self.config.use_confidence else 1.0
-        return confidence * self.config.source_weights.get(source, 1.0)
+        return label.weight * self.config.source_weights.get(source, 1.0)
 
     def start_from(self, labels: Iterable[Label]) -> None:
         """Set what the losses learn of their own such that scores of 0 mean the labels' usual answers.
@@ -175,35 +181,39 @@ class Objective(nn.Module):
         loss = scores.new_zeros(())
         parts: dict[str, WeightedSum] = {}
         for aspect, share in self.aspect_weights.items():
-            column = scores[:, COLUMN[aspect]]
-            terms = {
-                **self._pair_terms(aspect, column, labels.pairs.get(aspect)),
-                **self._rating_terms(aspect, column, labels.ratings.get(aspect)),
-            }
-            for name, term in terms.items():
-                if name != LIKELIHOOD:
-                    loss = loss + share / (labels.total.get(aspect) or 1.0) * term.value
-                parts[f"{aspect}/{name}"] = WeightedSum(term.value.detach(), term.weight)
-        return ObjectiveValue(loss, parts)
+            score = scores[:, COLUMN[aspect]]
+            scale = share / (labels.total.get(aspect) or 1.0)
+            if aspect in self.pairs:
+                terms, likelihood = self._pair_terms(aspect, score, labels.pairs.get(aspect) or _no_pairs(score))
+                loss = loss + scale * sum(term.value for term in terms.values())
+                if aspect in labels.pairs:
+                    parts |= {f"{aspect}/{name}": term for name, term in terms.items()}
+                    parts[f"{aspect}/nll"] = likelihood
+            if aspect in self.ratings:
+                term = self._rating_term(aspect, score, labels.ratings.get(aspect) or _no_ratings(score))
+                loss = loss + scale * term.value
+                if aspect in labels.ratings:
+                    parts[f"{aspect}/ratings"] = term
+        return ObjectiveValue(
+            loss, {name: WeightedSum(part.value.detach(), part.weight) for name, part in parts.items()}
+        )
 
-    def _pair_terms(self, aspect: Aspect, score: Tensor, labels: PairLabels | None) -> dict[str, WeightedSum]:
-        if aspect not in self.pairs:
-            return {}
+    def _pair_terms(
+        self, aspect: Aspect, score: Tensor, labels: PairLabels
+    ) -> tuple[dict[str, WeightedSum], WeightedSum]:
+        """Return what preferences add to the loss, by name, and minus their log-likelihood."""
         pair_loss = self._pair_loss(aspect)
-        place_a, place_b, outcome, weight = labels or _no_pairs(score)
-        a, b = score[place_a], score[place_b]
-        terms = {"pairs": _weighted(pair_loss(a, b, outcome), weight)}
+        a, b = score[labels.a], score[labels.b]
+        terms = {"pairs": _weighted(pair_loss(a, b, labels.outcome), labels.weight)}
         if self.config.pairs.centre:
-            terms["centre"] = _weighted(self.config.pairs.centre * centring_penalty(a, b), weight)
+            terms["centre"] = _weighted(self.config.pairs.centre * centring_penalty(a, b), labels.weight)
         with torch.no_grad():
-            terms[LIKELIHOOD] = _weighted(pair_loss.negative_log_likelihood(a, b, outcome), weight)
-        return terms
+            likelihood = _weighted(pair_loss.negative_log_likelihood(a, b, labels.outcome), labels.weight)
+        return terms, likelihood
 
-    def _rating_terms(self, aspect: Aspect, score: Tensor, labels: RatingLabels | None) -> dict[str, WeightedSum]:
-        if aspect not in self.ratings:
-            return {}
-        clip, value, weight, group = labels or _no_ratings(score)
-        return {"ratings": _weighted(self.ratings[aspect](score[clip], value, group), weight)}
+    def _rating_term(self, aspect: Aspect, score: Tensor, labels: RatingLabels) -> WeightedSum:
+        losses = self._rating_loss(aspect)(score[labels.clip], labels.value, labels.group)
+        return _weighted(losses, labels.weight)
 
     def _pair_loss(self, aspect: Aspect) -> PairLoss:
         return cast(PairLoss, self.pairs[aspect])
