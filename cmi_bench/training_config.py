@@ -234,8 +234,8 @@ class SplitsConfig:
 
     validation: float = 0.1
     """Share of the rows of each source."""
-    by: list[str] = field(default_factory=lambda: ["prompt", "lyrics", "digest"])
-    """What rows must not share across the split: prompt, lyrics, digest (of their audio), system."""
+    by: list[str] = field(default_factory=lambda: ["prompt", "lyrics", "digest", "reference"])
+    """What rows must not share across the split: prompt, lyrics, digest (of a clip), reference (its digest), system."""
     leave_out_systems: list[str] = field(default_factory=list)
     """Generators all of whose rows are for validation."""
     leave_out_sources: list[str] = field(default_factory=list)
