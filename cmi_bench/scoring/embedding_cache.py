@@ -64,18 +64,23 @@ class EmbeddingCache:
         """Return where an entry is or would be."""
         return self.folder / key[:2] / f"{key}{SUFFIX}"
 
-    def put(self, key: str, tensors: Sequence[Tensor]) -> None:
+    def put(self, key: str, tensors: Sequence[Tensor]) -> int:
         """Write an entry, whole or not at all.
 
         Args:
             key: Its content address.
             tensors: At least one; stored as they are, on the CPU.
 
+        Returns:
+            Its size in bytes.
+
         Raises:
             OSError: No space, or the folder cannot be written.
         """
         document = save({str(index): tensor.detach().cpu().contiguous() for index, tensor in enumerate(tensors)})
-        write_bytes_atomic(self.path(key), _entry_digest(key, document) + document, sync=False)
+        content = _entry_digest(key, document) + document
+        write_bytes_atomic(self.path(key), content, sync=False)
+        return len(content)
 
     def get(self, key: str) -> list[Tensor] | None:
         """Return an entry's tensors, None where there is no entry or a damaged one, which is removed."""
@@ -207,13 +212,16 @@ class CachedModel:
         return [found[item.key][0] for item in items]
 
     def pool_stored(self, items: Sequence[AudioItem | TextItem]) -> None:
-        """Make the forms that items lack of what is stored of them as the model makes it, without decoding anything.
+        """Make the items' forms of what is stored under their keys; what is damaged there is passed over.
 
-        What is damaged there is passed over.
+        Raises:
+            AudioError: See `embed_audio`.
+            RunError: The disk is full.
         """
         for item in items:
             if (tensors := self.cache.get(item.key)) is not None:
                 self._stored([item], [tensors])
+                self._stats.counts["pooled"] += 1
 
     def _stored(
         self, items: Sequence[AudioItem | TextItem], embedded: Sequence[Sequence[Tensor]]
@@ -230,7 +238,8 @@ class CachedModel:
                     broken = item
                     continue
                 for form in item.forms or (KeptForm(item.key),):
-                    self.cache.put(form.key, [self._formed(tensor, form) for tensor in tensors])
+                    size = self.cache.put(form.key, [self._formed(tensor, form) for tensor in tensors])
+                    self._stats.counts["bytes_stored"] += size
         if broken is not None:
             raise AudioError(f"The embedding of {broken.name} holds NaN or infinite numbers.", "Does its audio?")
         return {item.key: list(tensors) for item, tensors in zip(items, embedded, strict=True)}

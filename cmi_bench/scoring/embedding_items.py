@@ -91,6 +91,14 @@ class EmbeddingInputs:
         return (self.audio,) if self.ref_audio is None else (self.audio, self.ref_audio)
 
     @property
+    def by_kind(self) -> dict[InputKind, AudioItem | TextItem]:
+        """All that is needed, by what it is of the clip."""
+        reference: dict[InputKind, AudioItem | TextItem] = (
+            {} if self.ref_audio is None else {"ref_audio": self.ref_audio}
+        )
+        return {"audio": self.audio, "text": self.text, "lyrics": self.lyrics, **reference}
+
+    @property
     def keys(self) -> list[str]:
         """The addresses of all that is needed, each once."""
         texts = (self.text.key, self.lyrics.key)

@@ -13,7 +13,7 @@ from scoring_run import score
 from cmi_bench.data.rows import load_rows
 from cmi_bench.errors import RunError, UserError
 from cmi_bench.models.base import AudioView, BenchmarkModelABC, EmbeddingModel, SomeFailedError
-from cmi_bench.scoring import embedding_cache, requests
+from cmi_bench.scoring import embedding_items, requests
 from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
 from cmi_bench.scoring.requests import clips_of
@@ -199,7 +199,7 @@ def test_a_changed_digit_in_the_store_is_scored_again_and_said_once(run, tmp_pat
 
 def test_after_a_change_of_code_scores_and_embeddings_are_made_anew(run, tmp_path, monkeypatch):
     run.score(Encoder())
-    for module in (requests, embedding_cache):
+    for module in (requests, embedding_items):
         monkeypatch.setattr(module, "code_identity", lambda model: "changed")
     model = Encoder()
     assert run.score(model, folder=tmp_path / "second").stats.counts["from_store"] == 0
@@ -313,7 +313,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(run, monkeypatch):
     def full_after_five(self, key, tensors):
         if not next(room, False):
             raise OSError(28, "No space left on device")
-        put(self, key, tensors)
+        return put(self, key, tensors)
 
     monkeypatch.setattr(EmbeddingCache, "put", full_after_five)
     with pytest.raises(UserError, match=r"The disk that holds .* is full"):

@@ -1,0 +1,286 @@
+"""Fill the embedding cache for rows: with what training reads, what scoring reads, or both.
+
+What scoring has left is pooled without decoding anything; the rest is decoded and encoded once, in scoring's own
+stages. Processes share the work as those of a run do, and what was stopped goes on where it was.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from cmi_bench.config import Config, OnError
+from cmi_bench.data.audio_info import AudioIndex
+from cmi_bench.data.rows import Row
+from cmi_bench.errors import RunError, UserError
+from cmi_bench.models.base import EmbeddingModel, InputKind
+from cmi_bench.scoring.batching import Runner, ScoreWriter
+from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache, claim_start
+from cmi_bench.scoring.embedding_items import AudioItem, EmbeddingAddresses, KeptForm, TextItem
+from cmi_bench.scoring.model_call import ModelCall
+from cmi_bench.scoring.requests import clips_of, deduplicate
+from cmi_bench.scoring.stages import EmbedTextStage, LoadedBatch, load_items, work_on
+from cmi_bench.scoring.store import FailureLog, FileScoreWriter, RunStats, ScoreStore, clear_stats, collect_stats
+from cmi_bench.training.forecast import Forecast, ForecastStage
+from cmi_bench.training_config import EmbeddingForm
+from cmi_bench.utils.console import some_of
+from cmi_bench.utils.distributed import is_rank_zero, process_rank
+
+log = logging.getLogger(__name__)
+
+Item = AudioItem | TextItem
+
+
+@dataclass
+class Need:
+    """An audio file or text, and the forms in which its embedding is wanted."""
+
+    item: Item
+    """Under the address of the embedding as the model makes it."""
+    forms: list[KeptForm] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    """The numbers of the rows that need it."""
+
+    def lacking(self, cache: EmbeddingCache) -> tuple[KeptForm, ...]:
+        """Return the forms that are not there."""
+        return tuple(form for form in self.forms if form.key not in cache)
+
+
+class Needs(NamedTuple):
+    """What rows need of the cache."""
+
+    needs: list[Need]
+    """Each audio file and each text once."""
+    unreadable: dict[str, str]
+    """Clip id to the reason why its audio cannot be embedded: a file that is not there."""
+
+
+def needs_of(
+    rows: Sequence[Row], call: ModelCall[EmbeddingModel], form: EmbeddingForm, *, root: Path, index: AudioIndex
+) -> Needs:
+    """Return what rows need.
+
+    Args:
+        rows: The rows.
+        call: The model, and how much of each clip it looks at.
+        form: What is kept of an embedding.
+        root: What the rows' audio paths are relative to.
+        index: Knows the audio files.
+    """
+    addresses = EmbeddingAddresses.of(call.model, call.max_dur)
+    plan = deduplicate(clips_of(rows, root), call, index)
+    inputs = {request.key: addresses.inputs_of(request) for request in plan.requests}
+    needs: dict[str, Need] = {}
+    for clip_id, key in plan.key_of.items():
+        for kind, item in inputs[key].by_kind.items():
+            need = needs.setdefault(item.key, Need(item))
+            known = {one.key for one in need.forms}
+            need.forms += [one for one in _forms(addresses, form, item.key, kind) if one.key not in known]
+            need.rows.append(int(clip_id.partition(":")[0]))
+    return Needs(list(needs.values()), plan.unreadable)
+
+
+def _forms(addresses: EmbeddingAddresses, form: EmbeddingForm, key: str, kind: InputKind) -> list[KeptForm]:
+    full = [KeptForm(key)] if form is not EmbeddingForm.compact else []
+    compact = [KeptForm(addresses.compact(key, kind), kind)] if form is not EmbeddingForm.full else []
+    return full + compact
+
+
+class PoolStage:
+    """Makes compact embeddings of what scoring has left."""
+
+    title = "pooling"
+    start = 0.0
+
+    def __init__(self, items: Sequence[Item], model: CachedModel) -> None:
+        self.items = items
+        self.model = model
+        self.load = _named
+
+    def pending(self) -> list[Item]:
+        """Return what nobody has pooled meanwhile."""
+        return [item for item in self.items if any(form.key not in self.model.cache for form in item.forms)]
+
+    def length(self, item: Item) -> float:
+        """Return nothing: no audio is decoded."""
+        return 0.0
+
+    def work(self, loaded: LoadedBatch[Item, str], writer: ScoreWriter) -> None:
+        """Pool and store."""
+        work_on(loaded, self.model.call, lambda part: self.model.pool_stored([item for item, _ in part]), writer)
+
+
+def _named(items: Sequence[Item]) -> LoadedBatch[Item, str]:
+    return load_items(items, lambda item: item.name)
+
+
+class Failed(NamedTuple):
+    """An embedding that could not be made."""
+
+    name: str
+    """The file, or the beginning of the text."""
+    rows: tuple[int, ...]
+    """The numbers of the rows that need it."""
+    reason: str
+
+    def __str__(self) -> str:
+        rows = f"{'row' if len(self.rows) == 1 else 'rows'} {some_of([str(row) for row in self.rows])}"
+        return f"{rows} ({self.name}): {self.reason}" if self.name else f"{rows}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What filling came to; on rank 0 only."""
+
+    needs: Sequence[Need] = ()
+    failed: Sequence[Failed] = ()
+    stats: RunStats = field(default_factory=RunStats)
+    """Over all ranks."""
+
+
+def fill(
+    rows: Sequence[Row],
+    model: EmbeddingModel,
+    runner: Runner,
+    *,
+    config: Config,
+    form: EmbeddingForm,
+    cache: EmbeddingCache,
+    root: Path,
+    index: AudioIndex,
+    folder: Path,
+) -> Filled:
+    """Make the embeddings of rows that the cache lacks; returns in all processes when all are made.
+
+    Args:
+        rows: The rows.
+        model: The model, on this process's device.
+        runner: Runs the stages.
+        config: `max_dur`, `model_timeout`, `cache.max_gb` and `on_error` count here.
+        form: What is kept of an embedding.
+        cache: Where it is kept.
+        root: What the rows' audio paths are relative to.
+        index: Knows the audio files.
+        folder: Where processes leave what failed, and counts.
+
+    Raises:
+        UserError: An embedding cannot be made and `on_error=fail`; the disk is full; the model takes too long.
+        KeyboardInterrupt: The user stopped the run.
+    """
+    call = ModelCall(model, config.max_dur, timeout=config.model_timeout)
+    failures, stats = FailureLog(folder, process_rank()), RunStats()
+    stop = config.on_error is OnError.fail
+    needs = Needs([], {})
+    if is_rank_zero():
+        folder.mkdir(parents=True, exist_ok=True)
+        failures.clear()
+        clear_stats(folder)
+        needs = needs_of(rows, call, form, root=root, index=index)
+        if stop:
+            _raise_first(_failed(needs, {}))
+        log.info("%s", describe(needs.needs, cache))
+    if runner.processes > 1 or any(need.lacking(cache) for need in needs.needs):
+        writer = FileScoreWriter(ScoreStore(folder / "scores"), failures, stop_on_failure=stop)
+        _make(needs.needs, CachedModel(call, cache, stats), runner, writer, stats, max_gb=config.cache.max_gb)
+    stats.write(folder, process_rank())
+    runner.wait("all embeddings are stored")
+    if not is_rank_zero():
+        return Filled()
+    failed = _failed(needs, failures.read())
+    if stop:
+        _raise_first(failed)
+    _check_complete(needs.needs, failures.read(), cache)
+    return Filled(needs.needs, failed, collect_stats(folder))
+
+
+def _make(
+    needs: Sequence[Need],
+    cached: CachedModel,
+    runner: Runner,
+    writer: FileScoreWriter,
+    stats: RunStats,
+    *,
+    max_gb: float,
+) -> None:
+    cache = cached.cache
+    with ExitStack() as stack:
+        start = stack.enter_context(claim_start(cache.folder)) if is_rank_zero() else 0.0
+        runner.run(PoolStage(list(to_pool(needs, cache)), cached), writer)
+        # What is damaged is gone from the cache now, and encoded.
+        items = list(to_encode(needs, cache))
+        audio = [item for item in items if isinstance(item, AudioItem)]
+        forecast = Forecast(audio, cached, processes=runner.processes, max_gb=max_gb)
+        runner.run(ForecastStage(audio, cached, stats, forecast, start=start), writer)
+        texts = [item for item in items if isinstance(item, TextItem)]
+        runner.run(EmbedTextStage(texts, cached, stats), writer)
+
+
+def to_pool(needs: Iterable[Need], cache: EmbeddingCache) -> Iterable[Item]:
+    """Return what is there as the model made it, and lacks another form."""
+    for need in needs:
+        lacking = need.lacking(cache)
+        if lacking and need.item.key in cache:
+            yield replace(need.item, forms=lacking)
+
+
+def to_encode(needs: Iterable[Need], cache: EmbeddingCache) -> Iterable[Item]:
+    """Return what has to be encoded."""
+    for need in needs:
+        lacking = need.lacking(cache)
+        if lacking and need.item.key not in cache:
+            # The last form is the last that is written: where it is, all are.
+            yield replace(need.item, key=lacking[-1].key, forms=lacking)
+
+
+def describe(needs: Sequence[Need], cache: EmbeddingCache) -> str:
+    """Return how much there is to do, for people."""
+    pool, encode = list(to_pool(needs, cache)), list(to_encode(needs, cache))
+    all_items = [need.item for need in needs]
+    there = len(needs) - len(pool) - len(encode)
+    rows = {row for need in needs for row in need.rows}
+    parts = [f"{len(rows):,} rows need the embeddings of {_amount(all_items)}"]
+    if there:
+        parts.append(f"{there:,} of them are there")
+    if pool:
+        parts.append(f"{len(pool):,} are pooled from what scoring has left")
+    parts.append(f"{_amount(encode)} are to be encoded" if encode else "nothing is to be encoded")
+    return "; ".join(parts) + "."
+
+
+def _amount(items: Sequence[Item]) -> str:
+    audio = [item for item in items if isinstance(item, AudioItem)]
+    hours = sum(item.seconds for item in audio) / 3600
+    return f"{len(audio):,} audio files ({hours:,.1f} h) and {len(items) - len(audio):,} texts"
+
+
+def _failed(needs: Needs, failures: dict[str, str]) -> list[Failed]:
+    found = [Failed("", (int(clip.partition(":")[0]),), reason) for clip, reason in needs.unreadable.items()]
+    for need in needs.needs:
+        reasons = [failures[key] for key in _keys(need) if key in failures]
+        if reasons:
+            found.append(Failed(need.item.name, tuple(dict.fromkeys(need.rows)), reasons[0]))
+    return found
+
+
+def _keys(need: Need) -> list[str]:
+    return [need.item.key, *(form.key for form in need.forms)]
+
+
+def _raise_first(failed: Sequence[Failed]) -> None:
+    if failed:
+        raise UserError(
+            f"No embedding for {failed[0]}",
+            "Fix the file or the model, or use on_error=record to leave such rows out and go on. What was embedded so"
+            " far is kept; run the same command again to go on from here.",
+        )
+
+
+def _check_complete(needs: Sequence[Need], failures: dict[str, str], cache: EmbeddingCache) -> None:
+    lacking = [need for need in needs if need.lacking(cache) and not any(key in failures for key in _keys(need))]
+    if lacking:
+        raise RunError(
+            f"{len(lacking)} embeddings were not made ({some_of([need.item.name for need in lacking])}).",
+            "A process may have died, or another one prunes the cache; run the same command again to go on.",
+        )

@@ -1,0 +1,139 @@
+"""What filling the cache will come to: size on disk and time, told as soon as the first embeddings say so."""
+
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from cmi_bench.scoring.batching import ScoreWriter
+from cmi_bench.scoring.embedding_cache import GIGABYTE, CachedModel
+from cmi_bench.scoring.embedding_items import AudioItem
+from cmi_bench.scoring.stages import EmbedAudioStage, LoadedBatch
+from cmi_bench.scoring.store import RunStats
+from cmi_bench.utils.distributed import is_rank_zero
+
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 10.0
+"""Of work that takes less, nobody needs to know how long it takes."""
+
+
+class Forecast:
+    """Says once, while audio is encoded, what it will come to."""
+
+    def __init__(self, items: Sequence[AudioItem], model: CachedModel, *, processes: int, max_gb: float) -> None:
+        """Take what there is to do.
+
+        Args:
+            items: All that is to be encoded.
+            model: Encodes it.
+            processes: How many share the work.
+            max_gb: What runs that score prune the cache to, in 10^9 bytes.
+        """
+        self.items = items
+        self.cache = model.cache
+        self.processes = processes
+        self.max_gb = max_gb
+        self._batches: list[_Batch] = []
+        self._began = time.perf_counter()
+        self._is_said = False
+
+    def note(self, items: Sequence[AudioItem], size: int) -> None:
+        """Take note that a batch is done, and say what follows from it.
+
+        Args:
+            items: The batch.
+            size: Bytes that were written of it.
+        """
+        if not size or self._is_said:
+            return
+        seconds = sum(item.seconds for item in items)
+        self._batches.append(_Batch(len(items), seconds, size, time.perf_counter()))
+        whole = self._whole_size(items[0])
+        if len(self._batches) == 1:
+            self._warn(whole)
+        if self._batches[-1].ended - self._began >= PATIENCE_SECONDS:
+            self._is_said = True
+            log.info(
+                "What is to be encoded takes about %.2g GB (%s has %.0f GB free) and about %s.",
+                whole / GIGABYTE, self.cache.folder, self._free() / GIGABYTE, describe_time(self._time_left()),
+            )  # fmt: skip
+
+    def _whole_size(self, example: AudioItem) -> float:
+        """Return the bytes of all that is to be encoded."""
+        files, seconds, size = (sum(column) for column in zip(*(batch[:3] for batch in self._batches), strict=True))
+        if self._is_one_vector(example):
+            return size / files * len(self.items)
+        return size / seconds * sum(item.seconds for item in self.items)
+
+    def _is_one_vector(self, item: AudioItem) -> bool:
+        """Whether an embedding does not grow with its audio."""
+        tensors: Sequence[Tensor] = self.cache.get(item.key) or ()
+        return len(tensors) == 1 and len(tensors[0]) == 1
+
+    def _time_left(self) -> float:
+        first, *others = self._batches
+        # The first batch also loads and warms up what computes.
+        seconds = sum(batch.seconds for batch in others or [first])
+        speed = self.processes * seconds / (self._batches[-1].ended - (first.ended if others else self._began))
+        done = self.processes * sum(batch.seconds for batch in self._batches)
+        return max(sum(item.seconds for item in self.items) - done, 0.0) / speed
+
+    def _warn(self, whole: float) -> None:
+        written = self._batches[0].size
+        if whole - written > self._free():
+            log.warning(
+                "What is to be encoded takes about %.2g GB, and %s has %.2g GB free. Make room, or set cache.dir to"
+                " another disk; what is embedded by then is kept.",
+                whole / GIGABYTE, self.cache.folder, self._free() / GIGABYTE,
+            )  # fmt: skip
+        then = self.cache.size().bytes - written + whole
+        if then > self.max_gb * GIGABYTE:
+            log.warning(
+                "The cache will hold about %.2g GB, and cache.max_gb=%g: the next run that scores would remove what was"
+                " not used for longest. Raise cache.max_gb for it.", then / GIGABYTE, self.max_gb,
+            )  # fmt: skip
+
+    def _free(self) -> float:
+        return float(shutil.disk_usage(self.cache.folder).free)
+
+
+class _Batch(NamedTuple):
+    """What is known of a batch that is done."""
+
+    files: int
+    seconds: float
+    size: int
+    ended: float
+
+
+def describe_time(seconds: float) -> str:
+    """Return a length of time in words.
+
+    >>> describe_time(40), describe_time(125), describe_time(7300)
+    ('40 s', '2 min', '2 h 2 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+class ForecastStage(EmbedAudioStage):
+    """Encodes audio, with a forecast on rank 0."""
+
+    def __init__(
+        self, items: Sequence[AudioItem], model: CachedModel, stats: RunStats, forecast: Forecast, *, start: float
+    ) -> None:
+        super().__init__(items, model, stats, start=start)
+        self.forecast = forecast
+
+    def work(self, loaded: LoadedBatch[AudioItem, Tensor], writer: ScoreWriter) -> None:
+        """Encode and store."""
+        before = self.stats.counts["bytes_stored"]
+        super().work(loaded, writer)
+        if is_rank_zero() and loaded.items:
+            self.forecast.note([item for item, _ in loaded.items], self.stats.counts["bytes_stored"] - before)
