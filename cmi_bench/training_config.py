@@ -275,6 +275,8 @@ class TrainConfig:
     memory_gb: float = 4.0
     """Embeddings that are kept in memory, in 10^9 bytes and each process that loads them."""
     on_contamination: OnContamination = OnContamination.fail
+    contamination: list[str] = field(default_factory=lambda: ["audio", "clip", "reference", "prompt"])
+    """By what a row is in a test set: audio (a clip's bytes), clip (its name), reference, prompt (with lyrics)."""
     with_encoders: bool = False
     """Write the frozen encoder's tensors into each checkpoint too, where the head is of the released architecture."""
 

@@ -30,6 +30,8 @@ AUDIO_SUFFIXES = frozenset(
     {".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".wav", ".webm", ".wma"}
 )
 ROWS_FILE = "all_test.jsonl"
+MANIFEST_FILE = "manifest.parquet"
+"""The manifest of a data root, where `data.manifest` does not say otherwise."""
 
 
 def audio_below(root: Path) -> list[str]:

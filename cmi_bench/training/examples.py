@@ -1,8 +1,4 @@
-"""What training learns from: rows with the labels that people gave them, on one scale and with a weight each.
-
-Rows are those of `data.train_jsonl` and of tables of the user's own. A source that the benchmark does not know, such
-as CMI-Pref-Pseudo, is declared as a dataset like a table of one's own, so that validation measures it as well.
-"""
+"""What training learns from: rows with the labels that people gave them, on one scale and with a weight each."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,23 +10,25 @@ from typing import Any, NamedTuple
 
 from cmi_bench.config import DataConfig
 from cmi_bench.data import fields
-from cmi_bench.data.chosen import table_settings
-from cmi_bench.data.datasets import OWN_SOURCE, Dataset, MosTask, PairTask, dataset_of_source
-from cmi_bench.data.declarations import PAIR_TASKS, PREFERENCE_TASK, RATING_TASKS, Declaration, declare, name_of_file
+from cmi_bench.data.datasets import MosTask, PairTask
 from cmi_bench.data.fields import MOS_RANGE, Preference, Scale, is_both_bad, is_missing, parse_mos, parse_preference
-from cmi_bench.data.own import OwnTable, read_own
-from cmi_bench.data.rows import Line, Row, check_inside, read_jsonl, to_row, with_original_names
+from cmi_bench.data.own import OwnTable
+from cmi_bench.data.rows import Row
 from cmi_bench.errors import UserError, did_you_mean
+from cmi_bench.training.rows import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    PlacedRow,
+    located,
+    read_tables,
+    rows_of_file,
+    rows_of_table,
+    split_of,
+)
 from cmi_bench.types import Aspect
 from cmi_bench.utils.files import is_regular
 from cmi_bench.utils.installation import command_line
-
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
-"""What a row's field `split` can say; rows of other splits are neither learnt from nor looked at."""
-_VALIDATION_SPELLINGS = frozenset({VALIDATION, "valid", "val", "dev"})
-PSEUDO = "CMI-Pref-Pseudo"
-PSEUDO_FOLDER = "cmi-pref-pseudo"
-"""Where the audio of CMI-Pref-Pseudo is: what tells its rows from those of CMI-Pref, whatever their source says."""
 
 
 class Outcome(IntEnum):
@@ -63,11 +61,13 @@ class Example:
     """Where it comes from, as `sampling.sources` and weights by source name it: a dataset's slug."""
     labels: tuple[Label, ...]
     """At most one of each aspect, in the order of the dataset's tasks."""
+    place: str = ""
+    """The file and the line where the row stands, for messages."""
 
     @property
     def split(self) -> str:
         """What the row says itself: `TRAIN` or `VALIDATION`."""
-        return _split_of(self.row.raw)
+        return split_of(self.row.raw)
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,8 @@ class ExampleSet:
     """In the order of their files; `row.index` is theirs alone."""
     unlabelled: Mapping[str, int]
     """Rows without a label, by source."""
+    test_rows: tuple[PlacedRow, ...]
+    """Rows of split test that stand in the same files, which nothing may be learnt from."""
     tables: tuple[OwnTable, ...]
     """The user's own tables that were read."""
 
@@ -108,159 +110,60 @@ def load_examples(
         UserError: A file, a row or a label is not right, a source is unknown or has no labels, ratings are on a scale
             that nobody has named, or there is nothing to learn from.
     """
-    tables = tuple(_read_tables(data))
-    rows = _rows_of_file(data) if data.train_jsonl else []
+    tables = read_tables(data)
+    there = _training_file(data) if data.train_jsonl else []
     for table in tables:
-        rows += _rows_of_table(table, Path(data.root), after=max((row.index for row in rows), default=0))
-    if not rows:
+        there += rows_of_table(table, Path(data.root), after=max((one.row.index for one in there), default=0))
+    if not there:
         raise UserError(
             f"data={data.name} has no rows to learn from: neither data.train_jsonl nor a table of one's own.",
             "Give data.train_jsonl=FILE (rows of split train), or data=custom data.csv=FILE.",
         )
-    rows = _chosen(rows, sources)
-    rows = list(_limited((row for row in rows if _split_of(row.raw) in (TRAIN, VALIDATION)), limit))
+    rows = [one for one in there if one.split in (TRAIN, VALIDATION)]
+    rows = list(_limited(_chosen(rows, sources), limit))
     examples = _examples(rows, data, use_confidence=use_confidence)
     labelled = [example for example in examples if example.labels]
     unlabelled = Counter(example.source for example in examples if not example.labels)
-    _check_labelled(labelled, unlabelled, sources)
-    return ExampleSet(tuple(labelled), dict(unlabelled), tables)
+    _check_labelled(labelled, unlabelled)
+    test_rows = tuple(one for one in there if one.split == TEST)
+    return ExampleSet(tuple(labelled), dict(unlabelled), test_rows, tables)
 
 
-def _split_of(raw: Mapping[str, Any]) -> str:
-    given = raw.get(fields.SPLIT)
-    split = TRAIN if is_missing(given) else str(given).strip().lower()
-    return VALIDATION if split in _VALIDATION_SPELLINGS else split
-
-
-def _read_tables(data: DataConfig) -> list[OwnTable]:
-    found = []
-    for name, settings in table_settings(data).items():
-        table = read_own(settings, name, allow_outside=data.allow_outside)
-        table.check()
-        declare(table.declaration)
-        found.append(table)
-    return found
-
-
-def _rows_of_table(table: OwnTable, data_root: Path, *, after: int) -> list[Row]:
-    rows = table.all_rows(data_root=data_root, after=after)
-    if table.has_splits:
-        return rows
-    return [replace(row, raw={**row.raw, fields.SPLIT: TRAIN}) for row in rows]
-
-
-def _rows_of_file(data: DataConfig) -> list[Row]:
+def _training_file(data: DataConfig) -> list[PlacedRow]:
     file, root = Path(data.train_jsonl or ""), Path(data.train_root)
     if not is_regular(file):
         raise UserError(
             f"There are no training rows: {file} does not exist (data.train_jsonl).",
             f"{command_line('task=prepare', 'data.with_training=true')} gets the public ones.",
         )
-    lines = [line for line in read_jsonl(file) if _split_of(line.value) != TEST]
-    rows = with_original_names(_to_rows(lines, file, root), root)
-    if not data.allow_outside:
-        check_inside(rows, root, file)
-    return [_placed(row, root, Path(data.root)) for row in rows]
+    rows = rows_of_file(file, root, allow_outside=data.allow_outside)
+    return [one._replace(row=located(one.row, root, Path(data.root))) for one in rows]
 
 
-def _to_rows(lines: Sequence[Line], file: Path, root: Path) -> list[Row]:
-    """Read lines, those of sources that the benchmark does not know as datasets that are declared here."""
-    unknown: dict[str, list[Line]] = defaultdict(list)
-    known: dict[int, Dataset] = {}
-    for line in lines:
-        dataset, name = _dataset_or_name(line, file, root)
-        if dataset is None:
-            unknown[name].append(line)
-        else:
-            known[line.number] = dataset
-    declared = {name: _declaration(name, of_source, file) for name, of_source in unknown.items()}
-    rows = [to_row(line, known[line.number], _where(file, line)) for line in lines if line.number in known]
-    for name, of_source in unknown.items():
-        declaration = declared[name]
-        dataset = declare(declaration)
-        own = {fields.SOURCE: OWN_SOURCE + name, fields.DECLARED: declaration.to_json()}
-        rows += [to_row(Line(line.number, line.value | own), dataset, _where(file, line)) for line in of_source]
-    return sorted(rows, key=lambda row: row.index)
-
-
-def _where(file: Path, line: Line) -> str:
-    return f"{file}, line {line.number}"
-
-
-def _dataset_or_name(line: Line, file: Path, root: Path) -> tuple[Dataset | None, str]:
-    """Return the dataset of a row, or the name of one that the benchmark does not know."""
-    first = str(line.value.get(fields.AUDIO_A) or "").replace("\\", "/").partition("/")[0]
-    if PSEUDO_FOLDER in (first, root.name):
-        return None, PSEUDO
-    source = line.value.get(fields.SOURCE)
-    if is_missing(source):
-        raise UserError(
-            f"{_where(file, line)}: the field {fields.SOURCE!r} is missing or empty.",
-            "Write where the row comes from: `sampling.sources` and the tables name its source by it.",
-        )
-    return dataset_of_source(str(source)), name_of_file(str(source))
-
-
-def _declaration(name: str, lines: Sequence[Line], file: Path) -> Declaration:
-    """Declare a source by what its rows have: two clips or one, and which labels."""
-    paired = [not is_missing(line.value.get(fields.AUDIO_B)) for line in lines]
-    if any(paired) and not all(paired):
-        first = lines[paired.index(not paired[0])]
-        raise UserError(
-            f"{_where(file, first)}: rows of the source {name} have two clips and others have one.",
-            "Give pairs and single clips different sources.",
-        )
-    known: Mapping[str, MosTask | PairTask] = PAIR_TASKS if paired[0] else RATING_TASKS
-    tasks = {
-        one: task
-        for one, task in known.items()
-        if any(not is_missing(line.value.get(task.label_field)) for line in lines)
-    }
-    if Aspect.MUSICALITY in tasks:  # a row has one label of an aspect
-        tasks.pop(PREFERENCE_TASK, None)
-    return Declaration(name, paired[0], tuple(tasks or known), None if paired[0] else MOS_RANGE)
-
-
-def _placed(row: Row, root: Path, data_root: Path) -> Row:
-    """Return a row whose audio is found from the data root."""
-    if root.absolute() == data_root.absolute():
-        return row
-
-    def placed(path: str) -> str:
-        return str(root.absolute() / path)
-
-    return replace(
-        row,
-        audio_a=placed(row.audio_a),
-        audio_b=placed(row.audio_b) if row.audio_b else None,
-        ref_audio=placed(row.ref_audio) if row.ref_audio else None,
-    )
-
-
-def _chosen(rows: Sequence[Row], sources: Collection[str]) -> list[Row]:
-    there = dict.fromkeys(row.dataset.slug for row in rows)
+def _chosen(rows: Sequence[PlacedRow], sources: Collection[str]) -> list[PlacedRow]:
+    there = dict.fromkeys(one.row.dataset.slug for one in rows)
     for source in sources:
         if source not in there:
             raise UserError(
                 f"There are no training rows of a source {source!r} (sampling.sources).", did_you_mean(source, there)
             )
-    return [row for row in rows if not sources or row.dataset.slug in sources]
+    return [one for one in rows if not sources or one.row.dataset.slug in sources]
 
 
-def _limited(rows: Iterable[Row], limit: int | None) -> Iterable[Row]:
+def _limited(rows: Iterable[PlacedRow], limit: int | None) -> Iterable[PlacedRow]:
     taken: Counter[str] = Counter()
-    for row in rows:
-        taken[row.dataset.slug] += 1
-        if limit is None or taken[row.dataset.slug] <= limit:
-            yield row
+    for one in rows:
+        taken[one.row.dataset.slug] += 1
+        if limit is None or taken[one.row.dataset.slug] <= limit:
+            yield one
 
 
-def _check_labelled(labelled: Sequence[Example], unlabelled: Mapping[str, int], sources: Collection[str]) -> None:
+def _check_labelled(labelled: Sequence[Example], unlabelled: Mapping[str, int]) -> None:
     with_labels = {example.source for example in labelled}
     for source, count in unlabelled.items():
         if source not in with_labels:
-            others = sorted(with_labels - {source})
-            instead = f"Leave the source out: sampling.sources=[{','.join(others)}]" if others else "Add labels to them"
+            others = ",".join(sorted(with_labels))
+            instead = f"Leave the source out: sampling.sources=[{others}]" if others else "Add labels to them"
             raise UserError(
                 f"None of the {count:,} rows of the source {source} has a label.",
                 f"{instead}; data/README.md has the names of the fields of labels.",
@@ -337,24 +240,24 @@ def on_mos_scale(value: float, scale: Scale) -> float:
     return low + (high - low) * (value - scale[0]) / (scale[1] - scale[0])
 
 
-def _examples(rows: Sequence[Row], data: DataConfig, *, use_confidence: bool) -> list[Example]:
-    said = [_said_of(row, data) for row in rows]
+def _examples(rows: Sequence[PlacedRow], data: DataConfig, *, use_confidence: bool) -> list[Example]:
+    said = [_said_of(one.row, data) for one in rows]
     mean = _mean_certainty(rows, said)
 
-    def weight(row: Row, one: _Said) -> float:
+    def label(source: str, one: _Said) -> Label:
         if not use_confidence or one.certainty is None:
-            return 1.0
-        return one.certainty / mean[row.dataset.slug, one.label.aspect]
+            return one.label
+        return replace(one.label, weight=one.certainty / mean[source, one.label.aspect])
 
     return [
-        Example(row, row.dataset.slug, tuple(replace(one.label, weight=weight(row, one)) for one in of_row))
-        for row, of_row in zip(rows, said, strict=True)
+        Example(row, source := row.dataset.slug, tuple(label(source, one) for one in of_row), place)
+        for (row, place), of_row in zip(rows, said, strict=True)
     ]
 
 
-def _mean_certainty(rows: Sequence[Row], said: Sequence[Sequence[_Said]]) -> dict[tuple[str, Aspect], float]:
+def _mean_certainty(rows: Sequence[PlacedRow], said: Sequence[Sequence[_Said]]) -> dict[tuple[str, Aspect], float]:
     known: dict[tuple[str, Aspect], list[float]] = defaultdict(list)
-    for row, of_row in zip(rows, said, strict=True):
+    for (row, _), of_row in zip(rows, said, strict=True):
         for one in of_row:
             if one.certainty is not None:
                 known[row.dataset.slug, one.label.aspect].append(one.certainty)

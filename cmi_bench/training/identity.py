@@ -6,9 +6,9 @@ Validation splits keep rows that are alike on one side, and no row that is like 
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from cmi_bench.config import DataConfig
 from cmi_bench.data import fields
 from cmi_bench.data.fields import is_missing
 from cmi_bench.data.manifest import update_manifest
@@ -16,6 +16,7 @@ from cmi_bench.data.rows import Row
 from cmi_bench.utils.console import ItemCount
 
 
+@lru_cache(maxsize=1 << 16)
 def normalised_text(text: str) -> str:
     """Return text without what does not change its meaning: case, kinds of white space, forms of one character.
 
@@ -29,6 +30,7 @@ _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u9fff"
 _WORD = re.compile(rf"[{_IDEOGRAPHS}]|[^\W{_IDEOGRAPHS}]+")
 
 
+@lru_cache(maxsize=1 << 16)
 def count_words(text: str) -> int:
     """Count words; of scripts without spaces between them (Chinese, Japanese) each character.
 
@@ -49,6 +51,11 @@ def clip_id(row: Row, path: str) -> str | None:
     """
     if path == row.audio_a and not is_missing(original := row.raw.get(fields.ORIGINAL_NAME)):
         return f"{row.dataset.slug}/{PurePosixPath(str(original)).stem.lower()}"
+    return _unique_name(path)
+
+
+@lru_cache(maxsize=1 << 17)
+def _unique_name(path: str) -> str | None:
     name = PurePosixPath(path.replace("\\", "/")).stem.lower()
     return name if _UNIQUE_NAME.search(name) else None
 
@@ -58,11 +65,16 @@ def clips_of_row(row: Row) -> tuple[str, ...]:
     return tuple(path for path in (row.audio_a, row.audio_b) if path)
 
 
-def audio_digests(data: DataConfig, rows: Iterable[Row]) -> Mapping[str, str]:
+def audio_digests(root: Path, manifest: Path, rows: Iterable[Row]) -> Mapping[str, str]:
     """Return the SHA-256 of the audio that rows name, by its path in them; of files that are not there, none.
 
     The manifest has most of them. What it lacks is read once for its digest and headers; nothing is decoded.
+
+    Args:
+        root: What the rows' paths are relative to.
+        manifest: The manifest's file, which is brought up to date.
+        rows: Rows.
     """
     paths = dict.fromkeys(path for row in rows for path in row.audio_files)
-    manifest = update_manifest(Path(data.root), Path(data.manifest), paths, progress=ItemCount("looking at the audio"))
-    return {path: manifest.records[path].sha256 for path in paths if path in manifest.records}
+    known = update_manifest(root, manifest, paths, progress=ItemCount("looking at the audio")).records
+    return {path: known[path].sha256 for path in paths if path in known}

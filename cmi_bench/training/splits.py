@@ -20,8 +20,9 @@ from scipy.sparse.csgraph import connected_components
 
 from cmi_bench.data.fields import is_missing
 from cmi_bench.errors import UserError, did_you_mean
-from cmi_bench.training.examples import VALIDATION, Example
+from cmi_bench.training.examples import Example
 from cmi_bench.training.identity import clips_of_row, normalised_text
+from cmi_bench.training.rows import VALIDATION
 from cmi_bench.training_config import SplitsConfig
 
 log = logging.getLogger(__name__)

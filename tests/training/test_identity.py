@@ -2,7 +2,6 @@
 
 import pytest
 
-from cmi_bench.config import DataConfig
 from cmi_bench.data.datasets import MUSIC_EVAL
 from cmi_bench.data.rows import Row
 from cmi_bench.training.identity import audio_digests, clip_id, count_words, normalised_text
@@ -53,6 +52,8 @@ def test_audio_digests_are_of_the_files_that_are_there(tmp_path):
     outside = tmp_path / "x" / "b.wav"
     outside.parent.mkdir()
     outside.write_bytes(b"two")
-    data = DataConfig(name="x", jsonl=None, root=str(tmp_path), manifest=str(tmp_path / "m.parquet"))
     rows = [Row(1, MUSIC_EVAL, path, None, None, "", "", {}) for path in ("a.wav", str(outside), "gone.wav")]
-    assert audio_digests(data, rows) == {"a.wav": file_digest(tmp_path / "a.wav"), str(outside): file_digest(outside)}
+    assert audio_digests(tmp_path, tmp_path / "m.parquet", rows) == {
+        "a.wav": file_digest(tmp_path / "a.wav"),
+        str(outside): file_digest(outside),
+    }
