@@ -333,18 +333,22 @@ class Ordinal(RatingLoss):
         return torch.cat((log_below[:, :1], between, log_above[:, -1:]), dim=1)
 
     def forward(self, score: Tensor, rating: Tensor, group: Tensor) -> Tensor:  # noqa: D102
-        place = (rating - LOWEST_RATING) / (HIGHEST_RATING - LOWEST_RATING) * (self.steps - 1)
+        place = self._place(rating)
         lower = place.floor().clamp(0, self.steps - 2)
+        upper_share = place - lower
         of_lower, of_upper = (
             self.log_probabilities(score).gather(1, step.long()[:, None])[:, 0] for step in (lower, lower + 1)
         )
-        return -torch.lerp(of_lower, of_upper, place - lower)
+        return -((1.0 - upper_share) * of_lower + upper_share * of_upper)
+
+    def _place(self, rating: Tensor) -> Tensor:
+        """Return where ratings are among the steps, which count from 0."""
+        return (rating - LOWEST_RATING) / (HIGHEST_RATING - LOWEST_RATING) * (self.steps - 1)
 
     @torch.no_grad()
     def start_from(self, ratings: Tensor) -> None:  # noqa: D102
-        place = (ratings - LOWEST_RATING) / (HIGHEST_RATING - LOWEST_RATING) * (self.steps - 1)
-        steps = torch.arange(self.steps, dtype=place.dtype)
-        shares = (1.0 - (place[:, None] - steps).abs()).clamp(min=0.0).mean(dim=0).clamp(min=RAREST)
+        away = (self._place(ratings)[:, None] - torch.arange(self.steps)).abs()
+        shares = (1.0 - away).clamp(min=0.0).mean(dim=0).clamp(min=RAREST)
         thresholds = _logits((shares / shares.sum()).cumsum(dim=0)[:-1])
         self.first_threshold.copy_(thresholds[0])
         self.log_gaps.copy_(thresholds.diff().log())
@@ -364,7 +368,15 @@ class ListMLE(RatingLoss):
     """
 
     def forward(self, score: Tensor, rating: Tensor, group: Tensor) -> Tensor:  # noqa: D102
-        is_rival = (group[:, None] == group) & (rating[:, None] > rating)
-        is_rival = is_rival | torch.eye(len(score), dtype=torch.bool, device=score.device)
-        rivals = score.expand(len(score), -1).masked_fill(~is_rival, -math.inf)
-        return rivals.logsumexp(dim=1) - score
+        _, lists, sizes = group.unique(return_inverse=True, return_counts=True)
+        order = lists.argsort(stable=True)
+        place = torch.arange(len(score), device=score.device) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+        at = lists[order], place
+        shape = len(sizes), int(sizes.max()) if len(sizes) else 0
+        # [lists, longest list]; what fills a list up is rated above all, and so no clip's rival.
+        scores = score.new_zeros(shape).index_put(at, score[order])
+        ratings = rating.new_full(shape, math.inf).index_put(at, rating[order])
+        is_rival = ratings[:, :, None] > ratings[:, None, :]
+        itself = torch.eye(shape[1], dtype=torch.bool, device=score.device)
+        rivals = scores[:, None, :].masked_fill(~(is_rival | itself), -math.inf).logsumexp(dim=2)
+        return torch.empty_like(score).index_put((order,), rivals[at]) - score

@@ -4,26 +4,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch.nn import functional as F
+from training_losses import loss_config, objective_of
 
 from cmi_bench.errors import UserError
 from cmi_bench.training.examples import Label, Outcome
 from cmi_bench.training.losses import BradleyTerry, Davidson, FourWay, ListMLE, Ordinal, RaoKupper, TanhMSE
 from cmi_bench.training.objective import Objective, PairLabels, RatingLabels, StepLabels
-from cmi_bench.training_config import LossConfig
 from cmi_bench.types import Aspect
 from cmi_bench.utils.installation import conf_folder
 
 A, B, TIE, BOTH_BAD = Outcome
 MUSICALITY, ALIGNMENT = Aspect.MUSICALITY, Aspect.ALIGNMENT
-
-
-def loss_config(name="cmi_rm_stage2", **settings):
-    """A file of conf/loss with settings of its own, as Hydra makes it."""
-    given = OmegaConf.load(Path(conf_folder()) / "loss" / f"{name}.yaml")
-    merged = OmegaConf.merge(OmegaConf.structured(LossConfig), given, OmegaConf.create(settings))
-    return OmegaConf.to_object(merged)
 
 
 def pairs(outcomes, weight=None):
@@ -47,7 +39,7 @@ def test_the_papers_loss_is_the_mean_of_both_aspects():
     labels = StepLabels(
         {MUSICALITY: pairs([A, B, A, A]), ALIGNMENT: pairs([B, B, A, B])}, {}, {MUSICALITY: 4.0, ALIGNMENT: 4.0}
     )
-    found = Objective(loss_config("bradley_terry"))(head, labels)
+    found = objective_of("bradley_terry")(head, labels)
     lead = head[::2] - head[1::2]
     target = torch.tensor([[0.1, 0.9], [0.1, 0.1], [0.9, 0.9], [0.1, 0.9]])
     expected = F.binary_cross_entropy_with_logits(lead, target)
@@ -63,7 +55,7 @@ def test_pairs_and_ratings_are_one_mean_by_their_weights():
         {MUSICALITY: ratings([4.5, 2.0], first=4, weight=[1.0, 1.5])},
         {MUSICALITY: 5.0, ALIGNMENT: 0.0},
     )
-    found = Objective(loss_config())(head, labels)
+    found = objective_of()(head, labels)
     score = head.detach()[:, 1]
     of_pairs = F.softplus(score[1] - score[0]) * 0.5 + F.softplus(score[2] - score[3]) * 2.0
     errors = (2 * torch.tanh(0.2 * score[4:]) + 3 - torch.tensor([4.5, 2.0])).square()
@@ -79,7 +71,7 @@ def test_pairs_and_ratings_are_one_mean_by_their_weights():
 def test_the_likelihood_knows_neither_smoothing_nor_margin_nor_centring():
     head = scores(4)
     labels = StepLabels({ALIGNMENT: pairs([A, B])}, {}, {ALIGNMENT: 2.0})
-    objective = Objective(loss_config("bradley_terry", pairs={"margin": 0.5, "centre": 0.1}))
+    objective = objective_of("bradley_terry", pairs={"margin": 0.5, "centre": 0.1})
     parts = objective(head, labels).parts
     score = head.detach()[:, 0]
     assert float(parts["alignment/nll"].value) == pytest.approx(
@@ -93,7 +85,7 @@ def test_the_likelihood_knows_neither_smoothing_nor_margin_nor_centring():
 
 @pytest.mark.parametrize("name", ["four_way", "ordinal"])
 def test_parts_of_a_step_add_up_to_it(name):
-    objective = Objective(loss_config(name))
+    objective = objective_of(name)
     head = scores(8)
     total = {MUSICALITY: 6.0, ALIGNMENT: 4.0}
     whole = StepLabels(
@@ -114,7 +106,7 @@ def test_parts_of_a_step_add_up_to_it(name):
 
 @pytest.mark.parametrize("name", ["rao_kupper", "four_way", "ordinal", "list_mle"])
 def test_without_labels_everything_still_has_a_gradient_of_zeros(name):
-    objective = Objective(loss_config(name))
+    objective = objective_of(name)
     head = scores(4)
     value = objective(head, StepLabels({}, {}, {}))
     gradients = torch.autograd.grad(value.loss, [head, *objective.parameters()])
@@ -126,23 +118,23 @@ def test_aspects_weigh_as_they_are_told():
     head = scores(4)
     labels = StepLabels({MUSICALITY: pairs([A, B]), ALIGNMENT: pairs([A, A])}, {}, {MUSICALITY: 2.0, ALIGNMENT: 2.0})
     apart = {
-        aspect: float(Objective(loss_config(aspect_weights={other: 0.0}))(head, labels).loss.detach())
+        aspect: float(objective_of(aspect_weights={other: 0.0})(head, labels).loss.detach())
         for aspect, other in ((MUSICALITY, "alignment"), (ALIGNMENT, "musicality"))
     }
-    both = Objective(loss_config(aspect_weights={"musicality": 3.0}))(head, labels).loss
+    both = objective_of(aspect_weights={"musicality": 3.0})(head, labels).loss
     assert float(both.detach()) == pytest.approx(0.75 * apart[MUSICALITY] + 0.25 * apart[ALIGNMENT])
 
 
 def test_labels_that_teach_nothing_are_not_used():
-    plain = Objective(loss_config(aspect_weights={"alignment": 0.0}))
+    plain = objective_of(aspect_weights={"alignment": 0.0})
     assert plain.uses(Label(MUSICALITY, A))
     assert plain.uses(Label(MUSICALITY, 3.5))
     assert not any(plain.uses(Label(MUSICALITY, one)) for one in (TIE, BOTH_BAD))
     assert not any(plain.uses(Label(ALIGNMENT, one)) for one in (A, 3.5))
-    assert Objective(loss_config(pairs={"ties": "half"})).uses(Label(MUSICALITY, TIE))
-    assert Objective(loss_config("four_way")).uses(Label(ALIGNMENT, BOTH_BAD))
-    assert not Objective(loss_config(ratings={"kind": None})).uses(Label(MUSICALITY, 3.5))
-    assert not Objective(loss_config(pairs={"kind": None})).uses(Label(MUSICALITY, A))
+    assert objective_of(pairs={"ties": "half"}).uses(Label(MUSICALITY, TIE))
+    assert objective_of("four_way").uses(Label(ALIGNMENT, BOTH_BAD))
+    assert not objective_of(ratings={"kind": None}).uses(Label(MUSICALITY, 3.5))
+    assert not objective_of(pairs={"kind": None}).uses(Label(MUSICALITY, A))
 
 
 def test_a_source_weighs_what_it_is_given():
@@ -183,9 +175,9 @@ def test_every_file_of_the_group_is_tested():
 
 
 def test_another_kind_keeps_the_rest_of_a_file():
-    objective = Objective(loss_config("bradley_terry", pairs={"kind": "davidson"}))
+    objective = objective_of("bradley_terry", pairs={"kind": "davidson"})
     assert torch.allclose(objective.pairs["musicality"].targets[A], torch.tensor([0.8 + 0.2 / 3, 0.2 / 3, 0.2 / 3]))
-    assert Objective(loss_config("ordinal", ratings={"steps": 9})).ratings["alignment"].steps == 9
+    assert objective_of("ordinal", ratings={"steps": 9}).ratings["alignment"].steps == 9
 
 
 @pytest.mark.parametrize(
@@ -210,7 +202,7 @@ def test_losses_that_cannot_be_are_answered(settings, message):
 
 
 def test_what_losses_learn_of_their_own_starts_from_the_labels():
-    objective = Objective(loss_config("four_way", ratings={"kind": "ordinal"}))
+    objective = objective_of("four_way", ratings={"kind": "ordinal"})
     objective.start_from(
         [
             *(Label(MUSICALITY, one) for one in [A] * 2 + [B] * 3 + [TIE] * 2 + [BOTH_BAD] * 3),
