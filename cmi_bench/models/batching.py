@@ -121,6 +121,27 @@ def batches_of(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
         yield order[start : start + size]
 
 
+def near_batches_of(lengths: Sequence[tuple[int, ...]], size: int, *, padding: float) -> Iterator[list[int]]:
+    """Group indices into batches of at most `size` in which padding adds at most a share, longest first.
+
+    Args:
+        lengths: Of each sequence the length that is padded, and further numbers that bring those of equal length into
+            an order.
+        size: Sequences in a batch, at most.
+        padding: Padded positions for each real one, at most.
+    """
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda index: lengths[index], reverse=True):
+        together = [*batch, index]
+        padded, real = lengths[together[0]][0] * len(together), sum(lengths[one][0] for one in together)
+        if batch and (len(together) > size or padded > (1 + padding) * real):
+            yield batch
+            together = [index]
+        batch = together
+    if batch:
+        yield batch
+
+
 def equal_batches_of(lengths: Sequence[int], size: int, *, most: int | None = None) -> Iterator[list[int]]:
     """Group indices into batches of one length each (no padding), longest first.
 

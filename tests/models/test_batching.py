@@ -10,7 +10,15 @@ from tiny_clap import save_laion_clap
 
 from cmi_bench.models import batching
 from cmi_bench.models.base import EmbeddedInput
-from cmi_bench.models.batching import arithmetic, batches_of, equal_batches_of, exact, pad, warn_if_slow
+from cmi_bench.models.batching import (
+    arithmetic,
+    batches_of,
+    equal_batches_of,
+    exact,
+    near_batches_of,
+    pad,
+    warn_if_slow,
+)
 from cmi_bench.models.clap import Clap
 from cmi_bench.models.cmi_rm import CmiRM
 from cmi_bench.models.muq_mulan import MuQMuLan
@@ -126,3 +134,12 @@ def test_every_index_once():
     assert list(equal_batches_of(lengths, 2)) == [[0, 2], [4], [3, 5], [1]]
     assert list(equal_batches_of(lengths, 2, most=5)) == [[0], [2], [4], [3, 5], [1]]
     assert list(batches_of([], 4)) == list(equal_batches_of([], 4)) == []
+
+
+def test_padding_is_bounded_and_equal_lengths_come_in_the_order_of_what_else_is_said():
+    lengths = [(5, 1), (100, 2), (98, 9), (100, 7), (91, 0), (80, 0), (5, 3)]
+    batches = list(near_batches_of(lengths, 3, padding=0.05))
+    assert batches == [[3, 1, 2], [4], [5], [6, 0]]
+    assert list(near_batches_of(lengths, 7, padding=0.2)) == [[3, 1, 2, 4, 5], [6, 0]]
+    assert list(near_batches_of([(0,), (0,)], 4, padding=0.0)) == [[0, 1]]
+    assert list(near_batches_of([], 4, padding=0.1)) == []

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.models.base import EmbeddingModel, UnusedInput
-from cmi_bench.models.batching import batches_of, in_batches
+from cmi_bench.models.batching import in_batches, near_batches_of
 from cmi_bench.models.cmi_rm.checkpoint import SCORER, read_null_embeddings
 from cmi_bench.models.cmi_rm.config import RewardConfig
 from cmi_bench.models.cmi_rm.model import CmiRM
@@ -27,8 +27,8 @@ NULLS: dict[UnusedInput, str] = {"text": "text", "lyrics": "lyrics", "ref_audio"
 """CMI-RM's names of null embeddings, `null_*_embedding`, by the input that they stand for."""
 NULL_DEVIATION = 0.02
 """Standard deviation of null embeddings that begin from nothing."""
-TOGETHER = 16
-"""Sequences of near lengths computed at once: more would be padded more."""
+TOGETHER, PADDING = 16, 0.1
+"""Sequences computed at once, at most, and the share that padding may add: lengths differ widely."""
 
 
 class JointHead(Head):
@@ -109,12 +109,13 @@ class JointHead(Head):
         of_prompts = dict(zip(keys, windows, strict=True))
         joined = [self._joined(window) for window in of_prompts.values()]
         embedded = in_batches(
-            batches_of([len(prompt) for prompt in joined], TOGETHER),
+            near_batches_of([(len(prompt),) for prompt in joined], TOGETHER, padding=PADDING),
             lambda batch: self.scorer.embed_joined([joined[index] for index in batch]),
         )
         prompts = dict(zip(of_prompts, embedded, strict=True))
+        lengths = [(len(window.audio), len(prompts[key])) for window, key in zip(windows, keys, strict=True)]
         scores = in_batches(
-            batches_of([len(window.audio) for window in windows], TOGETHER),
+            near_batches_of(lengths, TOGETHER, padding=PADDING),
             lambda batch: self.scorer(
                 [windows[index].audio.float() for index in batch], [prompts[keys[index]] for index in batch]
             ),
