@@ -88,7 +88,7 @@ class ExampleSet:
         counts = Counter(example.source for example in self.examples)
         named = ", ".join(f"{source} {count:,}" for source, count in counts.items())
         left_out = ", ".join(f"{source} {count:,}" for source, count in self.unlabelled.items())
-        return f"{named} rows" + (f"; left out, as they have no label: {left_out}" if left_out else "")
+        return named + (f"; left out, as they have no label: {left_out}" if left_out else "")
 
 
 def load_examples(

@@ -169,7 +169,7 @@ def test_sources_are_chosen_limited_and_counted(tmp_path):
     rows[1]["preference-musicality"] = ""
     data = data_of(tmp_path, rows)
     found = load_examples(data, limit=3)
-    assert found.describe() == "cmi_pref 2, musiceval 3 rows; left out, as they have no label: cmi_pref 1"
+    assert found.describe() == "cmi_pref 2, musiceval 3; left out, as they have no label: cmi_pref 1"
     assert [one.source for one in load_examples(data, sources=["musiceval"]).examples] == ["musiceval"] * 3
     with pytest.raises(UserError, match=r"'musicaleval' \(sampling.sources\)") as error:
         load_examples(data, sources=["musicaleval"])

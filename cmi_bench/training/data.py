@@ -1,0 +1,55 @@
+"""The data of a training, as its configuration says: examples that are in no test set, split for validation."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from cmi_bench.training.contamination import Checked, check_contamination
+from cmi_bench.training.examples import ExampleSet, load_examples
+from cmi_bench.training.identity import audio_digests
+from cmi_bench.training.splits import Split, split_examples
+from cmi_bench.training_config import TrainTask
+from cmi_bench.utils.distributed import is_rank_zero
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What is learnt from and validated on, and how it came about."""
+
+    split: Split
+    found: ExampleSet
+    """All examples that there are."""
+    checked: Checked
+    """What of them is in a test set."""
+
+
+def load_training_data(config: TrainTask, folder: Path) -> TrainingData:
+    """Load the rows with labels, leave out those of test sets, and set some aside for validation.
+
+    Every process of a training comes to the same; the first one says what, and writes which rows are in a test set.
+
+    Args:
+        config: The training's configuration.
+        folder: Its folder.
+
+    Raises:
+        UserError: Rows or labels are not right, rows are in a test set, or there are none for training or validation.
+    """
+    found = load_examples(
+        config.data,
+        sources=config.sampling.sources,
+        limit=config.limit,
+        use_confidence=config.loss.use_confidence,
+    )
+    if is_rank_zero():
+        log.info("Rows with labels: %s.", found.describe())
+    digests = audio_digests(
+        Path(config.data.root), Path(config.data.manifest), (example.row for example in found.examples)
+    )
+    checked = check_contamination(found, digests, config, folder)
+    split = split_examples(checked.examples, config.splits, digests)
+    if is_rank_zero():
+        log.info("Split: %s.", split.describe())
+    return TrainingData(split, found, checked)
