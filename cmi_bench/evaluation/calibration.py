@@ -81,6 +81,49 @@ def _root(lead: NDArray[np.float64]) -> float:
     return float(scipy.optimize.brentq(slope, -reach, reach, xtol=1e-12, rtol=1e-14))
 
 
+class Calibration(NamedTuple):
+    """What scores promise of the clip that people preferred, and whether they keep it."""
+
+    n: int
+    """Decided pairs."""
+    nll: float
+    """Mean negative log-likelihood of what people preferred; log 2 = .693 for scores that know nothing."""
+    error: float
+    """Expected calibration error."""
+    chance_error: float
+    """What it would be by chance if every promise were kept."""
+    slope: BradleyTerry
+    """What log-odds would have to be multiplied by: below 1 they promise too much, above 1 too little.
+
+    D. R. Cox, "Two further applications of a model for binary regression" (Biometrika 45, 1958).
+    """
+
+
+def calibration(
+    pairs: DecidedPairs, *, beta: float = 1.0, confidence: float = 0.95, seed: int = 0
+) -> Calibration | None:
+    """Measure the promise P(A preferred) = sigmoid(beta * (score A - score B)), with nothing fitted to the pairs.
+
+    With beta = 1 that is what a model trained by the Bradley-Terry loss, or Davidson's, promises of pairs without ties.
+    For another loss put its log-odds (`training.losses.PairLoss.log_odds`) in the scores' place.
+
+    Args:
+        pairs: Decided pairs.
+        beta: The scale that is promised; above 0.
+        confidence: Of the slope's interval.
+        seed: Of the draws behind the error by chance.
+
+    Returns:
+        The figures; None without a pair.
+    """
+    error, by_chance = expected_calibration_error(margin_bins(pairs, beta)), chance_error(pairs, beta, seed=seed)
+    if error is None or by_chance is None:
+        return None
+    promised = pairs._replace(preferred=beta * pairs.preferred, other=beta * pairs.other)
+    nll = float(np.logaddexp(0.0, -promised.lead).mean())
+    return Calibration(pairs.rows.size, nll, error, by_chance, fit_bradley_terry(promised, confidence=confidence))
+
+
 MAX_BINS = 10
 DRAWS = 1000
 """Simulated sets of labels behind `chance_error`."""

@@ -86,6 +86,13 @@ class PairLoss(nn.Module, ABC):
         """Return [P] minus the log-likelihood of what people said: the loss with neither smoothing nor margin."""
         return _cross_entropy(self.observed[answer], self.log_probabilities(a, b))
 
+    def log_odds(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return [P] log-odds that A is preferred, given that one of the two is."""
+        log_probabilities = self.log_probabilities(a, b)
+        return (
+            log_probabilities[:, self.outcomes.index(Outcome.A)] - log_probabilities[:, self.outcomes.index(Outcome.B)]
+        )
+
     def start_from(self, shares: Mapping[Outcome, float]) -> None:
         """Set what the loss learns of its own such that two clips of score 0 get these shares of answers.
 

@@ -148,6 +148,19 @@ class Objective(nn.Module):
         """Return how much a label of a source counts in `StepLabels`."""
         return label.weight * self.config.source_weights.get(source, 1.0)
 
+    def log_odds(self, aspect: Aspect, a: Tensor, b: Tensor) -> Tensor | None:
+        """Return what scores promise of pairs: the log-odds that A is preferred, given that one of the two is.
+
+        Args:
+            aspect: Which scores these are.
+            a: [P] scores of clips A.
+            b: [P] scores of clips B.
+
+        Returns:
+            [P]; None where preferences under this aspect are not learnt from, so that nothing is promised.
+        """
+        return self._pair_loss(aspect).log_odds(a, b) if aspect in self.pairs else None
+
     def start_from(self, labels: Iterable[Label]) -> None:
         """Set what the losses learn of their own such that scores of 0 mean the labels' usual answers.
 

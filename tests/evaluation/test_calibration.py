@@ -10,6 +10,7 @@ from statsmodels.stats.proportion import proportion_confint
 from cmi_bench.config import Clustering
 from cmi_bench.evaluation.calibration import (
     bin_count,
+    calibration,
     chance_error,
     expected_calibration_error,
     fit_bradley_terry,
@@ -95,6 +96,69 @@ def test_scores_that_promise_too_much_stand_out_against_chance():
     beta = fit_bradley_terry(sample).beta
     assert expected_calibration_error(margin_bins(sample, beta)) < 2 * chance_error(sample, beta)
     assert expected_calibration_error(margin_bins(sample, 5 * beta)) > 5 * chance_error(sample, 5 * beta)
+
+
+def prompts(n, *, scale=1.0, seed=0, unseen=0.0):
+    """All pairs of three clips of each of n prompts; what people see beside the scores stays with a clip."""
+    rng = np.random.default_rng(seed)
+    score = rng.standard_normal((n, 3)) * 1.5
+    strength = score + unseen * rng.standard_normal((n, 3))
+    lead, odds = (np.ravel(one[:, [0, 1, 0]] - one[:, [1, 2, 2]]) for one in (score, strength))
+    signed = scale * np.where(rng.random(3 * n) < 1 / (1 + np.exp(-odds)), lead, -lead)
+    ids = np.arange(3 * n) // 3
+    return pairs(signed)._replace(clusters=clusters_of(ids, np.full((3 * n, 2), NOBODY), Clustering.prompt))
+
+
+def test_the_likelihood_is_that_of_a_logistic_regression_with_the_scale_given():
+    lead = drawn(200).lead
+    found = calibration(pairs(lead), beta=1.7)
+    model = sm.Logit(np.ones(200), lead[:, None])
+    assert found.n == 200
+    assert found.nll == pytest.approx(-model.loglike([1.7]) / 200)
+    assert found.error == expected_calibration_error(margin_bins(pairs(lead), 1.7))
+    assert found.chance_error == chance_error(pairs(lead), 1.7)
+    assert found.slope.beta == pytest.approx(fit_bradley_terry(pairs(lead)).beta / 1.7)
+
+
+def test_scores_that_know_nothing_have_the_likelihood_of_a_coin():
+    found = calibration(pairs(np.zeros(10)))
+    assert found.nll == pytest.approx(np.log(2))
+    assert (found.error, found.slope.beta) == (0.0, None)
+
+
+def test_margins_beyond_all_measure_have_a_finite_likelihood():
+    found = calibration(pairs([1e4, -1e4, 2.0, -1.0]))
+    assert found.nll == pytest.approx(1e4 / 4, rel=1e-3)
+
+
+def test_without_a_pair_nothing_is_promised():
+    assert calibration(pairs([])) is None
+
+
+def test_promises_that_are_kept_and_promises_that_are_too_large_or_too_small():
+    """At the size of a validation set of CMI-Pref: a tenth of its 3,527 pairs."""
+    found = {scale: [calibration(prompts(117, scale=scale, seed=seed)) for seed in range(8)] for scale in (1, 3, 0.4)}
+    ratio = {scale: np.mean([one.error / one.chance_error for one in each]) for scale, each in found.items()}
+    assert ratio[1] == pytest.approx(1.0, abs=0.2)
+    assert ratio[3] > 1.5
+    assert ratio[0.4] > 2
+    slope = {scale: np.array([[one.slope.ci_low, one.slope.ci_high] for one in each]) for scale, each in found.items()}
+    assert ((slope[1][:, 0] < 1) & (slope[1][:, 1] > 1)).sum() >= 7
+    assert (slope[3][:, 1] < 1).all()
+    assert (slope[0.4][:, 0] > 1).all()
+    assert all(
+        np.mean([one.nll for one in found[scale]]) > np.mean([one.nll for one in found[1]]) for scale in (3, 0.4)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unseen", [0.0, 1.5])
+def test_the_slopes_interval_holds_where_pairs_share_clips(unseen):
+    """What people see beside the scores makes promises too large, alike for all pairs of a clip."""
+    truth = fit_bradley_terry(prompts(100_000, unseen=unseen, seed=99)).beta if unseen else 1.0
+    assert truth < 0.85 or not unseen
+    fits = [calibration(prompts(117, unseen=unseen, seed=seed)).slope for seed in range(400)]
+    assert np.mean([one.ci_low < truth < one.ci_high for one in fits]) == pytest.approx(0.95, abs=0.03)
 
 
 def test_ties_promise_one_half_and_keep_it():

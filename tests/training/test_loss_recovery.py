@@ -14,6 +14,11 @@ from scipy.optimize import minimize
 from torch.func import functional_call
 from training_losses import objective_of
 
+from cmi_bench.config import Clustering
+from cmi_bench.evaluation.calibration import BradleyTerry as BradleyTerryFit
+from cmi_bench.evaluation.calibration import calibration
+from cmi_bench.evaluation.clusters import NOBODY, clusters_of
+from cmi_bench.evaluation.samples import DecidedPairs
 from cmi_bench.training.losses import BradleyTerry, Davidson, FourWay, ListMLE, Ordinal, RaoKupper, TanhMSE
 from cmi_bench.training.objective import PairLabels, RatingLabels, StepLabels
 from cmi_bench.types import Aspect
@@ -202,6 +207,23 @@ def test_parameters_are_found_within_their_standard_errors(name):
     found = SIMULATIONS[name](1)
     assert found.z.abs().max() < 3.0
     assert (found.error < 0.2).all()
+
+
+@pytest.mark.parametrize("loss", [RaoKupper(threshold=1.0), FourWay(threshold=1.0, ground=2.0)])
+def test_log_odds_are_promises_that_are_kept_where_differences_of_scores_are_not(loss):
+    generator = torch.Generator().manual_seed(3)
+    a, b = 1.5 * torch.randn(2, 6000, generator=generator)
+    answer = drawn(loss.log_probabilities(a, b).exp(), generator)
+    sign = torch.tensor([1, -1, 0, 0])[answer]
+
+    def slope(log_odds: torch.Tensor) -> BradleyTerryFit:
+        lead = (sign * log_odds.detach())[sign != 0].double().numpy()
+        clusters = clusters_of(np.arange(lead.size), np.full((lead.size, 2), NOBODY), Clustering.prompt)
+        return calibration(DecidedPairs(np.arange(lead.size), lead, np.zeros_like(lead), clusters)).slope
+
+    kept, broken = slope(loss.log_odds(a, b)), slope(a - b)
+    assert kept.ci_low < 1.0 < kept.ci_high
+    assert broken.ci_low > 1.1
 
 
 @pytest.mark.slow

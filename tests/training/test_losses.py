@@ -302,6 +302,16 @@ def test_lists_of_any_length_are_as_if_each_were_alone():
         assert_close(found[rows], ListMLE()(score[rows], rating[rows], torch.zeros(int(rows.sum()))))
 
 
+@pytest.mark.parametrize("kind", PAIR_LOSSES)
+def test_log_odds_are_those_of_a_preference_once_there_is_one(kind):
+    loss = kind().double()
+    a, b = scores()
+    of_a, of_b = loss.log_probabilities(a, b)[:, :2].exp().T
+    assert_close(torch.sigmoid(loss.log_odds(a, b)), of_a / (of_a + of_b))
+    if kind in (BradleyTerry, Davidson):
+        assert_close(loss.log_odds(a, b), a - b)
+
+
 def test_the_centring_is_the_squared_sum():
     assert centring_penalty(torch.tensor([1.0, -2.0]), torch.tensor([2.0, 2.0])).tolist() == [9.0, 0.0]
 
