@@ -20,6 +20,7 @@ import scipy
 from numpy.typing import NDArray
 
 from cmi_bench.config import Clustering, MetricSettings, ProtocolName
+from cmi_bench.data import fields
 from cmi_bench.data.datasets import MUSIC_ARENA, MUSIC_EVAL, Dataset
 from cmi_bench.evaluation.calibration import fit_bradley_terry
 from cmi_bench.evaluation.clusters import NOBODY, clusters_of
@@ -28,6 +29,7 @@ from cmi_bench.evaluation.intervals import metric_intervals
 from cmi_bench.evaluation.metrics import Shown, metrics_of
 from cmi_bench.evaluation.protocols import PROTOCOLS
 from cmi_bench.evaluation.samples import DecidedPairs, Samples
+from cmi_bench.evaluation.uncertainty import Foretold, Sign, UncertaintyRecord, uncertainty_record
 from cmi_bench.utils.console import print_view
 from cmi_bench.utils.files import write_text_atomic
 
@@ -410,6 +412,109 @@ def _equal_checkpoints(rng: np.random.Generator, design: Design, within: float) 
     return {f"c{i}": samples_of(MUSIC_ARENA, label, answer, cluster) for i, answer in enumerate(answers)}
 
 
+MEMBER_SCALES = np.array([0.6, 0.8, 1.0, 1.3, 1.7])
+MEMBER_OFFSETS = np.array([-3.0, 0.5, 0.0, 2.0, 9.0])
+TRUTH_ROWS, TRUTHS = 6000, 40
+"""True values are means over so many benchmarks of so many rows without prompts."""
+
+
+def said_by_members(
+    rng: np.random.Generator, truth: Floats, cluster: NDArray[np.intp], within: float, *, telling: bool
+) -> Floats:
+    """Return what the members of an ensemble say [M, n]: the truth [n], an error that they share, noise of their own.
+
+    The size of a row's own noise correlates by `within` among the rows of a cluster, as the errors do. Own noise
+    cancels in the ensemble's mean, so that it tells of the shared error only where that has its size (`telling`).
+    """
+    size, shared = normal_rows(rng, cluster, within, 2)
+    size = 0.5 * np.exp(0.7 * size)
+    own = size * rng.standard_normal((MEMBER_SCALES.size, truth.size))
+    own -= np.outer(MEMBER_SCALES, MEMBER_SCALES @ own) / np.square(MEMBER_SCALES).sum()
+    said = truth + shared * (2 * size if telling else 1.0) + own
+    return np.asarray(MEMBER_SCALES[:, None] * said + MEMBER_OFFSETS[:, None])
+
+
+def ensemble_record(
+    rng: np.random.Generator,
+    dataset: Dataset,
+    cluster: NDArray[np.intp],
+    within: float,
+    settings: MetricSettings,
+    *,
+    telling: bool,
+) -> UncertaintyRecord:
+    """Draw a benchmark and measure what the spread of an ensemble is worth on it."""
+    score = fields.PREDICTED_MUSICALITY
+    truth, noise = normal_rows(rng, cluster, within, 2)
+    said = said_by_members(rng, truth, cluster, within, telling=telling)
+    label = truth + 0.7 * noise
+    if dataset is MUSIC_EVAL:
+        samples = samples_of(dataset, label, said.mean(axis=0), cluster)
+        rows = [{score: float(one.mean()), score + fields.MEMBERS: one.tolist()} for one in said.T]
+    else:
+        samples = samples_of(dataset, np.sign(label), np.sign(said.mean(axis=0) - MEMBER_OFFSETS.mean()), cluster)
+        middle = rng.standard_normal(cluster.size)
+        sides = {
+            "": middle * MEMBER_SCALES[:, None] + said / 2,
+            fields.SIDE_B: middle * MEMBER_SCALES[:, None] - said / 2,
+        }
+        sides[fields.SIDE_B] += MEMBER_OFFSETS[:, None]  # which cancels in the margins
+        rows = [
+            {f"{score}{fields.MEMBERS}{side}": members[:, at].tolist() for side, members in sides.items()}
+            | {f"{score}{side}": float(members[:, at].mean()) for side, members in sides.items()}
+            for at in range(cluster.size)
+        ]
+    record = uncertainty_record(samples, rows, settings)
+    assert record is not None
+    return record
+
+
+def _foretold(record: UncertaintyRecord) -> dict[str, Foretold]:
+    gain = {} if record.gain is None else {"gain": record.gain}
+    return {str(sign): found for sign, found in record.signs.items()} | gain
+
+
+def foretelling_coverage(settings: MetricSettings, replicates: int) -> Iterator[Line]:
+    """Yield the coverage of the intervals of what foretells an ensemble's errors."""
+    for dataset, designs in ((MUSIC_ARENA, PAIR_DESIGNS), (MUSIC_EVAL, MOS_DESIGNS)):
+        for telling in (False, True):
+            true = _true_foretelling(dataset, settings, telling=telling)
+            for design in designs:
+                for within in CORRELATIONS_WITHIN if max(design.sizes) > 1 else (0.0,):
+                    rng = np.random.default_rng(6)
+                    counts_of: dict[str, Counts] = defaultdict(Counts)
+                    for _ in range(replicates):
+                        record = ensemble_record(rng, dataset, design.cluster, within, settings, telling=telling)
+                        for name, found in _foretold(record).items():
+                            _count_foretold(counts_of[name], found, true[name])
+                    condition = f"ICC {within:g}, {'telling' if telling else 'saying nothing'}"
+                    for name, counts in counts_of.items():
+                        yield _line(f"foretold ({true[name]:.3f})", design, condition, name, counts)
+
+
+def _true_foretelling(dataset: Dataset, settings: MetricSettings, *, telling: bool) -> dict[str, float]:
+    """Return the true values; that of a spread that says nothing is known."""
+    rng, without, rows = np.random.default_rng(7), replace(settings, resamples=0), np.arange(TRUTH_ROWS)
+    records = [ensemble_record(rng, dataset, rows, 0.0, without, telling=telling) for _ in range(TRUTHS)]
+    found_of: dict[str, list[float]] = defaultdict(list)
+    for record in records:
+        for name, found in _foretold(record).items():
+            found_of[name].append(math.nan if found.value is None else found.value)
+    nothing = {} if telling else {str(Sign.SPREAD): 0.0 if dataset is MUSIC_EVAL else 0.5}
+    return {name: float(np.mean(values)) for name, values in found_of.items()} | nothing
+
+
+def _count_foretold(counts: Counts, found: Foretold, truth: float) -> None:
+    interval = found.interval
+    if interval is None or interval.low is None or interval.high is None:
+        counts.silent += 1
+        return
+    counts.told += 1
+    counts.hits += interval.low <= truth <= interval.high
+    counts.widths.append(interval.high - interval.low)
+    counts.methods[interval.method] += 1
+
+
 PARTS: Mapping[str, Callable[[MetricSettings, int], Iterator[Line]]] = {
     "correlation intervals": correlation_coverage,
     "accuracy intervals": accuracy_coverage,
@@ -420,6 +525,7 @@ PARTS: Mapping[str, Callable[[MetricSettings, int], Iterator[Line]]] = {
     "battles": battle_coverage,
     "heavy tails": tail_coverage,
     "scale": scale_coverage,
+    "ensembles": foretelling_coverage,
 }
 
 

@@ -170,9 +170,9 @@ def margin_bins(pairs: DecidedPairs, beta: float, *, confidence: float = 0.95) -
             margin=float(size[chosen].mean()),
             accuracy=float(credit[chosen].mean()),
             promised=float(promised[chosen].mean()),
-            bounds=_bounds(credit[chosen], pairs.clusters.take(chosen), confidence),
+            bounds=accuracy_bounds(credit[chosen], pairs.clusters.take(chosen), confidence),
         )
-        for chosen in _equal_parts(size)
+        for chosen in equal_parts(size)
     ]
 
 
@@ -207,12 +207,13 @@ def chance_error(pairs: DecidedPairs, beta: float, *, seed: int = 0) -> float | 
     return float(np.abs(gaps).sum(axis=1).mean() / size.size)
 
 
-def _bounds(credit: NDArray[np.float64], clusters: Clusters, confidence: float) -> Bounds | None:
+def accuracy_bounds(credit: NDArray[np.float64], clusters: Clusters, confidence: float) -> Bounds | None:
+    """Return the interval of a mean of credits [n]; None where the clusters are too few to tell."""
     return None if clusters.count < MIN_CLUSTERS else wilson_interval(credit, clusters, confidence=confidence)
 
 
-def _equal_parts(values: NDArray[np.float64]) -> list[NDArray[np.intp]]:
-    """Return positions in rising order of value, cut into equal parts; none of them empty."""
+def equal_parts(values: NDArray[np.float64]) -> list[NDArray[np.intp]]:
+    """Return positions in rising order of value, cut into `bin_count` (nearly) equal parts; none of them empty."""
     return [part for part in np.array_split(np.argsort(values, kind="stable"), bin_count(values.size)) if part.size]
 
 

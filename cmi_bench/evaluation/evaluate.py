@@ -20,6 +20,7 @@ from cmi_bench.evaluation.protocols import PROTOCOLS
 from cmi_bench.evaluation.raters import RaterRecord, rater_record
 from cmi_bench.evaluation.resampling import Floats
 from cmi_bench.evaluation.samples import Samples, Selection, read_samples, rows_text, select_rows
+from cmi_bench.evaluation.uncertainty import UncertaintyRecord, uncertainty_record
 
 
 class Status(StrEnum):
@@ -106,6 +107,8 @@ class Evaluation:
     """The arrays behind the summary, line by line."""
     raters: list[RaterRecord] = field(default_factory=list)
     """Of the tasks whose rows several raters judged."""
+    uncertainty: list[UncertaintyRecord] = field(default_factory=list)
+    """Of the tasks on which the model is an ensemble."""
 
     def __repr__(self) -> str:
         lines = [f"  {record.short}" for record in self.summary[:SHOWN_RECORDS]]
@@ -280,6 +283,11 @@ def evaluate(
         samples=list(samples_of.values()),
         raters=[
             record for samples in samples_of.values() if (record := rater_record(samples, rows, settings)) is not None
+        ],
+        uncertainty=[
+            found
+            for samples in samples_of.values()
+            if (found := uncertainty_record(samples, rows, settings)) is not None
         ],
     )
 

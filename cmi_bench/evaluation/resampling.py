@@ -95,15 +95,32 @@ def left_out_spearman(label: Floats, prediction: Floats, ids: Ids) -> Floats:
 
 def left_out_kendall(label: Floats, prediction: Floats, ids: Ids) -> Floats:
     """Return K-Tau (tau-b) without each cluster [G]; the arguments are [n] values and clusters from 0 to G-1."""
-    x, y = (np.unique(values, return_inverse=True)[1] for values in (label, prediction))
-    count = int(ids.max()) + 1
-    sizes = np.bincount(ids).astype(np.float64)
-    # Concordant minus discordant pairs of each row; leaving a cluster out takes its rows' pairs, those within it once.
+    x, y = _levels(label), _levels(prediction)
+    return _ratio(_concordance_left(x, y, ids), _untied_pairs_left(x, ids), _untied_pairs_left(y, ids))
+
+
+def left_out_somers(label: Floats, prediction: Floats, ids: Ids) -> Floats:
+    """Return Somers' D of prediction given label without each cluster [G]; arguments as for `left_out_kendall`."""
+    x, y = _levels(label), _levels(prediction)
+    untied = _untied_pairs_left(x, ids)
+    return _ratio(_concordance_left(x, y, ids), untied, untied)
+
+
+def _levels(values: Floats) -> NDArray[np.intp]:
+    return np.unique(values, return_inverse=True)[1].astype(np.intp)
+
+
+def _concordance_left(x: NDArray[np.intp], y: NDArray[np.intp], ids: Ids) -> Floats:
+    """Return the concordant minus the discordant ordered pairs without each cluster [G]."""
+    # Leaving a cluster out takes the pairs of its rows, those within it once.
     balance = concordance(x, y)
-    numerator = balance.sum() - 2 * np.bincount(ids, balance) + _concordance_within(x, y, ids)
-    remaining = ids.size - sizes
-    untied = [remaining**2 - _tied_pairs_left(values, ids, count) for values in (x, y)]
-    return _ratio(numerator, *untied)
+    return np.asarray(balance.sum() - 2 * np.bincount(ids, balance) + _concordance_within(x, y, ids))
+
+
+def _untied_pairs_left(values: NDArray[np.intp], ids: Ids) -> Floats:
+    """Return the ordered pairs of different values without each cluster [G]."""
+    sizes = np.bincount(ids).astype(np.float64)
+    return np.asarray((ids.size - sizes) ** 2 - _tied_pairs_left(values, ids, sizes.size))
 
 
 def concordance(x: NDArray[np.intp], y: NDArray[np.intp]) -> Floats:

@@ -20,6 +20,7 @@ from cmi_bench.evaluation.metrics import (
 )
 from cmi_bench.reporting.format import csv_text, interval_cells, one_line
 from cmi_bench.reporting.raters import rater_cells
+from cmi_bench.reporting.uncertainty import uncertainty_cells
 from cmi_bench.utils.files import json_text, write_text_atomic
 
 CellValue = str | int | float | None
@@ -158,8 +159,15 @@ def metrics_json(evaluation: Evaluation, config: Mapping[str, Any] | None = None
         "detail": [cells(record) for record in evaluation.detail],
         "notes": evaluation.notes,
         **({"raters": [rater_cells(record) for record in evaluation.raters]} if evaluation.raters else {}),
+        **_uncertainty(evaluation),
     }
     return json_text(document)
+
+
+def _uncertainty(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what an ensemble's spread is worth; nothing of another model."""
+    records = [uncertainty_cells(record) for record in evaluation.uncertainty]
+    return {"uncertainty": records} if records else {}
 
 
 def public_config(settings: MetricSettings) -> dict[str, Any]:

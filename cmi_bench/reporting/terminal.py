@@ -15,6 +15,7 @@ from cmi_bench.evaluation.evaluate import Evaluation, Status, SummaryRecord
 from cmi_bench.evaluation.metrics import all_metrics, metric_by_name
 from cmi_bench.reporting.format import interval_notes, interval_text, percent_name, text_cell
 from cmi_bench.reporting.raters import rater_notes
+from cmi_bench.reporting.uncertainty import uncertainty_notes
 from cmi_bench.types import Aspect, Score
 from cmi_bench.utils.console import PLAIN_WIDTH, plain_text
 
@@ -96,7 +97,14 @@ def _notes(evaluation: Evaluation) -> list[str]:
         if evaluation.settings.protocol == ProtocolName.paper
         else []
     )
-    return [*own, *rater_notes(evaluation.raters), *evaluation.notes, *protocol, *_interval_note(evaluation)]
+    return [
+        *own,
+        *rater_notes(evaluation.raters),
+        *uncertainty_notes(evaluation.uncertainty),
+        *evaluation.notes,
+        *protocol,
+        *_interval_note(evaluation),
+    ]
 
 
 def _interval_note(evaluation: Evaluation) -> list[str]:

@@ -12,6 +12,7 @@ from cmi_bench.evaluation.resampling import (
     concordance,
     jackknife_groups,
     left_out_kendall,
+    left_out_somers,
     stream,
 )
 
@@ -128,3 +129,18 @@ def test_a_place_has_the_same_stream_on_every_machine():
     assert stream(0, "PAM", "musicality").integers(0, 1000, 4).tolist() == pinned
     assert stream(1, "PAM", "musicality").integers(0, 1000, 4).tolist() != pinned
     assert stream(0, "PAM", "alignment").integers(0, 1000, 4).tolist() != pinned
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 9])
+def test_somers_d_without_a_cluster_is_as_over_the_remaining_rows(decimals):
+    generator = np.random.default_rng(decimals)
+    error = (generator.random(40) < 0.4).astype(float)
+    doubt = np.round(generator.normal(0, 1, 40) + error, decimals)
+    ids = generator.permutation(np.arange(40) % 9)
+    expected = [scipy.stats.somersd(error[ids != one], doubt[ids != one]).statistic for one in range(9)]
+    np.testing.assert_allclose(left_out_somers(error, doubt, ids), expected, rtol=0, atol=1e-12)
+
+
+def test_somers_d_without_the_only_error_is_undefined():
+    found = left_out_somers(np.array([1.0, 0.0, 0.0]), np.array([3.0, 1.0, 2.0]), np.arange(3))
+    assert np.isnan(found).tolist() == [True, False, False]

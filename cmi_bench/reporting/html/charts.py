@@ -12,6 +12,7 @@ from cmi_bench.data.fields import Scale
 from cmi_bench.evaluation.calibration import MarginBin
 from cmi_bench.evaluation.proportions import Bounds
 from cmi_bench.evaluation.samples import Samples
+from cmi_bench.evaluation.uncertainty import SpreadBin
 from cmi_bench.reporting.plots import Colour, Plot, draw_plot, light_frame, plot_label
 
 if TYPE_CHECKING:
@@ -156,6 +157,85 @@ def margin_plot(bins: Sequence[MarginBin], beta: float | None, *, name: str, alt
         axes.tick_params(length=0)
 
     return draw_plot(name, alt, draw, height=3.0)
+
+
+def spread_plot(bins: Sequence[SpreadBin], overall: float, *, label: str, name: str, alt: str) -> Plot:
+    """Draw each bin's outcome with its bounds at its mean spread, and dashed that of all rows.
+
+    Args:
+        bins: Smallest spreads first; at least one.
+        overall: Mean outcome of all rows.
+        label: What the outcome is.
+        name: File stem.
+        alt: Text alternative.
+    """
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        axes.axhline(overall, color=Colour.MUTED.value, linewidth=0.8, linestyle=(0, (4, 3)))
+        for one in bins:
+            if one.bounds:
+                axes.plot([one.spread] * 2, one.bounds, color=Colour.FIRST.value, linewidth=1.2)
+        axes.plot(
+            [one.spread for one in bins],
+            [one.outcome for one in bins],
+            linestyle="none",
+            marker="o",
+            markersize=5,
+            color=Colour.FIRST.value,
+        )
+        axes.set(xlabel="spread over the members", ylabel=label)
+        axes.set_xlim(0, 1.05 * bins[-1].spread or 1.0)
+        axes.tick_params(length=0)
+
+    return draw_plot(name, alt, draw, height=2.6)
+
+
+class KeptCurve(NamedTuple):
+    """What is left when the most doubtful rows are left out."""
+
+    label: str
+    """What rows are doubtful by."""
+    outcome: NDArray[np.float64]
+    """[n] mean outcome of the 1, 2, ... n least doubtful rows."""
+
+
+FEWEST_KEPT = 10
+"""Rows from which on a curve is drawn: the mean of fewer jumps."""
+CURVES = ((Colour.FIRST, "-"), (Colour.MUTED, (0, (4, 2))), (Colour.SECOND, "-"))
+
+
+def kept_plot(curves: Sequence[KeptCurve], *, label: str, name: str, alt: str) -> Plot:
+    """Draw the mean outcome against the share of the rows that is kept.
+
+    Args:
+        curves: At most three, of equally many rows; at least one row.
+        label: What the outcome is.
+        name: File stem.
+        alt: Text alternative.
+    """
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        n = curves[0].outcome.size
+        first = min(FEWEST_KEPT, n) - 1
+        share = np.arange(1, n + 1) / n
+        for curve, (colour, style) in zip(curves, CURVES, strict=False):
+            axes.plot(
+                share[first:],
+                curve.outcome[first:],
+                color=colour.value,
+                linewidth=1.4,
+                linestyle=style,
+                label=curve.label,
+                drawstyle="steps-post",
+            )
+        axes.set(xlabel="share of the rows that is kept", ylabel=label, xlim=(0, 1.02))
+        if len(curves) > 1:
+            axes.legend(loc="best", fontsize=7.5)
+        axes.tick_params(length=0)
+
+    return draw_plot(name, alt, draw, height=2.6)
 
 
 def drawable(samples: Samples) -> NDArray[np.bool_]:

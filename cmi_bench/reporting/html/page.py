@@ -1,7 +1,7 @@
 """`report.html`: one run's evaluation as a page that needs nothing but itself and the audio beside it."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,11 +33,21 @@ from cmi_bench.reporting.html.sections import (
     scatter_section,
     spread_section,
 )
+from cmi_bench.reporting.html.uncertainty import uncertainty_section
 from cmi_bench.reporting.plots import write_png
 from cmi_bench.reporting.raters import rater_notes
 from cmi_bench.tracking.metadata import look_up
 from cmi_bench.utils.files import write_text_atomic
 
+SECTIONS: Sequence[Callable[[ReportSource], FigureSection | None]] = (
+    scatter_section,
+    margin_section,
+    uncertainty_section,
+    group_section,
+    duration_section,
+    spread_section,
+)
+"""In the page's order; one that returns None has nothing to say of a run."""
 PAGE_FILE = "report.html"
 AUDIO_PAGE_FILE = "report_with_audio.html"
 PLOTS_FOLDER = "plots"
@@ -56,11 +66,7 @@ def write_page(source: ReportSource, folder: Path, *, with_audio: bool = False) 
     Returns:
         The pages, and the plots' folder where there are plots.
     """
-    sections = [
-        section
-        for make in (scatter_section, margin_section, group_section, duration_section, spread_section)
-        if (section := make(source)) is not None
-    ]
+    sections = [section for make in SECTIONS if (section := make(source)) is not None]
     plots = [figure.plot for section in sections for figure in section.figures]
     for plot in plots:
         write_png(plot, folder / PLOTS_FOLDER)

@@ -31,6 +31,7 @@ from cmi_bench.reporting.html.charts import (
     scatter_plot,
 )
 from cmi_bench.reporting.html.format import (
+    PageTable,
     ReportSource,
     count,
     key_name,
@@ -66,6 +67,8 @@ class FigureSection(NamedTuple):
     figures: Sequence[Figure]
     empty: str = ""
     """What to say where there is no figure."""
+    table: PageTable | None = None
+    """The numbers, above the figures."""
 
 
 def file_stem(*words: str) -> str:
