@@ -107,6 +107,10 @@ def test_a_precision_is_chosen_by_its_name(name):
     assert composed(f"precision={name}").precision.value == name
 
 
+OWN_GROUPS = {"sources": "prepare", **dict.fromkeys(("head", "loss", "optimizer", "recipe"), "train")}
+"""Groups that only one task has."""
+
+
 @pytest.mark.parametrize(
     "path",
     sorted(path for path in (PROJECT / "conf").glob("*/*.yaml") if path.parent.name != "launch"),
@@ -114,5 +118,5 @@ def test_a_precision_is_chosen_by_its_name(name):
 )
 def test_every_shipped_choice_composes(path):
     group = path.parent.name
-    task = ["task=prepare"] if group == "sources" else []
+    task = [f"task={OWN_GROUPS[group]}"] if group in OWN_GROUPS else []
     composed(*task, f"{'+' if group in PLUS_GROUPS else ''}{group}={path.stem}")

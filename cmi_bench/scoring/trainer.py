@@ -3,6 +3,7 @@
 The only module of the package that needs Lightning to score.
 """
 
+import contextlib
 import errno
 import logging
 import math
@@ -11,7 +12,7 @@ import shutil
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -235,6 +236,46 @@ NOISE = (
 """Lightning's warnings that say nothing to a user of the benchmark."""
 
 
+@contextlib.contextmanager
+def without_noise(messages: Iterable[str]) -> Iterator[None]:
+    """Leave out warnings whose beginnings match one of some regular expressions."""
+    with warnings.catch_warnings():
+        for message in messages:
+            warnings.filterwarnings("ignore", message)
+        yield
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C in one of Lightning's loops be Ctrl-C outside of it.
+
+    Lightning turns it into an exit of its own, and ignores any other from then on; the run's message is ours to give,
+    and a notebook or a second Ctrl-C is to find the handler that was there.
+    """
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, on_interrupt)
+        raise KeyboardInterrupt from None
+
+
+def configured_trainer(settings: Mapping[str, Any], devices: Devices, **options: Any) -> Trainer:
+    """Return Lightning's Trainer on the devices of a run.
+
+    Args:
+        settings: `trainer.*` of the configuration, with its `_target_`.
+        devices: Where.
+        options: Further arguments, which come before those.
+    """
+    chosen = {"accelerator": devices.accelerator, "devices": devices.selected}
+    for name in ("lightning.pytorch", "lightning.fabric"):  # the metadata has the devices
+        logging.getLogger(name).setLevel(logging.WARNING)
+    trainer: Trainer = hydra.utils.instantiate(dict(settings) | chosen | options)
+    return trainer
+
+
 class LightningRunner:
     """Runs stages one after the other, on all devices of the run."""
 
@@ -258,12 +299,7 @@ class LightningRunner:
         """
         self.limits = limits
         self.workers = workers
-        chosen = {"accelerator": devices.accelerator, "devices": devices.selected}
-        for name in ("lightning.pytorch", "lightning.fabric"):  # the metadata has the devices
-            logging.getLogger(name).setLevel(logging.WARNING)
-        self.trainer: Trainer = hydra.utils.instantiate(
-            dict(settings) | chosen | {"callbacks": [StageProgress(), *callbacks]}
-        )
+        self.trainer = configured_trainer(settings, devices, callbacks=[StageProgress(), *callbacks])
 
     @property
     def processes(self) -> int:
@@ -282,20 +318,10 @@ class LightningRunner:
             KeyboardInterrupt: The user stopped the run.
         """
         module = StageModule(stage, writer, limits or self.limits, workers=self.workers)
-        on_interrupt = signal.getsignal(signal.SIGINT)
-        try:
-            with warnings.catch_warnings():
-                for message in NOISE:
-                    warnings.filterwarnings("ignore", message)
-                self.trainer.predict(module, return_predictions=False)
-            if module.loader.workers_died:
-                self.workers = 0
-        except SystemExit:
-            # Lightning turns Ctrl-C into an exit of its own, and ignores any other from then on; the run's message is
-            # ours to give, and a notebook or a second Ctrl-C is to find the handler that was there.
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGINT, on_interrupt)
-            raise KeyboardInterrupt from None
+        with interruptible(), without_noise(NOISE):
+            self.trainer.predict(module, return_predictions=False)
+        if module.loader.workers_died:
+            self.workers = 0
         self.wait(stage.title)
 
     def wait(self, reason: str) -> None:

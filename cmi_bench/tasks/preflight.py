@@ -15,7 +15,7 @@ from cmi_bench.utils.installation import command_line
 
 log = logging.getLogger(__name__)
 
-SCORING_TASKS = frozenset({"benchmark", "conformance", "sanity"})
+SCORING_TASKS = frozenset({"benchmark", "conformance", "sanity", "train"})
 """Tasks that build a model."""
 FIRST_LINES = {
     "compare": "Comparing runs",

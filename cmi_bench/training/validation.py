@@ -1,0 +1,134 @@
+"""Validation: the rows that are set aside, scored and evaluated as the benchmark does it, and the objective's own loss.
+
+Nothing here scores: the loop does that, each process its share of the clips.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cmi_bench.config import MetricSettings
+from cmi_bench.data import fields
+from cmi_bench.errors import UserError
+from cmi_bench.evaluation.evaluate import Evaluation, evaluate
+from cmi_bench.evaluation.metrics import Shown, all_metrics
+from cmi_bench.scoring.requests import clip_id
+from cmi_bench.scoring.results import results_rows
+from cmi_bench.tracking.metrics import VALIDATION, validation_curves
+from cmi_bench.training.batches import LearntRow, labels_on, learnt_rows, step_labels, total_weights
+from cmi_bench.training.examples import Example
+from cmi_bench.training.objective import Objective
+from cmi_bench.types import Aspect, Score
+
+LOSS = f"{VALIDATION}/loss"
+"""The objective on the rows that are set aside, by the name of its curve."""
+MEAN = "mean"
+"""Of `train.monitor`: over the aspects; the others are "loss" and the aspects' names."""
+MONITORS = ("loss", *Aspect, MEAN)
+"""What `train.monitor` may be."""
+SPLIT = "validation"
+"""What the rows are called in the results, whatever split of a file they are from."""
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What weights came to on the rows that are set aside."""
+
+    figures: Mapping[str, float]
+    """By the names of curves."""
+    monitored: float
+    """What the best weights are chosen by."""
+
+
+class Validation:
+    """The rows that are set aside, and what is asked of scores on them."""
+
+    def __init__(
+        self, examples: Sequence[Example], objective: Objective, metrics: MetricSettings, *, monitor: str
+    ) -> None:
+        """Take the rows.
+
+        Args:
+            examples: Set aside: nothing of them is learnt.
+            objective: The loss that is minimised.
+            metrics: Protocol, metrics and intervals of the evaluation at the end; in between there are no intervals.
+            monitor: What the best weights are chosen by, one of `MONITORS`.
+
+        Raises:
+            UserError: There are no rows to tell the monitored figure from.
+        """
+        rows = learnt_rows(examples, objective)
+        self.objective = objective
+        self.monitor = monitor
+        self.rows: list[LearntRow] = rows
+        """In the order of the examples; what there is to score are their clips, A before B."""
+        self._metrics = replace(metrics, split=SPLIT, by_duration=False)
+        self._quick = replace(
+            self._metrics, resamples=0, by_month=False, by_condition=False, by_reference=False, by_lyrics=False,
+            by_confidence=False, by_column=False, include_systems=False,
+        )  # fmt: skip
+        wanted = [Aspect(monitor)] if monitor in list(Aspect) else list(Aspect)
+        if not any(label.aspect in wanted for row in rows for label in row.labels):
+            raise UserError(
+                f"No row is set aside that has a label for train.monitor={monitor}.",
+                "Set more rows aside (splits.validation=0.1), or choose another figure: train.monitor=loss.",
+            )
+
+    @property
+    def is_lower_better(self) -> bool:
+        """Whether the monitored figure falls as weights get better."""
+        return self.monitor == "loss"
+
+    def measure(self, scores: Tensor) -> Validated:
+        """Compare scores with what people said, and take the loss, while the objective is as it was with them.
+
+        Args:
+            scores: float32 [C, 2] of the rows' clips, column 0 alignment, column 1 musicality.
+        """
+        evaluation = self._evaluate(scores, self._quick)
+        figures = self._losses(scores) | validation_curves(evaluation.summary)
+        return Validated(figures, self._monitored(figures, evaluation))
+
+    def evaluate(self, scores: Tensor) -> Evaluation:
+        """Compare scores with what people said, with intervals and groups.
+
+        Args:
+            scores: As of `measure`.
+        """
+        return self._evaluate(scores, self._metrics)
+
+    def _evaluate(self, scores: Tensor, settings: MetricSettings) -> Evaluation:
+        names = [clip_id(row.row, side) for row in self.rows for side in ("a", "b")[: row.clips]]
+        by_clip = {name: Score(*values) for name, values in zip(names, scores.tolist(), strict=True)}
+        lines = results_rows([row.row for row in self.rows], by_clip)
+        for line in lines:
+            line[fields.SPLIT] = SPLIT
+        return evaluate(lines, settings, origin="validation")
+
+    @torch.no_grad()
+    def _losses(self, scores: Tensor) -> dict[str, float]:
+        labels = labels_on(step_labels(self.rows, total_weights(self.rows)), scores.device)
+        value = self.objective(scores, labels)
+        parts = {
+            f"{LOSS} {name.replace('/', ' ')}": float(one.value / one.weight)
+            for name, one in value.parts.items()
+            if one.weight
+        }
+        return {LOSS: float(value.loss), **parts}
+
+    def _monitored(self, figures: Mapping[str, float], evaluation: Evaluation) -> float:
+        if self.monitor == "loss":
+            return figures[LOSS]
+        headlines = [metric.name for metric in all_metrics(Shown.HEADLINE)]
+        found = [
+            value
+            for samples, line in zip(evaluation.samples, evaluation.summary, strict=True)
+            if self.monitor in (MEAN, samples.task.aspect)
+            for name in headlines
+            if (value := line.metrics.get(name)) is not None
+        ]
+        return float(np.mean(found)) if found else math.nan
