@@ -20,6 +20,7 @@ from cmi_bench.scoring.embedding_cache import EmbeddingCache
 from cmi_bench.tasks.scoring import facts_afterwards, lightning_runner, model_facts, recorded, run_devices
 from cmi_bench.tracking.metadata import METADATA_FILE, resolved_config, run_metadata, write_metadata
 from cmi_bench.training.batches import LearntRow, TrainingBatches, ValidationBatches, learnt_rows
+from cmi_bench.training.data import TrainingData
 from cmi_bench.training.embeddings import TrainingEmbeddings
 from cmi_bench.training.examples import Example
 from cmi_bench.training.filling import fill
@@ -38,11 +39,11 @@ from cmi_bench.utils.files import write_bytes_atomic, write_text_atomic
 log = logging.getLogger(__name__)
 
 
-def train_on(split: Split, config: TrainTask, folder: Path, *, started: float) -> None:
+def train_on(data: TrainingData, config: TrainTask, folder: Path, *, started: float) -> None:
     """Train a head, and write what came of it into `folder`.
 
     Args:
-        split: Examples to learn from and to validate on.
+        data: Examples to learn from and to validate on.
         config: The training's configuration.
         folder: Its folder.
         started: When it started, by `time.monotonic`.
@@ -51,6 +52,7 @@ def train_on(split: Split, config: TrainTask, folder: Path, *, started: float) -
         UserError: The model, the head or the device is not right, or training diverged; nothing computed is lost.
     """
     seed_everything(config.seed, workers=True, verbose=False)
+    split = data.split
     devices = run_devices(config)
     model = configured_model(config, devices.this_process)
     if not isinstance(model, EmbeddingModel):

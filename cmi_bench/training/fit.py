@@ -82,6 +82,13 @@ class ValidationCallback(Callback):
         """Of all clips, by the best weights; on rank 0."""
         self.stopped_early = False
 
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """After the last step, have Lightning validate before it ends, whatever number that is."""
+        if trainer.global_step >= self.settings.max_steps:
+            trainer.should_stop = True
+
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure; the weights are still those that were scored, averaged ones among them."""
         assert isinstance(pl_module, TrainingModule)
