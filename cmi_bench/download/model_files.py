@@ -90,8 +90,34 @@ def _cmi_rm(spec: Mapping[str, Any], look: Look) -> list[ModelFile]:
         return files
     lacks_encoders = weights is not None and weights.is_file() and not _has_encoders(weights)
     mulan = _named(_name(config, "model", "model_name"), config, look)
-    more = mulan.files(ENCODER_CONFIG, *([EITHER_WEIGHTS] if lacks_encoders else []))
+    encoders = _encoders_named(config)
+    if lacks_encoders and encoders is not None:
+        files += [] if Path(encoders).expanduser().exists() else _files(encoders, WEIGHTS)
+    more = mulan.files(ENCODER_CONFIG, *([EITHER_WEIGHTS] if lacks_encoders and encoders is None else []))
     return files + more + _towers(mulan.config, look)
+
+
+def _encoders_named(config: Path) -> str | None:
+    """Return the checkpoint of which a head's encoders are; None where they are MuQ-MuLan's own."""
+    section = read_mapping(config).get("model")
+    found = section.get("encoders") if isinstance(section, Mapping) else None
+    return None if found is None else str(found)
+
+
+def _trained(spec: Mapping[str, Any], look: Look) -> list[ModelFile]:
+    """Trained heads: their own files, and what their backbone needs."""
+    checkpoint = str(spec["checkpoint"])
+    path = Path(checkpoint).expanduser()
+    config = _given_config(spec, path)
+    files = []
+    if not path.exists():
+        files = _files(checkpoint, WEIGHTS, CONFIG)
+        config = config or look(checkpoint, CONFIG)
+    backbone = read_mapping(config).get("backbone") if config else None
+    if not isinstance(backbone, Mapping):
+        return files
+    own = {"checkpoint": spec["backbone"]} if spec.get("backbone") else {}
+    return files + model_files({**backbone, **own}, look)
 
 
 def _given_config(spec: Mapping[str, Any], checkpoint: Path) -> Path | None:
@@ -149,6 +175,7 @@ _FINDERS: dict[str, Callable[[Mapping[str, Any], Look], list[ModelFile]]] = {
     "cmi_bench.models.cmi_rm.CmiRM": _cmi_rm,
     "cmi_bench.models.muq_mulan.MuQMuLan": _muq_mulan,
     "cmi_bench.models.songeval.SongEvalRM": _songeval,
+    "cmi_bench.models.trained.TrainedModel": _trained,
 }
 """By the model's `_target_`; models that are not here need nothing from the hub, or get it themselves."""
 

@@ -213,6 +213,11 @@ class BenchmarkModelABC(ABC):
         return self
 
     @property
+    def computed_by(self) -> Sequence[object]:
+        """The objects whose classes' code settles a score: that one, or the parts of a model made of several."""
+        return (self.implementation,)
+
+    @property
     def class_name(self) -> str:
         """The name of that class, for messages."""
         return type(self.implementation).__name__
@@ -273,6 +278,16 @@ class EmbeddingModel(BenchmarkModelABC):
         Where they have not changed, embeddings are used again. Empty: any part of the model may make them.
         """
         return ()
+
+    @property
+    def embedder(self) -> "EmbeddingModel":
+        """The model whose code makes the embeddings: this one, unless it scores what another one embeds."""
+        return self
+
+    @property
+    def encoder_digest(self) -> str | None:
+        """SHA-256 over the weights that make embeddings, for heads that were trained on them; None: nobody knows."""
+        return self.weights_digest
 
     @property
     @abstractmethod

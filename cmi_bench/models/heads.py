@@ -93,6 +93,16 @@ class Head(nn.Module, ABC):
         scores = self.score_windows(windows)
         return torch.stack([rows.mean(dim=0) for rows in torch.split(scores, counts)])
 
+    @property
+    @abstractmethod
+    def projection(self) -> nn.Linear:
+        """The last layer, whose two rows give the scores."""
+
+    @property
+    def unused_inputs(self) -> frozenset[UnusedInput]:
+        """What the scores do not depend on."""
+        return frozenset(part for part in DROPPABLE if not getattr(self.widths, part))
+
     @abstractmethod
     def score_windows(self, windows: Sequence["Window"]) -> Tensor:
         """Score windows of clips: float32 [len(windows), 2]."""
@@ -196,6 +206,11 @@ class PooledHead(Head):
             width = size
         self.trunk = nn.Sequential(*layers, nn.Linear(width, 2))
         initialize(self, generator)
+
+    @property
+    def projection(self) -> nn.Linear:
+        """The last layer."""
+        return cast(nn.Linear, self.trunk[-1])
 
     def pooled_width(self, part: str) -> int:
         """Return the width of the vector of an input."""

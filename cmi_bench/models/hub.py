@@ -184,7 +184,7 @@ def find_folder(name: str, files: Sequence[str], *, named_in: Path) -> Path:
     Raises:
         UserError: As for `find_checkpoint`.
     """
-    folder = _folder_here(name, named_in)
+    folder = local_folder(name, named_in)
     if folder is not None:
         for file in files:
             _in_folder(folder, file)
@@ -194,7 +194,7 @@ def find_folder(name: str, files: Sequence[str], *, named_in: Path) -> Path:
 
 def find_weights(name: str, *, named_in: Path) -> Path:
     """Find the weights, in either form, of a model that another model's configuration names; see `find_folder`."""
-    folder = _folder_here(name, named_in)
+    folder = local_folder(name, named_in)
     return find_model(name if folder is None else str(folder), [], weights=EITHER_WEIGHTS).weights
 
 
@@ -226,8 +226,12 @@ def find_tokenizer(name: str | None, *, beside: Path) -> Path:
     return download(name, [TOKENIZER], otherwise=f"put its {TOKENIZER} beside {beside}") / TOKENIZER
 
 
-def _folder_here(name: str, named_in: Path) -> Path | None:
-    """Return the folder that a configuration names; None where it is a hub id."""
+def local_folder(name: str, named_in: Path) -> Path | None:
+    """Return the folder that a configuration names; None where it is a hub id.
+
+    Raises:
+        UserError: It is neither a folder here nor a hub id.
+    """
     for folder in (Path(name).expanduser(), named_in.parent.parent / name):
         if folder.is_dir():
             return folder

@@ -215,6 +215,7 @@ def build_model(
     given |= {"precision": precision} if "precision" in takes else {}
     given |= {"compile": True} if compile else {}
     given |= {"kernels": kernels} if "kernels" in takes else {}
+    given |= {"digest_dir": digest_dir} if "digest_dir" in takes else {}
     try:
         model = construct(build, path, spec, given)
     except NotFetchedError as error:

@@ -105,7 +105,11 @@ def code_of(module: str, file: Path, *, decodes: bool) -> Code:
 def code_identity(model: BenchmarkModelABC) -> str:
     """Return what stands for the code that computes a model's scores in their addresses."""
     decodes = model.audio_input == "waveform" or isinstance(model, EmbeddingModel)
-    implementation = type(model.implementation)
+    parts = [_class_identity(kind, decodes=decodes) for kind in dict.fromkeys(map(type, model.computed_by))]
+    return parts[0] if len(parts) == 1 else content_key(parts=parts)
+
+
+def _class_identity(implementation: type, *, decodes: bool) -> str:
     file = getattr(sys.modules.get(implementation.__module__), "__file__", None)
     if file is not None:
         return code_of(implementation.__module__, Path(file), decodes=decodes).identity()

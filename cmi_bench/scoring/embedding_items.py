@@ -121,7 +121,7 @@ class EmbeddingAddresses:
     @classmethod
     def of(cls, model: EmbeddingModel, max_dur: float) -> "EmbeddingAddresses":
         """Return those of a model that looks at `max_dur` seconds."""
-        code = code_identity(model)
+        code = code_identity(model.embedder)
         return cls(
             max_dur=max_dur,
             views={flag: model.audio_view(max_dur, is_reference=flag) for flag in (False, True)},

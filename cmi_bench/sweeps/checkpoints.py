@@ -17,7 +17,7 @@ from cmi_bench.tracking.sweep_plan import job_folder
 def find_checkpoints(folder: Path, pattern: str) -> list[Path]:
     """Return the checkpoints of a folder by step, those whose name tells none last.
 
-    A checkpoint is a file of weights in the folder, or a folder in it that holds one.
+    A checkpoint is a file of weights in the folder, or a folder in it that holds one. Hidden ones are being written.
 
     Args:
         folder: Where they are.
@@ -28,7 +28,8 @@ def find_checkpoints(folder: Path, pattern: str) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"sweep.checkpoint_dir={folder} is no folder.", "Name the folder that holds the checkpoints.")
-    found = [path for path in folder.iterdir() if fnmatchcase(path.name, pattern) and _is_checkpoint(path)]
+    shown = [path for path in folder.iterdir() if not path.name.startswith(".") and fnmatchcase(path.name, pattern)]
+    found = [path for path in shown if _is_checkpoint(path)]
     if not found:
         matching = "" if pattern == "*" else f" whose name matches sweep.pattern={pattern}"
         raise UserError(

@@ -7,21 +7,34 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+import yaml
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from cmi_bench.errors import UserError
+from cmi_bench.models.checkpoint_kinds import CMI_RM, check_kind
 from cmi_bench.models.cmi_rm.config import RewardConfig, read_reward_config
 from cmi_bench.models.cmi_rm.network import Network
 from cmi_bench.models.config_files import read_mapping
-from cmi_bench.models.hub import ENCODER_CONFIG, TOKENIZER, CheckpointFiles, find_folder, find_weights
+from cmi_bench.models.hub import (
+    CONFIG,
+    ENCODER_CONFIG,
+    TOKENIZER,
+    WEIGHTS,
+    CheckpointFiles,
+    find_checkpoint,
+    find_folder,
+    find_weights,
+    local_folder,
+)
 from cmi_bench.models.muq.config import MulanConfig, read_mulan_config, read_muq_config
 from cmi_bench.models.muq.encoder import TRAINING_ONLY
 from cmi_bench.models.muq.towers import TextTokenizer
 from cmi_bench.models.weights import known_digest, read_tensors, refuse, tensors_digest
-from cmi_bench.utils.files import content_key, files_digest
+from cmi_bench.utils.files import content_key, files_digest, write_bytes_atomic, write_text_atomic
 
 PREFIXES = {
     "audio_tower.muq.": "audio_module.model.model.",
@@ -81,16 +94,28 @@ def is_encoder(name: str) -> bool:
     return name.startswith(tuple(BASE_PREFIXES.values()))
 
 
-def load_weights(network: nn.Module, checkpoint: Path, find_base: Callable[[], Path]) -> dict[str, Path]:
+def encoder_only(name: str) -> str:
+    """Return the name of an encoder tensor as it is, and of any other one a name that is not used."""
+    return name if is_encoder(name) else f"no encoder: {name}"
+
+
+class Base(NamedTuple):
+    """Where encoder tensors come from that a checkpoint lacks."""
+
+    weights: Path
+    is_cmi_rm: bool = False
+    """Whether they are another CMI-RM's, of which nothing but the encoders is read, and not MuQ-MuLan's own."""
+
+
+def load_weights(network: nn.Module, checkpoint: Path, find_base: Callable[[], Base]) -> dict[str, Path]:
     """Fill a network, which may have been built without memory (on the meta device).
 
-    Encoder tensors that the checkpoint lacks come from MuQ-MuLan's own weights. Tensors are mapped from the
-    files, not copied; whatever their precision in the file, they become float32.
+    Tensors are mapped from the files, not copied; whatever their precision in the file, they become float32.
 
     Args:
         network: What to fill.
         checkpoint: CMI-RM's `model.safetensors`.
-        find_base: Returns MuQ-MuLan's weights; called only if they are needed.
+        find_base: Returns where encoder tensors come from that the checkpoint lacks; called only if some are.
 
     Returns:
         The file that each of the network's tensors is from.
@@ -103,10 +128,11 @@ def load_weights(network: nn.Module, checkpoint: Path, find_base: Callable[[], P
     _share(tensors, wanted)
     files, own = [checkpoint], frozenset(tensors)
     if any(is_encoder(name) for name in wanted.keys() - tensors.keys()):
-        files.append(find_base())
+        base = find_base()
+        files.append(base.weights)
+        rename = encoder_only if base.is_cmi_rm else name_in_base
         # Where both have a tensor, the checkpoint's counts.
-        base = read_tensors(files[-1], wanted, rename=name_in_base, not_used=NOT_USED)
-        tensors = base | tensors
+        tensors = read_tensors(base.weights, wanted, rename=rename, not_used=[*NOT_USED, encoder_only("*")]) | tensors
     refuse("missing", wanted.keys() - tensors.keys(), files, "Is it the whole checkpoint, with its own config.yaml?")
     names = {name: checkpoint_name(name) for name in network.state_dict()}
     network.load_state_dict({name: tensors[theirs] for name, theirs in names.items()}, assign=True)
@@ -128,6 +154,8 @@ def _share(tensors: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
 SCORER = "scorer"
 PARTS = {"audio": "audio_tower", "text": "text_tower", SCORER: "scorer"}
 """The parts of the network that have numbers of their own, and their modules."""
+ENCODERS = ("audio", "text")
+"""The parts that training leaves as they are."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +183,7 @@ def load_cmi_rm(checkpoint: CheckpointFiles) -> Loaded:
     Raises:
         UserError: A file, key or tensor is missing or wrong; the message names it.
     """
+    check_kind(read_mapping(checkpoint.config), CMI_RM, checkpoint.config)
     reward = read_reward_config(checkpoint.config)
     mulan_file = _folder(reward.mulan_name, checkpoint.config) / ENCODER_CONFIG
     mulan = read_mulan_config(mulan_file)
@@ -167,7 +196,7 @@ def load_cmi_rm(checkpoint: CheckpointFiles) -> Loaded:
     origins = load_weights(
         network,
         checkpoint.weights,
-        find_base=lambda: find_weights(reward.mulan_name, named_in=checkpoint.config),
+        find_base=lambda: _find_base(reward, checkpoint.config),
     )
     return Loaded(
         network=network.eval(),
@@ -185,6 +214,12 @@ def load_cmi_rm(checkpoint: CheckpointFiles) -> Loaded:
             "scorer": (checkpoint.config,),
         },
     )
+
+
+def _find_base(reward: RewardConfig, config: Path) -> Base:
+    if reward.encoders is None:
+        return Base(find_weights(reward.mulan_name, named_in=config))
+    return Base(find_checkpoint(reward.encoders, str(config)).weights, is_cmi_rm=True)
 
 
 def read_null_embeddings(loaded: Loaded, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -239,3 +274,71 @@ def _weights_digest(loaded: Loaded, part: str, kept: Path | None) -> str:
         part=part,
         tensors={name: list(tensor.shape) for name, tensor in tensors.items()},
     )
+
+
+def check_encoders(loaded: Loaded, digest: str) -> None:
+    """Check that the encoders are those that a head was trained on, where its configuration says which.
+
+    Args:
+        loaded: The network.
+        digest: Of its encoders.
+
+    Raises:
+        UserError: They are not.
+    """
+    wanted = loaded.architecture.get("encoder_digest")
+    if wanted is not None and wanted != digest:
+        (config,) = loaded.files[SCORER]
+        sources = " and ".join(sorted({str(file) for part in ENCODERS for file in loaded.weights[part]}))
+        raise UserError(
+            f"The encoders in {sources} are not those that the head was trained on.",
+            f"Fix model.encoders or model.model_name in {config}.",
+        )
+
+
+def derived_architecture(loaded: Loaded, checkpoint: str, encoder_digest: str) -> dict[str, Any]:
+    """Return the section `model` of the configuration of a head that was trained on the encoders of a checkpoint.
+
+    Args:
+        loaded: The checkpoint.
+        checkpoint: Its name: a file, a folder or a hub id.
+        encoder_digest: Of its encoders.
+    """
+    (config,) = loaded.files[SCORER]
+    name = loaded.architecture["model_name"]
+    mulan = local_folder(name, config)
+    derived = {**loaded.architecture, "model_name": name if mulan is None else str(mulan.absolute())}
+    if set(loaded.weights[SCORER]) & {file for part in ENCODERS for file in loaded.weights[part]}:
+        path = Path(checkpoint).expanduser()
+        derived["encoders"] = str(path.absolute()) if path.exists() else checkpoint
+    return {**derived, "encoder_digest": encoder_digest}
+
+
+def has_one_source(loaded: Loaded) -> bool:
+    """Return whether the tensors of both encoders are from one file."""
+    return len({file for part in ENCODERS for file in loaded.weights[part]}) == 1
+
+
+def encoder_tensors(loaded: Loaded) -> dict[str, Tensor]:
+    """Return the tensors of the encoders, by CMI-RM's names."""
+    return {
+        checkpoint_name(f"{PARTS[part]}.{name}"): tensor
+        for part in ENCODERS
+        for name, tensor in loaded.states[part].items()
+    }
+
+
+def save_cmi_rm(folder: Path, architecture: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Write a checkpoint in the public layout into a folder.
+
+    Args:
+        folder: Where `model.safetensors` and `config.yaml` go.
+        architecture: The section `model`.
+        tensors: By CMI-RM's names.
+
+    Raises:
+        OSError: The disk is full, or the folder cannot be written to.
+    """
+    write_bytes_atomic(folder / WEIGHTS, save({name: one.detach().cpu().contiguous() for name, one in tensors.items()}))
+    document = yaml.safe_dump({"model": dict(architecture)}, sort_keys=False, allow_unicode=True)
+    write_text_atomic(folder / CONFIG, document)

@@ -6,7 +6,7 @@ They do not say what training does with an input that a row never had; here it i
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +15,13 @@ from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.models.base import EmbeddingModel, UnusedInput
 from cmi_bench.models.batching import in_batches, near_batches_of
 from cmi_bench.models.cmi_rm.checkpoint import SCORER, read_null_embeddings
-from cmi_bench.models.cmi_rm.config import RewardConfig
+from cmi_bench.models.cmi_rm.config import RewardConfig, read_reward_config
 from cmi_bench.models.cmi_rm.model import CmiRM
 from cmi_bench.models.cmi_rm.network import Scorer
-from cmi_bench.models.config_files import read_options
-from cmi_bench.models.heads import Head, Widths, Window, initialize
+from cmi_bench.models.config_files import read_mapping, read_options
+from cmi_bench.models.heads import PARTS, Head, Widths, Window, initialize
+from cmi_bench.models.hub import CheckpointFiles
+from cmi_bench.models.weights import WHOLE, read_tensors, refuse
 
 Init = Literal["checkpoint", "scratch"]
 
@@ -88,11 +90,18 @@ class JointHead(Head):
         for null in self.nulls.values():
             nn.init.normal_(null, std=NULL_DEVIATION, generator=generator)
         if init == "checkpoint" and isinstance(backbone, CmiRM):
-            self.scorer.load_state_dict({name: one.clone() for name, one in backbone.loaded.states[SCORER].items()})
-            found = read_null_embeddings(backbone.loaded, self.null_embeddings())
-            for one, name in NULLS.items():
-                if _null_name(name) in found:
-                    self.nulls[one].data.copy_(found[_null_name(name)])
+            nulls = read_null_embeddings(backbone.loaded, self.null_embeddings())
+            self.load_checkpoint_tensors({**backbone.loaded.states[SCORER], **nulls})
+
+    @property
+    def projection(self) -> nn.Linear:
+        """The last layer."""
+        return cast(nn.Linear, self.scorer.score_projector[3])
+
+    @property
+    def unused_inputs(self) -> frozenset[UnusedInput]:
+        """Lyrics, where the architecture leaves them out."""
+        return frozenset() if self.scorer.lyrics_in_prompt else frozenset({"lyrics"})
 
     def null_embeddings(self) -> dict[str, Tensor]:
         """Return the null embeddings [1, length, dim], by their names in a checkpoint."""
@@ -101,6 +110,13 @@ class JointHead(Head):
     def checkpoint_tensors(self) -> dict[str, Tensor]:
         """Return all tensors by the names that they have in a checkpoint of CMI-RM."""
         return {**self.scorer.state_dict(), **self.null_embeddings()}
+
+    def load_checkpoint_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Copy tensors by the names that they have in a checkpoint; null embeddings may be missing."""
+        self.scorer.load_state_dict({name: one for name, one in tensors.items() if not name.startswith("null_")})
+        for one, name in NULLS.items():
+            if _null_name(name) in tensors:
+                self.nulls[one].data.copy_(tensors[_null_name(name)])
 
     def score_windows(self, windows: Sequence[Window]) -> Tensor:
         """Score windows of clips: float32 [len(windows), 2]."""
@@ -135,6 +151,21 @@ class JointHead(Head):
     def _part(self, name: UnusedInput, embedding: Tensor, downsampler: nn.Module, window: Window) -> Tensor:
         part: Tensor = self.nulls[name][0] if name in window.dropped else downsampler(embedding.float())
         return part
+
+
+def read_joint_head(files: CheckpointFiles) -> JointHead:
+    """Return the head of a checkpoint in the public layout, on the CPU; nothing else of it is read.
+
+    Raises:
+        UserError: A file cannot be read, or a tensor is missing or of another shape.
+    """
+    config, architecture = read_reward_config(files.config), read_mapping(files.config)["model"]
+    head = JointHead(Widths(*[config.dim] * len(PARTS)), torch.Generator(), architecture=architecture)
+    wanted = head.checkpoint_tensors()
+    tensors = read_tensors(files.weights, wanted, not_used=["*"])
+    refuse("missing", wanted.keys() - tensors.keys() - head.null_embeddings().keys(), [files.weights], WHOLE)
+    head.load_checkpoint_tensors(tensors)
+    return head.eval()
 
 
 def _null_name(name: str) -> str:

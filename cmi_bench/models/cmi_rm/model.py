@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast, get_args
@@ -26,7 +26,7 @@ from cmi_bench.models.batching import (
     to_device,
     warn_if_slow,
 )
-from cmi_bench.models.cmi_rm.checkpoint import load_cmi_rm, part_digests
+from cmi_bench.models.cmi_rm.checkpoint import ENCODERS, check_encoders, load_cmi_rm, part_digests
 from cmi_bench.models.cmi_rm.network import Embedded, Mean, PreparedNetwork, judge, windows_on
 from cmi_bench.models.embedding import load_waveform
 from cmi_bench.models.hub import find_checkpoint
@@ -144,6 +144,10 @@ CPU_SECONDS = 30.0
 """Audio that a CPU encodes at once, at most: more is slower there, by 5 %, and takes twice the memory."""
 
 
+def _encoder_digest(digests: Mapping[str, str]) -> str:
+    return content_key(**{part: digests[part] for part in ENCODERS})
+
+
 class CmiRM(EmbeddingModel):
     """The reward model of CMI-RewardBench.
 
@@ -194,7 +198,8 @@ class CmiRM(EmbeddingModel):
         self.compile = compile
         # torch.compile takes no packed weights (torch 2.14.1): it compiles the plain modules.
         self.kernels = "off" if compile else checked_kernels(kernels)
-        self.loaded = load_cmi_rm(find_checkpoint(checkpoint or RELEASED, config))
+        self.checkpoint = checkpoint or RELEASED
+        self.loaded = load_cmi_rm(find_checkpoint(self.checkpoint, config))
         self.to(device)
 
     def to(self, device: str | torch.device) -> "CmiRM":
@@ -220,7 +225,9 @@ class CmiRM(EmbeddingModel):
 
     @cached_property
     def _digests(self) -> dict[str, str]:
-        return part_digests(self.loaded, self.digest_dir)
+        digests = part_digests(self.loaded, self.digest_dir)
+        check_encoders(self.loaded, _encoder_digest(digests))
+        return digests
 
     @property
     def _arithmetic(self) -> str:
@@ -232,6 +239,11 @@ class CmiRM(EmbeddingModel):
     def digest(self) -> str:
         """SHA-256 over weights, configurations and tokenizer: hexadecimal. Reads all of the weights, once."""
         return content_key(**self._digests)
+
+    @property
+    def encoder_digest(self) -> str:
+        """SHA-256 over the towers' weights, configurations and tokenizer: hexadecimal."""
+        return _encoder_digest(self._digests)
 
     @property
     def identity(self) -> str:
