@@ -78,9 +78,14 @@ def _stated_side(value: Any) -> float:
         return math.nan
 
 
-def score_fields(task: Task) -> tuple[str, str]:
-    """Return where a results row keeps the scores that decide a task: of clip A, and of clip B."""
-    field = fields.SCORE_FIELD[task.aspect]
+def score_fields(task: Task, suffix: str = "") -> tuple[str, str]:
+    """Return where a results row keeps the scores that decide a task: of clip A, and of clip B.
+
+    Args:
+        task: Says which of the scores.
+        suffix: What an ensemble keeps beside them: `fields.MEMBERS` or `fields.SPREAD`.
+    """
+    field = fields.SCORE_FIELD[task.aspect] + suffix
     return field, field + fields.SIDE_B
 
 

@@ -111,18 +111,13 @@ def member_scores(raws: Sequence[Mapping[str, Any]], task: Task) -> Floats | Non
         [clips, N, M], of one or two clips a row; NaN where a row does not have all M members. None where no row has
         two members or more.
     """
-    sides = score_fields(task) if isinstance(task, PairTask) else score_fields(task)[:1]
-    said = [[_numbers(raw.get(_members_field(field))) for raw in raws] for field in sides]
+    of_both = score_fields(task, fields.MEMBERS)
+    said = [[_numbers(raw.get(field)) for raw in raws] for field in of_both[: 1 + isinstance(task, PairTask)]]
     n_members = max((len(one) for side in said for one in side), default=0)
     if n_members < 2:
         return None
     lacking = [np.nan] * n_members
     return np.array([[one if len(one) == n_members else lacking for one in side] for side in said], dtype=np.float64)
-
-
-def _members_field(score_field: str) -> str:
-    of_first = score_field.removesuffix(fields.SIDE_B)
-    return of_first + fields.MEMBERS + score_field[len(of_first) :]
 
 
 def _numbers(value: Any) -> list[float]:

@@ -24,6 +24,9 @@ DIGITS = 6
 SYSTEM = "system"
 """The group of the rows whose clips a system made, beside the groups of the tables."""
 
+SPREADS = ("spreadA", "spreadB")
+"""Columns of runs that only an ensemble has."""
+
 Column = list[Any]
 
 
@@ -104,7 +107,7 @@ def page_document(
         "texts": texts.all,
         "groups": groups.all,
         "rows": rows,
-        "lines": {**lines, "runs": by_run},
+        "lines": {**lines, "runs": [_without_empty(columns) for columns in by_run]},
         "audio": [[printable(path or ""), url, problem] for path, url, problem in audio.entries],
         "audioMode": str(audio.mode),
     }
@@ -203,9 +206,19 @@ def _run_columns(run: RunLines, shown: NDArray[np.intp]) -> dict[str, Column]:
     return {
         "a": _numbers(run.score_a[shown]),
         "b": _numbers(run.score_b[shown]),
+        **{name: _numbers(spread[shown]) for name, spread in zip(SPREADS, (run.spread_a, run.spread_b), strict=True)},
         "prediction": _numbers(run.prediction[shown]),
         "mark": [_mark_number(run.marks[at]) for at in shown],
         "distance": _numbers(run.distance[shown], digits=3),
+    }
+
+
+def _without_empty(columns: Mapping[str, Column]) -> dict[str, Column]:
+    """Leave out spreads where no row has one: most models are no ensembles."""
+    return {
+        name: column
+        for name, column in columns.items()
+        if name not in SPREADS or any(value is not None for value in column)
     }
 
 

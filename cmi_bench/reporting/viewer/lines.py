@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cmi_bench.config import MetricSettings
 from cmi_bench.data.datasets import ALL_CATEGORIES, Dataset, PairTask, Task
 from cmi_bench.data.declarations import declared_tasks
+from cmi_bench.data.fields import SPREAD
 from cmi_bench.evaluation.groups import Group, task_groups
 from cmi_bench.evaluation.marks import Mark, distance_from_people, marks
 from cmi_bench.evaluation.pairing import AlignedRows, Run, align_rows, compare_views, predictions_of
@@ -25,6 +26,10 @@ class RunLines:
     """[n] of clip A, or of the only clip."""
     score_b: Floats
     """[n]; NaN for single clips."""
+    spread_a: Floats
+    """[n] of clip A's score over the members of an ensemble; NaN of other models."""
+    spread_b: Floats
+    """[n] of clip B's."""
     prediction: Floats
     """[n] as the metrics take it: scores, or sides (1 = A, 0 = both, -1 = B)."""
     marks: Sequence[Mark | None]
@@ -109,15 +114,19 @@ def _task_lines(
 
 def _run_lines(samples: Samples, rows: AlignedRows, label: str, places: NDArray[np.intp]) -> RunLines:
     own = rows.rows_of[label]
-    field_a, field_b = score_fields(samples.task)
+    fields_of_scores, fields_of_spreads = score_fields(samples.task), score_fields(samples.task, SPREAD)
     is_pair = isinstance(samples.task, PairTask)
-    score_a, score_b = (
-        np.array([number(row.raw.get(field)) for row in own], dtype=np.float64) for field in (field_a, field_b)
+    score_a, score_b, spread_a, spread_b = (
+        np.array([number(row.raw.get(field)) for row in own], dtype=np.float64)
+        for field in (*fields_of_scores, *fields_of_spreads)
     )
+    nothing = np.full(score_a.size, np.nan)
     of_rows = [*marks(samples), None]  # a place of -1 is the last
     return RunLines(
         score_a=_spread_out(score_a, places),
-        score_b=_spread_out(score_b if is_pair else np.full(score_a.size, np.nan), places),
+        score_b=_spread_out(score_b if is_pair else nothing, places),
+        spread_a=_spread_out(spread_a, places),
+        spread_b=_spread_out(spread_b if is_pair else nothing, places),
         prediction=_spread_out(samples.prediction, places),
         marks=[of_rows[place] for place in places],
         distance=_spread_out(distance_from_people(samples, predictions_of(samples, own)), places),

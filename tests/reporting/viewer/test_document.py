@@ -68,6 +68,14 @@ def test_a_rated_clip(tmp_path):
     assert (made["rows"]["b"], made["rows"]["ref"], made["rows"]["prompt"]) == ([-1, -1], [-1, -1], [-1, -1])
 
 
+def test_an_ensembles_spread_stands_beside_its_scores_and_no_other_run_has_it(tmp_path):
+    plain = [arena("A", 1, 0), arena("B", 1, 0)]
+    spread = {"predicted_musicality_spread": 0.25, "predicted_musicality_spread_b": 0.5}
+    plain_run, ensemble = document(tmp_path, plain, [plain[0] | spread, plain[1]])["lines"]["runs"]
+    assert (ensemble["spreadA"], ensemble["spreadB"]) == ([0.25, None], [0.5, None])
+    assert not {"spreadA", "spreadB"} & set(plain_run)
+
+
 def test_texts_and_audio_are_kept_once(tmp_path):
     rows = [arena("A", at, 0, prompt="the same", **{"audio-path": "x.mp3"}) for at in range(3)]
     made = document(tmp_path, rows)

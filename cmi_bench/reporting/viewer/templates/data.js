@@ -40,6 +40,8 @@ const readData = () => {
       runs: tasks.runs.map((run) => ({
         a: real(run.a[at]),
         b: real(run.b[at]),
+        spreadA: real(run.spreadA?.[at] ?? null),
+        spreadB: real(run.spreadB?.[at] ?? null),
         prediction: real(run.prediction[at]),
         mark: source.marks[run.mark[at]] ?? "",
         distance: real(run.distance[at]),

@@ -80,18 +80,20 @@ const makeDetail = (panel, data, { back, say }) => {
   const opinions = (line) => {
     const { isPair } = line.task;
     const heads = ["", ...(isPair ? ["answer", "A", "B"] : ["score"]), "distance"];
-    const number = (held) => element("td", { className: "number" }, Number.isNaN(held) ? NONE : digits(held, 3));
+    const apart = (spread) => (Number.isNaN(spread) ? "" : ` ±${digits(spread, 2)}`);
+    const number = (held, spread) => element("td", { className: "number" },
+      Number.isNaN(held) ? NONE : digits(held, 3) + apart(spread));
     const people = element("tr", {}, element("th", { scope: "row" }, "people"),
       element("td", { className: isPair ? "" : "number" }, labelText(line)),
       element("td", { className: "remark", colSpan: isPair ? 3 : 1 }, written(line.remark)));
     const runs = data.runs.map((run, at) => {
-      const { a, b, prediction, mark, distance } = line.runs[at];
+      const { a, b, spreadA, spreadB, prediction, mark, distance } = line.runs[at];
       const said = isPair ? SIDES.get(prediction) ?? NONE : "";
       const text = mark === "" ? "does not have this row" : `${said} ${mark === "rated" ? "" : mark}`.trim();
       return element("tr", {}, element("th", { scope: "row" }, written(run.label)),
         isPair ? element("td", { className: `mark-${mark.replace(" ", "-")}` }, text)
-          : element("td", { className: "number" }, Number.isNaN(prediction) ? text : digits(prediction)),
-        ...(isPair ? [number(a), number(b)] : []),
+          : element("td", { className: "number" }, Number.isNaN(prediction) ? text : digits(prediction) + apart(spreadA)),
+        ...(isPair ? [number(a, spreadA), number(b, spreadB)] : []),
         element("td", { className: "number" }, Number.isNaN(distance) ? NONE : percent(distance)));
     });
     return element("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": line.task.name },
