@@ -134,13 +134,34 @@ class TonalFeatures(NamedTuple):
     """[12] shares of the pitch classes from C, sum 1."""
 
 
-class _Partials(NamedTuple):
+class Partials(NamedTuple):
+    """The spectral peaks of all frames of a clip, frame by frame."""
+
+    frame: "np.ndarray[tuple[int], np.dtype[np.intp]]"
+    """[partials] number of the frame."""
     semitones: Array
     """[partials] above A at 440 Hz."""
     weight: Array
+    """[partials] magnitude."""
+
+    @property
+    def tuning(self) -> complex:
+        """How well the partials keep to one grid of semitones (magnitude, 0 to 1), and where it lies (angle)."""
+        total = float(self.weight.sum())
+        return complex(np.sum(self.weight * np.exp(2j * np.pi * self.semitones)) / total) if total > TINY else 0j
+
+    @property
+    def tuned(self) -> Array:
+        """[partials] semitones above the A of the clip's own tuning: a piece at 432 Hz is not out of tune."""
+        return self.semitones - float(np.angle(self.tuning)) / (2 * np.pi)
+
+    @property
+    def pitch_class(self) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
+        """[partials] nearest pitch class, 0 is C."""
+        return (np.rint(self.tuned).astype(np.intp) + C_BELOW_A4) % 12
 
 
-def _find_partials(spectra: Spectrogram) -> _Partials:
+def find_partials(spectra: Spectrogram) -> Partials:
     """Return the spectral peaks of all frames, their frequency interpolated between the bins."""
     low, high = np.searchsorted(spectra.hertz, PITCH_RANGE)
     level = decibels(spectra.power[:, low - 1 : high + 1])
@@ -148,11 +169,11 @@ def _find_partials(spectra: Spectrogram) -> _Partials:
     is_peak = (middle > left) & (middle >= right) & (middle > middle.max(axis=1, keepdims=True) - PEAK_DB)
     # Silent frames have no peaks worth the name.
     is_peak &= middle > middle.max() - 2 * PEAK_DB
-    _, bins = np.nonzero(is_peak)
+    frames, bins = np.nonzero(is_peak)
     left, middle, right = left[is_peak], middle[is_peak], right[is_peak]
     offset = 0.5 * (left - right) / (left - 2 * middle + right - TINY)
     hertz = (bins + low + offset) * spectra.hertz[1]
-    return _Partials(12 * np.log2(hertz / 440.0), 10 ** (middle / 20))
+    return Partials(frames, 12 * np.log2(hertz / 440.0), 10 ** (middle / 20))
 
 
 def key_correlations(chroma: Array) -> tuple[Array, Array]:
@@ -167,18 +188,18 @@ def key_correlations(chroma: Array) -> tuple[Array, Array]:
 
 def tonal_features(spectra: Spectrogram) -> TonalFeatures:
     """Measure one clip's pitches; a clip without partials has tuning 0 and a flat chroma."""
-    semitones, weight = _find_partials(spectra)
-    total = float(weight.sum())
+    return tonality(find_partials(spectra))
+
+
+def tonality(partials: Partials) -> TonalFeatures:
+    """Measure the pitches of one clip's partials, as `tonal_features` does."""
+    total = float(partials.weight.sum())
     if total < TINY:
         return TonalFeatures(0.0, 0.0, 0.0, np.full(12, 1 / 12))
-    grid = np.sum(weight * np.exp(2j * np.pi * semitones)) / total
-    # Measured from the clip's own tuning: a piece at 432 Hz is not out of tune.
-    tuning_offset = np.angle(grid) / (2 * np.pi)
-    classes = np.rint(semitones - tuning_offset).astype(int) + C_BELOW_A4
-    chroma = np.bincount(classes % 12, weights=weight, minlength=12) / total
+    chroma = np.bincount(partials.pitch_class, weights=partials.weight, minlength=12) / total
     major, minor = key_correlations(chroma)
     return TonalFeatures(
-        tuning=float(np.abs(grid)),
+        tuning=abs(partials.tuning),
         key_clarity=float(max(major.max(), minor.max())),
         major=float(major.max() - minor.max()),
         chroma=chroma,
@@ -210,15 +231,20 @@ class RhythmFeatures(NamedTuple):
     """dB: how far the level between the partials rises for moments; large with drums, small with steady noise."""
 
 
+def band_power(spectra: Spectrogram, edges: Array = BAND_EDGES) -> Array:
+    """Return the power [frames, bands] between neighbouring edges in Hz."""
+    bins = np.searchsorted(spectra.hertz, edges)
+    cumulative = np.concatenate([np.zeros((len(spectra.power), 1)), np.cumsum(spectra.power, axis=1)], axis=1)
+    return np.asarray(cumulative[:, bins[1:]] - cumulative[:, bins[:-1]])
+
+
 def onset_strength(spectra: Spectrogram) -> Array:
     """Return the mean rise in dB over the bands from each frame to the next, [frames - 1]."""
-    edges = np.searchsorted(spectra.hertz, BAND_EDGES)
-    cumulative = np.concatenate([np.zeros((len(spectra.power), 1)), np.cumsum(spectra.power, axis=1)], axis=1)
-    return np.asarray(_rises(cumulative[:, edges[1:]] - cumulative[:, edges[:-1]]).mean(axis=1))
+    return np.asarray(rises(band_power(spectra)).mean(axis=1))
 
 
-def _rises(power: Array) -> Array:
-    """Return the rises in dB [frames - 1, bands] over a floor that is set by each band's loudest frame."""
+def rises(power: Array) -> Array:
+    """Return the rises in dB [frames - 1, bands] of a power, over a floor that is set by each band's loudest frame."""
     level = decibels(power)
     level = np.maximum(level, level.max(axis=0, keepdims=True) - FLOOR_DB)
     return np.asarray(np.maximum(np.diff(level, axis=0), 0.0))

@@ -91,18 +91,52 @@ CUES = (
 )
 
 
+class Key(NamedTuple):
+    """A key that a prompt names."""
+
+    tonic: int
+    """Pitch class, 0 is C."""
+    is_major: bool
+
+
+class Promises(NamedTuple):
+    """What a prompt promises that can be checked."""
+
+    no_drums: bool
+    tempi: tuple[float, ...]
+    """Beats per minute."""
+    keys: tuple[Key, ...]
+    cues: tuple[bool, ...]
+    """Of each of `CUES` whether one of its words is there."""
+
+
+def read_promises(text: str) -> Promises:
+    """Find what a prompt promises."""
+    no_drums = _NO_DRUMS.search(text) is not None
+    text = _NO_DRUMS.sub(" ", text)
+    keys = (
+        Key((_PITCH_CLASSES[letter] + _ACCIDENTALS[accidental]) % 12, mode.lower() == "major")
+        for letter, accidental, mode in _KEY.findall(text)
+    )
+    return Promises(
+        no_drums=no_drums,
+        tempi=tuple(float(bpm) for bpm in _BPM.findall(text) if int(bpm)),
+        keys=tuple(keys),
+        cues=tuple(cue.pattern.search(text) is not None for cue in CUES),
+    )
+
+
 def prompt_agreements(text: str, properties: Properties) -> list[float]:
     """Return how far a clip fulfils each promise of a prompt, 0 to 1 each; empty if no word is known."""
-    agreements = []
-    if _NO_DRUMS.search(text):
-        agreements.append(1 - drumming(properties))
-        text = _NO_DRUMS.sub(" ", text)
-    agreements += [tempo_agreement(float(bpm), properties.rhythm.tempo) for bpm in _BPM.findall(text) if int(bpm)]
-    agreements += [_key_agreement(properties, *key) for key in _KEY.findall(text)]
-    return agreements + [cue.agreement(properties) for cue in CUES if cue.pattern.search(text)]
+    promises = read_promises(text)
+    agreements = [1 - drumming(properties)] if promises.no_drums else []
+    agreements += [tempo_agreement(bpm, properties.rhythm.tempo) for bpm in promises.tempi]
+    agreements += [_key_agreement(properties, key) for key in promises.keys]
+    return agreements + [
+        cue.agreement(properties) for cue, is_there in zip(CUES, promises.cues, strict=True) if is_there
+    ]
 
 
-def _key_agreement(properties: Properties, letter: str, accidental: str, mode: str) -> float:
+def _key_agreement(properties: Properties, key: Key) -> float:
     major, minor = key_correlations(properties.tonal.chroma)
-    tonic = (_PITCH_CLASSES[letter] + _ACCIDENTALS[accidental]) % 12
-    return float(0.5 + 0.5 * (major if mode.lower() == "major" else minor)[tonic])
+    return float(0.5 + 0.5 * (major if key.is_major else minor)[key.tonic])
