@@ -192,15 +192,14 @@ class ManifestIndex:
     """Answers from the manifest; a file that it does not know as it is now is read."""
 
     root: Path
-    """The data root, which the manifest's paths are relative to."""
+    """The data root, which the manifest's paths are relative to; those of files elsewhere are absolute."""
     manifest: Manifest
     otherwise: FileIndex = field(default_factory=FileIndex)
 
     def facts(self, path: Path) -> FileFacts:
         """Return a file's digest and length; see `AudioIndex`."""
-        record = None
-        if path.is_relative_to(self.root):
-            record = self.manifest.records.get(path.relative_to(self.root).as_posix())
+        name = path.relative_to(self.root) if path.is_relative_to(self.root) else path
+        record = self.manifest.records.get(name.as_posix())
         if record is None or not record.describes(path.stat()):
             return self.otherwise.facts(path)
         return FileFacts(record.sha256, record.seconds)

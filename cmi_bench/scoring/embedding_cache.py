@@ -194,6 +194,7 @@ class CachedModel:
             ]
             embedded = self.call.model.embed_audio(audio, self.call.max_dur, is_reference=is_reference)
             found |= self._stored(lacking, embedded)
+            self._stats.counts["files_encoded"] += len(lacking)
             self._stats.counts["chunks_encoded"] += sum(item.chunks for item in lacking)
         return [found[item.key] for item in items]
 

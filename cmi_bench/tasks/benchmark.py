@@ -33,11 +33,16 @@ def load_run_rows(config: Config) -> ChosenRows:
     if is_rank_zero():
         for source, count in chosen.rows.unknown_sources.items():
             log.warning("Left out %d rows of unknown source %r.", count, source)
-    _check_audio(chosen.rows.rows, root, config)
+    check_audio(chosen.rows.rows, root, config)
     return chosen
 
 
-def _check_audio(rows: Sequence[Row], root: Path, config: Config) -> None:
+def check_audio(rows: Sequence[Row], root: Path, config: Config) -> None:
+    """Make sure that the audio of rows is there, or warn where `on_error=record`.
+
+    Raises:
+        UserError: Files are missing and `on_error=fail`.
+    """
     missing = missing_audio(rows, root)
     if not missing:
         return

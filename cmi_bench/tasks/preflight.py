@@ -15,7 +15,8 @@ from cmi_bench.utils.installation import command_line
 
 log = logging.getLogger(__name__)
 
-SCORING_TASKS = frozenset({"benchmark", "conformance", "sanity", "train"})
+EMBED = "embed"
+SCORING_TASKS = frozenset({"benchmark", "conformance", "sanity", "train", EMBED})
 """Tasks that build a model."""
 FIRST_LINES = {
     "compare": "Comparing runs",
@@ -57,6 +58,8 @@ def _check_scoring(config: Config, builds_model: bool) -> None:
     if config.task == "benchmark":
         _check_data(config)
         check_tracker(config.tracking)
+    if config.task == EMBED and config.cache.dir is None:
+        raise UserError("cache=off keeps nothing, and task=embed fills the cache.", "Leave out cache=off.")
     if builds_model:
         check_model(config)
     _check_cache(config)
@@ -101,7 +104,11 @@ def _check_cache(config: Config) -> None:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".write_test_") as file:
             file.write(b"\0")
     except OSError as error:
+        reason = error.strerror or str(error)
+        if config.task == EMBED:
+            raise UserError(
+                f"The cache {folder} cannot be written ({reason}).", "Set cache.dir to a folder that can be."
+            ) from error
         if is_rank_zero():
-            reason = error.strerror or str(error)
             log.warning("The cache %s cannot be written (%s): this run goes on without it.", folder, reason)
         config.cache.dir = None

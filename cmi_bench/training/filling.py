@@ -207,49 +207,45 @@ def _make(
     cache = cached.cache
     with ExitStack() as stack:
         start = stack.enter_context(claim_start(cache.folder)) if is_rank_zero() else 0.0
-        runner.run(PoolStage(list(to_pool(needs, cache)), cached), writer)
+        runner.run(PoolStage(to_pool(needs, cache), cached), writer)
         # What is damaged is gone from the cache now, and encoded.
-        items = list(to_encode(needs, cache))
+        items = to_encode(needs, cache)
+        texts = [item for item in items if isinstance(item, TextItem)]
+        runner.run(EmbedTextStage(texts, cached, stats), writer)
         audio = [item for item in items if isinstance(item, AudioItem)]
         forecast = Forecast(audio, cached, processes=runner.processes, max_gb=max_gb)
         runner.run(ForecastStage(audio, cached, stats, forecast, start=start), writer)
-        texts = [item for item in items if isinstance(item, TextItem)]
-        runner.run(EmbedTextStage(texts, cached, stats), writer)
 
 
-def to_pool(needs: Iterable[Need], cache: EmbeddingCache) -> Iterable[Item]:
+def to_pool(needs: Iterable[Need], cache: EmbeddingCache) -> list[Item]:
     """Return what is there as the model made it, and lacks another form."""
-    for need in needs:
-        lacking = need.lacking(cache)
-        if lacking and need.item.key in cache:
-            yield replace(need.item, forms=lacking)
+    lacking = [(need.item, need.lacking(cache)) for need in needs if need.item.key in cache]
+    return [replace(item, forms=forms) for item, forms in lacking if forms]
 
 
-def to_encode(needs: Iterable[Need], cache: EmbeddingCache) -> Iterable[Item]:
+def to_encode(needs: Iterable[Need], cache: EmbeddingCache) -> list[Item]:
     """Return what has to be encoded."""
-    for need in needs:
-        lacking = need.lacking(cache)
-        if lacking and need.item.key not in cache:
-            # The last form is the last that is written: where it is, all are.
-            yield replace(need.item, key=lacking[-1].key, forms=lacking)
+    lacking = [(need.item, need.lacking(cache)) for need in needs if need.item.key not in cache]
+    # The last form is the last that is written: where it is, all are.
+    return [replace(item, key=forms[-1].key, forms=forms) for item, forms in lacking if forms]
 
 
 def describe(needs: Sequence[Need], cache: EmbeddingCache) -> str:
     """Return how much there is to do, for people."""
-    pool, encode = list(to_pool(needs, cache)), list(to_encode(needs, cache))
-    all_items = [need.item for need in needs]
+    pool, encode = to_pool(needs, cache), to_encode(needs, cache)
     there = len(needs) - len(pool) - len(encode)
     rows = {row for need in needs for row in need.rows}
-    parts = [f"{len(rows):,} rows need the embeddings of {_amount(all_items)}"]
-    if there:
-        parts.append(f"{there:,} of them are there")
-    if pool:
-        parts.append(f"{len(pool):,} are pooled from what scoring has left")
-    parts.append(f"{_amount(encode)} are to be encoded" if encode else "nothing is to be encoded")
-    return "; ".join(parts) + "."
+    parts = [
+        f"{len(rows):,} rows need the embeddings of {_amount([need.item for need in needs])}",
+        f"{there:,} of these are there" if there else "",
+        f"{len(pool):,} are pooled from what scoring has left" if pool else "",
+        f"to encode: {_amount(encode)}" if encode else "nothing is to be encoded",
+    ]
+    return "; ".join(part for part in parts if part) + "."
 
 
 def _amount(items: Sequence[Item]) -> str:
+    """Return how many files, hours and texts."""
     audio = [item for item in items if isinstance(item, AudioItem)]
     hours = sum(item.seconds for item in audio) / 3600
     return f"{len(audio):,} audio files ({hours:,.1f} h) and {len(items) - len(audio):,} texts"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from rich.filesize import decimal
 from torch import Tensor
 
 from cmi_bench.scoring.batching import ScoreWriter
@@ -13,6 +14,7 @@ from cmi_bench.scoring.embedding_cache import GIGABYTE, CachedModel
 from cmi_bench.scoring.embedding_items import AudioItem
 from cmi_bench.scoring.stages import EmbedAudioStage, LoadedBatch
 from cmi_bench.scoring.store import RunStats
+from cmi_bench.utils.console import describe_time
 from cmi_bench.utils.distributed import is_rank_zero
 
 log = logging.getLogger(__name__)
@@ -58,8 +60,8 @@ class Forecast:
         if self._batches[-1].ended - self._began >= PATIENCE_SECONDS:
             self._is_said = True
             log.info(
-                "What is to be encoded takes about %.2g GB (%s has %.0f GB free) and about %s.",
-                whole / GIGABYTE, self.cache.folder, self._free() / GIGABYTE, describe_time(self._time_left()),
+                "All audio that is to be encoded takes about %s (%s has %s free); about %s are left.",
+                decimal(int(whole)), self.cache.folder, decimal(self._free()), describe_time(self._time_left()),
             )  # fmt: skip
 
     def _whole_size(self, example: AudioItem) -> float:
@@ -86,19 +88,19 @@ class Forecast:
         written = self._batches[0].size
         if whole - written > self._free():
             log.warning(
-                "What is to be encoded takes about %.2g GB, and %s has %.2g GB free. Make room, or set cache.dir to"
+                "All audio that is to be encoded takes about %s, and %s has %s free. Make room, or set cache.dir to"
                 " another disk; what is embedded by then is kept.",
-                whole / GIGABYTE, self.cache.folder, self._free() / GIGABYTE,
+                decimal(int(whole)), self.cache.folder, decimal(self._free()),
             )  # fmt: skip
         then = self.cache.size().bytes - written + whole
         if then > self.max_gb * GIGABYTE:
             log.warning(
-                "The cache will hold about %.2g GB, and cache.max_gb=%g: the next run that scores would remove what was"
-                " not used for longest. Raise cache.max_gb for it.", then / GIGABYTE, self.max_gb,
+                "The cache will hold about %s, and cache.max_gb=%g: the next run that scores would remove what was not"
+                " used for longest. Raise cache.max_gb for it.", decimal(int(then)), self.max_gb,
             )  # fmt: skip
 
-    def _free(self) -> float:
-        return float(shutil.disk_usage(self.cache.folder).free)
+    def _free(self) -> int:
+        return shutil.disk_usage(self.cache.folder).free
 
 
 class _Batch(NamedTuple):
@@ -108,18 +110,6 @@ class _Batch(NamedTuple):
     seconds: float
     size: int
     ended: float
-
-
-def describe_time(seconds: float) -> str:
-    """Return a length of time in words.
-
-    >>> describe_time(40), describe_time(125), describe_time(7300)
-    ('40 s', '2 min', '2 h 2 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 class ForecastStage(EmbedAudioStage):

@@ -260,6 +260,18 @@ def describe_amount(done: float, total: float, speed: float | None, *, unit: str
     return f"{done:.0f}/{total:.0f} {unit}s" + (f", {speed:.1f} {unit}s/s" if speed else "")
 
 
+def describe_time(seconds: float) -> str:
+    """Return a length of time in words.
+
+    >>> describe_time(40), describe_time(125), describe_time(7300)
+    ('40 s', '2 min', '2 h 2 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
 @contextlib.contextmanager
 def spinner(description: str, *, is_shown: bool = True) -> Iterator[None]:
     """Show that something goes on of which nobody knows how long it takes; a log gets nothing of it.

@@ -1,0 +1,130 @@
+"""Embedding as a task does it: the model on its devices, the cache filled in Lightning's loop, what it came to."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning.pytorch import seed_everything
+from rich.filesize import decimal
+
+from cmi_bench.config import Config
+from cmi_bench.data.audio_info import ManifestIndex
+from cmi_bench.data.manifest import read_manifest
+from cmi_bench.data.rows import Row
+from cmi_bench.errors import UserError
+from cmi_bench.models.base import BenchmarkModelABC, EmbeddingModel
+from cmi_bench.models.registry import configured_model
+from cmi_bench.scoring.embedding_cache import EmbeddingCache
+from cmi_bench.tasks.scoring import (
+    audio_facts,
+    facts_afterwards,
+    lightning_runner,
+    model_facts,
+    recorded,
+    run_devices,
+)
+from cmi_bench.tracking.metadata import METADATA_FILE, run_metadata, write_metadata
+from cmi_bench.training.filling import Filled, fill
+from cmi_bench.training_config import EmbeddingForm, EmbedTask
+from cmi_bench.utils.console import describe_time, print_view
+from cmi_bench.utils.distributed import Devices, is_rank_zero
+from cmi_bench.utils.files import json_text, write_text_atomic
+
+FAILED_FILE = "failed.json"
+SHOWN = 20
+"""Failures that are printed; the file has all."""
+
+
+def checked_backbone(model: BenchmarkModelABC, config: Config) -> EmbeddingModel:
+    """Return a model that makes embeddings.
+
+    Raises:
+        UserError: It makes none.
+    """
+    if not isinstance(model, EmbeddingModel):
+        raise UserError(
+            f"model={config.model['name']} makes no embeddings: it scores audio as a whole.",
+            "Choose one that embeds, such as cmi_rm, muq_mulan, clap or audio_statistics; docs/models.md has them all.",
+        )
+    return model
+
+
+def run_cache(config: Config, folder: Path) -> EmbeddingCache:
+    """Return the embedding cache of a run: below `cache.dir`, or with cache=off in the run's own folder."""
+    return EmbeddingCache((Path(config.cache.dir) if config.cache.dir else folder) / "embeddings")
+
+
+def fill_as_configured(
+    rows: Sequence[Row], model: EmbeddingModel, config: Config, devices: Devices, *, form: EmbeddingForm, folder: Path
+) -> Filled:
+    """Make the embeddings of rows that the cache lacks, on all devices of the run; see `training.filling.fill`.
+
+    Args:
+        rows: The rows.
+        model: The model, on this process's device.
+        config: The run's configuration.
+        devices: Where.
+        form: What is kept of an embedding.
+        folder: The run's folder.
+    """
+    root = Path(config.data.root)
+    return fill(
+        rows,
+        model,
+        lightning_runner(config, devices),
+        config=config,
+        form=form,
+        cache=run_cache(config, folder),
+        root=root,
+        index=ManifestIndex(root, read_manifest(Path(config.data.manifest))),
+        folder=folder,
+    )
+
+
+def embed_rows(rows: Sequence[Row], config: EmbedTask, folder: Path, *, started: float) -> None:
+    """Embed rows with the configured model, and say what it came to; metadata and failures go to `folder`.
+
+    Args:
+        rows: The rows.
+        config: The run's configuration.
+        folder: The run's folder.
+        started: When the run started, by `time.monotonic`.
+
+    Raises:
+        UserError: The model makes no embeddings, or an embedding cannot be made and `on_error=fail`.
+    """
+    seed_everything(config.seed, workers=True, verbose=False)
+    devices = run_devices(config)
+    model = checked_backbone(configured_model(config, devices.this_process), config)
+    metadata = run_metadata(config, model_facts(config, model, devices))
+    metadata["data"] = audio_facts(config, rows) if is_rank_zero() else {}
+    with recorded(folder, metadata):
+        filled = fill_as_configured(rows, model, config, devices, form=config.embed.form, folder=folder)
+        if not is_rank_zero():
+            return
+        wall = time.monotonic() - started
+        metadata |= facts_afterwards(metadata, model)
+        metadata["counts"] = {"rows": len(rows), "failed": len(filled.failed), **filled.stats.counts}
+        metadata["seconds"] = {name: round(value, 3) for name, value in (filled.stats.seconds | {"wall": wall}).items()}
+        if filled.failed:
+            write_text_atomic(folder / FAILED_FILE, json_text([one._asdict() for one in filled.failed]))
+        write_metadata(folder / METADATA_FILE, metadata | {"status": "finished"})
+    print_view(_summary(filled, run_cache(config, folder), wall, folder))
+
+
+def _summary(filled: Filled, cache: EmbeddingCache, wall: float, folder: Path) -> str:
+    counts, size = filled.stats.counts, cache.size()
+    lines = [
+        f"Encoded {counts['files_encoded']:,} audio files and {counts['texts_encoded']:,} texts, pooled"
+        f" {counts['pooled']:,} embeddings: {decimal(counts['bytes_stored'])} in {describe_time(wall)}.",
+        f"{cache.folder} holds {size.entries:,} embeddings ({decimal(size.bytes)}).",
+    ]
+    if counts["kept_in_float32"]:
+        lines.append(
+            f"{counts['kept_in_float32']:,} windows and texts hold numbers that float16 cannot, above 65,504 or next to"
+            " nothing: they are kept in float32."
+        )
+    if filled.failed:
+        lines.append(f"{len(filled.failed)} could not be made ({folder / FAILED_FILE} has them all):")
+        lines += [f"  {one}" for one in filled.failed[:SHOWN]]
+    return "\n".join(lines)
