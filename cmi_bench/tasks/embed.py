@@ -8,7 +8,8 @@ from cmi_bench.data.rows import Row
 from cmi_bench.data.synthetic.build import ensure_mini
 from cmi_bench.data.synthetic.labels import MiniSplit
 from cmi_bench.tasks.benchmark import check_audio, load_run_rows
-from cmi_bench.training.examples import TRAIN, load_examples
+from cmi_bench.training.examples import load_examples
+from cmi_bench.training.rows import TRAIN
 from cmi_bench.training_config import EmbedTask
 from cmi_bench.utils.console import spinner
 
