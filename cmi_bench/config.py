@@ -286,6 +286,8 @@ class Config:
     """Folder under which the rows and the audio of `conf/data/` are; to be set once for a machine, in `conf/local/`."""
     tracking_uri: str = "sqlite:///${project:mlflow.db}"
     """Store of tracking=mlflow; to be set once for a machine."""
+    ledger: str | None = "${oc.env:CMI_BENCH_LEDGER,${project:eval_budget.jsonl}}"
+    """Where it is kept how often weights were scored on test sets; null or nothing keeps it nowhere."""
     sweep: SweepConfig = field(default_factory=SweepConfig)
     max_dur: float = 120.0
     """Seconds of each clip that are looked at."""

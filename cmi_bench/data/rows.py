@@ -316,8 +316,10 @@ def check_inside(rows: Iterable[Row], root: Path, file: Path) -> None:
     Raises:
         UserError: A row names audio elsewhere.
     """
-    outside = [(row.index, path) for row in rows for path in row.audio_files if leads_outside(root, path)]
-    if outside:
+    named = [(row.index, path) for row in rows for path in row.audio_files]
+    leading_out = {path for path in dict.fromkeys(path for _, path in named) if leads_outside(root, path)}
+    if leading_out:
+        outside = [(number, path) for number, path in named if path in leading_out]
         line, path = outside[0]
         others = len({number for number, _ in outside}) - 1
         more = f" So do {others} more rows." if others > 1 else " So does 1 more row." if others else ""

@@ -13,7 +13,8 @@ from cmi_bench.reporting.comparison import comparison_view, write_comparison
 from cmi_bench.reporting.leaderboard.build import build_leaderboard
 from cmi_bench.reporting.leaderboard.render import leaderboard_view, write_leaderboard
 from cmi_bench.task_config import CompareTask
-from cmi_bench.tasks.named_runs import load_runs
+from cmi_bench.tasks.named_runs import LoadedRuns, load_runs
+from cmi_bench.tracking.ledger import count_looks, looks_of, read_ledger
 from cmi_bench.utils.console import print_view, spinner
 
 
@@ -61,9 +62,22 @@ def run_leaderboard(config: CompareTask, folder: Path) -> None:
         UserError: A run is not there, or has no results.
     """
     loaded = load_runs(config.runs, config.tracking, folder)
+    looks = _looks(loaded, config)
     with spinner("evaluating"):
-        board = build_leaderboard(loaded.runs, config.metrics, alpha=config.alpha, intersect=config.intersect)
+        board = build_leaderboard(
+            loaded.runs, config.metrics, alpha=config.alpha, intersect=config.intersect, looks=looks
+        )
     board = replace(board, notes=[*board.notes, *loaded.left_out])
     write_leaderboard(board, folder)
     print_view(leaderboard_view(board))
     print_view(f"Results: {folder}")
+
+
+def _looks(loaded: LoadedRuns, config: CompareTask) -> dict[str, int]:
+    """Return how many checkpoints of each run's training were scored on its test sets, for runs that scored weights."""
+    ledger = read_ledger(Path(config.ledger)) if config.ledger else []
+    counts = {
+        run.label: count_looks(ledger, looks_of(metadata, Path(run.origin).parent))
+        for run, metadata in zip(loaded.runs, loaded.metadata, strict=True)
+    }
+    return {label: count for label, count in counts.items() if count}

@@ -38,6 +38,7 @@ from cmi_bench.scoring.trainer import LightningRunner
 from cmi_bench.tasks.evaluate import evaluate_and_report
 from cmi_bench.tracking.callback import TrackingCallback
 from cmi_bench.tracking.description import describe_run, model_label
+from cmi_bench.tracking.ledger import LOOKS, count_looks, looks_of, read_ledger, record_looks
 from cmi_bench.tracking.metadata import METADATA_FILE, resolved_config, run_metadata, write_metadata
 from cmi_bench.tracking.scored_data import describe_datasets
 from cmi_bench.tracking.sweep_plan import SweepPlace, sweep_place
@@ -271,6 +272,8 @@ def _finish(
     config: Config, folder: Path, chosen: RowSet, scored: Scored, *, metadata: dict[str, Any], is_shown: bool
 ) -> RunOutcome:
     """Write the files; the tracker is a sink, and is told after."""
+    # First: a run that stops from here on has been seen to be scored.
+    metadata |= _looks(config, metadata, folder)
     rows = results_rows(chosen.rows, scored.scores)
     results = folder / RESULTS_FILE
     write_text_atomic(results, to_jsonl(rows))
@@ -288,6 +291,15 @@ def _finish(
     write_metadata(folder / METADATA_FILE, metadata | {"status": "finished"})
     files = [results, *report.files, resolved, folder / METADATA_FILE]
     return RunOutcome(report.evaluation, rows, metadata, files)
+
+
+def _looks(config: Config, metadata: Mapping[str, Any], folder: Path) -> dict[str, int]:
+    """Write the run's looks at test sets into the ledger, and return how many its training has had."""
+    looks = looks_of(metadata, folder)
+    if not config.ledger or not looks:
+        return {}
+    record_looks(Path(config.ledger), looks)
+    return {LOOKS: count_looks(read_ledger(Path(config.ledger)), looks)}
 
 
 def _prune(config: Config) -> None:

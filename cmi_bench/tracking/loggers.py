@@ -15,7 +15,6 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from cmi_bench.config import TrackingConfig
 from cmi_bench.tracking.description import NOTE_TAG, RunDescription
-from cmi_bench.tracking.metrics import LEFT_OUT
 from cmi_bench.tracking.sink import Sink
 from cmi_bench.tracking.tracker import RunOutcome
 from cmi_bench.tracking.trackers import is_online, quiet
@@ -78,8 +77,8 @@ class LoggerRun(Generic[AnyLogger]):
         """Record what the run came to; the run is started first if nothing has done so yet."""
         self.start()
         self.log_metrics({one.name: one.value for one in outcome.metrics})
-        if outcome.left_out_of_means:
-            self.log_params({LEFT_OUT: ", ".join(outcome.left_out_of_means)})
+        if outcome.tags:
+            self.log_params(outcome.tags)
         self.log_files(outcome.files)
 
     def close(self, status: str) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from cmi_bench.config import TrackingConfig
 from cmi_bench.tracking.curves import CurvePoint
 from cmi_bench.tracking.description import RunDescription
-from cmi_bench.tracking.metrics import LEFT_OUT
 from cmi_bench.tracking.mlflow_ui import how_to_look
 from cmi_bench.tracking.scored_data import recorded_datasets
 from cmi_bench.tracking.sink import Sink
@@ -113,9 +112,8 @@ class MLflowRun:
         self.send("recording the datasets", lambda client: client.log_inputs(self.run_id, inputs, models))
         now, step = int(time.time() * 1000), self.description.step or 0
         self.send_metrics(metrics_of(outcome.metrics, datasets, model_id=model_id, step=step, timestamp=now))
-        if outcome.left_out_of_means:
-            left_out = ", ".join(outcome.left_out_of_means)[:MAX_TAG]
-            self.send("recording a tag", lambda client: client.set_tag(self.run_id, LEFT_OUT, left_out))
+        for name, text in outcome.tags.items():
+            self.send("recording a tag", self._set_tag(name, text))
         table = outcome.row_table
         self.send("recording the rows", lambda client: client.log_table(self.run_id, table, TABLE_FILE))
         self.log_files(outcome.files)
@@ -168,6 +166,9 @@ class MLflowRun:
         """Record files of the run's folder as artifacts; a folder among them with all it holds, under its name."""
         for path in paths:
             self.send(f"recording {path.name}", self._log_folder(path) if path.is_dir() else self._log_file(path))
+
+    def _set_tag(self, name: str, text: str) -> Send:
+        return lambda client: client.set_tag(self.run_id, name, text[:MAX_TAG])
 
     def _log_file(self, path: Path) -> Send:
         return lambda client: client.log_artifact(self.run_id, str(path))

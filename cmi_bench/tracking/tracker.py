@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cmi_bench.evaluation.evaluate import Evaluation
-from cmi_bench.tracking.metrics import RecordedMetric, left_out_of_means, recorded_metrics
+from cmi_bench.tracking.ledger import LOOKS
+from cmi_bench.tracking.metrics import LEFT_OUT, RecordedMetric, left_out_of_means, recorded_metrics
 from cmi_bench.tracking.row_table import row_table
 
 
@@ -31,9 +32,11 @@ class RunOutcome:
         return recorded_metrics(self.evaluation.summary, self.metadata)
 
     @property
-    def left_out_of_means(self) -> list[str]:
-        """The tasks that are in no mean over tasks."""
-        return left_out_of_means(self.evaluation.summary)
+    def tags(self) -> dict[str, str]:
+        """What is known at the end, beside numbers: the tasks that are in no mean, the looks at test sets."""
+        left_out, looks = left_out_of_means(self.evaluation.summary), self.metadata.get(LOOKS)
+        tags = {LEFT_OUT: ", ".join(left_out), LOOKS: str(looks or "")}
+        return {name: text for name, text in tags.items() if text}
 
     @property
     def row_table(self) -> dict[str, list[Any]]:

@@ -14,6 +14,7 @@ from quick_runs import MODELS, cmi_rm_words, mini_words, read_rows, read_scores,
 from safetensors.torch import load_file, save_file
 
 from cmi_bench.errors import UserError
+from cmi_bench.tasks import scoring
 from cmi_bench.tasks.scoring import facts_afterwards
 
 
@@ -109,6 +110,38 @@ def test_a_failing_model_is_named_with_its_clip(here, tmp_path):
     with pytest.raises(UserError, match=r"row 5, clip B .*RuntimeError: boom"):
         here("model=custom", "model.class_path=sleeper:Breaks")
     assert json.loads((tmp_path / "run/metadata.json").read_text())["status"] == "failed"
+
+
+DIGESTED = """
+import numpy as np
+
+
+class Checkpoint:
+    sr = 16000
+
+    def __init__(self, checkpoint):
+        self.digest = checkpoint
+
+    def score_batch(self, inputs, batch_size, max_dur, **kwargs):
+        return np.zeros((len(inputs), 2))
+"""
+
+
+def test_each_checkpoint_that_is_scored_on_a_test_set_is_a_line_in_the_ledger(here, tmp_path, monkeypatch):
+    (tmp_path / "sleeper.py").write_text(DIGESTED)
+    words = ["model=custom", "model.class_path=sleeper:Checkpoint", "subset=pam", "limit=2"]
+    for step in (1, 2):
+        here(*words, f"model.checkpoint={tmp_path}/ckpts/step_{step}", f"ledger={tmp_path}/ledger.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "ledger.jsonl").open()]
+    assert [(line["data"], line["dataset"], line["rows"]) for line in lines] == [("mini", "PAM", 2)] * 2
+    assert {line["training"] for line in lines} == {f"{tmp_path}/ckpts"}
+    assert json.loads((tmp_path / "run/metadata.json").read_text())["test_set_looks"] == 2
+
+    # A look is written down before there is any figure to see, so a run that stops then has had it.
+    monkeypatch.setattr(scoring, "results_rows", None)
+    with pytest.raises(TypeError):
+        here(*words, f"model.checkpoint={tmp_path}/ckpts/step_3", f"ledger={tmp_path}/ledger.jsonl")
+    assert len((tmp_path / "ledger.jsonl").read_text().splitlines()) == 3
 
 
 def test_a_model_that_looks_at_its_batch_is_named_in_terminal_report_and_metadata(here, tmp_path, capsys):

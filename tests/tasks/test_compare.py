@@ -8,6 +8,7 @@ from command_line import run_command, run_task_here
 from full_size import full_size_rows
 
 from cmi_bench.errors import UserError
+from cmi_bench.tracking.ledger import Look, record_looks
 
 FEW = "metrics.resamples=200"
 
@@ -118,6 +119,33 @@ def test_the_leaderboard_without_runs_and_with(runs, tmp_path, capsys):
     assert "▸ strong_model" in capsys.readouterr().out
     own = [line for line in read(tmp_path / "own/leaderboard.csv") if line["kind"] == "own"]
     assert {line["significance_group"] for line in own} >= {"a", "b"}
+
+
+def test_the_leaderboard_says_how_many_checkpoints_were_looked_at(runs, tmp_path, capsys):
+    rows = full_size_rows(0.2, 1)[::40]
+    model = {"name": "mine", "weights": "w2", "digest": "w2"}
+    datasets = [{"name": "PAM", "rows": 5, "digest": "d"}]
+    about = {
+        "model": model, "data": {"datasets": datasets},
+        "config": {"model": {"name": "mine"}, "data": {"name": "benchmark", "split": "test"}},
+    }  # fmt: skip
+    (write_run(tmp_path / "mine", rows) / "metadata.json").write_text(json.dumps(about))
+    write_run(tmp_path / "other", rows)
+    ledger = tmp_path / "eval_budget.jsonl"
+    looks = [Look("t", "benchmark", "PAM", "d", 5, f"w{step}", "mine", f"c/step_{step}", "c", "r") for step in range(8)]
+    record_looks(ledger, looks)
+    words = [f"runs=[{tmp_path}/mine,{tmp_path}/other]", "metrics.resamples=0", f"ledger={ledger}"]
+    do("leaderboard", tmp_path / "board", *words)
+    told = "Looks at the test sets, those of a run's whole training: mine: 8 checkpoints."
+    assert told in " ".join(capsys.readouterr().out.split())
+    for form in ("md", "html"):
+        assert (
+            told.replace("'", {"md": "'", "html": "&#39;"}[form])
+            in (tmp_path / f"board/leaderboard.{form}").read_text()
+        )
+    lines = read(tmp_path / "board/leaderboard.csv")
+    assert {line["looks"] for line in lines if line["model"] == "mine"} == {"8"}
+    assert {line["looks"] for line in lines if line["model"] != "mine"} == {""}
 
 
 @pytest.mark.parametrize("task", ["compare", "leaderboard"])

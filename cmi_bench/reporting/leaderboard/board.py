@@ -140,6 +140,8 @@ class BoardRow:
     cells: Mapping[str, BoardCell]
     """By column key; a column without a figure is not in it."""
     notes: tuple[str, ...] = ()
+    looks: int | None = None
+    """How many checkpoints of the model's training were scored on the test sets; None where that is not known."""
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,12 @@ def column_groups(metric_comparisons: Sequence[MetricComparison], form: TableFor
 
 
 def build_leaderboard(
-    runs: Sequence[Run], settings: MetricSettings, *, alpha: float, intersect: bool = False
+    runs: Sequence[Run],
+    settings: MetricSettings,
+    *,
+    alpha: float,
+    intersect: bool = False,
+    looks: Mapping[str, int] | None = None,
 ) -> Leaderboard:
     """Put own runs beside the reported figures.
 
@@ -97,10 +102,12 @@ def build_leaderboard(
         settings: Protocol and how intervals are made.
         alpha: Level of significance for the groups among own runs.
         intersect: Group runs over different rows on those in common.
+        looks: By run, how many checkpoints of its training were scored on its test sets; see `tracking.ledger`.
 
     Raises:
         UserError: A label that is not understood.
     """
+    looks = looks or {}
     declare_rows(raw for run in runs for raw in run.rows)
     facts, forms = reported_notes(), table_forms()
     settings = board_settings(settings)
@@ -114,14 +121,20 @@ def build_leaderboard(
         metric_comparisons = board_comparisons(grouped, form, settings, alpha=alpha, origins=origins) if grouped else []
         warnings |= dict.fromkeys(resolution_notes(metric_comparisons, settings, alpha))
         groups = column_groups(metric_comparisons, form)
-        own = [own_row(run, evaluations[run.label], form, groups) for run in runs]
+        own = [own_row(run, evaluations[run.label], form, groups, looks.get(run.label)) for run in runs]
         rows = ranked([*reported_rows(form), *own], form.columns)
         tables.append(BoardTable(form, rows, facts["human_ceiling_percent"][form.slug]))
     return Leaderboard(
         tables=tables,
         source=facts["source"],
         ceiling_note=facts["human_ceiling_note"],
-        notes=[*_how(runs, settings), *_rows_notes(runs), *_grouping(paired, grouped, alpha), *warnings],
+        notes=[
+            *_how(runs, settings),
+            *_rows_notes(runs),
+            *_looks_note(looks),
+            *_grouping(paired, grouped, alpha),
+            *warnings,
+        ],
     )
 
 
@@ -138,6 +151,16 @@ def _rows_notes(runs: Sequence[Run]) -> list[str]:
     """Return what has to be known of runs' rows, each note once, after the runs that it is about."""
     notes = dict.fromkeys(run.note for run in runs if run.note)
     return [f"{', '.join(run.label for run in runs if run.note == note)}: {note}" for note in notes]
+
+
+def _looks_note(looks: Mapping[str, int]) -> list[str]:
+    """Return how often test sets were looked at: who chose among many by them reports too good a figure."""
+    if not looks:
+        return []
+    named = "; ".join(
+        f"{label}: {count} {'checkpoint' if count == 1 else 'checkpoints'}" for label, count in looks.items()
+    )
+    return [f"Looks at the test sets, those of a run's whole training: {named}. Choose on validation rows instead."]
 
 
 def _grouping(paired: PairedRows | None, grouped: PairedRows | None, alpha: float) -> list[str]:
@@ -164,7 +187,9 @@ def evaluate_run(run: Run, settings: MetricSettings) -> Evaluation:
     return evaluate(run.rows, settings, origin=run.origin)
 
 
-def own_row(run: Run, evaluation: Evaluation, form: TableForm, groups: ColumnGroups) -> BoardRow:
+def own_row(
+    run: Run, evaluation: Evaluation, form: TableForm, groups: ColumnGroups, looks: int | None = None
+) -> BoardRow:
     """Return a run's row in a table.
 
     A figure takes a place beside the reported ones where it is over as many rows as they are, and of the rows nothing
@@ -175,7 +200,7 @@ def own_row(run: Run, evaluation: Evaluation, form: TableForm, groups: ColumnGro
         if (record := _record(evaluation, column)) is not None and record.status is not Status.NOT_APPLICABLE:
             why_not = _why_not_comparable(record, column, run.note)
             cells[column.key] = _own_cell(record, column, groups.get((run.label, column.key), ""), why_not)
-    return BoardRow(label=run.label, kind=RowKind.OWN, cells=cells, notes=(run.note,) if run.note else ())
+    return BoardRow(label=run.label, kind=RowKind.OWN, cells=cells, notes=(run.note,) if run.note else (), looks=looks)
 
 
 def _why_not_comparable(record: Measurement, column: Column, note: str) -> str:

@@ -36,6 +36,7 @@ from cmi_bench.reporting.leaderboard.board import (
 COLUMNS = (
     *("table", "kind", "model", "column", "dataset", "task", "metric", "group"),
     *("value", "text", "ci_low", "ci_high", "n", "comparable", "place", "significance_group", "notes"),
+    "looks",
 )
 """`value` is a fraction or correlation; `text` as shown in the tables, percent for accuracies."""
 
@@ -87,6 +88,7 @@ def _figure(row: BoardRow, cell: BoardCell) -> dict[str, Any]:
         "place": cell.rank,
         "significance_group": cell.significance_group,
         "notes": " ".join((*cell.notes, *row.notes)),
+        "looks": row.looks,
     }
 
 
