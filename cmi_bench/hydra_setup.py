@@ -2,7 +2,8 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +13,10 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -22,6 +26,7 @@ from omegaconf.basecontainer import BaseContainer
 from cmi_bench.config import Config
 from cmi_bench.data.declarations import name_of_file
 from cmi_bench.errors import UserError, did_you_mean
+from cmi_bench.models.checkpoint_kinds import TRAINED, kind_of_checkpoint
 from cmi_bench.models.registry import installed_models
 from cmi_bench.task_config import TASK_SCHEMAS
 from cmi_bench.utils.distributed import device_option, job_device
@@ -167,6 +172,48 @@ def register() -> None:
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+def model_word(words: Sequence[str], checkpoint: object = None) -> list[str]:
+    """Return the word that chooses the model for the checkpoints that the words of a command line name.
+
+    Nothing where the words choose a model themselves, or name no checkpoint on this machine that `model=trained` loads:
+    the default loads the others.
+
+    Args:
+        words: Overrides.
+        checkpoint: One that is named otherwise.
+
+    Raises:
+        UserError: A checkpoint's `config.yaml` cannot be read.
+    """
+    values = {key: found for word in words if (found := _values(word)) for key in [found.key_or_group]}
+    if "model" in values:
+        return []
+    checkpoints = [*_listed(values.get("model.checkpoint")), *([str(checkpoint)] if checkpoint else [])]
+    if folders := _listed(values.get("sweep.checkpoint_dir")):
+        pattern = next(iter(_listed(values.get("sweep.pattern"))), "*")
+        folder = Path(folders[0]).expanduser()
+        checkpoints += [str(path) for path in folder.glob("*") if fnmatchcase(path.name, pattern)]
+    kinds = {kind_of_checkpoint(checkpoint) for checkpoint in checkpoints} - {None}
+    return [f"model={TRAINED.model}"] if kinds == {TRAINED} else []
+
+
+def _values(word: str) -> Override | None:
+    """Return a word as Hydra reads it; None where it is no override of a key that counts here, or cannot be read."""
+    if word.lstrip("+").partition("=")[0] not in ("model", "model.checkpoint", "sweep.checkpoint_dir", "sweep.pattern"):
+        return None
+    try:
+        return OverridesParser.create().parse_override(word)
+    except HydraException:  # which composing will tell
+        return None
+
+
+def _listed(override: Override | None) -> list[str]:
+    if override is None:
+        return []
+    value = override.value()
+    return [str(one) for one in (value.list if isinstance(value, ChoiceSweep) else [value]) if isinstance(one, str)]
 
 
 _COMPOSING = threading.RLock()

@@ -14,7 +14,7 @@ from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from cmi_bench.hydra_errors import SHOW_TRACEBACK, explain
-from cmi_bench.hydra_setup import refuse_unknown_local, register
+from cmi_bench.hydra_setup import model_word, refuse_unknown_local, register
 from cmi_bench.sweeps.callback import completed_sweep
 from cmi_bench.task_config import checked
 from cmi_bench.tasks.preflight import preflight
@@ -45,7 +45,7 @@ def run(words: Sequence[str]) -> None:
     try:
         with explain_errors(), completed_sweep():
             register()
-            sys.argv = [typed[0], *_flags_first(words)]
+            sys.argv = [typed[0], *_flags_first([*words, *model_word(words)])]
             hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
     finally:
         sys.argv = typed

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 from cmi_bench.config import Config
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.hydra_errors import explain
-from cmi_bench.hydra_setup import registered
+from cmi_bench.hydra_setup import model_word, registered
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.registry import configured_model
 from cmi_bench.task_config import checked
@@ -38,7 +38,8 @@ def compose_config(
     """Compose the configuration of a run with a model.
 
     Args:
-        model: Name of a configuration in `conf/model/`, or of a plugin's; None for the default.
+        model: Name of a configuration in `conf/model/`, or of a plugin's; None for the one that loads the checkpoint
+            that is named, or the default.
         options: Values for keys of the `model` group, taken as they are.
         values: Values for other keys, such as "cache.dir"; None leaves one as it is.
         overrides: Anything else, in Hydra's words, as on `run.py`'s command line.
@@ -46,8 +47,8 @@ def compose_config(
     Raises:
         UserError: A name, key or value is not right.
     """
-    choice = [] if model is None else [f"model={model}"]
     try:
+        choice = model_word(overrides, (options or {}).get("checkpoint")) if model is None else [f"model={model}"]
         with registered(), initialize_config_dir(str(conf_folder()), version_base="1.3"):
             cfg = compose("config", [*choice, *overrides])
             _set_options(cfg, options or {})
@@ -121,7 +122,7 @@ def _plain_advice() -> Iterator[None]:
 
 
 def load_model(
-    name: str = "cmi_rm",
+    name: str | None = None,
     *,
     checkpoint: str | Path | None = None,
     device: str = "auto",
@@ -132,7 +133,8 @@ def load_model(
     """Load a reward model to score songs with.
 
     Args:
-        name: As in `run.py model=NAME`: "cmi_rm", "signal", "custom", ...
+        name: As in `run.py model=NAME`: "cmi_rm", "signal", "custom", ...; None for the one that loads the checkpoint,
+            "cmi_rm" where none is given.
         checkpoint: A file, a folder or a hub id; None for the published one.
         device: "cpu", "cuda", "cuda:1", or "auto": a GPU if there is one.
         precision: "32" or "bf16".

@@ -18,10 +18,9 @@ from cmi_bench.download.http import Host
 from cmi_bench.download.hub import HubRepo
 from cmi_bench.download.state import Content, Work
 from cmi_bench.errors import UserError
-from cmi_bench.models.checkpoint_names import parse_hub_name, split_hub_name
+from cmi_bench.models.checkpoint_names import CONFIG, parse_hub_name, split_hub_name
 from cmi_bench.models.config_files import read_mapping
 from cmi_bench.models.hub import (
-    CONFIG,
     EITHER_WEIGHTS,
     ENCODER_CONFIG,
     LAION_CLAP_FOLDER,

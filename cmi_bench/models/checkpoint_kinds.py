@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cmi_bench.errors import UserError
-from cmi_bench.models.checkpoint_names import WEIGHTS_SUFFIXES
-from cmi_bench.models.config_files import read_mapping
-from cmi_bench.models.hub import CONFIG
+from cmi_bench.models.checkpoint_names import CONFIG, WEIGHTS_SUFFIXES
 from cmi_bench.models.registry import SHIPPED, target_of
+from cmi_bench.utils.documents import read_document
 
 
 class CheckpointKind(NamedTuple):
@@ -43,7 +42,8 @@ def kind_of_checkpoint(checkpoint: str) -> CheckpointKind | None:
     path = Path(checkpoint).expanduser()
     folder = path.parent if path.suffix in WEIGHTS_SUFFIXES else path
     config = folder / CONFIG
-    return kind_of_config(read_mapping(config)) if config.is_file() else None
+    values = read_document(config) if config.is_file() else None
+    return kind_of_config(values) if isinstance(values, Mapping) else None
 
 
 def check_kind(values: Mapping[str, Any], kind: CheckpointKind, file: Path) -> None:

@@ -407,15 +407,17 @@ def build_head(spec: Mapping[str, Any], widths: Widths, *, backbone: EmbeddingMo
 
 
 def initialize(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw the weights of linear layers and convolutions, in their order: uniform, of variance 1 / (3 * inputs).
+    """Draw weights and biases of linear layers and convolutions, in their order: uniform, of variance 1 / (3 * inputs).
 
-    Biases are 0; what else there is, such as the gains of norms, stays as it was made.
+    As PyTorch does, but from the given generator. No bias is 0 then, and that of the scores stays as it is where only
+    differences of scores are learnt. What else there is, such as the gains of norms, stays as it was made.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Linear | nn.Conv1d):
             nn.init.kaiming_uniform_(layer.weight, a=5**0.5, generator=generator)
             if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+                bound = layer.weight[0].numel() ** -0.5
+                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
 
 
 def _check_sizes(*, rank: int, hidden: Sequence[int], dropout: float) -> None:

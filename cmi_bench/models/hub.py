@@ -22,12 +22,11 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined] # of HTTPErro
 from huggingface_hub.file_download import repo_folder_name
 
 from cmi_bench.errors import NotFetchedError, UserError, did_you_mean
-from cmi_bench.models.checkpoint_names import WEIGHTS_SUFFIXES, parse_hub_name, split_hub_name
+from cmi_bench.models.checkpoint_names import CONFIG, WEIGHTS_SUFFIXES, parse_hub_name, split_hub_name
 
 WEIGHTS = "model.safetensors"
 EITHER_WEIGHTS = (WEIGHTS, "pytorch_model.bin")
 """The names that weights on the hub have: MuQ-MuLan and some CLAPs were released under the second only."""
-CONFIG = "config.yaml"
 ENCODER_CONFIG, PREPROCESSOR, TOKENIZER = "config.json", "preprocessor_config.json", "tokenizer.json"
 """As the `transformers` library names them."""
 LAION_CLAP_FOLDER = "LAION-CLAP"

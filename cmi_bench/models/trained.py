@@ -35,10 +35,11 @@ from cmi_bench.models.base import (
 )
 from cmi_bench.models.batching import arithmetic
 from cmi_bench.models.checkpoint_kinds import TRAINED, check_kind
+from cmi_bench.models.checkpoint_names import CONFIG
 from cmi_bench.models.config_files import ConfigSection, read_config_file, read_mapping
 from cmi_bench.models.embedding import load_waveform
 from cmi_bench.models.heads import Head, Widths, build_head
-from cmi_bench.models.hub import CONFIG, WEIGHTS, CheckpointFiles, find_checkpoint
+from cmi_bench.models.hub import WEIGHTS, CheckpointFiles, find_checkpoint
 from cmi_bench.models.registry import HYDRA_KEYS, build_model, load_class, target_of
 from cmi_bench.models.weights import load_strictly, tensors_digest
 from cmi_bench.types import Aspect

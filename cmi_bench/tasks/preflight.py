@@ -75,8 +75,10 @@ def check_model(config: Config) -> None:
     check_driver(config.trainer["accelerator"], config.trainer["devices"])
     if target_of(config.model).startswith(SHIPPED) and config.model.get("checkpoint"):
         # Imported here: baselines have no checkpoint, and the hub's client takes a while.
+        from cmi_bench.models.checkpoint_kinds import check_fits
         from cmi_bench.models.hub import check_findable
 
+        check_fits(config.model)
         try:
             check_findable(str(config.model["checkpoint"]))
         except NotFetchedError as error:

@@ -161,7 +161,7 @@ def render_card(card: ModelCard, *, seeds: Sequence[int], step: int, figures: Ma
         f" {members}, trained with cmi_bench on frozen embeddings of `{card.model}`. Higher is better; scores have no"
         " unit.",
         "## Use",
-        "```\ncmi-bench score song.mp3 --prompt \"a calm piano piece\" --checkpoint FOLDER\n"
+        "```\ncmi-bench score song.mp3 --text \"a calm piano piece\" --checkpoint FOLDER\n"
         "cmi-bench run model.checkpoint=FOLDER\n```",
         "`FOLDER` is this one. The weights of the frozen model come from where `config.yaml` names them.",
         "## What it was made of",

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
+import torch
 from command_line import PROJECT
+from safetensors.torch import save_file
 from tiny_clap import laion_tensors, save_laion_clap, save_small_clap
 
 from cmi_bench.download.model_files import missing_files, model_files
@@ -65,6 +67,31 @@ def test_a_configuration_names_the_next_files(tmp_path):
     towers = [("Open/MuQ", "config.json"), ("xlm-roberta-base", "config.json"), ("xlm-roberta-base", "tokenizer.json")]
     assert names(found)[2:] == towers
     assert names(model_files(spec("muq_mulan.MuQMuLan", checkpoint=str(tmp_path)), nothing_here)) == towers
+
+
+def test_trained_heads_need_what_their_backbone_does(tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps({"backbone": spec("audiobox.Audiobox"), "heads": [{}]}))
+    backbone = names(model_files(spec("audiobox.Audiobox"), nothing_here))
+    assert names(model_files(spec("trained.TrainedModel", checkpoint=str(tmp_path)), nothing_here)) == backbone
+    on_hub = spec("trained.TrainedModel", checkpoint="Me/heads")
+    own = [("Me/heads", "model.safetensors"), ("Me/heads", "config.yaml")]
+    assert names(model_files(on_hub, nothing_here)) == own
+    assert names(model_files(on_hub, lambda repo, _: config if repo == "Me/heads" else None)) == own + backbone
+    elsewhere = on_hub | {"backbone": "Other/Model"}
+    found = names(model_files(elsewhere, lambda repo, _: config if repo == "Me/heads" else None))
+    assert found[2:] == [("Other/Model", "config.json"), ("Other/Model", *EITHER[1:])]
+
+
+@pytest.mark.parametrize("encoders", ["Some/CMI-RM", None])
+def test_a_head_of_cmi_rm_needs_the_encoders_that_it_names(tmp_path, encoders):
+    save_file({"score_projector.3.bias": torch.zeros(2)}, tmp_path / "model.safetensors")
+    section = {"model_name": "Open/MuLan", "encoders": encoders}
+    (tmp_path / "config.yaml").write_text(json.dumps({"model": section}))
+    found = names(model_files(spec("cmi_rm.CmiRM", checkpoint=str(tmp_path)), nothing_here))
+    base = ("Open/MuLan", "model.safetensors", "pytorch_model.bin")
+    own = [("Some/CMI-RM", "model.safetensors"), ("Open/MuLan", "config.json")]
+    assert found == (own if encoders else [("Open/MuLan", "config.json"), base])
 
 
 @pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin"])

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from cmi_bench.errors import UserError
 from cmi_bench.models.checkpoint_kinds import CMI_RM, check_kind
+from cmi_bench.models.checkpoint_names import CONFIG
 from cmi_bench.models.cmi_rm.config import RewardConfig, read_reward_config
 from cmi_bench.models.cmi_rm.network import Network
 from cmi_bench.models.config_files import read_mapping
 from cmi_bench.models.hub import (
-    CONFIG,
     ENCODER_CONFIG,
     TOKENIZER,
     WEIGHTS,
