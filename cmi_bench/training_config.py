@@ -266,6 +266,8 @@ class TrainConfig:
     keep_every: int = 250
     """Steps; 0 keeps only the best and the last ones."""
     keep_last: int = 1
+    save_seconds: float = 60.0
+    """Between two states that training goes on from when it is stopped; 0 writes one after each step."""
     patience: int | None = None
     """Validations without a better one before training ends; null never ends it early."""
     monitor: str = "loss"

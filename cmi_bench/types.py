@@ -53,7 +53,7 @@ class Score(NamedTuple):
 
     def value(self, aspect: Aspect) -> float:
         """Return one of the two scores; NaN where there is none."""
-        return self.musicality if Aspect(aspect) is Aspect.MUSICALITY else self.alignment
+        return self.musicality if aspect is Aspect.MUSICALITY else self.alignment
 
     def of_members(self, aspect: Aspect) -> tuple[float, ...]:
         """Return what each member of an ensemble gives; empty where the model is none."""
@@ -64,9 +64,8 @@ class Score(NamedTuple):
 
         NaN where the model is no ensemble, or does not judge the aspect.
 
-        >>> score = Score(alignment=0.5, musicality=2.0, members=((0.5, 1.0), (0.5, 2.0), (0.5, 3.0)))
-        >>> score.spread("musicality"), score.spread("alignment")
-        (1.0, 0.0)
+        >>> Score(0.5, 2.0, members=((0.5, 1.0), (0.5, 2.0), (0.5, 3.0))).spread(Aspect.MUSICALITY)
+        1.0
         """
         return standard_deviation(self.of_members(aspect))
 

@@ -289,8 +289,7 @@ def _standard_error(rows: Rows, left_out: Callable[[Membership], Floats]) -> flo
     """Return the jackknife's standard error, over one kind of clusters or two."""
 
     def variance(membership: Membership) -> float:
-        with np.errstate(invalid="ignore"):  # the difference of two correlations of 1 is undefined
-            values = left_out(membership)
+        values = left_out(membership)
         if np.isnan(values).any():
             raise _NoIntervalError(f"undefined without some of the {rows.clusters.unit}")
         if np.isinf(values).any():

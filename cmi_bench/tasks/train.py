@@ -21,6 +21,7 @@ def run_train(config: TrainTask, folder: Path) -> None:
     """
     started = time.monotonic()
     if config.data.synthesise:
+        ensure_mini(Path(config.data.root))  # whose rows must not be learnt from
         ensure_mini(Path(config.data.train_root), MiniSplit.TRAIN)
     data = load_training_data(config, folder)
     with spinner("loading torch and Lightning"):

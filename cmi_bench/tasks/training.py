@@ -1,42 +1,62 @@
-"""Training as the task does it: embeddings, head, loop, validation with intervals, metadata."""
+"""Training as the task does it: embeddings, head, loop, validation with intervals; files first, trackers after."""
 
+import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import seed_everything
 from omegaconf import OmegaConf
-from safetensors.torch import save
 
+from cmi_bench.config import OnError
 from cmi_bench.data.audio_info import ManifestIndex
 from cmi_bench.data.manifest import read_manifest
+from cmi_bench.data.rows import RESULTS_FILE
 from cmi_bench.errors import UserError
-from cmi_bench.models.base import EmbeddedInput, EmbeddingModel
+from cmi_bench.models.base import EmbeddingModel
+from cmi_bench.models.checkpoint_kinds import kind_of_checkpoint
 from cmi_bench.models.heads import Head, Widths, build_head
 from cmi_bench.models.registry import configured_model
-from cmi_bench.reporting.terminal import summary_view
-from cmi_bench.scoring.embedding_cache import EmbeddingCache
-from cmi_bench.tasks.scoring import facts_afterwards, lightning_runner, model_facts, recorded, run_devices
+from cmi_bench.scoring.results import to_jsonl
+from cmi_bench.tasks.embedding import checked_backbone, fill_as_configured, run_cache
+from cmi_bench.tasks.evaluate import evaluate_and_report
+from cmi_bench.tasks.scoring import facts_afterwards, model_facts, recorded, run_devices
+from cmi_bench.tracking.description import ScoredModel, describe_model
 from cmi_bench.tracking.metadata import METADATA_FILE, resolved_config, run_metadata, write_metadata
+from cmi_bench.tracking.scored_data import ScoredDataset, describe_datasets
+from cmi_bench.tracking.sweep_plan import sweep_place
+from cmi_bench.tracking.trackers import training_tracker_of
+from cmi_bench.tracking.training import LEARNT, SET_ASIDE, TrainingDescription, TrainingTracker, describe_training
 from cmi_bench.training.batches import LearntRow, TrainingBatches, ValidationBatches, learnt_rows
+from cmi_bench.training.checkpoints import CheckpointWriter
 from cmi_bench.training.data import TrainingData
 from cmi_bench.training.embeddings import TrainingEmbeddings
 from cmi_bench.training.examples import Example
-from cmi_bench.training.filling import fill
-from cmi_bench.training.fit import fit
-from cmi_bench.training.kept import KeptCheckpoints
+from cmi_bench.training.fit import Fitted, fit
+from cmi_bench.training.history import HISTORY
+from cmi_bench.training.kept import CHECKPOINTS, CHECKPOINTS_FILE, KeptCheckpoints
+from cmi_bench.training.model_card import describe_card
 from cmi_bench.training.module import TrainingModule
 from cmi_bench.training.objective import Objective
+from cmi_bench.training.resume import take_up, training_key
 from cmi_bench.training.sampling import Sampler
 from cmi_bench.training.splits import Split
-from cmi_bench.training.validation import Validation
+from cmi_bench.training.validation import SPLIT, Validation
 from cmi_bench.training_config import EmbeddingForm, TrainTask
 from cmi_bench.utils.console import print_view
-from cmi_bench.utils.distributed import is_rank_zero
-from cmi_bench.utils.files import write_bytes_atomic, write_text_atomic
+from cmi_bench.utils.distributed import Devices, is_rank_zero
+from cmi_bench.utils.files import write_text_atomic
+from cmi_bench.utils.installation import command_line, conf_folder
 
 log = logging.getLogger(__name__)
+
+INDEX = "training"
+"""Folder in `cache.dir` that knows where trainings are."""
+ROWS_FOR_STATISTICS = 2000
+"""Of as many rows, evenly chosen, a head takes means and deviations; more hardly change them, and take memory."""
 
 
 def train_on(data: TrainingData, config: TrainTask, folder: Path, *, started: float) -> None:
@@ -52,91 +72,286 @@ def train_on(data: TrainingData, config: TrainTask, folder: Path, *, started: fl
         UserError: The model, the head or the device is not right, or training diverged; nothing computed is lost.
     """
     seed_everything(config.seed, workers=True, verbose=False)
-    split = data.split
     devices = run_devices(config)
-    model = configured_model(config, devices.this_process)
-    if not isinstance(model, EmbeddingModel):
-        raise UserError(
-            f"model={config.model['name']} makes no embeddings, which heads are trained on.",
-            "Use a model that does, such as cmi_rm, muq_mulan or clap.",
-        )
-    metadata = run_metadata(config, model_facts(config, model, devices))
+    model = checked_backbone(configured_model(config, devices.this_process), config)
+    datasets = _datasets(data.split, config)
+    facts = model_facts(config, model, devices) | {
+        "data": {name: list(map(asdict, one)) for name, one in datasets.items()}
+    }
+    metadata = run_metadata(config, facts)
     with recorded(folder, metadata):
-        embeddings = _embedded(split, model, config, folder)
-        objective, learnt, rows = _objective(split, config)
-        head = _head(embeddings, learnt, model, config)
-        sampler = Sampler(
-            learnt, config.sampling, batch_size=config.train.batch_size, steps=config.train.max_steps, seed=config.seed
-        )
-        validation = Validation(split.validation, objective, config.metrics, monitor=config.train.monitor)
-        module = TrainingModule(
-            head,
-            objective,
-            config.optimizer,
-            training=lambda share: TrainingBatches(rows, sampler, embeddings.read, share, steps=config.train.max_steps),
-            validation=lambda share: ValidationBatches(
-                validation.rows, embeddings.read, share, size=config.train.batch_size
-            ),
-            steps=config.train.max_steps,
-            accumulate=config.train.accumulate,
-            seed=config.seed,
-            workers=0,
-            state_seconds=60.0,
-        )
-
-        def write(path: Path, step: int, figures: Mapping[str, float]) -> None:
-            tensors = {name: one.detach().cpu().contiguous() for name, one in head.state_dict().items()}
-            write_bytes_atomic(path / "model.safetensors", save(tensors))
-
-        kept = KeptCheckpoints(
-            folder, write, validation.is_lower_better, config.train.keep_every, config.train.keep_last
-        )
-        fitted = fit(
-            module, validation, kept, config.train, folder=folder, trainer_settings=config.trainer, devices=devices
-        )
-        if not is_rank_zero():
-            return
-        evaluation = validation.evaluate(fitted.best_scores)
-        assert kept.best is not None
-        print_view(summary_view(evaluation, f"validation of step {kept.best:,}, the best by {config.train.monitor}"))
-        print_view(f"Checkpoints: {kept.path(kept.best)} is the best.")
-        metadata["seconds"] = {"wall": round(time.monotonic() - started, 3), "training": round(fitted.seconds, 3)}
-        metadata |= facts_afterwards(metadata, model)
-        write_text_atomic(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(resolved_config(config))))
-        write_metadata(folder / METADATA_FILE, metadata | {"status": "finished"})
+        embeddings, split = _embedded(data.split, model, config, devices, folder)
+        training = _prepare(split, embeddings, model, config)
+        key = training_key(config, model, training.head, datasets, devices)
+        if is_rank_zero():
+            index = Path(config.cache.dir) / INDEX if config.cache.dir else None
+            take_up(folder, key, index=index, resume=config.resume)
+        tracker = training_tracker_of(config.tracking, _description(config, metadata, datasets, model, devices), folder)
+        with _recording(tracker, folder):
+            kept, fitted = _fit(training, config, devices, folder, run=key, tracker=tracker)
+            if not is_rank_zero():
+                return
+            metadata["training"] = _outcome(kept, fitted, key)
+            metadata["seconds"] = {"wall": round(time.monotonic() - started, 3)}
+            metadata |= facts_afterwards(metadata, model)
+            _finish(training, config, folder, kept, fitted, metadata)
+            for step, figures in sorted(kept.figures.items()):
+                tracker.checkpoint(step, kept.path(step), figures)
 
 
-def _embedded(split: Split, model: EmbeddingModel, config: TrainTask, folder: Path) -> TrainingEmbeddings:
-    """Fill the cache for all rows, and return what reads it."""
-    root = Path(config.data.root)
-    index = ManifestIndex(root, read_manifest(Path(config.data.manifest)))
-    cache = EmbeddingCache((Path(config.cache.dir) if config.cache.dir else folder) / "embeddings")
+@dataclass(frozen=True)
+class _Training:
+    """What is trained, and on what."""
+
+    model: EmbeddingModel
+    head: Head
+    objective: Objective
+    embeddings: TrainingEmbeddings
+    learnt: Sequence[Example]
+    rows: Sequence[LearntRow]
+    """What is learnt from, as the objective sees it."""
+    validation: Validation
+    set_aside: Sequence[Example]
+    workers: int
+    """Processes that read embeddings; none where all of them fit into memory."""
+
+
+def _datasets(split: Split, config: TrainTask) -> dict[str, list[ScoredDataset]]:
+    """Return what identifies the rows, by what they are used for."""
+    manifest = read_manifest(Path(config.data.manifest))
+    return {
+        LEARNT: describe_datasets([one.row for one in split.training], manifest),
+        SET_ASIDE: describe_datasets([one.row for one in split.validation], manifest),
+    }
+
+
+def _embedded(
+    split: Split, model: EmbeddingModel, config: TrainTask, devices: Devices, folder: Path
+) -> tuple[TrainingEmbeddings, Split]:
+    """Fill the cache for all rows; return what reads it, and the rows that have embeddings."""
     rows = [one.row for one in (*split.training, *split.validation)]
-    runner = lightning_runner(config, run_devices(config))
-    fill(
-        rows, model, runner, config=config, form=EmbeddingForm.compact, cache=cache, root=root, index=index,
-        folder=folder / "embedding",
-    )  # fmt: skip
-    return TrainingEmbeddings.of(
-        model, rows, max_dur=config.max_dur, cache=cache, root=root, index=index, memory_gb=config.train.memory_gb
+    fill_as_configured(rows, model, config, devices, form=EmbeddingForm.compact, folder=folder / "embedding")
+    root = Path(config.data.root)
+    embeddings = TrainingEmbeddings.of(
+        model,
+        rows,
+        max_dur=config.max_dur,
+        cache=run_cache(config, folder / "embedding"),
+        root=root,
+        index=ManifestIndex(root, read_manifest(Path(config.data.manifest))),
+        memory_gb=config.train.memory_gb,
+    )
+    if config.on_error is OnError.fail:
+        return embeddings, split
+    missing = {row.index for row in embeddings.missing(rows)}
+    if missing and is_rank_zero():
+        log.warning("Left out %d rows without embeddings (on_error=record).", len(missing))
+    training = tuple(one for one in split.training if one.row.index not in missing)
+    validation = tuple(one for one in split.validation if one.row.index not in missing)
+    return embeddings, replace(split, training=training, validation=validation)
+
+
+def _prepare(split: Split, embeddings: TrainingEmbeddings, model: EmbeddingModel, config: TrainTask) -> _Training:
+    """Build the objective and the head.
+
+    Raises:
+        UserError: The loss uses none of the labels, or the head's options are not right.
+    """
+    objective = Objective(config.loss, {one.source for one in split.training})
+    all_rows = learnt_rows(split.training, objective)
+    used = [(example, row) for example, row in zip(split.training, all_rows, strict=True) if row.labels]
+    if not used:
+        raise UserError(
+            f"loss={config.loss.name} uses none of the labels of {len(all_rows):,} rows.",
+            "Choose another loss, or rows with labels that it uses.",
+        )
+    learnt, rows = [example for example, _ in used], [row for _, row in used]
+    objective.start_from(label for row in rows for label in row.labels)
+    fits = embeddings.size(one.row for one in (*learnt, *split.validation)) <= config.train.memory_gb * 1e9
+    return _Training(
+        model,
+        _head(embeddings, learnt, model, config),
+        objective,
+        embeddings,
+        learnt,
+        rows,
+        Validation(split.validation, objective, config.metrics, monitor=config.train.monitor),
+        split.validation,
+        0 if fits else config.workers,
     )
 
 
-def _objective(split: Split, config: TrainTask) -> tuple[Objective, list[Example], list[LearntRow]]:
-    """Return the loss, and the examples that it learns from, as they are and as it sees them."""
-    objective = Objective(config.loss, {one.source for one in split.training})
-    rows = learnt_rows(split.training, objective)
-    pairs = [(example, row) for example, row in zip(split.training, rows, strict=True) if row.labels]
-    if not pairs:
-        raise UserError(
-            f"loss={config.loss.name} learns from none of the {len(rows):,} rows.", "Choose a loss for these labels."
-        )
-    objective.start_from(label for _, row in pairs for label in row.labels)
-    return objective, [example for example, _ in pairs], [row for _, row in pairs]
-
-
 def _head(embeddings: TrainingEmbeddings, learnt: Sequence[Example], model: EmbeddingModel, config: TrainTask) -> Head:
-    clips: list[EmbeddedInput] = [clip for one in learnt for clip in embeddings.read(one.row)]
-    head = build_head(config.head, Widths.of(clips, model.unused_inputs), backbone=model, seed=config.seed)
-    head.fit_statistics(clips)
+    widths = Widths.of((clip for row in _telling(learnt) for clip in embeddings.read(row.row)), model.unused_inputs)
+    head = build_head(config.head, widths, backbone=model, seed=config.seed)
+    if type(head).fit_statistics is not Head.fit_statistics:
+        chosen = learnt[:: -(-len(learnt) // ROWS_FOR_STATISTICS)]
+        head.fit_statistics([clip for one in chosen for clip in embeddings.read(one.row)])
     return head
+
+
+def _telling(learnt: Sequence[Example]) -> list[Example]:
+    """Return a few rows that have together whatever any row has."""
+    found = [
+        next((one for one in learnt if getattr(one.row, name)), learnt[0]) for name in ("prompt", "lyrics", "ref_audio")
+    ]
+    return list({one.row.index: one for one in found}.values())
+
+
+def _fit(
+    training: _Training, config: TrainTask, devices: Devices, folder: Path, *, run: str, tracker: TrainingTracker
+) -> tuple[KeptCheckpoints, Fitted]:
+    settings, rows, read = config.train, training.rows, training.embeddings.read
+    sampler = Sampler(
+        training.learnt, config.sampling, batch_size=settings.batch_size, steps=settings.max_steps, seed=config.seed
+    )
+    validated = training.validation.rows
+    module = TrainingModule(
+        training.head,
+        training.objective,
+        config.optimizer,
+        training=lambda share: TrainingBatches(rows, sampler, read, share, steps=settings.max_steps),
+        validation=lambda share: ValidationBatches(validated, read, share, size=settings.batch_size),
+        steps=settings.max_steps,
+        accumulate=settings.accumulate,
+        seed=config.seed,
+        workers=training.workers,
+        state_seconds=settings.save_seconds,
+    )
+    writer = _writer(training, config, run)
+
+    def write(path: Path, step: int, figures: Mapping[str, float]) -> None:
+        writer.write(path, [training.head], [config.seed], step=step, figures=figures)
+
+    kept = KeptCheckpoints(
+        folder, write, training.validation.is_lower_better, every=settings.keep_every, last=settings.keep_last
+    )
+    fitted = fit(
+        module,
+        training.validation,
+        kept,
+        settings,
+        folder=folder,
+        trainer_settings=config.trainer,
+        devices=devices,
+        tell=tracker.curves,
+    )
+    return kept, fitted
+
+
+def _writer(training: _Training, config: TrainTask, run: str) -> CheckpointWriter:
+    card = describe_card(config, training.model, run=run, learnt=training.learnt, validation=training.set_aside)
+    sampling = config.sampling
+    return CheckpointWriter(
+        training.model,
+        config.model,
+        config.max_dur,
+        card,
+        run,
+        aspects=[aspect for aspect in training.objective.aspect_weights if _is_labelled(aspect, training.rows)],
+        dropout={"text": sampling.drop_text, "lyrics": sampling.drop_lyrics, "ref_audio": sampling.drop_ref_audio},
+        with_encoders=config.train.with_encoders,
+    )
+
+
+def _is_labelled(aspect: str, rows: Sequence[LearntRow]) -> bool:
+    return any(label.aspect == aspect for row in rows for label in row.labels)
+
+
+def _description(
+    config: TrainTask,
+    metadata: Mapping[str, Any],
+    datasets: Mapping[str, Sequence[ScoredDataset]],
+    model: EmbeddingModel,
+    devices: Devices,
+) -> TrainingDescription:
+    def describe_checkpoint(folder: Path) -> ScoredModel:
+        kind = kind_of_checkpoint(str(folder))
+        assert kind is not None
+        shipped = OmegaConf.to_container(OmegaConf.load(conf_folder() / "model" / f"{kind.model}.yaml"))
+        assert isinstance(shipped, dict)
+        spec = {str(key): value for key, value in shipped.items()} | {"checkpoint": str(folder)}
+        scored = replace(config, model=spec)
+        return describe_model(spec, model_facts(scored, configured_model(scored, "cpu"), devices)["model"])
+
+    return TrainingDescription(
+        describe_training(config, metadata, sweep_place()),
+        describe_checkpoint,
+        datasets,
+        source=config.data.train_jsonl or config.data.csv or "",
+    )
+
+
+@contextlib.contextmanager
+def _recording(tracker: TrainingTracker, folder: Path) -> Iterator[None]:
+    """Tell the tracker of a training how it begins and ends; on rank 0."""
+    if not is_rank_zero():
+        yield
+        return
+    tracker.start()
+    status = "FAILED"
+    try:
+        yield
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        names = (HISTORY, CHECKPOINTS_FILE, RESULTS_FILE, METADATA_FILE, "config.yaml")
+        tracker.close(status, [folder / name for name in names if (folder / name).exists()])
+
+
+def _outcome(kept: KeptCheckpoints, fitted: Fitted, key: str) -> dict[str, Any]:
+    """Return what `metadata.json` says of a training that is done."""
+    assert kept.best is not None
+    waited = fitted.seconds_waited / fitted.seconds if fitted.seconds else 0.0
+    return {
+        "key": key,
+        "steps": fitted.steps,
+        "stopped_early": fitted.stopped_early,
+        "resumed_from": fitted.resumed_from,
+        "processes": fitted.processes,
+        "seconds": round(fitted.seconds, 3),
+        "share_waiting_for_data": round(waited, 4),
+        "best": {"step": kept.best, "folder": str(kept.path(kept.best)), "validation": kept.figures[kept.best]},
+    }
+
+
+def _finish(
+    training: _Training,
+    config: TrainTask,
+    folder: Path,
+    kept: KeptCheckpoints,
+    fitted: Fitted,
+    metadata: dict[str, Any],
+) -> None:
+    """Evaluate the best weights with intervals, write the files, and say what comes next."""
+    assert kept.best is not None
+    results = folder / RESULTS_FILE
+    lines = training.validation.results(fitted.best_scores)
+    write_text_atomic(results, to_jsonl(lines))
+    # The rows' audio is where training rows have it.
+    placed = replace(config.data, root=config.data.train_root if config.data.train_jsonl else config.data.root)
+    measured = replace(config, data=placed, metrics=replace(config.metrics, split=SPLIT))
+    label = f"step {kept.best:,} on the rows set aside (the best by {config.train.monitor})"
+    evaluate_and_report(lines, measured, folder=folder, label=label, origin=str(results), metadata=metadata)
+    write_text_atomic(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(resolved_config(config))))
+    write_metadata(folder / METADATA_FILE, metadata | {"status": "finished"})
+    print_view(_next(config, folder, kept, fitted))
+
+
+def _next(config: TrainTask, folder: Path, kept: KeptCheckpoints, fitted: Fitted) -> str:
+    """Return where the checkpoints are, and what to do with them."""
+    assert kept.best is not None
+    others = len(kept.figures) - 1
+    best = kept.path(kept.best)
+    lines = [
+        f"Trained {fitted.steps:,} steps{', ended early' if fitted.stopped_early else ''}."
+        f" Best: {best}{f'; {others} more in {folder / CHECKPOINTS}' if others else ''}",
+        "Next:",
+        f"  {command_line(f'model.checkpoint={best}', f'data={config.data.name}')}",
+    ]
+    if others:
+        sweep = ("-m", "+sweep=checkpoints", f"sweep.checkpoint_dir={folder / CHECKPOINTS}", f"data={config.data.name}")
+        lines.append(f"  {command_line(*sweep)}")
+    return "\n".join(lines)

@@ -182,7 +182,16 @@ class PackedBatch:
 
     def on(self, device: torch.device) -> Batch:
         """Return the batch, on a device."""
-        return Batch(self.number, unpack(self.clips, device), self.dropped, self.labels.to(device))
+        return Batch(self.number, unpack(self.clips, device), self.dropped, labels_on(self.labels, device))
+
+
+def labels_on(labels: StepLabels, device: torch.device) -> StepLabels:
+    """Return labels with their tensors on a device."""
+    return StepLabels(
+        {aspect: PairLabels(*(one.to(device) for one in pairs)) for aspect, pairs in labels.pairs.items()},
+        {aspect: RatingLabels(*(one.to(device) for one in rated)) for aspect, rated in labels.ratings.items()},
+        labels.total,
+    )
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,11 @@ class TrainingEmbeddings:
 
         return [row for row in rows if not all(map(is_there, self._keys(row)))]
 
+    def size(self, rows: Iterable[Row]) -> int:
+        """Return how many bytes the embeddings of rows take, those that several share once."""
+        keys = {key for row in rows for key in self._keys(row)}
+        return sum(self.cache.path(key).stat().st_size for key in keys)
+
     def _keys(self, row: Row) -> list[str]:
         """Return the addresses of all that a row needs."""
         return [part.key for clip in self._clips(row) for part in clip if part is not None]

@@ -1,8 +1,8 @@
 """The loop: Lightning's `fit` with validation, checkpoints, a state to go on from, and curves in `history.jsonl`."""
 
-import json
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,58 +14,16 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from cmi_bench.scoring.trainer import configured_trainer, interruptible, without_noise
+from cmi_bench.training.history import History, TellCurves
 from cmi_bench.training.kept import KeptCheckpoints
 from cmi_bench.training.module import TrainingModule
-from cmi_bench.training.state import StateFiles, last_state, state_file, step_of
+from cmi_bench.training.state import FINISHED, StateFiles, last_state, state_file, step_of, write_finished
 from cmi_bench.training.validation import Validated, Validation
 from cmi_bench.training_config import TrainConfig
 from cmi_bench.utils.console import ProgressBar
 from cmi_bench.utils.distributed import Devices
-from cmi_bench.utils.files import write_text_atomic, writing_to
 
-HISTORY = "history.jsonl"
-"""In a training's folder: a line for each step and each validation."""
-TellCurves = Callable[[int, Mapping[str, float]], None]
-"""Takes points of curves: the number of steps done, and values by name."""
-
-
-class History:
-    """The curves of a training as a file, a line for each step and for each validation."""
-
-    def __init__(self, folder: Path, tell: TellCurves) -> None:
-        """Say where.
-
-        Args:
-            folder: The training's.
-            tell: Is told each line too.
-        """
-        self.file = folder / HISTORY
-        self.tell = tell
-
-    def begin(self, step: int) -> None:
-        """Take away what is later than the step that the training goes on from."""
-        lines = [line for line in read_history(self.file) if line["step"] <= step] if step else []
-        with writing_to(self.file.parent, instead="choose another folder (hydra.run.dir=FOLDER)"):
-            write_text_atomic(self.file, "".join(json.dumps(line) + "\n" for line in lines))
-
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Append a line.
-
-        Raises:
-            RunError: The disk is full.
-        """
-        elsewhere = "choose another folder (hydra.run.dir=FOLDER)"
-        with writing_to(self.file.parent, instead=elsewhere), self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
-        self.tell(step, values)
-
-
-def read_history(file: Path) -> list[dict[str, float]]:
-    """Return the lines of a history; a last one that was cut off is left out."""
-    if not file.exists():
-        return []
-    text = file.read_text(encoding="utf-8")
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+log = logging.getLogger(__name__)
 
 
 class ValidationCallback(Callback):
@@ -187,16 +145,16 @@ class Fitted:
 
     steps: int
     """That were done, those before it was resumed among them."""
-    resumed_from: int | None
-    """The step that it went on from; None where it began."""
     stopped_early: bool
     best_scores: Tensor
     """float32 [C, 2] of the clips of the rows that are set aside, by the best weights; on rank 0."""
-    seconds: float
+    resumed_from: int | None = None
+    """The step that it went on from; None where it began."""
+    seconds: float = 0.0
     """Of this part of the training, validation among them."""
-    seconds_waited: float
+    seconds_waited: float = 0.0
     """Of these, for batches to be read, by this process."""
-    processes: int
+    processes: int = 1
 
 
 NOISE = (
@@ -259,17 +217,32 @@ def fit(
         trainer.validate(module, verbose=False)
         # Only now do processes know of each other: the first one says where to go on.
         state = trainer.strategy.broadcast(last_state(folder) if trainer.is_global_zero else None)
+        if state is not None and state.name == FINISHED:
+            return _finished(state, kept)
         if trainer.is_global_zero:
             history.begin(0 if state is None else step_of(state))
-            if state is None and validates.before is not None:
+            if state is not None:
+                log.info("Going on after step %d.", step_of(state))
+            elif validates.before is not None:
                 history.add(0, validates.before.figures)
         trainer.fit(module, ckpt_path=state)
+    if trainer.is_global_zero:
+        outcome = {"steps": trainer.global_step, "stopped_early": validates.stopped_early}
+        write_finished(folder, outcome | validates.state_dict())
     return Fitted(
         steps=trainer.global_step,
-        resumed_from=None if state is None else step_of(state),
         stopped_early=validates.stopped_early,
         best_scores=validates.best_scores,
+        resumed_from=None if state is None else step_of(state),
         seconds=time.monotonic() - started,
         seconds_waited=module.seconds_waited,
         processes=trainer.world_size,
     )
+
+
+def _finished(state: Path, kept: KeptCheckpoints) -> Fitted:
+    """Return what a training came to that is finished already."""
+    outcome = StateFiles().load_checkpoint(state)
+    kept.restore(outcome["kept"])
+    steps, stopped_early = outcome["steps"], outcome["stopped_early"]
+    return Fitted(steps, stopped_early, outcome["best_scores"], resumed_from=steps)

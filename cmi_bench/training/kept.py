@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cmi_bench.training.history import ELSEWHERE
 from cmi_bench.utils.files import json_text, write_text_atomic, writing_to
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class KeptCheckpoints:
         Raises:
             RunError: The disk is full, or the folder cannot be written to; those of before are still there.
         """
-        with writing_to(self.folder, instead="choose another folder (hydra.run.dir=FOLDER)"):
+        with writing_to(self.folder, instead=ELSEWHERE):
             self.write(self.path(step), step, figures)
             self.figures[step] = dict(figures)
             if self.best is None or (math.isnan(self.best_value) and not math.isnan(value)) or self._is_better(value):

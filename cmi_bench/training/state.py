@@ -1,7 +1,6 @@
-"""The state of a training on disk: written whole or not at all, checked when it is read, found again.
+"""The state that a training goes on from: files written whole or not at all, and checked when they are read.
 
-A training that was killed goes on where it was when the same command is run again: in its own folder, or from the
-folder of the run before, which `TrainingIndex` knows by the training's content.
+Which folder that is when the same command is run again, `training.resume` knows.
 """
 
 import hashlib
@@ -14,12 +13,15 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import CheckpointIO
 
+from cmi_bench.training.history import ELSEWHERE
 from cmi_bench.utils.files import write_bytes_atomic, writing_to
 
 log = logging.getLogger(__name__)
 
 STATE_FOLDER = "state"
 """In a training's folder, while it runs: what it can go on from."""
+FINISHED = "finished.state"
+"""What a finished training came to; a state like the others, from which there is nothing to do."""
 KEPT_STATES = 2
 """The last ones; of a damaged one the one before is taken."""
 DIGEST_BYTES = 32
@@ -39,7 +41,7 @@ class StateFiles(CheckpointIO):
         content = io.BytesIO()
         torch.save(checkpoint, content)
         document = content.getvalue()
-        with writing_to(file.parent, instead="choose another folder (hydra.run.dir=FOLDER)"):
+        with writing_to(file.parent, instead=ELSEWHERE):
             write_bytes_atomic(file, hashlib.sha256(document).digest() + document)
         for old in states(file.parent)[:-KEPT_STATES]:
             old.unlink(missing_ok=True)
@@ -80,12 +82,25 @@ def states(folder: Path) -> list[Path]:
 
 def last_state(folder: Path) -> Path | None:
     """Return the last state in a training's folder that is as it was written; None where there is none."""
-    for path in reversed(states(folder / STATE_FOLDER)):
+    for path in (folder / STATE_FOLDER / FINISHED, *reversed(states(folder / STATE_FOLDER))):
+        if not path.is_file():
+            continue
         content = path.read_bytes()
         if hashlib.sha256(content[DIGEST_BYTES:]).digest() == content[:DIGEST_BYTES]:
             return path
         log.warning("%s is damaged: the training goes on from the state before, if there is one.", path)
     return None
+
+
+def write_finished(folder: Path, outcome: dict[str, Any]) -> None:
+    """Write what a training came to, instead of the states to go on from.
+
+    Raises:
+        RunError: The disk is full, or the folder cannot be written to.
+    """
+    StateFiles().save_checkpoint(outcome, folder / STATE_FOLDER / FINISHED)
+    for path in states(folder / STATE_FOLDER):
+        path.unlink(missing_ok=True)
 
 
 def step_of(state: Path) -> int:

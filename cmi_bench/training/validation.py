@@ -14,16 +14,13 @@ from torch import Tensor
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.data import fields
-from cmi_bench.data.datasets import PairTask
 from cmi_bench.errors import UserError
-from cmi_bench.evaluation.calibration import Calibration, calibration
 from cmi_bench.evaluation.evaluate import Evaluation, evaluate
 from cmi_bench.evaluation.metrics import Shown, all_metrics
-from cmi_bench.evaluation.samples import DecidedPairs, decided_pairs
 from cmi_bench.scoring.requests import clip_id
 from cmi_bench.scoring.results import results_rows
-from cmi_bench.tracking.metrics import VALIDATION, validation_curves, validation_name
-from cmi_bench.training.batches import LearntRow, learnt_rows, step_labels, total_weights
+from cmi_bench.tracking.metrics import VALIDATION, validation_curves
+from cmi_bench.training.batches import LearntRow, labels_on, learnt_rows, step_labels, total_weights
 from cmi_bench.training.examples import Example
 from cmi_bench.training.objective import Objective
 from cmi_bench.types import Aspect, Score
@@ -59,7 +56,7 @@ class Validation:
         Args:
             examples: Set aside: nothing of them is learnt.
             objective: The loss that is minimised.
-            metrics: Protocol, metrics and intervals of the evaluation at the end; in between there are no intervals.
+            metrics: Protocol and metrics; while training goes on there are no intervals and no groups.
             monitor: What the best weights are chosen by, one of `MONITORS`.
 
         Raises:
@@ -70,10 +67,9 @@ class Validation:
         self.monitor = monitor
         self.rows: list[LearntRow] = rows
         """In the order of the examples; what there is to score are their clips, A before B."""
-        self._metrics = replace(metrics, split=SPLIT, by_duration=False)
-        self._quick = replace(
-            self._metrics, resamples=0, by_month=False, by_condition=False, by_reference=False, by_lyrics=False,
-            by_confidence=False, by_column=False, include_systems=False,
+        self._settings = replace(
+            metrics, split=SPLIT, resamples=0, by_duration=False, by_month=False, by_condition=False,
+            by_reference=False, by_lyrics=False, by_confidence=False, by_column=False, include_systems=False,
         )  # fmt: skip
         wanted = [Aspect(monitor)] if monitor in list(Aspect) else list(Aspect)
         if not any(label.aspect in wanted for row in rows for label in row.labels):
@@ -93,57 +89,23 @@ class Validation:
         Args:
             scores: float32 [C, 2] of the rows' clips, column 0 alignment, column 1 musicality.
         """
-        lines = self._results(scores)
-        evaluation = evaluate(lines, self._quick, origin=SPLIT)
-        promises = self._promises(evaluation, lines, scores.device)
-        figures = self._losses(scores) | promises | validation_curves(evaluation.summary)
+        evaluation = evaluate(self.results(scores), self._settings, origin="validation")
+        figures = self._losses(scores) | validation_curves(evaluation.summary)
         return Validated(figures, self._monitored(figures, evaluation))
 
-    def evaluate(self, scores: Tensor) -> Evaluation:
-        """Compare scores with what people said, with intervals and groups.
+    def results(self, scores: Tensor) -> list[dict[str, Any]]:
+        """Return the lines of a results file over the rows, of split "validation".
 
         Args:
             scores: As of `measure`.
         """
-        return evaluate(self._results(scores), self._metrics, origin=SPLIT)
-
-    def _results(self, scores: Tensor) -> list[dict[str, Any]]:
         names = [clip_id(row.row, side) for row in self.rows for side in ("a", "b")[: row.clips]]
         by_clip = {name: Score(*values) for name, values in zip(names, scores.tolist(), strict=True)}
-        lines = results_rows([row.row for row in self.rows], by_clip)
-        for line in lines:
-            line[fields.SPLIT] = SPLIT
-        return lines
-
-    def _promises(
-        self, evaluation: Evaluation, lines: Sequence[Mapping[str, Any]], device: torch.device
-    ) -> dict[str, float]:
-        """Return whether scores keep what the objective has them promise of preferences, with ties left out."""
-        figures = {}
-        for samples in evaluation.samples:
-            if not isinstance(samples.task, PairTask):
-                continue
-            pairs = decided_pairs(samples, lines, self._metrics.cluster)
-            found = self._calibration(samples.task.aspect, pairs, device)
-            if found is not None:
-                of_task = {"NLL": found.nll, "ECE": found.error, "ECE by chance": found.chance_error}
-                if found.slope.beta is not None:
-                    of_task["calibration slope"] = found.slope.beta
-                for name, value in of_task.items():
-                    figures[validation_name(samples.dataset.name, samples.task.name, name)] = value
-        return figures
-
-    @torch.no_grad()
-    def _calibration(self, aspect: Aspect, pairs: DecidedPairs, device: torch.device) -> Calibration | None:
-        preferred, other = (torch.from_numpy(one).to(device) for one in (pairs.preferred, pairs.other))
-        log_odds = self.objective.log_odds(aspect, preferred, other)
-        if log_odds is None:
-            return None
-        return calibration(pairs._replace(preferred=log_odds.cpu().numpy(), other=np.zeros(len(log_odds))))
+        return [{**line, fields.SPLIT: SPLIT} for line in results_rows([row.row for row in self.rows], by_clip)]
 
     @torch.no_grad()
     def _losses(self, scores: Tensor) -> dict[str, float]:
-        labels = step_labels(self.rows, total_weights(self.rows)).to(scores.device)
+        labels = labels_on(step_labels(self.rows, total_weights(self.rows)), scores.device)
         value = self.objective(scores, labels)
         parts = {
             f"{LOSS} {name.replace('/', ' ')}": float(one.value / one.weight)

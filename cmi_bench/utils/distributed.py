@@ -36,12 +36,21 @@ def has_ended(process: str) -> bool:
     return pid.isdecimal() and host == platform.node() and _started(int(pid)) != started
 
 
+def is_running(process: str) -> bool:
+    """Tell whether a process, as `this_process` named it, is one of this machine and still runs."""
+    pid, _, rest = process.partition(" ")
+    started, _, host = rest.partition(" ")
+    return pid.isdecimal() and host == platform.node() and _started(int(pid)) == started
+
+
 def _started(pid: int) -> str:
     """Return when a process started, in the system's own count; "-" where there is no such process."""
     try:
-        # The second field, the program's name in parentheses, may hold anything; the 22nd is the start.
-        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
+        # The second field, the program's name in parentheses, may hold anything; the 3rd is the state, the 22nd the
+        # start. A process that has ended and that nobody has asked about (Z) is no more.
+        state, *others = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+        return "-" if state == "Z" else others[18]
+    except (OSError, IndexError, ValueError):
         return _running(pid)
 
 

@@ -152,14 +152,3 @@ def test_equally_doubtful_rows_count_as_their_mean_in_whatever_order():
     rows = [pair((1.0, at), (0.0, 0.0), preferred) for at in (1.0, 2.0) for preferred in ("model_a", "model_b")]
     forth, back = (kept_outcome(signed(these), Sign.SPREAD) for these in (rows, rows[::-1]))
     assert forth.tolist() == back.tolist() == [0.5, 0.5, 0.5, 0.5]
-
-
-def test_a_sign_that_is_always_right_has_no_interval_and_no_warning(recwarn):
-    """Without the only wrong answer of a large margin, all are foretold by the margin, and by margin / spread."""
-    rows = [pair((1.0 * at, at), (0.0, 0.5)) for at in range(5, 25)] + [pair((22.0, 6.0), (0.0, 0.5), "model_b")]
-    rows += [pair((0.1 * at, 0.2 - 0.04 * at), (0.0, 0.001), "model_b") for at in range(1, 4)]
-    record = records_of(rows)["CMI-Pref", "musicality"]
-    assert record.signs[Sign.BOTH].value != record.signs[Sign.MARGIN].value < 1
-    assert "no spread to tell by" in record.signs[Sign.MARGIN].interval.reason
-    assert record.gain.interval.reason
-    assert not recwarn.list
