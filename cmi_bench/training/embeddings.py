@@ -4,7 +4,6 @@ A compact embedding is what the frozen model yields after the pooling without pa
 each window, in float16. `task=embed` makes them (`training.filling`).
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from cmi_bench.data.audio_info import AudioIndex
 from cmi_bench.data.rows import Row
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import EmbeddedInput, EmbeddingModel, InputKind, UnusedInput
-from cmi_bench.scoring.embedding_cache import GIGABYTE, EmbeddingCache
+from cmi_bench.scoring.embedding_cache import GIGABYTE, EmbeddingCache, is_finite
 from cmi_bench.scoring.embedding_items import EmbeddingAddresses
 from cmi_bench.utils.installation import command_line
 
@@ -41,8 +40,8 @@ class _ClipParts(NamedTuple):
 class TrainingEmbeddings:
     """Reads the compact embeddings of rows.
 
-    It holds no model, and can be sent to the workers of a data loader. What a process has read it keeps in memory up to
-    a bound.
+    It holds no model, and can be sent to the workers of a data loader. What a process has read it keeps in memory, up
+    to a bound.
     """
 
     def __init__(
@@ -186,7 +185,7 @@ class TrainingEmbeddings:
             tensors = self.cache.get(part.key)
         if tensors is None:
             raise UserError(f"Row {row.index}: the embedding of {part.name} is not in the cache, or damaged.", _MAKE)
-        if not all(tensor.isfinite().all() for tensor in tensors):
+        if not all(map(is_finite, tensors)):
             raise UserError(
                 f"Row {row.index}: the embedding of {part.name} holds NaN or infinite numbers.",
                 f"Remove {self.cache.path(part.key)}, and leave the row out if the model makes it so again.",
@@ -201,25 +200,21 @@ _MAKE = f"{command_line('task=embed')} with the same model, data and max_dur mak
 
 
 class _Memory:
-    """The tensors that were used last, up to a number of bytes."""
+    """The tensors that were read first, up to a number of bytes.
+
+    Nothing makes room for others: training goes over all rows before it comes back to one, so that what was used last
+    is what is needed last.
+    """
 
     def __init__(self, most: float) -> None:
-        self.most = most
-        self.bytes = 0
-        self._kept: OrderedDict[str, list[Tensor]] = OrderedDict()
+        self.room = most
+        self._kept: dict[str, list[Tensor]] = {}
 
     def get(self, key: str) -> list[Tensor] | None:
-        tensors = self._kept.get(key)
-        if tensors is not None:
-            self._kept.move_to_end(key)
-        return tensors
+        return self._kept.get(key)
 
     def put(self, key: str, tensors: Sequence[Tensor]) -> None:
         size = sum(tensor.nbytes for tensor in tensors)
-        if size > self.most:
-            return
-        self._kept[key] = list(tensors)
-        self.bytes += size
-        while self.bytes > self.most:
-            _, oldest = self._kept.popitem(last=False)
-            self.bytes -= sum(tensor.nbytes for tensor in oldest)
+        if size <= self.room:
+            self._kept[key] = list(tensors)
+            self.room -= size

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from cmi_bench.scoring.embedding_cache import EmbeddingCache, claim_start, spread
+from cmi_bench.scoring.embedding_cache import EmbeddingCache, claim_start, is_finite, spread
 from cmi_bench.utils.files import content_key
 
 KEY = content_key(audio="abc", view="final")
@@ -120,3 +120,12 @@ def test_processes_that_fill_one_cache_at_once_do_no_harm(tmp_path):
     cache = EmbeddingCache(tmp_path)
     assert cache.size().entries == 60
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.bfloat16])
+def test_what_is_finite(dtype):
+    tensor = torch.zeros(3, 2, dtype=dtype)
+    assert is_finite(tensor) and is_finite(tensor[:0])
+    for value in (float("nan"), float("inf"), -float("inf")):
+        tensor[1, 1] = value
+        assert not is_finite(tensor)

@@ -167,18 +167,17 @@ def test_a_damaged_embedding_is_refused_and_made_anew_by_the_next_filling(embedd
     assert path.read_bytes() == whole
 
 
-def test_memory_has_a_bound_and_keeps_what_was_used_last(embeddings, rows, cache):
+def test_memory_has_a_bound(embeddings, rows):
     singles = [row for row in rows if not row.audio_b][:3]
-    read = embeddings(memory_gb=1.0)
-    first = read.read(singles[0])[0]
-    assert read.read(singles[0])[0].windows[0] is first.windows[0]
-    small = embeddings(memory_gb=60e-9)  # two clips: of each two windows of 8 bytes, and a text of 8 bytes
-    kept = small.read(singles[0])[0]
-    small.read(singles[1])
-    small.read(singles[2])
-    assert small.read(singles[0])[0].windows[0] is not kept.windows[0]
-    nothing = embeddings()
-    assert nothing.read(singles[0])[0].windows[0] is not nothing.read(singles[0])[0].windows[0]
+
+    def kept(read):
+        before = [read.read(row)[0].windows[0] for row in singles]
+        return [read.read(row)[0].windows[0] is window for row, window in zip(singles, before, strict=True)]
+
+    assert kept(embeddings(memory_gb=1.0)) == [True, True, True]
+    # Two clips, each of two windows of 8 bytes and a text of 8 bytes.
+    assert kept(embeddings(memory_gb=60e-9)) == [True, True, False]
+    assert kept(embeddings()) == [False, False, False]
 
 
 def test_another_length_and_another_encoder_have_embeddings_of_their_own(embeddings, rows, cache, tiny):
