@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import traceback
+from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf import Container, DictConfig
@@ -119,6 +120,8 @@ def _unknown_key(key: str, parent: object) -> UserError:
     """
     if key in _RENAMED:
         return UserError(f"{key} is now called {_RENAMED[key]}.", f"Write {_RENAMED[key]}=...")
+    if isinstance(parent, DictConfig) and parent._metadata.element_type not in (Any, None):
+        return UserError(f"{key} has no value yet.", f"Set it with a plus: +{key}=...")
     known = [str(name) for name in parent] if isinstance(parent, Container) else []
     task = parent.task if isinstance(parent, DictConfig) and "task" in parent else None
     return unknown_setting(key, known, task=task)

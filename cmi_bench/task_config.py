@@ -190,6 +190,8 @@ RANGES: dict[str, Range] = {
     "loss.pairs.margin": Range(0, 100),
     "loss.pairs.centre": Range(0, 100),
     "loss.ratings.steps": Range(3, 81, advice="Use 5 for whole points, 9 for half ones."),
+    "loss.aspect_weights.musicality": Range(0, 1e6),
+    "loss.aspect_weights.alignment": Range(0, 1e6),
     "loss.lr": Range(0, 10),
 }
 """By key, with its dots; a task that lacks the key is not asked for it."""
@@ -260,7 +262,8 @@ def unknown_setting(key: str, known: Iterable[str], *, task: str | None) -> User
     """
     first = key.partition(".")[0]
     names = list(known)
-    if first not in names and (tasks := tasks_with_key(first)):
+    is_at_root = not names or "task" in names
+    if is_at_root and first not in names and (tasks := tasks_with_key(first)):
         named = " and ".join(f"task={one}" for one in tasks)
         own = f", not of task={task}" if task else ""
         return UserError(f"{first!r} is a key of {named}{own}.", f"Add task={tasks[0]}.")

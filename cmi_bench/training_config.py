@@ -12,8 +12,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from cmi_bench.config import Config
-from cmi_bench.errors import UserError, did_you_mean
-from cmi_bench.types import Aspect
+from cmi_bench.errors import UserError
 
 
 class EmbeddingForm(StrEnum):
@@ -127,20 +126,27 @@ class RatingLossConfig:
 
 
 @dataclass
+class AspectWeights:
+    """How much each aspect counts; 0 learns nothing of it."""
+
+    musicality: float = 1.0
+    alignment: float = 1.0
+
+
+@dataclass
 class LossConfig:
     """The group `loss`: a mean over labels, weighted by aspect and source.
 
     Raises:
-        UserError: Nothing to learn from, an aspect that there is not, or a weight that is no weight.
+        UserError: Nothing to learn from, or a source's weight that is no weight.
     """
 
     name: str = MISSING
     pairs: PairLossConfig = field(default_factory=PairLossConfig)
     ratings: RatingLossConfig = field(default_factory=RatingLossConfig)
-    aspect_weights: dict[str, float] = field(default_factory=dict)
-    """By aspect (musicality, alignment); 1 where nothing is said, 0 learns nothing of it."""
+    aspect_weights: AspectWeights = field(default_factory=AspectWeights)
     source_weights: dict[str, float] = field(default_factory=dict)
-    """By source (cmi_pref, musiceval, ...); 1 where nothing is said."""
+    """By source (`+loss.source_weights.musiceval=2`); 1 where nothing is said."""
     use_confidence: bool = False
     """Weigh each label by its annotator's confidence, or by the agreement of its raters."""
     lr: float = 0.01
@@ -151,16 +157,8 @@ class LossConfig:
             raise UserError(
                 "loss.pairs.kind=null and loss.ratings.kind=null leave nothing to learn from.", "Choose one of them."
             )
-        for aspect in self.aspect_weights:
-            if aspect not in list(Aspect):
-                raise UserError(
-                    f"loss.aspect_weights names {aspect!r}, which is no aspect.", did_you_mean(aspect, Aspect)
-                )
-        for name, weight in self.aspect_weights.items():
-            if not 0.0 <= weight < math.inf:
-                raise UserError(f"loss.aspect_weights.{name}={weight} is no weight.", "Give it 0 or more.")
-        if not any(self.aspect_weights.get(aspect, 1.0) for aspect in Aspect):
-            raise UserError("loss.aspect_weights are all 0.", "Give one of the aspects a weight.")
+        if not (self.aspect_weights.musicality or self.aspect_weights.alignment):
+            raise UserError("loss.aspect_weights are both 0.", "Give one of the aspects a weight.")
         for name, weight in self.source_weights.items():
             if not 0.0 < weight < math.inf:
                 raise UserError(

@@ -52,6 +52,16 @@ MISTAKES = [
     (["=3"], "The settings cannot be read", "KEY=VALUE"),
     (["limit=" + "9" * 5000], "The settings cannot be read: Exceeds the limit", "KEY=VALUE"),
     (["task=doctor", "doctor.format=yaml"], "expected one of [table, json]", "--help"),
+    (["loss.pairs.kind=davidson"], "'loss' is a key of task=train, not of task=benchmark.", "Add task=train"),
+    (["task=train", "loss=rao_kuper"], "There is no loss=rao_kuper.", "Did you mean rao_kupper"),
+    (["task=train", "loss.pairs.margn=1"], "There is no setting 'loss.pairs.margn'.", "Did you mean margin"),
+    (["task=train", "loss.pairs.label_smoothing=1"], "label_smoothing=1.0 is too large", "such as 0.2"),
+    (
+        ["task=train", "loss.source_weights.pam=2"],
+        "loss.source_weights.pam has no value yet",
+        "+loss.source_weights.pam=",
+    ),
+    (["task=train", "loss=davidson", "loss.pairs.ties=half"], "is an option of bradley_terry", "loss.pairs.kind="),
 ]
 
 

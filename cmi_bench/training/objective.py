@@ -125,7 +125,7 @@ class Objective(nn.Module):
                     did_you_mean(source, sources),
                 )
         self.config = config
-        weights = {aspect: config.aspect_weights.get(aspect, 1.0) for aspect in Aspect}
+        weights: dict[Aspect, float] = {aspect: getattr(config.aspect_weights, aspect) for aspect in Aspect}
         self.aspect_weights = {aspect: weight / sum(weights.values()) for aspect, weight in weights.items() if weight}
         """By aspect; they sum to one, and aspects that are not learnt are not in it."""
         self.pairs = nn.ModuleDict()
