@@ -22,7 +22,7 @@ from torch import Tensor
 
 from cmi_bench.audio.decode import AudioError, decode
 from cmi_bench.models.base import EmbeddedInput, EmbeddingModel
-from cmi_bench.scoring.embedding_items import AudioItem, EmbeddingAddresses, KeptForm, TextItem
+from cmi_bench.scoring.embedding_items import COMPACT, AudioItem, EmbeddingAddresses, KeptForm, TextItem
 from cmi_bench.scoring.model_call import ModelCall, read_answer
 from cmi_bench.scoring.store import RunStats
 from cmi_bench.types import Score
@@ -99,9 +99,17 @@ class EmbeddingCache:
             os.utime(path)
         return [tensors[str(index)] for index in range(len(tensors))]
 
-    def size(self) -> CacheSize:
-        """Count the entries and their bytes."""
-        sizes = [status.st_size for _, status in self._entries()]
+    def size(self, *, compact: bool | None = None) -> CacheSize:
+        """Count the entries and their bytes.
+
+        Args:
+            compact: Only of what training reads, or only of what scoring reads; None for all.
+        """
+        sizes = [
+            status.st_size
+            for path, status in self._entries()
+            if compact is None or path.stem.endswith(COMPACT) is compact
+        ]
         return CacheSize(len(sizes), sum(sizes))
 
     def prune(self, max_gb: float) -> CacheSize:

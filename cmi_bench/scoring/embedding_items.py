@@ -16,6 +16,8 @@ from cmi_bench.scoring.code_identity import code_identity
 from cmi_bench.scoring.requests import Request
 from cmi_bench.utils.files import content_key
 
+COMPACT = "-compact"
+"""How addresses of what training reads end, so that a folder's names tell them from the others."""
 TITLE_LENGTH = 40
 """Characters of a text by which messages call it."""
 
@@ -150,7 +152,7 @@ class EmbeddingAddresses:
             key: The address of the embedding as the model makes it.
             kind: What it is of a clip.
         """
-        return content_key(embedding=key, pooling=self.pooling[kind], numbers="float16")
+        return content_key(embedding=key, pooling=self.pooling[kind], numbers="float16") + COMPACT
 
     def inputs_of(self, request: Request) -> EmbeddingInputs:
         """Return what a request is scored from."""

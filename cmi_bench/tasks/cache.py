@@ -30,10 +30,11 @@ def run_cache(config: CacheTask, folder: Path) -> None:
 
 
 def _table(place: Path, cache: EmbeddingCache) -> Table:
-    size = cache.size()
     stores = [ScoreStore(folder) for folder in sorted((place / "scores").glob("*"))]
     table = Table("what", "entries", "size", title=f"Cache in {place}", title_justify="left")
-    table.add_row("embeddings", str(size.entries), f"{size.bytes / GIGABYTE:.2f} GB")
+    for what, compact in (("embeddings, for scoring", False), ("embeddings, pooled for training", True)):
+        size = cache.size(compact=compact)
+        table.add_row(what, str(size.entries), f"{size.bytes / GIGABYTE:.2f} GB")
     digests = len(list((place / DIGESTS).glob("*")))
     table.add_row("digests of weights", str(digests), f"{_bytes(place / DIGESTS) / 1e6:.2f} MB")
     for store in stores:

@@ -5,6 +5,7 @@ import torch
 
 from cmi_bench.errors import UserError
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
+from cmi_bench.scoring.embedding_items import COMPACT
 from cmi_bench.scoring.store import ScoreStore
 from cmi_bench.tasks.cache import run_cache
 from cmi_bench.types import Score
@@ -27,8 +28,16 @@ def filled(tmp_path):
 def test_it_counts_embeddings_and_scores(filled, capsys):
     run_cache(config(filled), filled)
     shown = capsys.readouterr().out
-    assert "embeddings" in shown
+    assert "embeddings, for scoring" in shown
     assert "scores of model abcdef" in shown
+
+
+def test_embeddings_for_training_are_counted_apart(filled, capsys):
+    EmbeddingCache(filled / "embeddings").put(content_key(i=0) + COMPACT, [torch.zeros(10)])
+    run_cache(config(filled), filled)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "│ embeddings, for scoring │ 3 │" in shown
+    assert "│ embeddings, pooled for training │ 1 │" in shown
 
 
 def test_it_counts_digests_of_weights(filled, capsys):
