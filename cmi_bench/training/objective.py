@@ -72,14 +72,6 @@ class StepLabels(NamedTuple):
     """The weight of all labels of the whole step, which the sum of losses is divided by; so that a step's gradient is
     the same however many parts and processes share it."""
 
-    def to(self, device: torch.device) -> "StepLabels":
-        """Return the labels on a device."""
-        return StepLabels(
-            {aspect: PairLabels(*(one.to(device) for one in labels)) for aspect, labels in self.pairs.items()},
-            {aspect: RatingLabels(*(one.to(device) for one in labels)) for aspect, labels in self.ratings.items()},
-            self.total,
-        )
-
 
 class WeightedSum(NamedTuple):
     """A sum that can be added to those of other parts and processes before the mean is taken."""

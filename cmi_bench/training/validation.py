@@ -23,6 +23,7 @@ from cmi_bench.tracking.metrics import VALIDATION, validation_curves
 from cmi_bench.training.batches import LearntRow, labels_on, learnt_rows, step_labels, total_weights
 from cmi_bench.training.examples import Example
 from cmi_bench.training.objective import Objective
+from cmi_bench.training.promises import promise_curves
 from cmi_bench.types import Aspect, Score
 
 LOSS = f"{VALIDATION}/loss"
@@ -89,8 +90,10 @@ class Validation:
         Args:
             scores: float32 [C, 2] of the rows' clips, column 0 alignment, column 1 musicality.
         """
-        evaluation = evaluate(self.results(scores), self._settings, origin="validation")
-        figures = self._losses(scores) | validation_curves(evaluation.summary)
+        results = self.results(scores)
+        evaluation = evaluate(results, self._settings, origin="validation")
+        promises = promise_curves(self.objective, evaluation, results, self._settings.cluster)
+        figures = self._losses(scores) | promises | validation_curves(evaluation.summary)
         return Validated(figures, self._monitored(figures, evaluation))
 
     def results(self, scores: Tensor) -> list[dict[str, Any]]:
