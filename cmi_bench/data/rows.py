@@ -132,13 +132,12 @@ class Row:
 def names_anywhere(rows: Iterable[Row]) -> dict[str, str]:
     """Return what audio is called on every machine, where a path says where it lies on this one.
 
-    That is of rows of the user's own whose songs are not below the run's data root.
+    That is of rows whose audio is not below the run's data root: those of the user's own, and training rows.
     """
     audio_fields = (fields.AUDIO_A, fields.AUDIO_B, fields.REF_AUDIO)
     return {
         path: str(row.raw[field])
         for row in rows
-        if row.dataset.is_own
         for path, field in zip((row.audio_a, row.audio_b, row.ref_audio), audio_fields, strict=True)
         if path and path != row.raw[field]
     }

@@ -76,12 +76,13 @@ def train_on(data: TrainingData, config: TrainTask, folder: Path, *, started: fl
     model = checked_backbone(configured_model(config, devices.this_process), config)
     datasets = _datasets(data.split, config)
     facts = model_facts(config, model, devices) | {
-        "data": {name: list(map(asdict, one)) for name, one in datasets.items()}
+        "data": {name: list(map(asdict, one)) for name, one in datasets.items()},
+        "guards": data.facts,
     }
     metadata = run_metadata(config, facts)
     with recorded(folder, metadata):
         embeddings, split = _embedded(data.split, model, config, devices, folder)
-        training = _prepare(split, embeddings, model, config)
+        training = _prepare(split, embeddings, model, config, guards=data.checked.describe())
         key = training_key(config, model, training.head, datasets, devices)
         if is_rank_zero():
             index = Path(config.cache.dir) / INDEX if config.cache.dir else None
@@ -114,6 +115,8 @@ class _Training:
     set_aside: Sequence[Example]
     workers: int
     """Processes that read embeddings; none where all of them fit into memory."""
+    guards: str
+    """What came of the comparison with rows of test sets, for the model card."""
 
 
 def _datasets(split: Split, config: TrainTask) -> dict[str, list[ScoredDataset]]:
@@ -151,7 +154,9 @@ def _embedded(
     return embeddings, replace(split, training=training, validation=validation)
 
 
-def _prepare(split: Split, embeddings: TrainingEmbeddings, model: EmbeddingModel, config: TrainTask) -> _Training:
+def _prepare(
+    split: Split, embeddings: TrainingEmbeddings, model: EmbeddingModel, config: TrainTask, *, guards: str
+) -> _Training:
     """Build the objective and the head.
 
     Raises:
@@ -178,6 +183,7 @@ def _prepare(split: Split, embeddings: TrainingEmbeddings, model: EmbeddingModel
         Validation(split.validation, objective, config.metrics, monitor=config.train.monitor),
         split.validation,
         0 if fits else config.workers,
+        guards,
     )
 
 
@@ -240,7 +246,14 @@ def _fit(
 
 
 def _writer(training: _Training, config: TrainTask, run: str) -> CheckpointWriter:
-    card = describe_card(config, training.model, run=run, learnt=training.learnt, validation=training.set_aside)
+    card = describe_card(
+        config,
+        training.model,
+        run=run,
+        learnt=training.learnt,
+        validation=training.set_aside,
+        guards=training.guards,
+    )
     sampling = config.sampling
     return CheckpointWriter(
         training.model,

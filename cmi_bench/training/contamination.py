@@ -89,6 +89,14 @@ class Checked:
     without_digest: int
     """Test rows some of whose audio is not here: they are known by names and words only."""
 
+    def describe(self) -> str:
+        """Return what was compared and found, for people."""
+        tests = ", ".join(f"{name} {count:,}" for name, count in self.tests.items())
+        if not tests:
+            return "No test rows were there to compare with."
+        alike = ", ".join(f"by {kind} {count:,}" for kind, count in self.counts.items())
+        return f"Compared with the test rows of {tests}. Rows that are like one: {alike}. Left out: {self.condemned:,}."
+
     @property
     def counts(self) -> dict[str, int]:
         """Rows in a test set by the way in which they are, whether or not that condemns them."""
@@ -158,7 +166,8 @@ def known_test_rows(found: ExampleSet, config: TrainTask) -> tuple[list[PlacedRo
     digests = dict(audio_digests(data_root, Path(config.data.manifest), (one.row for one in rows)))
     for file, (root, manifest) in _files_of_tests(config).items():
         if not is_regular(file):
-            log.info("%s is not here: training rows cannot be compared with the test rows in it.", file)
+            if is_rank_zero() and not config.data.synthesise:  # made-up rows are in no test set of people's
+                log.info("%s is not here, so nothing is compared with the test rows in it.", file)
             continue
         of_file = [one for one in rows_of_file(file, root, allow_outside=True) if one.split == TEST]
         for path, digest in audio_digests(root, manifest, (one.row for one in of_file)).items():
@@ -289,8 +298,9 @@ def _counted(checked: Checked) -> str:
 
 
 def _report(checked: Checked, condemning: Iterable[Kind], folder: Path) -> None:
-    tests = ", ".join(f"{name} {count:,}" for name, count in checked.tests.items()) or "no test rows"
-    log.info("Compared the training rows with the test rows that are known: %s.", tests)
+    if not is_rank_zero():
+        return
+    log.info("%s", checked.describe())
     if checked.without_digest:
         log.info(
             "Of %d test rows some audio is not here: they are compared by names and words.", checked.without_digest

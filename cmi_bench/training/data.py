@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cmi_bench.training.contamination import Checked, check_contamination
 from cmi_bench.training.examples import ExampleSet, load_examples
@@ -23,6 +24,19 @@ class TrainingData:
     """All examples that there are."""
     checked: Checked
     """What of them is in a test set."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What `metadata.json` says of the guards of a training."""
+        return {
+            "rows_without_label": dict(self.found.unlabelled),
+            "validation": {one.source: {"rows": one.rows, "validation": one.validation} for one in self.split.shares},
+            "training_rows_like_validation_rows": self.split.leaking,
+            "test_rows": dict(self.checked.tests),
+            "test_rows_without_digest": self.checked.without_digest,
+            "like_test_rows": self.checked.counts,
+            "left_out": self.checked.condemned,
+        }
 
 
 def load_training_data(config: TrainTask, folder: Path) -> TrainingData:

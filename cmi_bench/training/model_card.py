@@ -84,6 +84,8 @@ class ModelCard:
     """SHA-256 of the files of the rows, by the files' names."""
     commit: str
     """Of the code; "" outside of a checkout."""
+    guards: str = ""
+    """What came of the comparison with rows of test sets, in words."""
 
 
 def describe_card(
@@ -93,6 +95,7 @@ def describe_card(
     run: str,
     learnt: Sequence[Example],
     validation: Sequence[Example],
+    guards: str,
 ) -> ModelCard:
     """Return what is said of a training.
 
@@ -102,6 +105,7 @@ def describe_card(
         run: The training's id.
         learnt: What is learnt from.
         validation: What is set aside.
+        guards: What came of the comparison with rows of test sets, in words.
     """
     resolved = resolved_config(config)
     return ModelCard(
@@ -115,6 +119,7 @@ def describe_card(
         rows=used_rows(learnt, validation),
         files={file.name: file_digest(file) for file in _row_files(config) if file.is_file()},
         commit=git_state(Path(cmi_bench.__file__).parent).commit or "",
+        guards=guards,
     )
 
 
@@ -167,6 +172,7 @@ def render_card(card: ModelCard, *, seeds: Sequence[int], step: int, figures: Ma
         "## What it was made of",
         _made_of(card, seeds, step),
         _rows_table(card.rows),
+        card.guards,
         "## Recipe",
         f"`recipe={card.recipe}`, and in full:",
         f"```yaml\n{yaml.safe_dump(dict(card.settings), sort_keys=False, allow_unicode=True)}```",

@@ -24,6 +24,7 @@ from cmi_bench.training.examples import Example
 from cmi_bench.training.identity import clips_of_row, normalised_text
 from cmi_bench.training.rows import VALIDATION
 from cmi_bench.training_config import SplitsConfig
+from cmi_bench.utils.distributed import is_rank_zero
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ def split_examples(examples: Sequence[Example], settings: SplitsConfig, digests:
     validation = tuple(one for one, is_chosen in zip(examples, chosen, strict=True) if is_chosen)
     split = Split(training, validation, settings.validation, _leaking(keys, chosen), _largest(examples, components))
     _check_both_sides(split, settings)
-    for warning in _warnings(split, settings):
+    for warning in _warnings(split, settings) if is_rank_zero() else ():
         log.warning(warning)
     return split
 

@@ -48,6 +48,7 @@ CARD = ModelCard(
     rows=[UsedRows("cmi_pref", Aspect.MUSICALITY, "pairs", 90, 10)],
     files={"all_train.jsonl": "ab" * 32},
     commit="",
+    guards="Compared with the test rows of PAM 500.",
 )
 FIGURES = {"validation/loss": 0.5, "validation/CMI-Pref musicality ACC": 0.75}
 FIGURES |= {
@@ -406,6 +407,7 @@ def test_the_card_says_what_the_weights_are_and_come_from(cmi_rm, tmp_path):
         "| CMI-Pref musicality ACC | 0.75 | 0.7 to 0.8 |",
         "| loss | 0.5 |  |",
         "CC BY-NC 4.0",
+        "Compared with the test rows of PAM 500.",
     ):
         assert said in card
     other = replace(CARD, licence=Licence("other", "see their page"), checkpoint="")

@@ -38,7 +38,12 @@ def test_what_is_learnt_from_is_in_no_test_set_and_not_what_is_validated_on(tmp_
         data = load_training_data(config, tmp_path)
     assert (len(data.found.examples), data.checked.condemned) == (23, 3)
     assert (len(data.split.training), len(data.split.validation)) == (16, 4)
+    facts = data.facts
+    assert facts["validation"] == {"musiceval": {"rows": 20, "validation": 4}}
+    assert (facts["like_test_rows"]["prompt"], facts["left_out"], facts["test_rows"]) == (3, 3, {"MusicEval": 3})
+    assert facts["test_rows_without_digest"] == 3  # there is no audio at all
     assert "Rows with labels: musiceval 23." in caplog.text
+    assert "Compared with the test rows of MusicEval 3. Rows that are like one: by audio 0, by clip 0" in caplog.text
     assert "validation on musiceval 4 of 20 rows (20.0%)" in caplog.text
 
 

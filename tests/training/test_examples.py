@@ -9,6 +9,7 @@ from own_tables import write_table
 from cmi_bench.config import DataConfig, TableConfig
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import dataset_of_row
+from cmi_bench.data.rows import names_anywhere
 from cmi_bench.errors import UserError
 from cmi_bench.training.examples import Outcome, load_examples
 from cmi_bench.types import Aspect
@@ -97,6 +98,8 @@ def test_paths_below_a_root_of_the_training_rows_are_found_from_the_data_root(tm
     found = load_examples(data_of(tmp_path, [pref(**{"ref-audio-path": "r.mp3"})], train_root=str(root)))
     row = found.examples[0].row
     assert (row.audio_a, row.ref_audio) == (str(root / "cmi-pref/gen-audio/0a.mp3"), str(root / "r.mp3"))
+    # A digest of the rows is the same wherever that root is.
+    assert names_anywhere([row])[row.audio_a] == "cmi-pref/gen-audio/0a.mp3"
     with pytest.raises(UserError, match="outside of the data root"):
         load_examples(data_of(tmp_path, [mos("../../..//etc/x")]))
 
