@@ -16,6 +16,7 @@ from cmi_bench.data.audio_info import ManifestIndex
 from cmi_bench.data.manifest import read_manifest
 from cmi_bench.data.rows import RESULTS_FILE
 from cmi_bench.errors import UserError
+from cmi_bench.evaluation.evaluate import Evaluation
 from cmi_bench.models.base import EmbeddingModel
 from cmi_bench.models.checkpoint_kinds import kind_of_checkpoint
 from cmi_bench.models.heads import Head, Widths, build_head
@@ -26,18 +27,26 @@ from cmi_bench.tasks.evaluate import evaluate_and_report
 from cmi_bench.tasks.scoring import facts_afterwards, model_facts, recorded, run_devices
 from cmi_bench.tracking.description import ScoredModel, describe_model
 from cmi_bench.tracking.metadata import METADATA_FILE, resolved_config, run_metadata, write_metadata
+from cmi_bench.tracking.metrics import validation_curves
 from cmi_bench.tracking.scored_data import ScoredDataset, describe_datasets
 from cmi_bench.tracking.sweep_plan import sweep_place
 from cmi_bench.tracking.trackers import training_tracker_of
-from cmi_bench.tracking.training import LEARNT, SET_ASIDE, TrainingDescription, TrainingTracker, describe_training
+from cmi_bench.tracking.training import (
+    CHECKED,
+    LEARNT,
+    SET_ASIDE,
+    TrainingDescription,
+    TrainingTracker,
+    describe_training,
+)
 from cmi_bench.training.batches import LearntRow, TrainingBatches, ValidationBatches, learnt_rows
 from cmi_bench.training.checkpoints import CheckpointWriter
 from cmi_bench.training.data import TrainingData
 from cmi_bench.training.embeddings import TrainingEmbeddings
 from cmi_bench.training.examples import Example
 from cmi_bench.training.fit import Fitted, fit
-from cmi_bench.training.history import HISTORY
-from cmi_bench.training.kept import CHECKPOINTS, CHECKPOINTS_FILE, KeptCheckpoints
+from cmi_bench.training.history import HISTORY, read_history
+from cmi_bench.training.kept import CHECKPOINTS, CHECKPOINTS_FILE, KeptCheckpoints, read_checkpoints
 from cmi_bench.training.model_card import describe_card
 from cmi_bench.training.module import TrainingModule
 from cmi_bench.training.objective import Objective
@@ -55,6 +64,11 @@ log = logging.getLogger(__name__)
 
 INDEX = "training"
 """Folder in `cache.dir` that knows where trainings are."""
+RECORDED = (
+    "config.yaml", METADATA_FILE, HISTORY, CHECKPOINTS_FILE, RESULTS_FILE, "metrics.json", "metrics_summary.csv",
+    "report.html", "plots",
+)  # fmt: skip
+"""Files of a training's folder that trackers get; the model cards and weights stay with the checkpoints."""
 ROWS_FOR_STATISTICS = 2000
 """Of as many rows, evenly chosen, a head takes means and deviations; more hardly change them, and take memory."""
 
@@ -87,7 +101,9 @@ def train_on(data: TrainingData, config: TrainTask, folder: Path, *, started: fl
         if is_rank_zero():
             index = Path(config.cache.dir) / INDEX if config.cache.dir else None
             take_up(folder, key, index=index, resume=config.resume)
-        tracker = training_tracker_of(config.tracking, _description(config, metadata, datasets, model, devices), folder)
+        recorded_rows = {**datasets, CHECKED: data.checked.datasets}
+        description = _description(config, metadata, recorded_rows, model, devices)
+        tracker = training_tracker_of(config.tracking, description, folder)
         with _recording(tracker, folder):
             kept, fitted = _fit(training, config, devices, folder, run=key, tracker=tracker)
             if not is_rank_zero():
@@ -95,9 +111,8 @@ def train_on(data: TrainingData, config: TrainTask, folder: Path, *, started: fl
             metadata["training"] = _outcome(kept, fitted, key)
             metadata["seconds"] = {"wall": round(time.monotonic() - started, 3)}
             metadata |= facts_afterwards(metadata, model)
-            _finish(training, config, folder, kept, fitted, metadata)
-            for step, figures in sorted(kept.figures.items()):
-                tracker.checkpoint(step, kept.path(step), figures)
+            evaluation = _finish(training, config, folder, kept, fitted, metadata)
+            tracker.curves(kept.best or 0, validation_curves(evaluation.summary))
 
 
 @dataclass(frozen=True)
@@ -297,11 +312,13 @@ def _description(
 
 @contextlib.contextmanager
 def _recording(tracker: TrainingTracker, folder: Path) -> Iterator[None]:
-    """Tell the tracker of a training how it begins and ends; on rank 0."""
+    """Tell the tracker of a training how it begins and ends, and what is kept of it; on rank 0."""
     if not is_rank_zero():
         yield
         return
     tracker.start()
+    for line in read_history(folder / HISTORY):  # of before it was resumed, where the tracker missed something
+        tracker.curves(int(line["step"]), {name: value for name, value in line.items() if name != "step"})
     status = "FAILED"
     try:
         yield
@@ -310,8 +327,9 @@ def _recording(tracker: TrainingTracker, folder: Path) -> Iterator[None]:
         status = "KILLED"
         raise
     finally:
-        names = (HISTORY, CHECKPOINTS_FILE, RESULTS_FILE, METADATA_FILE, "config.yaml")
-        tracker.close(status, [folder / name for name in names if (folder / name).exists()])
+        for one in read_checkpoints(folder):
+            tracker.checkpoint(one.step, one.folder, one.figures)
+        tracker.close(status, [folder / name for name in RECORDED if (folder / name).exists()])
 
 
 def _outcome(kept: KeptCheckpoints, fitted: Fitted, key: str) -> dict[str, Any]:
@@ -337,7 +355,7 @@ def _finish(
     kept: KeptCheckpoints,
     fitted: Fitted,
     metadata: dict[str, Any],
-) -> None:
+) -> Evaluation:
     """Evaluate the best weights with intervals, write the files, and say what comes next."""
     assert kept.best is not None
     results = folder / RESULTS_FILE
@@ -347,10 +365,11 @@ def _finish(
     placed = replace(config.data, root=config.data.train_root if config.data.train_jsonl else config.data.root)
     measured = replace(config, data=placed, metrics=replace(config.metrics, split=SPLIT))
     label = f"step {kept.best:,} on the rows set aside (the best by {config.train.monitor})"
-    evaluate_and_report(lines, measured, folder=folder, label=label, origin=str(results), metadata=metadata)
+    report = evaluate_and_report(lines, measured, folder=folder, label=label, origin=str(results), metadata=metadata)
     write_text_atomic(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(resolved_config(config))))
     write_metadata(folder / METADATA_FILE, metadata | {"status": "finished"})
     print_view(_next(config, folder, kept, fitted))
+    return report.evaluation
 
 
 def _next(config: TrainTask, folder: Path, kept: KeptCheckpoints, fitted: Fitted) -> str:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cmi_bench.data import fields
-from cmi_bench.data.manifest import MANIFEST_FILE, ROWS_FILE
+from cmi_bench.data.manifest import MANIFEST_FILE, ROWS_FILE, read_manifest
 from cmi_bench.data.rows import Row
 from cmi_bench.errors import UserError, did_you_mean
+from cmi_bench.tracking.scored_data import ScoredDataset, describe_datasets
 from cmi_bench.training.examples import Example, ExampleSet
 from cmi_bench.training.identity import audio_digests, clip_id, clips_of_row, count_words, normalised_text
 from cmi_bench.training.rows import TEST, PlacedRow, located, located_path, rows_of_file
@@ -88,6 +89,8 @@ class Checked:
     """How many test rows there were to compare with, by dataset."""
     without_digest: int
     """Test rows some of whose audio is not here: they are known by names and words only."""
+    datasets: tuple[ScoredDataset, ...] = ()
+    """What identifies the test rows, by file and dataset."""
 
     def describe(self) -> str:
         """Return what was compared and found, for people."""
@@ -121,16 +124,17 @@ def check_contamination(found: ExampleSet, digests: Mapping[str, str], config: T
         UserError: A row is in a test set, and that is not allowed; names the first ones. Or all of them are.
     """
     condemning = _kinds(config.train.contamination)
-    tests, digests_of_tests = known_test_rows(found, config)
-    matches = tuple(find_matches(found.examples, tests, {**digests_of_tests, **digests}))
+    known = known_test_rows(found, config)
+    matches = tuple(find_matches(found.examples, known.rows, {**known.digests, **digests}))
     condemned = {match.example.row.index for match in matches if match.kind in condemning}
     kept = tuple(one for one in found.examples if one.row.index not in condemned)
     checked = Checked(
         kept,
         matches,
         len(condemned),
-        dict(Counter(one.row.dataset.name for one in tests)),
-        sum(any(path not in digests_of_tests for path in one.row.audio_files) for one in tests),
+        dict(Counter(one.row.dataset.name for one in known.rows)),
+        sum(any(path not in known.digests for path in one.row.audio_files) for one in known.rows),
+        tuple(known.datasets),
     )
     if matches and is_rank_zero():
         write_text_atomic(folder / FILE, "".join(_line(match, condemning) for match in matches))
@@ -151,8 +155,18 @@ def _kinds(names: Sequence[str]) -> frozenset[Kind]:
     return frozenset(Kind(name) for name in names)
 
 
-def known_test_rows(found: ExampleSet, config: TrainTask) -> tuple[list[PlacedRow], dict[str, str]]:
-    """Return every test row that is known, and the digests of their audio by path.
+class KnownTests(NamedTuple):
+    """Test rows, and what they are known by."""
+
+    rows: list[PlacedRow]
+    digests: dict[str, str]
+    """SHA-256 of their audio, by path."""
+    datasets: list[ScoredDataset]
+    """What identifies them, by file and dataset: as of a run that scores them."""
+
+
+def known_test_rows(found: ExampleSet, config: TrainTask) -> KnownTests:
+    """Return every test row that is known.
 
     Args:
         found: The examples, with the test rows of their files.
@@ -164,6 +178,7 @@ def known_test_rows(found: ExampleSet, config: TrainTask) -> tuple[list[PlacedRo
     data_root = Path(config.data.root)
     rows = list(found.test_rows)
     digests = dict(audio_digests(data_root, Path(config.data.manifest), (one.row for one in rows)))
+    datasets = describe_datasets((one.row for one in rows), read_manifest(Path(config.data.manifest)))
     for file, (root, manifest) in _files_of_tests(config).items():
         if not is_regular(file):
             if is_rank_zero() and not config.data.synthesise:  # made-up rows are in no test set of people's
@@ -172,8 +187,9 @@ def known_test_rows(found: ExampleSet, config: TrainTask) -> tuple[list[PlacedRo
         of_file = [one for one in rows_of_file(file, root, allow_outside=True) if one.split == TEST]
         for path, digest in audio_digests(root, manifest, (one.row for one in of_file)).items():
             digests[located_path(path, root, data_root)] = digest
+        datasets += describe_datasets((one.row for one in of_file), read_manifest(manifest))
         rows += [one._replace(row=located(one.row, root, data_root)) for one in of_file]
-    return rows, digests
+    return KnownTests(rows, digests, datasets)
 
 
 def _files_of_tests(config: TrainTask) -> dict[Path, tuple[Path, Path]]:

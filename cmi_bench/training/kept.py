@@ -1,12 +1,13 @@
 """Which checkpoints of a training are kept: the best by validation, the last ones, and every so many steps."""
 
+import json
 import logging
 import math
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cmi_bench.training.history import ELSEWHERE
 from cmi_bench.utils.files import json_text, write_text_atomic, writing_to
@@ -29,6 +30,25 @@ def checkpoint_name(step: int) -> str:
     'step_000250'
     """
     return f"step_{step:06d}"
+
+
+class KeptCheckpoint(NamedTuple):
+    """A checkpoint that is there."""
+
+    step: int
+    folder: Path
+    figures: Mapping[str, float]
+    """What it came to on validation."""
+
+
+def read_checkpoints(folder: Path) -> list[KeptCheckpoint]:
+    """Return the checkpoints that a training's folder lists, by step; none where it has no list that can be read."""
+    try:
+        listed = json.loads((folder / CHECKPOINTS_FILE).read_text(encoding="utf-8"))["checkpoints"]
+        found = [KeptCheckpoint(int(one["step"]), folder / one["folder"], one["validation"]) for one in listed]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [one for one in found if one.folder.is_dir()]
 
 
 @dataclass
