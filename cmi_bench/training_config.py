@@ -283,7 +283,11 @@ class TrainConfig:
 
 @dataclass
 class TrainTask(Config):
-    """task=train."""
+    """task=train.
+
+    Raises:
+        UserError: A loss over the clips of a prompt, of which single rows are drawn.
+    """
 
     recipe: str = MISSING
     head: dict[str, Any] = MISSING
@@ -294,3 +298,11 @@ class TrainTask(Config):
     train: TrainConfig = field(default_factory=TrainConfig)
     seeds: int = 1
     """How many heads to train, from `seed` on; several are an ensemble."""
+
+    def __post_init__(self) -> None:
+        is_list = isinstance(self.loss, LossConfig) and self.loss.ratings.kind is RatingLossKind.list_mle
+        if is_list and self.sampling.unit is not Unit.prompt:
+            raise UserError(
+                "loss.ratings.kind=list_mle compares the clips of a prompt, and single rows are drawn.",
+                "Draw all rows of a prompt together: sampling.unit=prompt.",
+            )

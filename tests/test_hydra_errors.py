@@ -61,6 +61,11 @@ MISTAKES = [
         "loss.source_weights.pam has no value yet",
         "+loss.source_weights.pam=",
     ),
+    (
+        ["task=train", "loss=list_mle"],
+        "compares the clips of a prompt, and single rows are drawn",
+        "sampling.unit=prompt",
+    ),
     (["task=train", "loss=davidson", "loss.pairs.ties=half"], "is an option of bradley_terry", "loss.pairs.kind="),
 ]
 

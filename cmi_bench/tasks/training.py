@@ -39,7 +39,7 @@ from cmi_bench.tracking.training import (
     TrainingTracker,
     describe_training,
 )
-from cmi_bench.training.batches import LearntRow, TrainingBatches, ValidationBatches, learnt_rows
+from cmi_bench.training.batches import LearntRow, TrainingBatches, ValidationBatches, lack_lists, learnt_rows
 from cmi_bench.training.checkpoints import CheckpointWriter
 from cmi_bench.training.data import TrainingData
 from cmi_bench.training.embeddings import TrainingEmbeddings
@@ -54,7 +54,7 @@ from cmi_bench.training.resume import take_up, training_key
 from cmi_bench.training.sampling import Sampler
 from cmi_bench.training.splits import Split
 from cmi_bench.training.validation import SPLIT, Validation
-from cmi_bench.training_config import EmbeddingForm, TrainTask
+from cmi_bench.training_config import EmbeddingForm, RatingLossKind, TrainTask
 from cmi_bench.utils.console import print_view
 from cmi_bench.utils.distributed import Devices, is_rank_zero
 from cmi_bench.utils.files import write_text_atomic
@@ -95,6 +95,7 @@ def train_on(data: TrainingData, config: TrainTask, folder: Path, *, started: fl
     }
     metadata = run_metadata(config, facts)
     with recorded(folder, metadata):
+        _learnt(data.split, config)  # a mistake is told before hours of encoding
         embeddings, split = _embedded(data.split, model, config, devices, folder)
         training = _prepare(split, embeddings, model, config, guards=data.checked.describe())
         key = training_key(config, model, training.head, datasets, devices)
@@ -175,17 +176,9 @@ def _prepare(
     """Build the objective and the head.
 
     Raises:
-        UserError: The loss uses none of the labels, or the head's options are not right.
+        UserError: The loss cannot learn from the labels, or the head's options are not right.
     """
-    objective = Objective(config.loss, {one.source for one in split.training})
-    all_rows = learnt_rows(split.training, objective)
-    used = [(example, row) for example, row in zip(split.training, all_rows, strict=True) if row.labels]
-    if not used:
-        raise UserError(
-            f"loss={config.loss.name} uses none of the labels of {len(all_rows):,} rows.",
-            "Choose another loss, or rows with labels that it uses.",
-        )
-    learnt, rows = [example for example, _ in used], [row for _, row in used]
+    objective, learnt, rows = _learnt(split, config)
     objective.start_from(label for row in rows for label in row.labels)
     fits = embeddings.size(one.row for one in (*learnt, *split.validation)) <= config.train.memory_gb * 1e9
     return _Training(
@@ -200,6 +193,29 @@ def _prepare(
         0 if fits else config.workers,
         guards,
     )
+
+
+def _learnt(split: Split, config: TrainTask) -> tuple[Objective, list[Example], list[LearntRow]]:
+    """Return the objective, and the examples that it learns from, as they are and as it sees them.
+
+    Raises:
+        UserError: The loss cannot learn from the labels.
+    """
+    objective = Objective(config.loss, {one.source for one in split.training})
+    all_rows = learnt_rows(split.training, objective)
+    used = [(example, row) for example, row in zip(split.training, all_rows, strict=True) if row.labels]
+    if not used:
+        raise UserError(
+            f"loss={config.loss.name} uses none of the labels of {len(all_rows):,} rows.",
+            "Choose another loss, or rows with labels that it uses.",
+        )
+    learnt, rows = [example for example, _ in used], [row for _, row in used]
+    if config.loss.ratings.kind is RatingLossKind.list_mle and lack_lists(rows):
+        raise UserError(
+            "loss.ratings.kind=list_mle compares the clips of a prompt, and in no prompt are two rated differently.",
+            "Use loss.ratings.kind=ordinal or tanh_mse, or rows with prompts.",
+        )
+    return objective, learnt, rows
 
 
 def _head(embeddings: TrainingEmbeddings, learnt: Sequence[Example], model: EmbeddingModel, config: TrainTask) -> Head:

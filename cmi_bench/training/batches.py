@@ -61,6 +61,16 @@ def learnt_rows(examples: Sequence[Example], objective: Objective) -> list[Learn
     ]
 
 
+def lack_lists(rows: Iterable[LearntRow]) -> bool:
+    """Tell whether rows are rated, and no two clips of a prompt differently: then there is no order to learn."""
+    ratings: dict[tuple[Aspect, int], set[float]] = {}
+    for row in rows:
+        for label in row.labels:
+            if not isinstance(label.value, Outcome):
+                ratings.setdefault((label.aspect, row.group), set()).add(label.value)
+    return bool(ratings) and all(len(values) == 1 for values in ratings.values())
+
+
 def _groups(examples: Sequence[Example]) -> list[int]:
     places: dict[str, list[int]] = {}
     for place, example in enumerate(examples):
