@@ -34,7 +34,7 @@ from cmi_bench.tracking.curves import CurvePoint
 from cmi_bench.tracking.description import RunDescription, dataset_name, model_label, origin_tags, run_name
 from cmi_bench.tracking.job_record import FAILED, FINISHED, NOT_RUN
 from cmi_bench.tracking.metadata import METADATA_FILE, git_state, look_up, own_roots, read_metadata
-from cmi_bench.tracking.metrics import metric_name, series_name
+from cmi_bench.tracking.metrics import MetricName, metric_name, series_name, validation_name
 from cmi_bench.tracking.mlflow_sweep import ChildEnd, MLflowSweep
 from cmi_bench.tracking.sweep_plan import PLAN_FILE, SweepPlan, read_plan, write_plan
 from cmi_bench.tracking.trackers import check_tracker, record_sweep
@@ -76,8 +76,8 @@ class Sweep:
                 files.append(write_sweep_page(self._source(comparison), self.folder))
                 print_view(f"Report: {files[-1]}")
             print_view(f"Results: {self.folder}")
-            tell_mlflow(self.parent, self.jobs, self.folder / "sweep.md", files)
-            if self.config.task == RECORDED_TASK:
+            tell_mlflow(self.parent, self.jobs, self.folder / "sweep.md", files, task=self.config.task)
+            if self.config.task in RECORDED_TASKS:
                 same = replace(self.parent.description, group=self.plan.name)
                 record_sweep(self.config.tracking, same, job_counts(self.jobs), files)
         finally:
@@ -150,7 +150,7 @@ def start_sweep(config: DictConfig) -> Sweep:
         raise UserError("The sweep has no jobs.", "One of its keys has no values.")
     configs = [_job_config(config, overrides) for overrides in overrides_of]  # before anything is written
     folder, common = Path(config.hydra.sweep.dir), sweep_config(config)
-    if common.task == RECORDED_TASK:
+    if common.task in RECORDED_TASKS:
         check_tracker(common.tracking)
     swept = swept_keys(overrides_of, [word.partition("=")[0] for word in recipe])
     jobs = plan_jobs(overrides_of, swept, fingerprints=[fingerprint(cfg) for cfg in configs], folder=folder)
@@ -267,8 +267,9 @@ def compare_jobs(jobs: Sequence[SweepJob], config: Config) -> Comparison | None:
         return None
 
 
-RECORDED_TASK = "benchmark"
-"""The task whose runs MLflow knows."""
+TRAINING = "train"
+RECORDED_TASKS = ("benchmark", TRAINING)
+"""The tasks whose runs trackers know."""
 STATUS = {FINISHED: "FINISHED", FAILED: "FAILED"}
 
 
@@ -286,17 +287,28 @@ def parent_run(name: str, config: Config, swept: Sequence[str]) -> MLflowSweep:
         same["model"] = model_label(config.model)
     if not groups & {"data", "subset"}:
         same["dataset"] = dataset_name(config)
-    settings = tracking if config.task == RECORDED_TASK else replace(tracking, uri=None)
+    settings = tracking if config.task in RECORDED_TASKS else replace(tracking, uri=None)
     origin = origin_tags(git_state(Path(__file__).parent).commit)
     tags = same | {"sweep": ", ".join(swept)} | {key: value for key, value in origin.items() if value is not None}
     return MLflowSweep(settings, RunDescription(name, same, tags))
 
 
-def tell_mlflow(run: MLflowSweep, jobs: Sequence[SweepJob], table: Path, files: Sequence[Path]) -> None:
-    """Complete the parent run: every job has its run, the metrics by step, the table, the files."""
-    run.end_children([_end(job, run) for job in jobs if job.status != NOT_RUN])
+def tell_mlflow(
+    run: MLflowSweep, jobs: Sequence[SweepJob], table: Path, files: Sequence[Path], *, task: str = RECORDED_TASKS[0]
+) -> None:
+    """Complete the parent run: every job has its run, the metrics by step, the table, the files.
+
+    Args:
+        run: The parent run.
+        jobs: What became of the jobs.
+        table: The sweep's table in Markdown.
+        files: What the run keeps.
+        task: What a job is; figures of trainings are of the rows that were set aside.
+    """
+    name = validation_name if task == TRAINING else metric_name
+    run.end_children([_end(job, run, name) for job in jobs if job.status != NOT_RUN])
     run.log_metrics(job_counts(jobs))
-    run.log_points(list(_series(jobs)))
+    run.log_points(list(_series(jobs, name)))
     # The page has the heading already.
     run.describe(table.read_text(encoding="utf-8").partition("\n\n")[2], files)
 
@@ -307,7 +319,7 @@ def job_counts(jobs: Sequence[SweepJob]) -> dict[str, float]:
     return {"jobs": len(jobs), "jobs_finished": finished, "jobs_failed": len(jobs) - finished}
 
 
-def _end(job: SweepJob, run: MLflowSweep) -> ChildEnd:
+def _end(job: SweepJob, run: MLflowSweep, name: MetricName) -> ChildEnd:
     same = run.description.params
     return ChildEnd(
         number=job.number,
@@ -317,15 +329,15 @@ def _end(job: SweepJob, run: MLflowSweep) -> ChildEnd:
         step=job.step or 0,
         params={**same, "step": str(job.step)} if job.step is not None else same,
         tags=same,
-        metrics={metric_name(*column): value.value for column, value in job.values.items()},
+        metrics={name(*column): value.value for column, value in job.values.items()},
     )
 
 
-def _series(jobs: Sequence[SweepJob]) -> Iterator[CurvePoint]:
+def _series(jobs: Sequence[SweepJob], name: MetricName) -> Iterator[CurvePoint]:
     by_step = has_steps(jobs)
     for column in columns_of(jobs, main=True):
         for job in jobs:
             if column in job.values:
-                name = series_name(*column, by_step=by_step)
                 step = job.step if by_step and job.step is not None else job.number
-                yield CurvePoint(name, step, job.values[column].value, job.ended or 0.0)
+                along = series_name(name(*column), by_step=by_step)
+                yield CurvePoint(along, step, job.values[column].value, job.ended or 0.0)

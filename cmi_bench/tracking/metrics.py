@@ -4,7 +4,7 @@ Charts are put into a section by what stands before the slash of a metric's name
 the means over tasks, one for the ends of intervals, one for the run itself.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cmi_bench.evaluation.evaluate import SummaryRecord
@@ -40,13 +40,18 @@ def metric_name(dataset: str, task: str, metric: str) -> str:
     return f"{dataset}/{task} {metric}"
 
 
-def series_name(dataset: str, task: str, metric: str, *, by_step: bool) -> str:
+MetricName = Callable[[str, str, str], str]
+"""Returns the name of a metric: of dataset, task and metric."""
+
+
+def series_name(name: str, *, by_step: bool) -> str:
     """Return the name of a metric along a sweep.
 
-    >>> series_name("PAM", "musicality", "SRCC", by_step=True)
+    >>> series_name("PAM/musicality SRCC", by_step=True)
     'PAM by step/musicality SRCC'
     """
-    return metric_name(f"{dataset} by {'step' if by_step else 'job'}", task, metric)
+    section, _, rest = name.partition("/")
+    return f"{section} by {'step' if by_step else 'job'}/{rest}"
 
 
 def train_name(what: str) -> str:

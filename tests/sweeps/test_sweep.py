@@ -308,6 +308,16 @@ def test_mlflow_is_told_of_each_job_and_of_the_main_metrics_along_the_sweep(tmp_
     assert run.told["describe"] == ("The table\n\nNotes\n", [tmp_path / "sweep.csv"])
 
 
+def test_figures_along_a_sweep_over_trainings_are_called_those_of_rows_set_aside(tmp_path):
+    (tmp_path / "sweep.md").write_text("# Heading\n\nThe table\n")
+    jobs = [job(0, tmp_path, value=0.25), job(1, tmp_path, value=0.5)]
+    run = Recorder(model="cmi_rm", dataset="mini")
+    tell_mlflow(run, jobs, tmp_path / "sweep.md", [], task="train")
+    name = "validation by job/PAM musicality SRCC"
+    assert run.told["log_points"] == [(name, 0, 0.25, 100.0), (name, 1, 0.5, 101.0)]
+    assert run.told["end_children"][0].metrics["validation/PAM musicality SRCC"] == 0.25
+
+
 @pytest.mark.parametrize(
     ("swept", "same"),
     [

@@ -59,7 +59,7 @@ def test_both_ends_of_an_interval_stand_in_a_section_of_their_own():
 
 
 def test_a_metric_along_a_sweep_stands_beside_those_of_its_dataset():
-    assert series_name("PAM", "musicality", "SRCC", by_step=False) == "PAM by job/musicality SRCC"
+    assert series_name("PAM/musicality SRCC", by_step=False) == "PAM by job/musicality SRCC"
 
 
 def test_validation_has_a_section_for_its_values_and_one_for_the_ends_of_their_intervals():
