@@ -193,6 +193,8 @@ RANGES: dict[str, Range] = {
     "loss.aspect_weights.musicality": Range(0, 1e6),
     "loss.aspect_weights.alignment": Range(0, 1e6),
     "loss.lr": Range(0, 10),
+    "splits.validation": Range(0, 1, below=True, advice="Use a share from 0 to below 1, such as 0.1."),
+    "splits.seed": SEEDS,
 }
 """By key, with its dots; a task that lacks the key is not asked for it."""
 

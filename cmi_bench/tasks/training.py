@@ -397,9 +397,14 @@ def _next(config: TrainTask, folder: Path, kept: KeptCheckpoints, fitted: Fitted
         f"Trained {fitted.steps:,} steps{', ended early' if fitted.stopped_early else ''}."
         f" Best: {best}{f'; {others} more in {folder / CHECKPOINTS}' if others else ''}",
         "Next:",
-        f"  {command_line(f'model.checkpoint={best}', f'data={config.data.name}')}",
+        f"  {command_line(f'model.checkpoint={best}', *_data_words(config))}",
     ]
     if others:
-        sweep = ("-m", "+sweep=checkpoints", f"sweep.checkpoint_dir={folder / CHECKPOINTS}", f"data={config.data.name}")
+        sweep = ("-m", "+sweep=checkpoints", f"sweep.checkpoint_dir={folder / CHECKPOINTS}", *_data_words(config))
         lines.append(f"  {command_line(*sweep)}")
     return "\n".join(lines)
+
+
+def _data_words(config: TrainTask) -> list[str]:
+    """Return the words of a run on the test rows of the training's data: without a file of them, on the benchmark's."""
+    return [f"data={config.data.name}"] if config.data.jsonl else []

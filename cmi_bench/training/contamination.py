@@ -316,7 +316,8 @@ def _counted(checked: Checked) -> str:
 def _report(checked: Checked, condemning: Iterable[Kind], folder: Path) -> None:
     if not is_rank_zero():
         return
-    log.info("%s", checked.describe())
+    if checked.tests:
+        log.info("%s", checked.describe())
     if checked.without_digest:
         log.info(
             "Of %d test rows some audio is not here: they are compared by names and words.", checked.without_digest

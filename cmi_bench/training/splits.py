@@ -280,11 +280,8 @@ def _largest(examples: Sequence[Example], components: np.ndarray) -> dict[str, i
 
 def _check_both_sides(split: Split, settings: SplitsConfig) -> None:
     if not split.validation:
-        together = ", ".join(f"{one.source} {split.largest[one.source]:,} of {one.rows:,}" for one in split.shares)
         raise UserError(
-            f"There are no validation rows: with splits.validation={settings.validation:g} no group of rows that share"
-            f" {' or '.join(settings.by) or 'their clips'} is small enough."
-            f" So many rows hang together at most: {together}.",
+            f"There are no validation rows: {_why_none(split, settings)}",
             "Raise splits.validation, let rows share more (splits.by=[prompt]), leave out a generator or a source"
             " (splits.leave_out_systems=[NAME]), or mark rows yourself (split: validation).",
         )
@@ -294,3 +291,14 @@ def _check_both_sides(split: Split, settings: SplitsConfig) -> None:
             "Lower splits.validation, leave out fewer generators or sources (splits.leave_out_...), or let rows share"
             " more (splits.by=[digest]).",
         )
+
+
+def _why_none(split: Split, settings: SplitsConfig) -> str:
+    if settings.validation == 0:
+        return "splits.validation=0 asks for none."
+    together = ", ".join(f"{one.source} {split.largest[one.source]:,} of {one.rows:,}" for one in split.shares)
+    what = " or ".join(settings.by) or "their clips"
+    return (
+        f"with splits.validation={settings.validation:g} no group of rows that share {what} is small enough."
+        f" So many rows hang together at most: {together}."
+    )

@@ -160,6 +160,8 @@ def test_no_row_for_validation_or_for_training_is_said_with_what_to_do(caplog):
     with pytest.raises(UserError, match=r"no validation rows: .* at most: cmi_pref 20 of 20") as error:
         split_examples(alike, SplitsConfig(), {})
     assert "splits.leave_out_systems" in error.value.hint
+    with pytest.raises(UserError, match=r"splits.validation=0 asks for none"):
+        split_examples(alike, SplitsConfig(validation=0), {})
     with pytest.raises(UserError, match="All 20 rows are for validation"):
         split_examples(alike, SplitsConfig(leave_out_sources=["cmi_pref"]), {})
     with caplog.at_level(logging.WARNING):

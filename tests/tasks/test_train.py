@@ -1,0 +1,72 @@
+"""`task=train` in this process: what it may look at, and what it refuses."""
+
+import json
+import sys
+
+import pytest
+from command_line import run_task_here
+from own_tables import write_song, write_table
+
+from cmi_bench.errors import UserError
+
+QUICK = (
+    *("model=audio_statistics", "recipe=small", "train.max_steps=4", "train.validate_every=2", "tracking=none"),
+    *("metrics.resamples=0", "metrics.report=false"),
+)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Rated songs of one's own, and beside them the benchmark's test rows, whose audio nothing can decode."""
+    songs = tmp_path / "songs"
+    rows = []
+    for at in range(24):
+        write_song(songs / f"{at}.wav", hertz=150 + 20 * at, noise=at / 60)
+        rows.append({"song": f"{at}.wav", "prompt": f"a tone with the number {at % 12}", "rating": 10 - at // 3})
+    write_table(songs / "ratings.csv", rows)
+    root = tmp_path / "benchmark"
+    (root / "pam").mkdir(parents=True)
+    for at in range(3):
+        (root / "pam" / f"{at}.wav").write_bytes(f"no audio {at}".encode())
+    test = [{"source": "PAM", "split": "test", "audio-path": f"pam/{at}.wav", "musicality": 3} for at in range(3)]
+    (root / "all_test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in test))
+    return songs, root
+
+
+def train(own, folder, *words):
+    songs, root = own
+    data = ["data=custom", f"data.csv={songs}/ratings.csv", "data.scale=[0,10]", f"data_root={root}"]
+    run_task_here("task=train", *data, *QUICK, f"cache.dir={folder}/cache", "workers=0", *words, folder=folder / "run")
+
+
+@pytest.mark.slow
+def test_training_reads_nothing_of_test_audio_but_digests(own, tmp_path):
+    opened, is_watching = [], [True]
+
+    def watch(event, args):
+        if event == "open" and is_watching:
+            opened.append(str(args[0]))
+
+    sys.addaudithook(watch)  # it stays until the process ends
+    try:
+        train(own, tmp_path)
+        assert {name for name in opened if "/pam/" in name and name.endswith(".wav")}
+        opened.clear()
+        train(own, tmp_path, "resume=false")  # the manifest has the digests
+        assert [name for name in opened if "/pam/" in name and name.endswith(".wav")] == []
+    finally:
+        is_watching.clear()
+    guards = json.loads((tmp_path / "run/metadata.json").read_text())["guards"]
+    assert (guards["test_rows"], guards["test_rows_without_digest"], guards["left_out"]) == ({"PAM": 3}, 0, 0)
+    assert (
+        "Compared with the test rows of PAM 3." in next((tmp_path / "run/checkpoints").glob("*/README.md")).read_text()
+    )
+
+
+def test_songs_of_a_test_set_are_refused_before_anything_is_computed(own, tmp_path):
+    songs, root = own
+    (root / "pam/1.wav").write_bytes((songs / "7.wav").read_bytes())
+    with pytest.raises(UserError, match=r"1 of 24 training rows are in a test set \(by audio 1\)") as error:
+        train(own, tmp_path)
+    assert f"ratings.csv, line 9: audio-path is audio of {root}/all_test.jsonl, line 2 (PAM)" in error.value.what
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["contaminated.jsonl"]
