@@ -1,5 +1,6 @@
 """A run and its Lightning callback, against MLflow's real SQLite store."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ from recorded_runs import DESCRIPTION, outcome, recorded_run
 
 from cmi_bench.config import TrackingConfig
 from cmi_bench.tracking.callback import TrackingCallback
+from cmi_bench.tracking.ledger import LOOKS
 from cmi_bench.tracking.mlflow import MLflowRun
 
 
@@ -24,12 +26,13 @@ def test_a_run_ends_finished_with_its_params_metrics_and_artifacts(settings, tmp
     (tmp_path / "plots").mkdir()
     (tmp_path / "plots/a.png").write_bytes(b"")
     with recorded_run(settings) as run:
-        run.record(outcome(files=[tmp_path / "results.jsonl", tmp_path / "plots"]))
+        done = outcome(files=[tmp_path / "results.jsonl", tmp_path / "plots"])
+        run.record(replace(done, metadata={**done.metadata, LOOKS: 8}))
     client, run = only_run(settings)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "signal on mini"
     assert run.data.params == {"model": "signal"}
-    assert run.data.tags["git_commit"] == "abc"
+    assert (run.data.tags["git_commit"], run.data.tags["test_set_looks"]) == ("abc", "8")
     assert run.data.metrics == {one.name: one.value for one in outcome().metrics}
     assert run.data.metrics["MusicEval/musicality SRCC"] == pytest.approx(0.8)
     assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["plots", "results.jsonl", "rows.json"]
