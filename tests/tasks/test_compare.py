@@ -136,7 +136,7 @@ def test_the_leaderboard_says_how_many_checkpoints_were_looked_at(runs, tmp_path
     record_looks(ledger, looks)
     words = [f"runs=[{tmp_path}/mine,{tmp_path}/other]", "metrics.resamples=0", f"ledger={ledger}"]
     do("leaderboard", tmp_path / "board", *words)
-    told = "Looks at the test sets, those of a run's whole training: mine: 8 checkpoints."
+    told = "Looks at the test sets, over all checkpoints of a run's training: mine 8."
     assert told in " ".join(capsys.readouterr().out.split())
     for form in ("md", "html"):
         assert (

@@ -157,10 +157,11 @@ def _looks_note(looks: Mapping[str, int]) -> list[str]:
     """Return how often test sets were looked at: who chose among many by them reports too good a figure."""
     if not looks:
         return []
-    named = "; ".join(
-        f"{label}: {count} {'checkpoint' if count == 1 else 'checkpoints'}" for label, count in looks.items()
-    )
-    return [f"Looks at the test sets, those of a run's whole training: {named}. Choose on validation rows instead."]
+    named = ", ".join(f"{label} {count:,}" for label, count in looks.items())
+    return [
+        f"Looks at the test sets, over all checkpoints of a run's training: {named}. The best of many, chosen by these"
+        " figures, looks better than it is."
+    ]
 
 
 def _grouping(paired: PairedRows | None, grouped: PairedRows | None, alpha: float) -> list[str]:
