@@ -136,8 +136,8 @@ def check_contamination(found: ExampleSet, digests: Mapping[str, str], config: T
         sum(any(path not in known.digests for path in one.row.audio_files) for one in known.rows),
         tuple(known.datasets),
     )
-    if matches and is_rank_zero():
-        write_text_atomic(folder / FILE, "".join(_line(match, condemning) for match in matches))
+    if is_rank_zero():
+        _write(matches, condemning, folder / FILE)
     if condemned and config.train.on_contamination is OnContamination.fail:
         raise _refusal(checked, condemning, len(found.examples), folder)
     if not kept:
@@ -275,6 +275,14 @@ class _Index:
             if key and (test := known.get(key)):
                 return _Hit(kind, test)
         return None
+
+
+def _write(matches: Sequence[Match], condemning: Iterable[Kind], file: Path) -> None:
+    """Write what was found; what an earlier training left there goes."""
+    if matches:
+        write_text_atomic(file, "".join(_line(match, condemning) for match in matches))
+    else:
+        file.unlink(missing_ok=True)
 
 
 def _line(match: Match, condemning: Iterable[Kind]) -> str:

@@ -156,6 +156,8 @@ def test_they_can_be_dropped_and_what_may_recur_is_still_counted_and_listed(root
     assert checked.counts == {"audio": 1, "clip": 0, "reference": 0, "prompt": 2}
     assert "2 training rows are like test rows by prompt" in caplog.text
     assert [json.loads(line)["condemns"] for line in (tmp_path / FILE).open()] == [True, False, False]
+    check(task(root, TRAIN[:1], TEST), tmp_path)
+    assert not (tmp_path / FILE).exists()  # what was listed before
     with pytest.raises(UserError, match="All 1 training rows are in a test set"):
         check(task(root, TRAIN[1:2], TEST, on_contamination=OnContamination.drop), tmp_path)
     with pytest.raises(UserError, match=r"train.contamination: there is no 'promt'"):
