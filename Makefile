@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PARALLEL := --numprocesses 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help env run test test-slow test-all lint format docs bench bench-audio bench-start bench-statistics mutants ui screenshots clean
+.PHONY: help env run test test-slow test-all lint format docs bench bench-audio bench-start bench-statistics bench-training mutants ui screenshots clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ docs: $(READY) ## Build the documentation site (site/index.html), without a warn
 
 bench: $(READY) ## Measure how fast CMI-RM scores, on a random network of its size (outputs/bench/; ROWS=16)
 	$(BIN)/python -m benchmarks.inference $(ROWS)
+
+bench-training: $(READY) ## Measure how fast CMI-RM's head trains on cached embeddings, 7 GB for a while (outputs/bench/; STEPS=6, DEVICE=cuda)
+	DEVICE=$(DEVICE) $(BIN)/python -m benchmarks.training $(STEPS)
 
 bench-statistics: $(READY) ## Simulate how often intervals hold the truth and tests find what is not there (outputs/bench/; REPLICATES=1000)
 	$(BIN)/python -m benchmarks.statistics --replicates $(or $(REPLICATES),1000)
