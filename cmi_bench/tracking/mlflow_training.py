@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cmi_bench.config import TrackingConfig
 from cmi_bench.tracking.curves import Curves
+from cmi_bench.tracking.description import ScoredModel
 from cmi_bench.tracking.metrics import VALIDATION
 from cmi_bench.tracking.mlflow import MLflowRun
 from cmi_bench.tracking.training import SET_ASIDE, TrainingDescription
@@ -14,6 +15,10 @@ from cmi_bench.tracking.training_record import TrainingRecord, read_training_rec
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
+
+
+DESCRIBE_SECONDS = 600.0
+"""How long it may take to load a checkpoint and to digest its weights, which is no fault of the store."""
 
 
 class MLflowTraining:
@@ -74,21 +79,26 @@ class MLflowTraining:
 
     def checkpoint(self, step: int, folder: Path, metrics: Mapping[str, float]) -> None:
         """Record a checkpoint as the model of its weights and settings, which later runs that score with it find."""
+        if self.run.client is None:
+            return
         self.curves(step, metrics)
         self._curves.send()
-        model_id = self.run.sink.call("recording a checkpoint", lambda: self._model_id(step, folder))
+        describe = self.description.describe_checkpoint
+        model = self.run.sink.call("describing a checkpoint", lambda: describe(folder), seconds=DESCRIBE_SECONDS)
+        if model is None:
+            return
+        model_id = self.run.sink.call("recording a checkpoint", lambda: self._model_id(step, model))
         if model_id is not None:  # and the run is open
             self.run.send_metrics([self._of_model(name, step, model_id, value) for name, value in metrics.items()])
 
-    def _model_id(self, step: int, folder: Path) -> str | None:
-        """Return the id of the MLflow model of a checkpoint, an output of the run; None where nothing is recorded."""
+    def _model_id(self, step: int, model: ScoredModel) -> str | None:
+        """Return the id of a checkpoint's MLflow model, an output of the run; None where nothing is recorded."""
         if (client := self.run.client) is None:
             return None
         from mlflow.entities import LoggedModelOutput
 
         from cmi_bench.tracking.mlflow_models import model_of
 
-        model = self.description.describe_checkpoint(folder)
         model_id = model_of(client, self.run.experiment_id, model, run_id=self.run.run_id, settings=self.settings)
         outputs = client.get_run(self.run.run_id).outputs
         if all(one.model_id != model_id for one in (outputs.model_outputs if outputs else ())):

@@ -152,7 +152,7 @@ def test_a_checkpoint_that_cannot_be_described_costs_a_warning(settings, caplog,
     made.start()
     made.checkpoint(1, tmp_path / "not written", VALIDATION)
     made.close("FINISHED")
-    assert "MLflow: recording a checkpoint failed (FileNotFoundError" in caplog.text
+    assert "MLflow: describing a checkpoint failed (FileNotFoundError" in caplog.text
     assert MlflowClient(settings.uri).get_run(made.run.run_id).data.metrics == VALIDATION
 
 
