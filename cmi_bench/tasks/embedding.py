@@ -43,7 +43,7 @@ def checked_backbone(model: BenchmarkModelABC, config: Config) -> EmbeddingModel
     """
     if not isinstance(model, EmbeddingModel):
         raise UserError(
-            f"model={config.model['name']} makes no embeddings: it scores audio as a whole.",
+            f"model={config.model['name']} makes no embeddings.",
             "Choose one that embeds, such as cmi_rm, muq_mulan, clap or audio_statistics; docs/models.md has them all.",
         )
     return model

@@ -25,7 +25,7 @@ from cmi_bench.scoring.stages import EmbedTextStage, LoadedBatch, load_items, wo
 from cmi_bench.scoring.store import FailureLog, FileScoreWriter, RunStats, ScoreStore, clear_stats, collect_stats
 from cmi_bench.training.forecast import Forecast, ForecastStage
 from cmi_bench.training_config import EmbeddingForm
-from cmi_bench.utils.console import some_of
+from cmi_bench.utils.console import describe_time, some_of
 from cmi_bench.utils.distributed import is_rank_zero, process_rank
 
 log = logging.getLogger(__name__)
@@ -245,10 +245,10 @@ def describe(needs: Sequence[Need], cache: EmbeddingCache) -> str:
 
 
 def _amount(items: Sequence[Item]) -> str:
-    """Return how many files, hours and texts."""
+    """Return how many files of which length, and how many texts."""
     audio = [item for item in items if isinstance(item, AudioItem)]
-    hours = sum(item.seconds for item in audio) / 3600
-    return f"{len(audio):,} audio files ({hours:,.1f} h) and {len(items) - len(audio):,} texts"
+    length = describe_time(sum(item.seconds for item in audio))
+    return f"{len(audio):,} audio files ({length}) and {len(items) - len(audio):,} texts"
 
 
 def _failed(needs: Needs, failures: dict[str, str]) -> list[Failed]:

@@ -74,7 +74,7 @@ def test_what_cannot_be_embedded_is_listed_at_the_end(run_here, words, tiny, tmp
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (["model=random"], "model=random makes no embeddings: it scores audio as a whole."),
+        (["model=random"], "model=random makes no embeddings."),
         (["cache=off", "cache.dir=null"], "cache=off keeps nothing, and task=embed fills the cache."),
         (["cache.dir=/proc/nowhere"], "The cache /proc/nowhere cannot be written"),
         (["data.train_jsonl=nowhere.jsonl"], "There are no training rows: nowhere.jsonl does not exist"),

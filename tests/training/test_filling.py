@@ -175,10 +175,27 @@ def test_too_small_a_bound_of_the_cache_is_told_before(filling, caplog):
     caplog.set_level(logging.INFO)
     filling.fill(FrameEncoder(), max_gb=1e-6, batch_size=2)
     assert caplog.text.count("cache.max_gb=1e-06: the next run that scores would remove") == 1
-    assert "10 rows need the embeddings of 15 audio files (0.0 h) and 6 texts; to encode: 15 audio files" in caplog.text
+    assert "10 rows need the embeddings of 15 audio files (4 s) and 6 texts; to encode: 15 audio files" in caplog.text
 
 
 def test_a_full_disk_is_told_before(filling, caplog, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})())
     filling.fill(FrameEncoder())
     assert "Make room, or set cache.dir to another disk" in caplog.text
+
+
+def test_a_disk_that_is_full_ends_it_and_what_is_embedded_is_kept(filling, monkeypatch):
+    put, room = EmbeddingCache.put, iter([True] * 9)
+
+    def full_after_nine(self, key, tensors):
+        if not next(room, False):
+            raise OSError(28, "No space left on device")
+        return put(self, key, tensors)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EmbeddingCache, "put", full_after_nine)
+        with pytest.raises(UserError, match=r"The disk that holds .* is full"):
+            filling.fill(FrameEncoder())
+    model = FrameEncoder()
+    filling.fill(model)
+    assert len(model.texts) + len(model.encoded) == FILES + TEXTS - 9
