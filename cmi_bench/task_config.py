@@ -195,6 +195,21 @@ RANGES: dict[str, Range] = {
     "loss.lr": Range(0, 10),
     "splits.validation": Range(0, 1, below=True, advice="Use a share from 0 to below 1, such as 0.1."),
     "splits.seed": SEEDS,
+    "optimizer.lr": Range(0, 100, above=True),
+    "optimizer.weight_decay": Range(0, 100),
+    "optimizer.warmup_steps": Range(0, math.inf),
+    "optimizer.final_share": Range(0, 1),
+    "optimizer.clip": Range(0, math.inf),
+    "sampling.temperature": Range(0, math.inf, above=True),
+    **dict.fromkeys(("sampling.drop_text", "sampling.drop_lyrics", "sampling.drop_ref_audio"), Range(0, 1)),
+    **dict.fromkeys(
+        ("train.max_steps", "train.batch_size", "train.accumulate", "train.validate_every", "train.patience"),
+        Range(0, math.inf, above=True),
+    ),
+    **dict.fromkeys(("train.keep_every", "train.keep_last", "train.save_seconds"), Range(0, math.inf)),
+    "train.ema_decay": Range(0, 1, above=True, below=True, advice="Use train.ema_decay=0.99."),
+    "train.memory_gb": Range(0, math.inf),
+    "seeds": Range(0, 1000, above=True),
 }
 """By key, with its dots; a task that lacks the key is not asked for it."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from cmi_bench.config import Config
+from cmi_bench.config import Config, Precision
 from cmi_bench.errors import UserError
 
 
@@ -177,7 +177,11 @@ class Schedule(StrEnum):
 
 @dataclass
 class OptimizerConfig:
-    """The group `optimizer`: AdamW and its learning rate."""
+    """The group `optimizer`: AdamW and its learning rate.
+
+    Raises:
+        UserError: `betas` are not two shares.
+    """
 
     name: str = MISSING
     lr: float = 1e-4
@@ -190,6 +194,10 @@ class OptimizerConfig:
     """Share of the learning rate that is left at the last step."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 for any."""
+
+    def __post_init__(self) -> None:
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise UserError(f"optimizer.betas={self.betas} are not two shares.", "Use [0.9,0.999].")
 
 
 class Balance(StrEnum):
@@ -248,19 +256,35 @@ class OnContamination(StrEnum):
     drop = "drop"
 
 
+class Monitor(StrEnum):
+    """A figure of validation."""
+
+    loss = "loss"
+    """The objective on the rows that are set aside."""
+    musicality = "musicality"
+    """Agreement with people (accuracy of pairs, SRCC of ratings), the mean over sources."""
+    alignment = "alignment"
+    mean = "mean"
+    """Of both aspects' agreements."""
+
+
 @dataclass
 class TrainConfig:
-    """The key `train`: the loop, and what is kept of it."""
+    """The key `train`: the loop, and what is kept of it.
+
+    Raises:
+        UserError: Checkpoints would be kept at steps at which none is written.
+    """
 
     max_steps: int = 1000
     batch_size: int = 48
     """Rows of a step, over all devices."""
     accumulate: int = 1
     """Parts that a step's rows are worked on in, one after the other, to save memory."""
-    precision: str = "32"
-    """32, or bf16 for the head's products."""
+    precision: Precision = Precision["32"]
+    """Of the head's products; what is learnt stays in float32."""
     validate_every: int = 50
-    """Steps."""
+    """Steps; what is validated is written, and kept if it is the best, one of the last or one of every so many."""
     keep_every: int = 250
     """Steps; 0 keeps only the best and the last ones."""
     keep_last: int = 1
@@ -268,8 +292,8 @@ class TrainConfig:
     """Between two states that training goes on from when it is stopped; 0 writes one after each step."""
     patience: int | None = None
     """Validations without a better one before training ends; null never ends it early."""
-    monitor: str = "loss"
-    """What is best on validation: loss, musicality, alignment or mean (agreement with people)."""
+    monitor: Monitor = Monitor.loss
+    """What tells the best checkpoint on validation."""
     ema_decay: float | None = None
     """Average the weights with this decay (such as .99); null takes them as they are."""
     memory_gb: float = 4.0
@@ -279,6 +303,14 @@ class TrainConfig:
     """By what a row is in a test set: audio (a clip's bytes), clip (its name), reference, prompt (with lyrics)."""
     with_encoders: bool = False
     """Write the frozen encoder's tensors into each checkpoint too, where the head is of the released architecture."""
+
+    def __post_init__(self) -> None:
+        if self.validate_every > 0 and self.keep_every % self.validate_every:
+            raise UserError(
+                f"train.keep_every={self.keep_every} is no multiple of train.validate_every={self.validate_every}:"
+                " checkpoints are written when they are validated.",
+                f"Use train.keep_every={max(self.keep_every // self.validate_every, 1) * self.validate_every}.",
+            )
 
 
 @dataclass

@@ -16,7 +16,8 @@ from cmi_bench.utils.installation import command_line
 log = logging.getLogger(__name__)
 
 EMBED = "embed"
-SCORING_TASKS = frozenset({"benchmark", "conformance", "sanity", "train", EMBED})
+TRAIN = "train"
+SCORING_TASKS = frozenset({"benchmark", "conformance", "sanity", EMBED, TRAIN})
 """Tasks that build a model."""
 FIRST_LINES = {
     "compare": "Comparing runs",
@@ -57,6 +58,7 @@ def first_line(config: Config) -> str:
 def _check_scoring(config: Config, builds_model: bool) -> None:
     if config.task == "benchmark":
         _check_data(config)
+    if config.task in ("benchmark", TRAIN):
         check_tracker(config.tracking)
     if config.task == EMBED and config.cache.dir is None:
         raise UserError("cache=off keeps nothing, and task=embed fills the cache.", "Leave out cache=off.")

@@ -83,7 +83,7 @@ def describe_training(
         "batch_size": config.train.batch_size,
         "monitor": config.train.monitor,
         "max_dur": config.max_dur,
-        "precision": config.train.precision,
+        "precision": config.train.precision.value,
         "device": metadata["device"],
         "seed": config.seed,
     }

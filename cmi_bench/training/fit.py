@@ -13,10 +13,11 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from cmi_bench.config import Precision
 from cmi_bench.scoring.trainer import configured_trainer, interruptible, without_noise
 from cmi_bench.training.history import History, TellCurves
 from cmi_bench.training.kept import KeptCheckpoints
-from cmi_bench.training.module import TrainingModule
+from cmi_bench.training.module import DivergedError, TrainingModule
 from cmi_bench.training.state import FINISHED, StateFiles, last_state, state_file, step_of, write_finished
 from cmi_bench.training.validation import Validated, Validation
 from cmi_bench.training_config import TrainConfig
@@ -162,7 +163,10 @@ NOISE = (
     ".*LeafSpec.*is deprecated.*",  # between Lightning and torch
 )
 """Lightning's warnings that say nothing to who trains."""
-PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"32": "32-true", "bf16": "bf16-mixed"}
+PRECISIONS: dict[Precision, Literal["32-true", "bf16-mixed"]] = {
+    Precision["32"]: "32-true",
+    Precision["bf16"]: "bf16-mixed",
+}
 """Lightning's names for `train.precision`."""
 
 
@@ -225,7 +229,10 @@ def fit(
                 log.info("Going on after step %d.", step_of(state))
             elif validates.before is not None:
                 history.add(0, validates.before.figures)
-        trainer.fit(module, ckpt_path=state)
+        try:
+            trainer.fit(module, ckpt_path=state)
+        except DivergedError as error:
+            raise DivergedError(error.what, f"{error.hint} {kept.describe_best()}") from error
     if trainer.is_global_zero:
         outcome = {"steps": trainer.global_step, "stopped_early": validates.stopped_early}
         write_finished(folder, outcome | validates.state_dict())

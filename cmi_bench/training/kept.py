@@ -96,6 +96,12 @@ class KeptCheckpoints:
             shutil.rmtree(self.path(one), ignore_errors=True)
         return self.best == step
 
+    def describe_best(self) -> str:
+        """Return where the best weights so far are, in a sentence."""
+        if self.best is None:
+            return "No checkpoint was written before."
+        return f"The best checkpoint before is {self.path(self.best)}."
+
     def path(self, step: int) -> Path:
         """Return the folder of a checkpoint."""
         return self.folder / CHECKPOINTS / checkpoint_name(step)

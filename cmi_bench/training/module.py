@@ -145,7 +145,7 @@ class TrainingModule(LightningModule):
             what = f"the loss is {loss:g}" if not math.isfinite(loss) else f"the gradient's norm is {norm:g}"
             raise self._diverged(step, what)
         if (times := self.growth.after(loss)) is not None:
-            raise self._diverged(step, f"the loss is {times:.0f} times what it was at the start")
+            raise self._diverged(step, f"the loss is on average {times:.3g} times what it was in the first step")
         self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         if self.trainer.is_global_zero:
             rate = optimizer.param_groups[0]["lr"]
@@ -204,31 +204,27 @@ class TrainingModule(LightningModule):
 
 
 class Growth:
-    """Watches whether the loss, averaged over the last steps, grows beyond what it was at the start."""
+    """Watches whether the loss, averaged over the last steps, grows beyond what it was in the first."""
 
     STEPS = 20
-    """The average's."""
+    """Over about as many goes the average, which is exponential."""
     MOST = 20.0
-    """Times the start's; the losses of classes of people's answers begin near the logarithm of their number."""
+    """Times the first; a loss begins near the logarithm of the number of answers, or at the scale's squared error."""
 
-    def __init__(self, start: float = 0.0, recent: float = 0.0, steps: int = 0) -> None:
-        self.start = start
+    def __init__(self, first: float | None = None, recent: float = 0.0) -> None:
+        self.first = first
         self.recent = recent
-        self.steps = steps
 
     def state(self) -> dict[str, Any]:
         """Return what makes another one that goes on from here."""
-        return {"start": self.start, "recent": self.recent, "steps": self.steps}
+        return {"first": self.first, "recent": self.recent}
 
     def after(self, loss: float) -> float | None:
-        """Take the next step's loss; return how many times the start's it is now, where that is too much."""
-        self.steps += 1
-        if self.steps <= self.STEPS:
-            self.start += (loss - self.start) / self.steps
-            self.recent = self.start
-            return None
+        """Take the next step's loss; return how many times the first it is on average, where that is too much."""
+        if self.first is None:
+            self.first = self.recent = loss
         self.recent += (loss - self.recent) / self.STEPS
-        grown = self.recent / self.start if self.start > 0 else 0.0
+        grown = self.recent / self.first if self.first > 0 else 0.0
         return grown if grown > self.MOST else None
 
 

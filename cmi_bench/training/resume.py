@@ -18,6 +18,7 @@ from cmi_bench.models.base import EmbeddingModel, InputKind
 from cmi_bench.models.heads import Head
 from cmi_bench.models.weights import tensors_digest
 from cmi_bench.scoring.code_identity import code_identity
+from cmi_bench.tracking.metadata import resolved_config
 from cmi_bench.tracking.scored_data import ScoredDataset
 from cmi_bench.tracking.training_record import RECORD_FILE
 from cmi_bench.training.history import HISTORY
@@ -41,8 +42,10 @@ class Claim(NamedTuple):
     """As `utils.distributed.this_process` names it."""
 
 
+SETTINGS = ("head", "loss", "optimizer", "sampling", "train", "metrics", "seed", "max_dur")
+"""Parts of the configuration that decide over weights, or over which of them are kept."""
 NOT_WEIGHTS = ("memory_gb", "save_seconds", "on_contamination", "contamination")
-"""Keys of `train` that change neither weights nor which of them are kept; the rows that are left are told apart."""
+"""Keys of `train` that do not; the rows that contamination leaves are told apart themselves."""
 
 
 def training_key(
@@ -61,19 +64,17 @@ def training_key(
         datasets: What identifies the rows, by what they are used for.
         devices: Where it runs: other devices, and other numbers of them, round differently.
     """
-    loop = {name: value for name, value in asdict(config.train).items() if name not in NOT_WEIGHTS}
+    settings = resolved_config(config)
+    settings["train"] = {name: value for name, value in settings["train"].items() if name not in NOT_WEIGHTS}
+    kinds: tuple[InputKind, ...] = get_args(InputKind)
     return content_key(
-        settings={
-            "head": config.head, "loss": asdict(config.loss), "optimizer": asdict(config.optimizer),
-            "sampling": asdict(config.sampling), "train": loop, "seed": config.seed, "max_dur": config.max_dur,
-            "metrics": asdict(config.metrics),
-        },
+        settings={name: settings[name] for name in SETTINGS},
         rows={name: [asdict(one) for one in of_use] for name, of_use in datasets.items()},
-        model=[model.audio_identity, model.text_identity, *(model.pooling(kind) for kind in get_args(InputKind))],
+        model=[model.audio_identity, model.text_identity, *map(model.pooling, kinds)],
         head=tensors_digest({name: one.cpu() for name, one in head.state_dict().items()}),
         code=[code_identity(model), files_digest(sorted(Path(__file__).parent.glob("*.py")))],
         devices=[devices.accelerator, devices.count],
-    )  # fmt: skip
+    )
 
 
 def take_up(folder: Path, key: str, *, index: Path | None, resume: bool) -> None:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.evaluation.clusters import prompt_ids, system_ids
 from cmi_bench.evaluation.resampling import Floats, Ids
 from cmi_bench.models.base import UnusedInput
@@ -42,23 +41,22 @@ class Sampler:
         """Plan the order of all rows.
 
         Args:
-            examples: What there is to learn from; of the sources that `settings` does not name, nothing comes up.
+            examples: What there is to learn from; at least one.
             settings: How sources and rows are mixed.
             batch_size: Rows of a step; where whole prompts are drawn, on average.
             steps: How many steps there will be.
             seed: Of everything random.
-
-        Raises:
-            UserError: A source has no row that can be learnt from.
         """
         self.settings = settings
         self.seed = seed
         self.batch_size = batch_size
-        self.sources = _rows_by_source(examples, settings.sources)
+        sources: dict[str, list[int]] = {}
+        for place, example in enumerate(examples):
+            sources.setdefault(example.source, []).append(place)
         units = [
             (unit, rate)
-            for source, share in _shares(self.sources, settings.temperature).items()
-            for unit, rate in _units(examples, self.sources[source], share, settings)
+            for source, share in _shares(sources, settings.temperature).items()
+            for unit, rate in _units(examples, sources[source], share, settings)
         ]
         self._units = [unit for unit, _ in units]
         rates = np.array([rate for _, rate in units])
@@ -102,22 +100,6 @@ class Sampler:
         )
         dropped = frozenset(name for (name, limit), drawn in zip(limits, chance[1:], strict=True) if drawn < limit)
         return DrawnRow(row, bool(settings.swap and chance[0] < 0.5), dropped)
-
-
-def _rows_by_source(examples: Sequence[Example], wanted: Sequence[str]) -> dict[str, list[int]]:
-    """Return the places of the examples of each source, by name."""
-    found: dict[str, list[int]] = {}
-    for place, example in enumerate(examples):
-        found.setdefault(example.source, []).append(place)
-    for source in wanted:
-        if source not in found:
-            raise UserError(
-                f"The source {source!r} (sampling.sources) has no row to learn from.", did_you_mean(source, found)
-            )
-    chosen = {source: found[source] for source in sorted(found) if not wanted or source in wanted}
-    if not chosen:
-        raise UserError("There is no row to learn from.", "Choose data with labels of split train.")
-    return chosen
 
 
 def _shares(sources: dict[str, list[int]], temperature: float) -> dict[str, float]:

@@ -24,14 +24,11 @@ from cmi_bench.training.batches import LearntRow, labels_on, learnt_rows, step_l
 from cmi_bench.training.examples import Example
 from cmi_bench.training.objective import Objective
 from cmi_bench.training.promises import promise_curves
+from cmi_bench.training_config import Monitor
 from cmi_bench.types import Aspect, Score
 
 LOSS = f"{VALIDATION}/loss"
 """The objective on the rows that are set aside, by the name of its curve."""
-MEAN = "mean"
-"""Of `train.monitor`: over the aspects; the others are "loss" and the aspects' names."""
-MONITORS = ("loss", *Aspect, MEAN)
-"""What `train.monitor` may be."""
 SPLIT = "validation"
 """What the rows are called in the results, whatever split of a file they are from."""
 
@@ -50,7 +47,7 @@ class Validation:
     """The rows that are set aside, and what is asked of scores on them."""
 
     def __init__(
-        self, examples: Sequence[Example], objective: Objective, metrics: MetricSettings, *, monitor: str
+        self, examples: Sequence[Example], objective: Objective, metrics: MetricSettings, *, monitor: Monitor
     ) -> None:
         """Take the rows.
 
@@ -58,7 +55,7 @@ class Validation:
             examples: Set aside: nothing of them is learnt.
             objective: The loss that is minimised.
             metrics: Protocol and metrics; while training goes on there are no intervals and no groups.
-            monitor: What the best weights are chosen by, one of `MONITORS`.
+            monitor: What the best weights are chosen by.
 
         Raises:
             UserError: There are no rows to tell the monitored figure from.
@@ -72,7 +69,7 @@ class Validation:
             metrics, split=SPLIT, resamples=0, by_duration=False, by_month=False, by_condition=False,
             by_reference=False, by_lyrics=False, by_confidence=False, by_column=False, include_systems=False,
         )  # fmt: skip
-        wanted = [Aspect(monitor)] if monitor in list(Aspect) else list(Aspect)
+        wanted = [Aspect(monitor.value)] if monitor.value in list(Aspect) else list(Aspect)
         if not any(label.aspect in wanted for row in rows for label in row.labels):
             raise UserError(
                 f"No row is set aside that has a label for train.monitor={monitor}.",
@@ -82,7 +79,7 @@ class Validation:
     @property
     def is_lower_better(self) -> bool:
         """Whether the monitored figure falls as weights get better."""
-        return self.monitor == "loss"
+        return self.monitor is Monitor.loss
 
     def measure(self, scores: Tensor) -> Validated:
         """Compare scores with what people said, and take the loss, while the objective is as it was with them.
@@ -118,13 +115,13 @@ class Validation:
         return {LOSS: float(value.loss), **parts}
 
     def _monitored(self, figures: Mapping[str, float], evaluation: Evaluation) -> float:
-        if self.monitor == "loss":
+        if self.monitor is Monitor.loss:
             return figures[LOSS]
         headlines = [metric.name for metric in all_metrics(Shown.HEADLINE)]
         found = [
             value
             for samples, line in zip(evaluation.samples, evaluation.summary, strict=True)
-            if self.monitor in (MEAN, samples.task.aspect)
+            if self.monitor == Monitor.mean or self.monitor.value == samples.task.aspect.value
             for name in headlines
             if (value := line.metrics.get(name)) is not None
         ]
