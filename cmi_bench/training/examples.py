@@ -80,6 +80,8 @@ class ExampleSet:
     """Rows without a label, by source."""
     test_rows: tuple[PlacedRow, ...]
     """Rows of split test that stand in the same files, which nothing may be learnt from."""
+    other_splits: Mapping[str, int]
+    """Rows that are neither of them nor of split test, by what their split is called."""
     tables: tuple[OwnTable, ...]
     """The user's own tables that were read."""
 
@@ -87,8 +89,10 @@ class ExampleSet:
         """Return how many rows there are of each source, for people."""
         counts = Counter(example.source for example in self.examples)
         named = ", ".join(f"{source} {count:,}" for source, count in counts.items())
-        left_out = ", ".join(f"{source} {count:,}" for source, count in self.unlabelled.items())
-        return named + (f"; left out, as they have no label: {left_out}" if left_out else "")
+        unlabelled = ", ".join(f"{source} {count:,}" for source, count in self.unlabelled.items())
+        others = ", ".join(f"{split} {count:,}" for split, count in self.other_splits.items())
+        without_label = f"; left out, as they have no label: {unlabelled}" if unlabelled else ""
+        return named + without_label + (f"; passed over, as they are of another split: {others}" if others else "")
 
 
 def load_examples(
@@ -126,7 +130,8 @@ def load_examples(
     unlabelled = Counter(example.source for example in examples if not example.labels)
     _check_labelled(labelled, unlabelled)
     test_rows = tuple(one for one in there if one.split == TEST)
-    return ExampleSet(tuple(labelled), dict(unlabelled), test_rows, tables)
+    others = Counter(one.split for one in there if one.split not in (TRAIN, VALIDATION, TEST))
+    return ExampleSet(tuple(labelled), dict(unlabelled), test_rows, dict(others), tables)
 
 
 def _training_file(data: DataConfig) -> list[PlacedRow]:

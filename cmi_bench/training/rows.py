@@ -23,7 +23,7 @@ from cmi_bench.types import Aspect
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 """What a row's field `split` can say; rows of other splits are neither learnt from nor looked at."""
-_VALIDATION_SPELLINGS = frozenset({VALIDATION, "valid", "val", "dev"})
+_SPELLINGS = {"training": TRAIN, **dict.fromkeys(("valid", "val", "dev"), VALIDATION)}
 PSEUDO = "CMI-Pref-Pseudo"
 PSEUDO_FOLDER = "cmi-pref-pseudo"
 """Where the audio of CMI-Pref-Pseudo is: what tells its rows from those of CMI-Pref, whatever their source says."""
@@ -46,7 +46,7 @@ def split_of(raw: Mapping[str, Any]) -> str:
     """Return the split that a row says it is of; a row that says nothing is for training."""
     given = raw.get(fields.SPLIT)
     split = TRAIN if is_missing(given) else str(given).strip().lower()
-    return VALIDATION if split in _VALIDATION_SPELLINGS else split
+    return _SPELLINGS.get(split, split)
 
 
 def read_tables(data: DataConfig) -> tuple[OwnTable, ...]:

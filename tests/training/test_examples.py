@@ -40,7 +40,7 @@ def test_rows_of_the_benchmark_with_labels_of_both_aspects(tmp_path):
     rows = [
         pref("0", **{"preference-alignment": "B"}),
         pref("1", split="test"),
-        mos(musicality="2.5"),
+        mos(musicality="2.5", split="Training"),
         {"source": "Music Arena x", "split": "train", "audio-path": "a.mp3", "audio2": "b.mp3", "preference": "B"},
         pref("2", split="dev"),
     ]
@@ -170,9 +170,14 @@ def test_confidence_weighs_with_mean_one_in_each_source_and_aspect_and_empty_cou
 def test_sources_are_chosen_limited_and_counted(tmp_path):
     rows = [pref(str(number)) for number in range(4)] + [mos(str(number)) for number in range(3)]
     rows[1]["preference-musicality"] = ""
+    rows += [pref("9", split="held back"), pref("10", split="test")]
     data = data_of(tmp_path, rows)
     found = load_examples(data, limit=3)
-    assert found.describe() == "cmi_pref 2, musiceval 3; left out, as they have no label: cmi_pref 1"
+    assert found.describe().split("; ") == [
+        "cmi_pref 2, musiceval 3",
+        "left out, as they have no label: cmi_pref 1",
+        "passed over, as they are of another split: held back 1",
+    ]
     assert [one.source for one in load_examples(data, sources=["musiceval"]).examples] == ["musiceval"] * 3
     with pytest.raises(UserError, match=r"'musicaleval' \(sampling.sources\)") as error:
         load_examples(data, sources=["musicaleval"])
