@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cmi_bench.errors import UserError
-from cmi_bench.models.base import EmbeddedInput, EmbeddingModel, UnusedInput
+from cmi_bench.models.base import ALIGNMENT_COLUMN, EmbeddedInput, EmbeddingModel, UnusedInput
 from cmi_bench.models.batching import pad
 from cmi_bench.models.muq.transformer import attend, split_heads
 from cmi_bench.models.registry import construct, load_class, target_of
@@ -28,6 +28,8 @@ MOST_DEVIATIONS = 8.0
 """Standardised values are cut off here, so that a clip unlike all of the training rows has no score without bounds."""
 CONSTANT = 1e-6
 """A component whose standard deviation over the training rows is below this part of its size is left out."""
+FIRST_WEIGHTS = 0.01
+"""The last layer's weights at the start, as a part of the usual ones."""
 
 
 class Widths(NamedTuple):
@@ -163,6 +165,9 @@ class PooledHead(Head):
     reference the products of two learned projections [rank] are taken, a bilinear form of low rank. Cosines are
     taken where they mean something: of clip and reference, and in a common space of clip and prompt, which is that
     backbone's own score. An absent input is a learned null vector, as is one that is dropped.
+
+    Training begins where these cosines are the alignment, and all else says next to nothing: with few rows a head does
+    not lose among hundreds of components what is known beforehand.
     """
 
     def __init__(
@@ -206,6 +211,10 @@ class PooledHead(Head):
             width = size
         self.trunk = nn.Sequential(*layers, nn.Linear(width, 2))
         initialize(self, generator)
+        with torch.no_grad():
+            cast(nn.Linear, self.trunk[-1]).weight.mul_(FIRST_WEIGHTS)
+        self.of_cosines = nn.Parameter(torch.zeros(2, len(self.with_cosine)))
+        nn.init.ones_(self.of_cosines[ALIGNMENT_COLUMN])
 
     @property
     def projection(self) -> nn.Linear:
@@ -228,9 +237,9 @@ class PooledHead(Head):
         """Score windows of clips: float32 [len(windows), 2]."""
         vectors = {part: self._vectors(part, windows) for part in self.standardize}
         products = [self.of_clip[part](vectors["audio"]) * self.of_side[part](vectors[part]) for part in self.sides]
-        cosines = [self.cosine_scale(self._cosines(windows))] if self.with_cosine else []
-        scores: Tensor = self.trunk(torch.cat([*vectors.values(), *products, *cosines], dim=1))
-        return scores
+        cosines: Tensor = self.cosine_scale(self._cosines(windows))
+        scores: Tensor = self.trunk(torch.cat([*vectors.values(), *products, cosines], dim=1))
+        return scores + cosines @ self.of_cosines.T
 
     def _vectors(self, part: str, windows: Sequence[Window]) -> Tensor:
         """Return [len(windows), width], a null vector where a window lacks the input."""

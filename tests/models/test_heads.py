@@ -82,6 +82,19 @@ def test_an_input_that_is_dropped_is_as_good_as_absent(head):
     assert (scores[0] - scores[2]).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("kind", SPECS)
+def test_in_a_common_space_training_begins_at_the_cosine_of_clip_and_prompt(kind):
+    clips = [clip for clip in make_clips(30) if len(clip.text) and clip.ref_audio is None]
+    clips = [EmbeddedInput(clip.windows[:1], F.pad(clip.text, (0, 1)), clip.lyrics[:0], None) for clip in clips]
+    head = make_head(kind, Widths(AUDIO, AUDIO), common_space=True)
+    head.fit_statistics(clips)
+    alignment = head.eval()(clips)[:, 0]
+    cosines = torch.stack(
+        [F.cosine_similarity(clip.windows[0].mean(dim=0), clip.text.mean(dim=0), dim=0) for clip in clips]
+    )
+    assert torch.corrcoef(torch.stack([alignment, cosines]))[0, 1] > 0.99
+
+
 def test_every_tensor_learns(head):
     clips = make_clips(6)
     scores = head(clips, [frozenset({"lyrics"}), *[frozenset()] * 5])

@@ -13,24 +13,30 @@ import torch
 from torch import Tensor
 
 import cmi_bench
-from cmi_bench.models.audio_statistics.statistics import describe_window
-from cmi_bench.models.audio_statistics.words import WIDTH, describe_text
+from cmi_bench.models.audio_statistics.statistics import WIDTH, Sound, measure, standardized
+from cmi_bench.models.audio_statistics.words import HASHED, SHARED, hashed_words, said, shown
 from cmi_bench.models.base import AudioInput, AudioView, BenchmarkBatchInput, EmbeddedInput, EmbeddingModel, UnusedInput
-from cmi_bench.models.signal.features import SAMPLING_RATE, prepare
+from cmi_bench.models.signal.features import SAMPLING_RATE, Array, prepare
 from cmi_bench.utils.files import content_key
 
 WINDOW_SECONDS = 5.0
 """About how long a window is: a clip is cut into equal ones, so that statistics of long and short clips compare."""
+DIM = WIDTH + SHARED + HASHED
+"""Of each embedding: statistics, which texts leave 0; what both can say or show; hashed words, which audio leaves 0."""
+WEIGHT = 0.3
+"""Of statistics and hashed words beside what is shared, in cosines."""
 
 
 class AudioStatistics(EmbeddingModel):
     """Statistics of windows of about 5 s, and of the prompt's words; both scores are NaN, "not applicable".
 
     Each window of a clip has one vector; reference audio has one for each of its windows. Lyrics are not looked at.
+    Vectors of audio and texts are of one space: their cosine says how far a clip keeps what a prompt promises.
     """
 
     audio_input: AudioInput = "waveform"
     unused_inputs: frozenset[UnusedInput] = frozenset({"lyrics"})
+    is_common_space = True
 
     @property
     def sr(self) -> int:
@@ -68,13 +74,13 @@ class AudioStatistics(EmbeddingModel):
     def _describe(self, waveform: Tensor) -> Tensor:
         samples = waveform.detach().cpu().numpy()
         count = max(1, round(len(samples) / (WINDOW_SECONDS * self.sr)))
-        found = [describe_window(prepare(window)) for window in np.array_split(samples, count)]
+        found = [_describe_window(prepare(window)) for window in np.array_split(samples, count)]
         return torch.from_numpy(np.stack(found).astype(np.float32))
 
     def embed_texts(self, texts: Sequence[str]) -> list[Tensor]:
         """Describe texts: of each one token [1, dim]; none [0, dim] of an empty one."""
         return [
-            torch.from_numpy(describe_text(text)[None].astype(np.float32)) if text.strip() else torch.zeros(0, WIDTH)
+            torch.from_numpy(_describe_text(text)[None].astype(np.float32)) if text.strip() else torch.zeros(0, DIM)
             for text in texts
         ]
 
@@ -87,3 +93,12 @@ class AudioStatistics(EmbeddingModel):
     ) -> npt.NDArray[np.float32]:
         """Judge nothing: float32 [N, 2] of NaN."""
         return np.full((len(inputs), 2), np.nan, dtype=np.float32)
+
+
+def _describe_window(wave: Array) -> Array:
+    sound = Sound(wave)
+    return np.concatenate([WEIGHT * standardized(measure(sound)), shown(sound.properties), np.zeros(HASHED)])
+
+
+def _describe_text(text: str) -> Array:
+    return np.concatenate([np.zeros(WIDTH), said(text), WEIGHT * hashed_words(text)])

@@ -1,7 +1,6 @@
 """What one window of a clip is described by: fixed statistics of its spectrum, pitches, beat, repetition and level.
 
-Nothing here is learnt or fitted. Levels are in tens of decibels and the like, so that each number is of the order of
-one, fits into half precision, and is finite for whatever audio.
+Nothing here is learnt from labels. Numbers are finite for whatever audio, and fit into half precision.
 """
 
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from cmi_bench.models.audio_statistics.standard import CENTRES, DEVIATIONS
 from cmi_bench.models.signal.features import (
     BAND_EDGES,
     PITCH_FRAME,
@@ -35,6 +35,7 @@ from cmi_bench.models.signal.features import (
 )
 from cmi_bench.models.signal.prompt import brightness, drumming, fastness, majorness, sustaining
 
+WIDTH = len(CENTRES)
 BANDS = len(BAND_EDGES) - 1
 LEVEL_RANGE_DB = 70.0
 """Band levels further than this below the loudest one are treated as silence."""
@@ -265,7 +266,15 @@ STATISTICS: tuple[Callable[[Sound], Array], ...] = (
 )
 
 
-def describe_window(wave: Array) -> Array:
-    """Return all statistics of a waveform [samples], prepared by `signal.features.prepare`: [178], finite."""
-    sound = Sound(wave)
+MOST_DEVIATIONS = 8.0
+
+
+def measure(sound: Sound) -> Array:
+    """Return all statistics [WIDTH] as they are."""
     return np.concatenate([statistic(sound) for statistic in STATISTICS])
+
+
+def standardized(statistics: Array) -> Array:
+    """Return statistics [WIDTH] about 0, with a deviation of about 1, by fixed constants; none larger than 8."""
+    found = (statistics - np.array(CENTRES)) / np.array(DEVIATIONS)
+    return np.asarray(np.clip(found, -MOST_DEVIATIONS, MOST_DEVIATIONS))

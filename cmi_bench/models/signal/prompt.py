@@ -13,8 +13,15 @@ class Cue(NamedTuple):
     """A family of words and what they promise."""
 
     pattern: re.Pattern[str]
-    agreement: Callable[[Properties], float]
-    """0 (the opposite) to 1."""
+    measure: Callable[[Properties], float]
+    """0 to 1."""
+    direction: int = 1
+    """1 for words that promise much of what is measured, -1 for words that promise little."""
+
+    def agreement(self, properties: Properties) -> float:
+        """Return how far a clip keeps the promise: 0 (the opposite) to 1."""
+        found = self.measure(properties)
+        return found if self.direction > 0 else 1 - found
 
 
 def tempo_agreement(tempo: float, other: float) -> float:
@@ -61,10 +68,6 @@ def sustaining(p: Properties) -> float:
     return _sigmoid(2 * float(np.log2(2.5 / max(-p.waveform.sustain, 0.1))))
 
 
-def _not(measure: Callable[[Properties], float]) -> Callable[[Properties], float]:
-    return lambda p: 1 - measure(p)
-
-
 def _words(*words: str) -> re.Pattern[str]:
     return re.compile(rf"\b(?:{'|'.join(words)})\b", re.IGNORECASE)
 
@@ -78,16 +81,16 @@ _ACCIDENTALS = {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1}
 # "dark" is left out: some mean the timbre by it, others the key.
 CUES = (
     Cue(_words("fast", "quick", "rapid", "upbeat", "up-tempo", "energetic", "lively", "driving", "dance"), fastness),
-    Cue(_words("slow", "calm", "gentle", "relax(?:ed|ing)", "peaceful", "lullaby", "ballad", "drone"), _not(fastness)),
+    Cue(_words("slow", "calm", "gentle", "relax(?:ed|ing)", "peaceful", "lullaby", "ballad", "drone"), fastness, -1),
     Cue(_words("bright", "brilliant", "shiny", "sharp", "crisp"), brightness),
-    Cue(_words("soft", "mellow", "muted", "warm"), _not(brightness)),
+    Cue(_words("soft", "mellow", "muted", "warm"), brightness, -1),
     Cue(_words("major", "happy", "cheerful", "joyful"), majorness),
-    Cue(_words("minor", "sad", "melanchol(?:y|ic)", "mournful"), _not(majorness)),
+    Cue(_words("minor", "sad", "melanchol(?:y|ic)", "mournful"), majorness, -1),
     Cue(_words("drums?", "drumming", "percussion", "percussive"), drumming),
     Cue(_words("trumpet", "brass", "synth", "synthesi[sz]er", "distorted"), brightness),
-    Cue(_words("piano", "flute", "vibraphone", "marimba"), _not(brightness)),
+    Cue(_words("piano", "flute", "vibraphone", "marimba"), brightness, -1),
     Cue(_words("strings", "violin", "organ", "flute", "trumpet", "pads?", "voice", "choir"), sustaining),
-    Cue(_words("guitar", "piano", "vibraphone", "marimba", "harp", "bells?", "pizzicato"), _not(sustaining)),
+    Cue(_words("guitar", "piano", "vibraphone", "marimba", "harp", "bells?", "pizzicato"), sustaining, -1),
 )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmi_bench.models.audio_statistics.model import AudioStatistics
+from cmi_bench.models.audio_statistics.model import DIM, AudioStatistics
 from cmi_bench.models.base import BenchmarkBatchInput, EmbeddedInput
 
 MODEL = AudioStatistics()
@@ -21,7 +21,7 @@ def embed(waveform, max_dur=30.0, *, is_reference=False):
 
 @pytest.mark.parametrize(("seconds", "windows"), [(0.1, 1), (4, 1), (7, 1), (8, 2), (16, 3)])
 def test_a_clip_is_cut_into_equal_windows_of_about_five_seconds(seconds, windows):
-    assert [tuple(one.shape) for one in embed(noise(seconds))] == [(1, 178)] * windows
+    assert [tuple(one.shape) for one in embed(noise(seconds))] == [(1, DIM)] * windows
 
 
 def test_a_window_is_described_as_a_clip_of_its_own_is():
@@ -51,6 +51,11 @@ def test_texts_have_one_token_and_empty_ones_none():
     assert [len(one) for one in found] == [1, 0]
     assert found[0].shape[1] == found[1].shape[1]
     assert MODEL.embed_texts([]) == []
+
+
+def test_texts_and_clips_are_vectors_of_one_space():
+    assert MODEL.is_common_space
+    assert MODEL.embed_texts(["slow piano"])[0].shape == embed(noise(1))[0].shape == (1, DIM)
 
 
 def test_it_judges_nothing():

@@ -7,14 +7,16 @@ from cmi_bench.data.synthetic.composition import Mode, Style
 from cmi_bench.data.synthetic.degradation import ClipPlan, Damage, Fault, make_clip
 from cmi_bench.models.audio_statistics.statistics import (
     STATISTICS,
+    WIDTH,
     Sound,
-    describe_window,
     harmony,
     levels,
+    measure,
     mistuning,
     noise_floors,
     pulse,
     repetition,
+    standardized,
 )
 from cmi_bench.models.signal.features import MIN_SAMPLES, SAMPLING_RATE, describe, prepare
 
@@ -43,10 +45,10 @@ def sound(*damages, **kwargs):
 
 @pytest.mark.parametrize("name", ODD)
 def test_any_audio_gives_finite_numbers_that_fit_into_half_precision(name):
-    found = describe_window(prepare(ODD[name]))
-    assert found.shape == (178,)
+    found = standardized(measure(Sound(prepare(ODD[name]))))
+    assert found.shape == (WIDTH,)
     assert np.isfinite(found).all()
-    assert np.abs(found).max() < 100
+    assert np.abs(found).max() <= 8
 
 
 def test_each_statistic_has_the_width_that_it_says():
@@ -67,7 +69,14 @@ def test_the_properties_are_those_of_the_signal_baseline():
 
 def test_loudness_makes_no_difference():
     wave = play()
-    assert describe_window(prepare(0.25 * wave)) == pytest.approx(describe_window(prepare(wave)), abs=1e-2)
+    assert measure(Sound(prepare(0.25 * wave))) == pytest.approx(measure(Sound(prepare(wave))), abs=1e-2)
+
+
+def test_clips_of_the_generator_lie_about_zero_with_a_deviation_of_about_one():
+    pieces = [sound(fault, seed=seed) for seed, fault in enumerate((*Fault, *Fault))]
+    found = np.array([standardized(measure(piece)) for piece in pieces])
+    assert np.abs(found.mean()) < 0.3
+    assert 0.5 < found.std() < 1.5
 
 
 @pytest.mark.parametrize(
