@@ -123,7 +123,7 @@ def check_contamination(found: ExampleSet, digests: Mapping[str, str], config: T
     Raises:
         UserError: A row is in a test set, and that is not allowed; names the first ones. Or all of them are.
     """
-    condemning = _kinds(config.train.contamination)
+    condemning = named_kinds(config.train.contamination)
     known = known_test_rows(found, config)
     matches = tuple(find_matches(found.examples, known.rows, {**known.digests, **digests}))
     condemned = {match.example.row.index for match in matches if match.kind in condemning}
@@ -148,7 +148,12 @@ def check_contamination(found: ExampleSet, digests: Mapping[str, str], config: T
     return checked
 
 
-def _kinds(names: Sequence[str]) -> frozenset[Kind]:
+def named_kinds(names: Sequence[str]) -> frozenset[Kind]:
+    """Return the kinds that `train.contamination` names.
+
+    Raises:
+        UserError: One is none of them; names the nearest.
+    """
     for name in names:
         if name not in list(Kind):
             raise UserError(f"train.contamination: there is no {name!r}.", did_you_mean(name, Kind))

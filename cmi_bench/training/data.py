@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cmi_bench.training.contamination import Checked, check_contamination
+from cmi_bench.training.contamination import Checked, check_contamination, named_kinds
 from cmi_bench.training.examples import ExampleSet, load_examples
 from cmi_bench.training.identity import audio_digests
-from cmi_bench.training.splits import Split, split_examples
+from cmi_bench.training.splits import Split, check_names, split_examples
 from cmi_bench.training_config import TrainTask
 from cmi_bench.utils.distributed import is_rank_zero
 
@@ -59,6 +59,9 @@ def load_training_data(config: TrainTask, folder: Path) -> TrainingData:
     )
     if is_rank_zero():
         log.info("Rows with labels: %s.", found.describe())
+    # Mistakes in names are told before audio is read.
+    named_kinds(config.train.contamination)
+    check_names(found.examples, config.splits)
     digests = audio_digests(
         Path(config.data.root), Path(config.data.manifest), (example.row for example in found.examples)
     )

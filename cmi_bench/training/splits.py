@@ -100,7 +100,7 @@ def split_examples(examples: Sequence[Example], settings: SplitsConfig, digests:
     Raises:
         UserError: A setting names nothing that there is, or no row would be left for validation, or for training.
     """
-    _check_names(examples, settings)
+    check_names(examples, settings)
     keys = [_keys(example, settings.by, digests) for example in examples]
     components = _components(keys)
     fates = _with_their_like(_fates(examples, settings), components)
@@ -131,7 +131,12 @@ def _warnings(split: Split, settings: SplitsConfig) -> list[str]:
     return found
 
 
-def _check_names(examples: Sequence[Example], settings: SplitsConfig) -> None:
+def check_names(examples: Sequence[Example], settings: SplitsConfig) -> None:
+    """Check that what the settings name is there; nothing is computed.
+
+    Raises:
+        UserError: Something is not; names the nearest.
+    """
     known = (
         ("splits.by", settings.by, list(Shared)),
         ("splits.leave_out_sources", settings.leave_out_sources, sorted({one.source for one in examples})),

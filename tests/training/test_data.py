@@ -53,3 +53,18 @@ def test_the_configuration_chooses_sources_and_limits(tmp_path):
     config.sampling = SamplingConfig(sources=["musiceval"])
     data = load_training_data(config, tmp_path)
     assert len(data.split.training) + len(data.split.validation) == 10
+
+
+@pytest.mark.parametrize(
+    ("section", "setting", "says"),
+    [("splits", {"by": ["promt"]}, "splits.by"), ("train", {"contamination": ["audi"]}, "train.contamination")],
+)
+def test_a_name_that_is_wrong_is_told_before_audio_is_read(tmp_path, section, setting, says):
+    config = task(tmp_path, [row(50 + number) for number in range(20)])
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train/50.wav").write_bytes(b"audio")
+    for name, value in setting.items():
+        setattr(getattr(config, section), name, value)
+    with pytest.raises(UserError, match=f"{says}: there is no"):
+        load_training_data(config, tmp_path)
+    assert not (tmp_path / "manifest.parquet").exists()
