@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning.pytorch import seed_everything
 from omegaconf import OmegaConf
@@ -43,6 +43,7 @@ from cmi_bench.training.batches import LearntRow, TrainingBatches, ValidationBat
 from cmi_bench.training.checkpoints import CheckpointWriter
 from cmi_bench.training.data import TrainingData
 from cmi_bench.training.embeddings import TrainingEmbeddings
+from cmi_bench.training.ensemble import ENSEMBLE, Member, member_folder, member_scores, write_ensemble
 from cmi_bench.training.examples import Example
 from cmi_bench.training.fit import Fitted, fit
 from cmi_bench.training.history import HISTORY, read_history
@@ -57,7 +58,7 @@ from cmi_bench.training.validation import SPLIT, Validation
 from cmi_bench.training_config import EmbeddingForm, RatingLossKind, TrainTask
 from cmi_bench.utils.console import print_view
 from cmi_bench.utils.distributed import Devices, is_rank_zero
-from cmi_bench.utils.files import write_text_atomic
+from cmi_bench.utils.files import content_key, write_text_atomic
 from cmi_bench.utils.installation import command_line, conf_folder
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ ROWS_FOR_STATISTICS = 2000
 
 
 def train_on(data: TrainingData, config: TrainTask, folder: Path, *, started: float) -> None:
-    """Train a head, and write what came of it into `folder`.
+    """Train a head, or an ensemble of heads of several seeds, and write what came of it into `folder`.
 
     Args:
         data: Examples to learn from and to validate on.
@@ -85,7 +86,6 @@ def train_on(data: TrainingData, config: TrainTask, folder: Path, *, started: fl
     Raises:
         UserError: The model, the head or the device is not right, or training diverged; nothing computed is lost.
     """
-    seed_everything(config.seed, workers=True, verbose=False)
     devices = run_devices(config)
     model = checked_backbone(configured_model(config, devices.this_process), config)
     datasets = _datasets(data.split, config)
@@ -97,23 +97,29 @@ def train_on(data: TrainingData, config: TrainTask, folder: Path, *, started: fl
     with recorded(folder, metadata):
         _learnt(data.split, config)  # a mistake is told before hours of encoding
         embeddings, split = _embedded(data.split, model, config, devices, folder)
-        training = _prepare(split, embeddings, model, config, guards=data.checked.describe())
-        key = training_key(config, model, training.head, datasets, devices)
-        if is_rank_zero():
-            index = Path(config.cache.dir) / INDEX if config.cache.dir else None
-            take_up(folder, key, index=index, resume=config.resume)
+        setting = _Setting(model, devices, datasets, embeddings, split, data.checked.describe(), metadata, started)
         recorded_rows = {**datasets, CHECKED: data.checked.datasets}
         description = _description(config, metadata, recorded_rows, model, devices)
         tracker = training_tracker_of(config.tracking, description, folder)
-        with _recording(tracker, folder):
-            kept, fitted = _fit(training, config, devices, folder, run=key, tracker=tracker)
-            if not is_rank_zero():
-                return
-            metadata["training"] = _outcome(kept, fitted, key)
-            metadata["seconds"] = {"wall": round(time.monotonic() - started, 3)}
-            metadata |= facts_afterwards(metadata, model)
-            evaluation = _finish(training, config, folder, kept, fitted, metadata)
-            tracker.curves(kept.best or 0, validation_curves(evaluation.summary))
+        train = _train_one if config.seeds == 1 else _train_ensemble
+        train(setting, config, folder, tracker)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What trainings of several seeds have in common."""
+
+    model: EmbeddingModel
+    devices: Devices
+    datasets: Mapping[str, Sequence[ScoredDataset]]
+    embeddings: TrainingEmbeddings
+    split: Split
+    guards: str
+    """What came of the comparison with rows of test sets, for the model card."""
+    metadata: dict[str, Any]
+    """Of the run."""
+    started: float
+    """By `time.monotonic`."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,91 @@ class _Training:
     workers: int
     """Processes that read embeddings; none where all of them fit into memory."""
     guards: str
-    """What came of the comparison with rows of test sets, for the model card."""
+    """As of `_Setting`."""
+
+
+class _Begun(NamedTuple):
+    """A training that its folder belongs to."""
+
+    training: _Training
+    key: str
+    """What it is; see `training_key`."""
+
+
+class _Trained(NamedTuple):
+    """A training that is done."""
+
+    training: _Training
+    key: str
+    kept: KeptCheckpoints
+    fitted: Fitted
+
+    @property
+    def best(self) -> Path:
+        """The folder of the best checkpoint."""
+        return self.kept.path(self.best_step)
+
+    @property
+    def best_step(self) -> int:
+        """Its step."""
+        assert self.kept.best is not None
+        return self.kept.best
+
+
+def _train_one(setting: _Setting, config: TrainTask, folder: Path, tracker: TrainingTracker) -> None:
+    begun = _begin(setting, config, folder)
+    with _recording(tracker, folder):
+        trained = _fit(begun, config, setting.devices, folder, tracker)
+        if not is_rank_zero():
+            return
+        setting.metadata["training"] = _outcome(trained)
+        lines = trained.training.validation.results(trained.fitted.best_scores)
+        label = f"step {trained.best_step:,} on the rows set aside (the best by {config.train.monitor})"
+        evaluation = _report(setting, config, folder, lines, label)
+        tracker.curves(trained.best_step, validation_curves(evaluation.summary))
+    print_view(_next(config, folder, trained))
+
+
+def _train_ensemble(setting: _Setting, config: TrainTask, folder: Path, tracker: TrainingTracker) -> None:
+    """Train one head after the other, each in a folder of its own, and make one model of the best of each."""
+    with _recording(tracker, folder):
+        trained = {
+            seed: _train_member(setting, replace(config, seed=seed, seeds=1), member_folder(folder, seed), tracker)
+            for seed in range(config.seed, config.seed + config.seeds)
+        }
+        if not is_rank_zero():
+            return
+        members = [Member(seed, one.best, one.best_step, one.fitted.best_scores) for seed, one in trained.items()]
+        setting.metadata["training"] = {"members": {seed: _outcome(one) for seed, one in trained.items()}}
+        training = trained[config.seed].training
+        lines = training.validation.results(member_scores(members))
+        label = f"ensemble of {len(members)} on the rows set aside (of each seed the best by {config.train.monitor})"
+        figures = validation_curves(_report(setting, config, folder, lines, label).summary)
+        writer = _writer(training, config, content_key(members=[one.key for one in trained.values()]))
+        step = write_ensemble(folder / ENSEMBLE, writer, members, figures)
+        tracker.checkpoint(step, folder / ENSEMBLE, figures)
+    print_view(_next_of_ensemble(config, folder, members))
+
+
+def _train_member(setting: _Setting, config: TrainTask, folder: Path, tracker: TrainingTracker) -> _Trained:
+    """Train the head of one seed as if it were the only one; one that is trained already is not trained again."""
+    if is_rank_zero():
+        log.info("Seed %d, in %s", config.seed, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    begun, of_member = _begin(setting, config, folder), tracker.member(config.seed, folder)
+    with _recording(of_member, folder):
+        return _fit(begun, config, setting.devices, folder, of_member)
+
+
+def _begin(setting: _Setting, config: TrainTask, folder: Path) -> _Begun:
+    """Prepare a training, and make a folder its own, with what was written of it before."""
+    seed_everything(config.seed, workers=True, verbose=False)
+    training = _prepare(setting.split, setting.embeddings, setting.model, config, guards=setting.guards)
+    key = training_key(config, setting.model, training.head, setting.datasets, setting.devices)
+    if is_rank_zero():
+        index = Path(config.cache.dir) / INDEX if config.cache.dir else None
+        take_up(folder, key, index=index, resume=config.resume)
+    return _Begun(training, key)
 
 
 def _datasets(split: Split, config: TrainTask) -> dict[str, list[ScoredDataset]]:
@@ -235,9 +325,8 @@ def _telling(learnt: Sequence[Example]) -> list[Example]:
     return list({one.row.index: one for one in found}.values())
 
 
-def _fit(
-    training: _Training, config: TrainTask, devices: Devices, folder: Path, *, run: str, tracker: TrainingTracker
-) -> tuple[KeptCheckpoints, Fitted]:
+def _fit(begun: _Begun, config: TrainTask, devices: Devices, folder: Path, tracker: TrainingTracker) -> _Trained:
+    training = begun.training
     settings, rows, read = config.train, training.rows, training.embeddings.read
     sampler = Sampler(
         training.learnt, config.sampling, batch_size=settings.batch_size, steps=settings.max_steps, seed=config.seed
@@ -255,7 +344,7 @@ def _fit(
         workers=training.workers,
         state_seconds=settings.save_seconds,
     )
-    writer = _writer(training, config, run)
+    writer = _writer(training, config, begun.key)
 
     def write(path: Path, step: int, figures: Mapping[str, float]) -> None:
         writer.write(path, [training.head], [config.seed], step=step, figures=figures)
@@ -273,7 +362,7 @@ def _fit(
         devices=devices,
         tell=tracker.curves,
     )
-    return kept, fitted
+    return _Trained(training, begun.key, kept, fitted)
 
 
 def _writer(training: _Training, config: TrainTask, run: str) -> CheckpointWriter:
@@ -323,6 +412,7 @@ def _description(
         describe_checkpoint,
         datasets,
         source=config.data.train_jsonl or config.data.csv or "",
+        seeds=config.seeds,
     )
 
 
@@ -348,61 +438,72 @@ def _recording(tracker: TrainingTracker, folder: Path) -> Iterator[None]:
         tracker.close(status, [folder / name for name in RECORDED if (folder / name).exists()])
 
 
-def _outcome(kept: KeptCheckpoints, fitted: Fitted, key: str) -> dict[str, Any]:
+def _outcome(trained: _Trained) -> dict[str, Any]:
     """Return what `metadata.json` says of a training that is done."""
-    assert kept.best is not None
+    fitted = trained.fitted
     waited = fitted.seconds_waited / fitted.seconds if fitted.seconds else 0.0
+    figures = trained.kept.figures[trained.best_step]
     return {
-        "key": key,
+        "key": trained.key,
         "steps": fitted.steps,
         "stopped_early": fitted.stopped_early,
         "resumed_from": fitted.resumed_from,
         "processes": fitted.processes,
         "seconds": round(fitted.seconds, 3),
         "share_waiting_for_data": round(waited, 4),
-        "best": {"step": kept.best, "folder": str(kept.path(kept.best)), "validation": kept.figures[kept.best]},
+        "best": {"step": trained.best_step, "folder": str(trained.best), "validation": figures},
     }
 
 
-def _finish(
-    training: _Training,
-    config: TrainTask,
-    folder: Path,
-    kept: KeptCheckpoints,
-    fitted: Fitted,
-    metadata: dict[str, Any],
+def _report(
+    setting: _Setting, config: TrainTask, folder: Path, lines: Sequence[Mapping[str, Any]], label: str
 ) -> Evaluation:
-    """Evaluate the best weights with intervals, write the files, and say what comes next."""
-    assert kept.best is not None
-    results = folder / RESULTS_FILE
-    lines = training.validation.results(fitted.best_scores)
-    write_text_atomic(results, to_jsonl(lines))
+    """Evaluate the best weights on the rows set aside, with intervals, and write the files.
+
+    Args:
+        setting: Of the training.
+        config: Its configuration.
+        folder: Its folder.
+        lines: Of the results file.
+        label: What was scored, for people.
+    """
+    metadata = setting.metadata
+    metadata["seconds"] = {"wall": round(time.monotonic() - setting.started, 3)}
+    metadata |= facts_afterwards(metadata, setting.model)
+    results = write_text_atomic(folder / RESULTS_FILE, to_jsonl(lines))
     # The rows' audio is where training rows have it.
     placed = replace(config.data, root=config.data.train_root if config.data.train_jsonl else config.data.root)
     measured = replace(config, data=placed, metrics=replace(config.metrics, split=SPLIT))
-    label = f"step {kept.best:,} on the rows set aside (the best by {config.train.monitor})"
     report = evaluate_and_report(lines, measured, folder=folder, label=label, origin=str(results), metadata=metadata)
     write_text_atomic(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(resolved_config(config))))
     write_metadata(folder / METADATA_FILE, metadata | {"status": "finished"})
-    print_view(_next(config, folder, kept, fitted))
     return report.evaluation
 
 
-def _next(config: TrainTask, folder: Path, kept: KeptCheckpoints, fitted: Fitted) -> str:
+def _next(config: TrainTask, folder: Path, trained: _Trained) -> str:
     """Return where the checkpoints are, and what to do with them."""
-    assert kept.best is not None
-    others = len(kept.figures) - 1
-    best = kept.path(kept.best)
+    fitted, others = trained.fitted, len(trained.kept.figures) - 1
     lines = [
         f"Trained {fitted.steps:,} steps{', ended early' if fitted.stopped_early else ''}."
-        f" Best: {best}{f'; {others} more in {folder / CHECKPOINTS}' if others else ''}",
+        f" Best: {trained.best}{f'; {others} more in {folder / CHECKPOINTS}' if others else ''}",
         "Next:",
-        f"  {command_line(f'model.checkpoint={best}', *_data_words(config))}",
+        f"  {command_line(f'model.checkpoint={trained.best}', *_data_words(config))}",
     ]
     if others:
         sweep = ("-m", "+sweep=checkpoints", f"sweep.checkpoint_dir={folder / CHECKPOINTS}", *_data_words(config))
         lines.append(f"  {command_line(*sweep)}")
     return "\n".join(lines)
+
+
+def _next_of_ensemble(config: TrainTask, folder: Path, members: Sequence[Member]) -> str:
+    steps = ", ".join(f"{member.step:,}" for member in members)
+    checkpoint = folder / ENSEMBLE
+    first = member_folder(folder, members[0].seed)
+    return (
+        f"Trained {len(members)} heads, each in a folder of its own ({first}, ...). Best steps: {steps}.\n"
+        f"Of the best of each one model was made: {checkpoint}\n"
+        f"Next:\n  {command_line(f'model.checkpoint={checkpoint}', *_data_words(config))}"
+    )
 
 
 def _data_words(config: TrainTask) -> list[str]:

@@ -17,6 +17,7 @@ from cmi_bench.data import fields
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.evaluate import Evaluation, evaluate
 from cmi_bench.evaluation.metrics import Shown, all_metrics
+from cmi_bench.scoring.model_call import read_answer
 from cmi_bench.scoring.requests import clip_id
 from cmi_bench.scoring.results import results_rows
 from cmi_bench.tracking.metrics import VALIDATION, validation_curves
@@ -25,7 +26,7 @@ from cmi_bench.training.examples import Example
 from cmi_bench.training.objective import Objective
 from cmi_bench.training.promises import promise_curves
 from cmi_bench.training_config import Monitor
-from cmi_bench.types import Aspect, Score
+from cmi_bench.types import Aspect
 
 LOSS = f"{VALIDATION}/loss"
 """The objective on the rows that are set aside, by the name of its curve."""
@@ -97,10 +98,10 @@ class Validation:
         """Return the lines of a results file over the rows, of split "validation".
 
         Args:
-            scores: As of `measure`.
+            scores: As of `measure`, or [M, C, 2] of an ensemble's members.
         """
         names = [clip_id(row.row, side) for row in self.rows for side in ("a", "b")[: row.clips]]
-        by_clip = {name: Score(*values) for name, values in zip(names, scores.tolist(), strict=True)}
+        by_clip = read_answer(names, scores.cpu(), "training")
         return [{**line, fields.SPLIT: SPLIT} for line in results_rows([row.row for row in self.rows], by_clip)]
 
     @torch.no_grad()
