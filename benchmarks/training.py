@@ -306,9 +306,7 @@ def main() -> None:
             # In a process of its own: peaks of memory are a process's.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                 (where := folder / precision).mkdir()
-                speeds.append(pool.submit(
-                    measure, workload, folder / "cache", where, device=device, precision=precision, steps=steps
-                ).result())  # fmt: skip
+                speeds.append(pool.submit(_measured, folder / "cache", where, device, precision, steps).result())
     facts = {
         "rows": len(workload.examples),
         "hours of audio": round(workload.hours, 1),
@@ -332,6 +330,10 @@ def main() -> None:
     }
     write_text_atomic(OUTPUT / "training.json", json.dumps(document, indent=2))
     write_text_atomic(OUTPUT / "training.txt", "\n".join(plain_text(view) for view in views))
+
+
+def _measured(cache: Path, folder: Path, device: str, precision: str, steps: int) -> TrainingSpeed:
+    return measure(make_workload(), cache, folder, device=device, precision=precision, steps=steps)
 
 
 def precisions(device: str) -> list[str]:

@@ -82,3 +82,27 @@ def test_a_training_its_kill_and_the_sweep_over_its_checkpoints_are_linked(tmp_p
             assert evaluating.info.run_name.startswith(f"{name} on")
             digests = {one.dataset.name: one.dataset.digest for one in evaluating.inputs.dataset_inputs}
             assert digests["mine"] == scored.dataset_digest
+
+
+@pytest.mark.slow
+def test_a_sweep_over_trainings_is_a_run_above_them_with_their_figures(tmp_path):
+    learnt = write_ratings(tmp_path / "songs", "learnt.csv", range(30))
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    swept = run_command(
+        "-m", "task=train", "optimizer.lr=1e-3,1e-2", "data=custom", f"data.csv={learnt}", "data.scale=[1,5]",
+        f"data.root={tmp_path}/songs", "data.name=mine", "model=audio_statistics", "recipe=small", "head=linear",
+        "train.max_steps=10", "train.validate_every=5", "train.batch_size=8", "splits.validation=0.4",
+        "metrics.resamples=0", f"tracking.uri={store}", f"tracking.artifacts={tmp_path}/artifacts", "+device=cpu",
+        f"cache.dir={tmp_path}/cache", f"data_root={tmp_path}/data", f"hydra.sweep.dir={tmp_path}/sweep",
+    )  # fmt: skip
+    assert swept.returncode == 0, swept.stderr
+    assert "lr=0.01 | finished" in (tmp_path / "sweep/sweep.md").read_text()
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name("cmi-rewardbench").experiment_id
+    trainings = client.search_runs([experiment], "tags.task = 'train'", order_by=["params.lr"])
+    (above,) = {run.data.tags["mlflow.parentRunId"] for run in trainings}
+    assert [run.data.params["lr"] for run in trainings] == ["0.001", "0.01"]
+    assert {run.info.status for run in trainings} == {"FINISHED"}
+    along = client.get_metric_history(above, "validation by job/mine musicality SRCC")
+    assert [point.step for point in along] == [0, 1]
+    assert client.get_run(above).data.metrics["jobs_finished"] == 2
