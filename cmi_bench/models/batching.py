@@ -37,11 +37,11 @@ def computes_bf16() -> bool:
     return torch.backends.cpu.get_cpu_capability() not in CPUS_WITHOUT_BF16
 
 
-def warn_if_slow(precision: Precision, device: torch.device) -> None:
-    """Warn about bfloat16 on a processor that takes hundreds of times longer for it."""
+def warn_if_slow(precision: Precision, device: torch.device, *, key: str = "precision") -> None:
+    """Warn about bfloat16 on a processor that takes hundreds of times longer for it; `key` is what the user sets."""
     if precision == "bf16" and device.type == "cpu" and not computes_bf16():
         capability = torch.backends.cpu.get_cpu_capability()
-        log.warning("precision=bf16 is very slow on this CPU (%s); precision=32 is faster.", capability)
+        log.warning("%s=bf16 is very slow on this CPU (%s); %s=32 is faster.", key, capability, key)
 
 
 def audio_arithmetic(precision: Precision) -> str:

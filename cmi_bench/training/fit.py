@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from cmi_bench.config import Precision
+from cmi_bench.models.batching import checked_precision, warn_if_slow
 from cmi_bench.scoring.trainer import configured_trainer, interruptible, without_noise
 from cmi_bench.training.history import History, TellCurves
 from cmi_bench.training.kept import KeptCheckpoints
@@ -216,6 +217,9 @@ def fit(
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
     )
+    if trainer.is_global_zero:
+        device = trainer.strategy.root_device
+        warn_if_slow(checked_precision(settings.precision.value), device, key="train.precision")
     started = time.monotonic()
     with interruptible(), without_noise(NOISE):
         trainer.validate(module, verbose=False)

@@ -113,9 +113,9 @@ def test_float32_whatever_the_caller_casts_to():
 def test_slow_bf16_is_warned_of(monkeypatch, caplog, capability, warned):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     with caplog.at_level(logging.WARNING, batching.__name__):
-        warn_if_slow("bf16", CPU)
+        warn_if_slow("bf16", CPU, key="train.precision")
         warn_if_slow("32", CPU)
-    assert ("precision=32" in caplog.text) == warned
+    assert ("train.precision=32 is faster" in caplog.text) == warned
 
 
 def test_pad_marks_what_is_valid():
