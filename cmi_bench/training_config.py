@@ -5,7 +5,7 @@ is in docs/training.md.
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -70,7 +70,7 @@ class PairLossConfig:
     kind: PairLossKind | None = PairLossKind.bradley_terry
     """null learns nothing from preferences."""
     ties: Ties | None = None
-    """Of bradley_terry; null is drop there, and has ties as an outcome of their own in the others."""
+    """Of bradley_terry alone, where null is drop; to the other kinds a tie is an outcome of its own."""
     label_smoothing: float = 0.0
     """Share of each target that is spread evenly over the outcomes: of two, .2 makes targets of .9 and .1."""
     margin: float = 0.0
@@ -84,11 +84,6 @@ class PairLossConfig:
                 f"loss.pairs.ties={self.ties} is an option of bradley_terry: to loss.pairs.kind={self.kind} a tie is an"
                 " outcome of its own.",
                 "Leave loss.pairs.ties out, or use loss.pairs.kind=bradley_terry.",
-            )
-        if self.kind is None and replace(self, kind=PairLossKind.bradley_terry) != PairLossConfig():
-            raise UserError(
-                "Options of loss.pairs are given, and loss.pairs.kind=null learns nothing from preferences.",
-                f"Leave them out, or use one of {', '.join(PairLossKind)}.",
             )
 
 
@@ -148,7 +143,7 @@ class LossConfig:
     source_weights: dict[str, float] = field(default_factory=dict)
     """By source (`+loss.source_weights.musiceval=2`); 1 where nothing is said."""
     use_confidence: bool = False
-    """Weigh each label by its annotator's confidence, or by the agreement of its raters."""
+    """Weigh each preference by its annotator's confidence, or by the agreement of its raters."""
     lr: float = 0.01
     """Learning rate of what losses learn of their own: how often people call a tie, how scores become ratings."""
 

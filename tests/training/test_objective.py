@@ -178,13 +178,14 @@ def test_another_kind_keeps_the_rest_of_a_file():
     objective = objective_of("bradley_terry", pairs={"kind": "davidson"})
     assert torch.allclose(objective.pairs["musicality"].targets[A], torch.tensor([0.8 + 0.2 / 3, 0.2 / 3, 0.2 / 3]))
     assert objective_of("ordinal", ratings={"steps": 9}).ratings["alignment"].steps == 9
+    assert type(objective_of("ordinal", ratings={"kind": "tanh_mse"}).ratings["alignment"]) is TanhMSE
+    assert not objective_of("bradley_terry", pairs={"kind": None}).pairs
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"pairs": {"kind": "rao_kupper", "ties": "drop"}}, "loss.pairs.ties=drop is an option of bradley_terry"),
-        ({"pairs": {"kind": None, "margin": 1.0}}, "loss.pairs.kind=null learns nothing"),
         ({"pairs": {"kind": None}, "ratings": {"kind": None}}, "nothing to learn from"),
         ({"ratings": {"steps": 9}}, "loss.ratings.steps=9 is an option of ordinal"),
         ({"aspect_weights": {"musicality": 0.0, "alignment": 0.0}}, "loss.aspect_weights are both 0"),
