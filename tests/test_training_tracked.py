@@ -70,6 +70,9 @@ def test_a_training_its_kill_and_the_sweep_over_its_checkpoints_are_linked(tmp_p
         assert validated == [0, 10, 20, 30, 40]
         assert {one.tags[0].value for one in training.inputs.dataset_inputs} == {"train", "validation"}
 
+        files = {file.path for file in client.list_artifacts(training.info.run_id)}
+        assert {"README.md", "config.yaml", "history.jsonl", "metadata.json", "report.html"} <= files
+
         models = {model.name: model for model in client.search_logged_models([experiment])}
         assert sorted(name.removeprefix("trained ") for name in models) == kept
         outputs = {one.model_id: one.step for one in training.outputs.model_outputs}

@@ -48,7 +48,7 @@ from cmi_bench.training.examples import Example
 from cmi_bench.training.fit import Fitted, fit
 from cmi_bench.training.history import HISTORY, read_history
 from cmi_bench.training.kept import CHECKPOINTS, CHECKPOINTS_FILE, KeptCheckpoints, read_checkpoints
-from cmi_bench.training.model_card import describe_card
+from cmi_bench.training.model_card import CARD, describe_card
 from cmi_bench.training.module import TrainingModule
 from cmi_bench.training.objective import Objective
 from cmi_bench.training.resume import take_up, training_key
@@ -69,7 +69,7 @@ RECORDED = (
     "config.yaml", METADATA_FILE, HISTORY, CHECKPOINTS_FILE, RESULTS_FILE, "metrics.json", "metrics_summary.csv",
     "report.html", "plots",
 )  # fmt: skip
-"""Files of a training's folder that trackers get; the model cards and weights stay with the checkpoints."""
+"""Files of a training's folder that trackers get, beside the best checkpoint's card; weights stay where they are."""
 ROWS_FOR_STATISTICS = 2000
 """Of as many rows, evenly chosen, a head takes means and deviations; more hardly change them, and take memory."""
 
@@ -433,9 +433,12 @@ def _recording(tracker: TrainingTracker, folder: Path) -> Iterator[None]:
         status = "KILLED"
         raise
     finally:
-        for one in read_checkpoints(folder):
+        checkpoints = read_checkpoints(folder)
+        for one in checkpoints:
             tracker.checkpoint(one.step, one.folder, one.figures)
-        tracker.close(status, [folder / name for name in RECORDED if (folder / name).exists()])
+        cards = [one / CARD for one in (folder / ENSEMBLE, *(kept.folder for kept in checkpoints if kept.is_best))]
+        files = [*(folder / name for name in RECORDED), *cards]
+        tracker.close(status, [file for file in files if file.exists()])
 
 
 def _outcome(trained: _Trained) -> dict[str, Any]:

@@ -39,13 +39,19 @@ class KeptCheckpoint(NamedTuple):
     folder: Path
     figures: Mapping[str, float]
     """What it came to on validation."""
+    is_best: bool
 
 
 def read_checkpoints(folder: Path) -> list[KeptCheckpoint]:
     """Return the checkpoints that a training's folder lists, by step; none where it has no list that can be read."""
     try:
-        listed = json.loads((folder / CHECKPOINTS_FILE).read_text(encoding="utf-8"))["checkpoints"]
-        found = [KeptCheckpoint(int(one["step"]), folder / one["folder"], one["validation"]) for one in listed]
+        document = json.loads((folder / CHECKPOINTS_FILE).read_text(encoding="utf-8"))
+        found = [
+            KeptCheckpoint(
+                int(one["step"]), folder / one["folder"], one["validation"], one["folder"] == document["best"]
+            )
+            for one in document["checkpoints"]
+        ]
     except (OSError, ValueError, KeyError, TypeError):
         return []
     return [one for one in found if one.folder.is_dir()]
