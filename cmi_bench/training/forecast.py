@@ -23,6 +23,10 @@ PATIENCE_SECONDS = 10.0
 """Of work that takes less, nobody needs to know how long it takes."""
 
 
+SHORTEST = 1e-3
+"""Seconds of a batch, at least: a header may say 0 of what can be decoded."""
+
+
 class Forecast:
     """Says once, while audio is encoded, what it will come to."""
 
@@ -52,16 +56,17 @@ class Forecast:
         """
         if not size or self._is_said:
             return
-        seconds = sum(item.seconds for item in items)
+        seconds = max(sum(item.seconds for item in items), SHORTEST)
         self._batches.append(_Batch(len(items), seconds, size, time.perf_counter()))
         whole = self._whole_size(items[0])
         if len(self._batches) == 1:
             self._warn(whole)
-        if self._batches[-1].ended - self._began >= PATIENCE_SECONDS:
+        left = self._seconds_left()
+        if left >= 1 and self._batches[-1].ended - self._began >= PATIENCE_SECONDS:
             self._is_said = True
             log.info(
                 "All audio that is to be encoded takes about %s (%s has %s free); about %s are left.",
-                decimal(int(whole)), self.cache.folder, decimal(self._free()), describe_time(self._time_left()),
+                decimal(int(whole)), self.cache.folder, decimal(self._free()), describe_time(left),
             )  # fmt: skip
 
     def _whole_size(self, example: AudioItem) -> float:
@@ -76,7 +81,8 @@ class Forecast:
         tensors: Sequence[Tensor] = self.cache.get(item.key) or ()
         return len(tensors) == 1 and len(tensors[0]) == 1
 
-    def _time_left(self) -> float:
+    def _seconds_left(self) -> float:
+        """Return how long the rest takes at the speed so far."""
         first, *others = self._batches
         # The first batch also loads and warms up what computes.
         seconds = sum(batch.seconds for batch in others or [first])
