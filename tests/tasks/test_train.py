@@ -3,11 +3,13 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 from command_line import run_task_here
 from own_tables import write_song, write_table
 
 from cmi_bench.errors import UserError
+from cmi_bench.models.trained import TrainedModel
 
 QUICK = (
     *("model=audio_statistics", "recipe=small", "train.max_steps=4", "train.validate_every=2", "tracking=none"),
@@ -70,3 +72,32 @@ def test_songs_of_a_test_set_are_refused_before_anything_is_computed(own, tmp_pa
         train(own, tmp_path)
     assert f"ratings.csv, line 9: audio-path is audio of {root}/all_test.jsonl, line 2 (PAM)" in error.value.what
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["contaminated.jsonl"]
+
+
+@pytest.mark.slow
+def test_several_seeds_make_one_model_and_what_is_trained_is_not_trained_again(own, tmp_path):
+    def weights(folder):
+        return {path.name: (path / "model.safetensors").read_bytes() for path in folder.glob("checkpoints/*")}
+
+    def members():
+        return json.loads((tmp_path / "run/metadata.json").read_text())["training"]["members"]
+
+    train(own, tmp_path, "seeds=2")
+    run = tmp_path / "run"
+    assert [members()[seed]["resumed_from"] for seed in ("0", "1")] == [None, None]
+    before = {seed: weights(run / f"seed_{seed}") for seed in (0, 1)}
+    assert before[0] != before[1]
+
+    train(own, tmp_path / "alone", "seed=1")
+    assert weights(tmp_path / "alone" / "run") == before[1]
+
+    train(own, tmp_path, "seeds=3")
+    assert [members()[seed]["resumed_from"] for seed in ("0", "1", "2")] == [4, 4, None]
+    assert {seed: weights(run / f"seed_{seed}") for seed in (0, 1)} == before
+    assert len(TrainedModel(str(run / "ensemble")).heads) == 3
+    for line in (run / "results.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        said = row["predicted_musicality_members"]
+        assert row["predicted_musicality"] == pytest.approx(np.mean(said))
+        assert row["predicted_musicality_spread"] == pytest.approx(np.std(said, ddof=1))
+    assert "an ensemble of 3 heads" in (run / "ensemble/README.md").read_text()
