@@ -141,6 +141,7 @@ def _taken(folder: Path, why: str) -> UserError:
 
 def _take_over(earlier: Path, folder: Path) -> None:
     log.info("This training was begun in %s: what it has written is taken from there.", earlier)
+    folder.mkdir(parents=True, exist_ok=True)
     for name in (RECORD_FILE, HISTORY, CHECKPOINTS_FILE):
         if (earlier / name).is_file():
             shutil.copy2(earlier / name, folder / name)
