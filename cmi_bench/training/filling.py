@@ -134,7 +134,6 @@ class Failed(NamedTuple):
 class Filled:
     """What filling came to; on rank 0 only."""
 
-    needs: Sequence[Need] = ()
     failed: Sequence[Failed] = ()
     stats: RunStats = field(default_factory=RunStats)
     """Over all ranks."""
@@ -192,7 +191,7 @@ def fill(
     if stop:
         _raise_first(failed)
     _check_complete(needs.needs, failures.read(), cache)
-    return Filled(needs.needs, failed, collect_stats(folder))
+    return Filled(failed, collect_stats(folder))
 
 
 def _make(
