@@ -84,9 +84,10 @@ def drop_replaced(client: MlflowClient, experiment_id: str, run_id: str) -> None
     own = client.search_logged_models([experiment_id], filter_string=f"attributes.source_run_id = '{run_id}'")
     newest = {model.params.get("source"): model.model_id for model in sorted(own, key=_age)}
     for model in own:
-        source = model.params.get("source")
-        is_there = source is not None and Path(source).is_dir() and newest[source] == model.model_id
-        if not is_there and all(metric.run_id == run_id for metric in model.metrics or ()):
+        source = model.params.get("source", "")
+        is_known = 0 < len(source) < MAX_PARAM  # a longer one was cut
+        is_replaced = is_known and not (Path(source).is_dir() and newest[source] == model.model_id)
+        if is_replaced and all(metric.run_id == run_id for metric in model.metrics or ()):
             client.delete_logged_model(model.model_id)
 
 
