@@ -7,7 +7,7 @@ import math
 import pytest
 
 from cmi_bench.errors import RunError
-from cmi_bench.training.kept import CHECKPOINTS_FILE, KeptCheckpoints
+from cmi_bench.training.kept import CHECKPOINTS_FILE, KeptCheckpoints, read_checkpoints
 
 
 def kept(folder, *, every=0, last=1, lower=True, write=None):
@@ -70,3 +70,17 @@ def test_a_full_disk_leaves_what_was_there(tmp_path):
         one.add(30, {}, 0.3)
     assert there(tmp_path) == [20] and one.best == 20
     assert json.loads((tmp_path / CHECKPOINTS_FILE).read_text())["best"] == "checkpoints/step_000020"
+
+
+def test_what_is_listed_and_there_is_read_again(tmp_path):
+    assert read_checkpoints(tmp_path) == []
+    add(kept(tmp_path, every=10), [0.5, 0.4, 0.6])
+    (tmp_path / "checkpoints/step_000010/model.safetensors").unlink()
+    (tmp_path / "checkpoints/step_000010").rmdir()
+    found = read_checkpoints(tmp_path)
+    assert [(one.step, one.figures["validation/loss"], one.is_best) for one in found] == [
+        (20, 0.4, True),
+        (30, 0.6, False),
+    ]
+    (tmp_path / CHECKPOINTS_FILE).write_text("{half of")
+    assert read_checkpoints(tmp_path) == []
