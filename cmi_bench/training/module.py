@@ -121,7 +121,8 @@ class TrainingModule(LightningModule):
         loss = self.objective(scores.float(), batch.labels).loss
         self._sum = self._sum + loss.detach()
         # Each parameter takes part in each step, whatever inputs its rows lack: processes wait for all gradients.
-        all_of_them = torch.stack([one.reshape(-1)[0] for one in self.head.parameters() if one.requires_grad])
+        learnt = [one for one in self.head.parameters() if one.requires_grad and one.numel()]
+        all_of_them = torch.stack([one.reshape(-1)[0] for one in learnt])
         of_part: Tensor = (loss + all_of_them.float().sum() * 0.0) * self.share.parts
         return of_part
 
