@@ -108,8 +108,8 @@ def member_scores(raws: Sequence[Mapping[str, Any]], task: Task) -> Floats | Non
         task: Which of the scores, and of one clip or two.
 
     Returns:
-        [clips, N, M], of one or two clips a row; NaN where a row does not have all M members. None where no row has
-        two members or more.
+        [clips, N, M], of one or two clips a row; NaN where a score is no finite number, or a row does not have all M
+        members. None where no row has two members or more.
     """
     of_both = score_fields(task, fields.MEMBERS)
     said = [[_numbers(raw.get(field)) for raw in raws] for field in of_both[: 1 + isinstance(task, PairTask)]]
@@ -117,7 +117,8 @@ def member_scores(raws: Sequence[Mapping[str, Any]], task: Task) -> Floats | Non
     if n_members < 2:
         return None
     lacking = [np.nan] * n_members
-    return np.array([[one if len(one) == n_members else lacking for one in side] for side in said], dtype=np.float64)
+    whole = np.array([[one if len(one) == n_members else lacking for one in side] for side in said], dtype=np.float64)
+    return np.where(np.isfinite(whole), whole, np.nan)
 
 
 def _numbers(value: Any) -> list[float]:
@@ -138,9 +139,9 @@ def signed_rows(samples: Samples, results: Sequence[Mapping[str, Any]]) -> Signe
     if members is None:
         return None
     # An offset or a scale that a member has of its own moves no answer.
-    scale = np.nanstd(members, axis=(0, 1)) if np.isfinite(members).any() else np.ones(members.shape[2])
-    members = members / np.where(scale > 0, scale, 1.0)
     is_whole = np.asarray(np.isfinite(members).all(axis=(0, 2)))
+    scale = members[:, is_whole].std(axis=(0, 1)) if is_whole.any() else np.ones(members.shape[2])
+    members = members / np.where(scale > 0, scale, 1.0)
     make = _signed_pairs if isinstance(samples.task, PairTask) else _signed_clips
     found = make(samples, results, members, is_whole)
     return found if found.error.size else None
@@ -213,8 +214,7 @@ def uncertainty_record(
     found = signed_rows(samples, results)
     if found is None:
         return None
-    is_pair = isinstance(samples.task, PairTask)
-    metric, shown = (_AUROC, _auroc) if is_pair else (_SRCC, float)
+    metric, shown = (_AUROC, _auroc) if found.is_pair else (_SRCC, float)
     rows = clustered_rows(found.samples, settings, (samples.dataset.name, samples.task.name, "uncertainty"))
     statistics = {sign: metric.value(found.error, doubt) for sign, doubt in found.doubt.items()}
     measured = {
@@ -228,10 +228,10 @@ def uncertainty_record(
         task=samples.task.name,
         n=found.error.size,
         n_members=found.n_members,
-        n_wrong=int(found.error.sum()) if is_pair else None,
+        n_wrong=int(found.error.sum()) if found.is_pair else None,
         statistic=metric.name,
         signs={sign: _foretold(statistic, intervals.get(sign), shown) for sign, statistic in statistics.items()},
-        gain=_gain(statistics, measured, with_interval=settings.resamples > 0) if is_pair else None,
+        gain=_gain(statistics, measured, with_interval=settings.resamples > 0) if found.is_pair else None,
     )
 
 

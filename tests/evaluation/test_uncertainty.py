@@ -152,3 +152,10 @@ def test_equally_doubtful_rows_count_as_their_mean_in_whatever_order():
     rows = [pair((1.0, at), (0.0, 0.0), preferred) for at in (1.0, 2.0) for preferred in ("model_a", "model_b")]
     forth, back = (kept_outcome(signed(these), Sign.SPREAD) for these in (rows, rows[::-1]))
     assert forth.tolist() == back.tolist() == [0.5, 0.5, 0.5, 0.5]
+
+
+def test_scores_that_are_no_numbers_are_left_out_without_a_warning(recwarn):
+    rows = [pair((1.0, at), (0.0, 0.5)) for at in (0.2, 0.4, 0.9)]
+    rows.append(pair((1.0, 2.0), (0.0, 0.5)) | {f"{FIELD}_members": ["Infinity", "much"]})
+    assert signed(rows).samples.rows.tolist() == [1, 2, 3]
+    assert not recwarn.list
