@@ -37,6 +37,7 @@ class Licence(NamedTuple):
 
 _MUQ = "MuQ's and MuQ-MuLan's weights are CC BY-NC 4.0: not for commercial use"
 LICENCES = {
+    "cmi_bench.models.audio_statistics.model.AudioStatistics": Licence("other", "it has no weights"),
     "cmi_bench.models.audiobox.Audiobox": Licence("cc-by-4.0", "Audiobox Aesthetics' weights are CC BY 4.0"),
     "cmi_bench.models.clap.Clap": Licence("other", "for CLAP's weights see their page"),
     "cmi_bench.models.cmi_rm.CmiRM": Licence(
