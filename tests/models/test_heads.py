@@ -201,11 +201,12 @@ def test_wrong_options_are_named(kind, options, said):
         make_head(kind, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SPECS)
 def test_alignment_is_learnt_though_it_is_in_neither_clip_nor_prompt_alone(kind):
     """The better clip of a pair is the one that goes along with its prompt, in components of very different scales."""
     generator = torch.Generator().manual_seed(0)
-    count, scale = 120, torch.tensor([0.01, 100.0])
+    count, scale = 100, torch.tensor([0.01, 100.0])
     audio = torch.randn(count, 2, 2, generator=generator)
     text = torch.randn(count, 2, generator=generator)
     margin = (audio * text[:, None]).sum(dim=-1).diff(dim=1).squeeze(1)
@@ -215,14 +216,14 @@ def test_alignment_is_learnt_though_it_is_in_neither_clip_nor_prompt_alone(kind)
         for side in (0, 1)
     ]
     made = make_head(kind, Widths.of(clips), dropout=0.0) if kind != "linear" else make_head(kind, Widths.of(clips))
-    learnt, held_out = clips[:160], clips[160:]
+    learnt, held_out = clips[:120], clips[120:]
     made.fit_statistics(learnt)
-    optimizer = torch.optim.Adam(made.parameters(), lr=0.03)
-    for _ in range(30):
+    optimizer = torch.optim.Adam(made.parameters(), lr=0.05)
+    for _ in range(20):
         lead = made(learnt)[:, 0].view(-1, 2).diff(dim=1).squeeze(1)
         optimizer.zero_grad()
-        F.softplus(-lead * margin[:80].sign()).mean().backward()
+        F.softplus(-lead * margin[:60].sign()).mean().backward()
         optimizer.step()
     with torch.no_grad():
         lead = made.eval()(held_out)[:, 0].view(-1, 2).diff(dim=1).squeeze(1)
-    assert (lead.sign() == margin[80:].sign()).float().mean() > 0.8
+    assert (lead.sign() == margin[60:].sign()).float().mean() > 0.8
