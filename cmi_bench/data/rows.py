@@ -136,10 +136,10 @@ def names_anywhere(rows: Iterable[Row]) -> dict[str, str]:
     """
     audio_fields = (fields.AUDIO_A, fields.AUDIO_B, fields.REF_AUDIO)
     return {
-        path: str(row.raw[field])
+        path: str(name)
         for row in rows
         for path, field in zip((row.audio_a, row.audio_b, row.ref_audio), audio_fields, strict=True)
-        if path and path != row.raw[field]
+        if path and (name := row.raw.get(field)) and name != path
     }
 
 
