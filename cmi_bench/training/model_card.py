@@ -163,13 +163,13 @@ def render_card(card: ModelCard, *, seeds: Sequence[int], step: int, figures: Ma
     parts = [
         f"---\n{yaml.safe_dump(_front_matter(card), sort_keys=False)}---",
         f"# A music reward model: {head} on {card.model}, step {step}",
-        f"It judges the musicality of a clip and its alignment with a prompt (text, lyrics, reference audio):"
-        f" {members}, trained with cmi_bench on frozen embeddings of `{card.model}`. Higher is better; scores have no"
-        " unit.",
+        f"It judges {_judged(card.rows)}: {members}, trained with cmi_bench on frozen embeddings of `{card.model}`."
+        " Higher is better; scores have no unit.",
         "## Use",
         "```\ncmi-bench score song.mp3 --text \"a calm piano piece\" --checkpoint FOLDER\n"
         "cmi-bench run model.checkpoint=FOLDER\n```",
-        "`FOLDER` is this one. The weights of the frozen model come from where `config.yaml` names them.",
+        "`FOLDER` is this one. The weights of the frozen model come from where `config.yaml` names them, where they are"
+        " not in `model.safetensors` too.",
         "## What it was made of",
         _made_of(card, seeds, step),
         _rows_table(card.rows),
@@ -184,6 +184,17 @@ def render_card(card: ModelCard, *, seeds: Sequence[int], step: int, figures: Ma
         " done with these weights follows from all of them.",
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+_JUDGED = {
+    Aspect.MUSICALITY: "the musicality of a clip",
+    Aspect.ALIGNMENT: "a clip's alignment with a prompt (text, lyrics, reference audio)",
+}
+
+
+def _judged(rows: Sequence[UsedRows]) -> str:
+    aspects = {one.aspect for one in rows if one.learnt}
+    return " and ".join(words for aspect, words in _JUDGED.items() if aspect in aspects)
 
 
 def _front_matter(card: ModelCard) -> dict[str, Any]:

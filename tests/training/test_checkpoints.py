@@ -401,6 +401,7 @@ def test_the_card_says_what_the_weights_are_and_come_from(cmi_rm, tmp_path):
     assert front["license"] == "cc-by-nc-4.0" and front["base_model"] == "HaiwenXia/CMI-RM"
     for said in (
         "step 250",
+        "It judges the musicality of a clip: a head `mlp`",
         "| seeds | 3 |",
         "| cmi_pref | musicality | pairs | 90 | 10 |",
         f"| SHA-256 of all_train.jsonl | {'ab' * 32} |",
