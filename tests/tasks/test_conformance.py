@@ -53,7 +53,7 @@ def test_a_model_that_conforms(run_here, tmp_path, capsys):
 
 def test_one_that_does_not_is_an_error_with_the_table_before_it(own_module, run_here, tmp_path, capsys):
     words = ["model=custom", "model.class_path=sloppy_models:Sloppy", "+model.score_kwargs.shift=10"]
-    with pytest.raises(UserError, match=r"Sloppy does not conform: 2 of 21 checks failed \(batch, mixed references\)"):
+    with pytest.raises(UserError, match=r"Sloppy does not conform: 2 of 22 checks failed \(batch, mixed references\)"):
         run_here(*WORDS, *words, folder=tmp_path)
     out = capsys.readouterr().out
     assert [line.split()[1] for line in out.splitlines() if line.startswith(" batch ")] == ["failed"]
