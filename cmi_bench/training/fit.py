@@ -235,6 +235,10 @@ def fit(
                 history.add(0, validates.before.figures)
         try:
             trainer.fit(module, ckpt_path=state)
+        except SystemExit:  # Lightning's word for Ctrl-C
+            if trainer.is_global_zero and (last := last_state(folder)) is not None:
+                log.info("The same command goes on after step %d.", step_of(last))
+            raise
         except DivergedError as error:
             raise DivergedError(error.what, f"{error.hint} {kept.describe_best()}") from error
     if trainer.is_global_zero:
