@@ -64,7 +64,7 @@ FRAMES = 25 / 4
 STEPS = 6
 """Measured by default; the first is left out."""
 VALIDATED = 12
-"""Rows that are scored to measure how long validation takes."""
+"""Rows that are scored to measure how long validation takes: evenly chosen, so that they are of both kinds."""
 
 
 class Lengths(NamedTuple):
@@ -252,7 +252,9 @@ def measure(
     assert isinstance(config, TrainTask)
     embeddings = embeddings_of(workload, EmbeddingCache(cache), config.train.memory_gb)
     objective = Objective(config.loss, {one.source for one in workload.examples})
-    validation = Validation(workload.examples[::SPREAD][:VALIDATED], objective, config.metrics, monitor="loss")
+    validation = Validation(
+        workload.examples[:: len(workload.examples) // VALIDATED], objective, config.metrics, monitor="loss"
+    )
     rows = learnt_rows(workload.examples, objective)
     sampler = Sampler(workload.examples, config.sampling, batch_size=config.train.batch_size, steps=steps, seed=0)
     module = TrainingModule(
@@ -284,8 +286,6 @@ def measure(
 
 
 RECIPE = "recipe=cmi_rm_stage2"
-SPREAD = 17
-"""Every so many rows: those that validation is measured with are of both kinds."""
 OUTPUT = Path("outputs/bench")
 SPACE = 9e9
 """Bytes of disk that are needed for a while."""
