@@ -163,6 +163,10 @@ def end_of(process, timeout=240):
     assert process.returncode == 0, output.decode()
 
 
+def losses_of(lines):
+    return [{name: value for name, value in line.items() if "loss" in name} for line in lines]
+
+
 LONG = {"max_steps": 150, "validate_every": 10, "keep_every": 30, "ema_decay": 0.9}
 
 
@@ -193,7 +197,8 @@ def test_two_processes_give_the_curve_of_one_and_go_on_when_killed(tmp_path):
     end_of(toy_process(tmp_path / "two", **settings, devices=2))
     one, two = (read_history(tmp_path / name / "history.jsonl") for name in ("one", "two"))
     assert [line.keys() for line in one] == [line.keys() for line in two]
-    for line, other in zip(one, two, strict=True):
+    # Not what is drawn by chance (what calibration error there would be of luck alone), nor counts of pairs.
+    for line, other in zip(losses_of(one), losses_of(two), strict=True):
         assert line == pytest.approx(other, abs=1e-5)
 
     process = toy_process(tmp_path / "killed", **settings, devices=2)
