@@ -253,7 +253,10 @@ def measure(
     embeddings = embeddings_of(workload, EmbeddingCache(cache), config.train.memory_gb)
     objective = Objective(config.loss, {one.source for one in workload.examples})
     validation = Validation(
-        workload.examples[:: len(workload.examples) // VALIDATED], objective, config.metrics, monitor="loss"
+        workload.examples[:: len(workload.examples) // VALIDATED],
+        objective,
+        config.metrics,
+        monitor=config.train.monitor,
     )
     rows = learnt_rows(workload.examples, objective)
     sampler = Sampler(workload.examples, config.sampling, batch_size=config.train.batch_size, steps=steps, seed=0)
