@@ -51,7 +51,13 @@ def test_embed_train_sweep_compare_evaluate(home):
     backbone = ["model=audio_statistics", *data]
     run(home, "run.dir=embed", "task=embed", *backbone)
 
-    settings = ["train.max_steps=4", "train.validate_every=2", "train.keep_every=2", "train.batch_size=8"]
+    settings = [
+        "metrics.report=false",
+        "train.max_steps=4",
+        "train.validate_every=2",
+        "train.keep_every=2",
+        "train.batch_size=8",
+    ]
     words = [*backbone, "recipe=small", "head.hidden=[4]", "splits.validation=0.3", *settings]
     said = run(home, "run.dir=train", "task=train", *words)
     checkpoints = home / "train/checkpoints"

@@ -1,8 +1,9 @@
 """The loop: Lightning's `fit` with validation, checkpoints, a state to go on from, and curves in `history.jsonl`."""
 
+import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -171,6 +172,22 @@ PRECISIONS: dict[Precision, Literal["32-true", "bf16-mixed"]] = {
 """Lightning's names for `train.precision`."""
 
 
+SMALL_HEAD = 2_000_000
+"""Parameters. With fewer a step's products are so small that threads wait for each other longer than they compute."""
+
+
+@contextlib.contextmanager
+def _threads_for(module: TrainingModule) -> Iterator[None]:
+    """Train a small head with one thread of a CPU: its weights then do not depend on how many cores there are."""
+    threads = torch.get_num_threads()
+    if sum(one.numel() for one in module.head.parameters()) < SMALL_HEAD:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def fit(
     module: TrainingModule,
     validation: Validation,
@@ -221,7 +238,7 @@ def fit(
         device = trainer.strategy.root_device
         warn_if_slow(checked_precision(settings.precision.value), device, key="train.precision")
     started = time.monotonic()
-    with interruptible(), without_noise(NOISE):
+    with interruptible(), without_noise(NOISE), _threads_for(module):
         trainer.validate(module, verbose=False)
         # Only now do processes know of each other: the first one says where to go on.
         state = trainer.strategy.broadcast(last_state(folder) if trainer.is_global_zero else None)
