@@ -53,7 +53,7 @@ def test_hydra_composes_every_benchmark_command(command):
     words = arguments(command)
     files = re.compile(r"=glob\((.*)\)$")  # of which a sweep makes the files that match
     jobs = job_overrides([files.sub(r"='\1'", OF_THE_READER.get(word, word)) for word in words])
-    for overrides in (jobs[0], jobs[-1]):
+    for overrides in (jobs[0], jobs[-1])[: len(jobs)]:
         # The launchers' device is known in a job only.
         (composed if "+launch=joblib" in words else configured)(*overrides)
 

@@ -143,6 +143,7 @@ def state(model):
     return random.getstate(), numpy, torch.get_rng_state().tolist(), modes, grads, flags, seeds
 
 
+@pytest.mark.slow
 def test_the_process_is_left_as_it_was(run):
     model = Loudness()
     before, plain = state(model), run(model).rows

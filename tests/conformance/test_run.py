@@ -116,6 +116,7 @@ def test_a_short_clip_may_be_refused_in_clear_words(check, model, says):
     assert findings["short clip"].detail == f"Refuses 0.2 s: {says}"
 
 
+@pytest.mark.slow
 def test_the_way_over_the_embeddings_has_to_lead_to_the_same_scores(check):
     class OtherTexts(CmiRM):
         def embed_texts(self, texts):
@@ -153,6 +154,7 @@ def test_a_model_that_cannot_tell_songs_apart_is_named(check, tmp_path, make, sa
     assert says in findings["collapse"].detail
 
 
+@pytest.mark.slow
 def test_bf16_is_allowed_more_rounding(check):
     class Shifted(broken.Sound):
         def score_batch(self, inputs, batch_size, max_dur, **kwargs):
@@ -214,20 +216,24 @@ def assert_conforms_untrained(model, folder):
     assert {finding.check for finding in failures(check_model(model, folder))} <= {"collapse"}
 
 
+@pytest.mark.slow
 def test_songeval(tmp_path):
     model = SongEvalRM(str(BUNDLE / "songeval"), str(BUNDLE / "muq"), hidden_state=1, dimension="musicality")
     assert_conforms(model, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reference", ["ignore", "mean"])
 def test_muq_mulan(tmp_path, reference):
     assert_conforms_untrained(MuQMuLan(str(BUNDLE / "muq-mulan"), reference=reference), tmp_path)
 
 
+@pytest.mark.slow
 def test_clap(tmp_path):
     assert_conforms_untrained(Clap(str(save_small_clap(tmp_path / "clap")), reference="only"), tmp_path)
 
 
+@pytest.mark.slow
 def test_audiobox(tmp_path, monkeypatch):
     pytest.importorskip("audiobox_aesthetics")
     from cmi_bench.models.audiobox import Audiobox

@@ -172,6 +172,7 @@ def test_a_run_stands_as_in_its_own_evaluation():
         )
 
 
+@pytest.mark.slow
 def test_holm_is_over_all_pairs_of_a_column():
     runs = {f"seed{seed}": full_size_rows(1 + seed / 4, seed=seed)[::10] for seed in range(3)}
     comparison = compare(**runs)

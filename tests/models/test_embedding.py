@@ -175,6 +175,7 @@ def scores(rows, name):
     return [row[key] for row in rows for key in (name, f"{name}_b") if key in row]
 
 
+@pytest.mark.slow
 def test_songeval(run):
     rows, counts = run("musicality", "model=songeval_rm", *SONGEVAL)
     found = scores(rows, "predicted_musicality")
@@ -186,6 +187,7 @@ def test_songeval(run):
     assert scores(again, "predicted_musicality") != found
 
 
+@pytest.mark.slow
 def test_muq_mulan(run):
     words = ["model=muq_mulan", f"model.checkpoint={BUNDLE}/muq-mulan", "subset=cmi_pref", "limit=20"]
     rows, counts = run("ignore", *words)
@@ -196,6 +198,7 @@ def test_muq_mulan(run):
     assert later["chunks_encoded"] == later["unique_audio"] - counts["unique_audio"]  # the references only
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["clap", "clap_music"])
 def test_clap(run, tmp_path, name):
     rows, counts = run(name, f"model={name}", f"model.checkpoint={save_small_clap(tmp_path / 'small')}")
@@ -203,6 +206,7 @@ def test_clap(run, tmp_path, name):
     assert counts["failed"] == 0
 
 
+@pytest.mark.slow
 def test_audiobox(run, tmp_path, monkeypatch):
     pytest.importorskip("audiobox_aesthetics")
     make_small(monkeypatch)

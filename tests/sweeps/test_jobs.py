@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from omegaconf import OmegaConf
 
 from cmi_bench.sweeps.jobs import fingerprint, plan_jobs, recorded_job, swept_keys, was_finished
@@ -16,6 +17,7 @@ def test_a_finished_job_is_taken_over_by_a_command_that_means_the_same(tmp_path)
     assert read_record(tmp_path).overrides == ("seed=0", "workers=4")
 
 
+@pytest.mark.slow
 def test_it_follows_the_files_and_all_that_changes_a_number(tmp_path):
     (tmp_path / "ckpt").mkdir()
     weights, rows = tmp_path / "ckpt/model.safetensors", tmp_path / "rows.jsonl"

@@ -145,6 +145,7 @@ def test_checkpoints_with_the_same_weights_are_named_before_and_after(sweep, tmp
     assert rows["step_1"]["weights"] == rows["step_3"]["weights"] != rows["step_2"]["weights"]
 
 
+@pytest.mark.slow
 def test_files_may_be_named_by_a_pattern(sweep, tmp_path):
     (tmp_path / "ckpts").mkdir()
     for name in ("step_1000.ckpt", "step_500.ckpt", "step_500.txt"):
@@ -225,6 +226,7 @@ def test_the_command_line_comes_before_the_recipe(sweep, tmp_path):
     assert list(table(tmp_path / "sweep")) == ["max_dur=7", "max_dur=8"]
 
 
+@pytest.mark.slow
 def test_hydra_writes_down_the_sweep_with_what_was_listed(sweep, tmp_path):
     (tmp_path / "ckpts").mkdir()
     (tmp_path / "ckpts/step_1.ckpt").touch()

@@ -44,7 +44,9 @@ def mixed(waveforms) -> list[BenchmarkBatchInput]:
     ]
 
 
-@pytest.mark.parametrize("name", ["sa_mean", "sa_conv", "ca_glu"])
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(one, marks=pytest.mark.slow) for one in ("sa_mean", "sa_conv")), "ca_glu"]
+)
 @pytest.mark.parametrize(
     "options",
     [pytest.param({}, id="final"), pytest.param({"mode": "standard"}, id="standard", marks=pytest.mark.slow)],
@@ -362,7 +364,10 @@ ORDERS = {1: [0, 1, 2, 3, 4, 5], 3: [3, 0, 5, 2, 4, 1], 6: [4, 1, 3, 5, 0, 2]}
 
 @pytest.mark.parametrize(
     "setting",
-    ["max_dur_20", "max_dur_120", pytest.param("standard_max_dur_2_step_1", marks=pytest.mark.slow)],
+    [
+        "max_dur_20",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("max_dur_120", "standard_max_dur_2_step_1")),
+    ],
 )
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_scores_at_any_batch_size_and_order(load, inputs, expected, name, setting):

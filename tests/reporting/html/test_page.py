@@ -174,6 +174,7 @@ def test_without_intervals_the_page_says_so(tmp_path):
     assert "no intervals (switched off)" in page
 
 
+@pytest.mark.slow
 def test_a_page_is_valid_whatever_the_rows_and_the_metadata_hold(tmp_path):
     texts = ("prompt", "lyrics", "audio-path", "audio2", "ref-audio-path", "model_a")
     lines = [row | {name: f"{HOSTILE} {at}" for name in texts if row.get(name)} for at, row in enumerate(rows(8))]
