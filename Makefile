@@ -16,7 +16,7 @@ PARALLEL := --numprocesses 2 --dist worksteal
 TRAINED := outputs/make_train/$(shell date +%Y-%m-%d_%H-%M-%S)
 # What the embedded example is trained with; chosen by cross-validation over its training rows.
 TRAINING := recipe=small head.rank=4 head.hidden=[64] head.dropout=0.7 optimizer.weight_decay=3 train.batch_size=48 \
-	train.max_steps=300 train.patience=null train.keep_every=150
+	train.max_steps=300 train.patience=null train.keep_every=100
 
 .PHONY: help env run train test test-slow test-all lint format docs bench bench-audio bench-start bench-statistics bench-training mutants ui screenshots clean
 
