@@ -21,7 +21,7 @@ from cmi_bench.evaluation.samples import DecidedPairs, Samples
 # `scipy` loads `optimize` and `special` when they are first used, so importing this module stays quick.
 
 
-class BradleyTerry(NamedTuple):
+class BradleyTerryFit(NamedTuple):
     """The fitted scale, per point of the model's own scale."""
 
     beta: float | None
@@ -34,7 +34,7 @@ class BradleyTerry(NamedTuple):
     """Why there is no fit; empty where there is one."""
 
 
-def fit_bradley_terry(pairs: DecidedPairs, *, confidence: float = 0.95) -> BradleyTerry:
+def fit_bradley_terry(pairs: DecidedPairs, *, confidence: float = 0.95) -> BradleyTerryFit:
     """Fit beta by maximum likelihood: a logistic regression of "A preferred" on score A - score B.
 
     It has no intercept, because which clip is called A is chance.
@@ -46,16 +46,16 @@ def fit_bradley_terry(pairs: DecidedPairs, *, confidence: float = 0.95) -> Bradl
     lead = pairs.lead
     largest = float(np.max(np.abs(lead), initial=0.0))
     if largest == 0.0:
-        return BradleyTerry(None, reason="no pair with different scores" if lead.size else "no pair")
+        return BradleyTerryFit(None, reason="no pair with different scores" if lead.size else "no pair")
     if (lead >= 0).all() or (lead <= 0).all():
         side = "right" if lead.max() > 0 else "wrong"
-        return BradleyTerry(None, reason=f"every pair is {side}, so that no finite scale is the most likely")
+        return BradleyTerryFit(None, reason=f"every pair is {side}, so that no finite scale is the most likely")
     scaled = lead / largest
     scale = _root(scaled)
     probability = scipy.special.expit(scale * scaled)
     clusters = pairs.clusters
     if clusters.count < MIN_CLUSTERS:
-        return BradleyTerry(scale / largest)
+        return BradleyTerryFit(scale / largest)
     pull = scaled * scipy.special.expit(-scale * scaled)
     information = float(np.sum(scaled**2 * probability * (1.0 - probability)))
 
@@ -66,7 +66,7 @@ def fit_bradley_terry(pairs: DecidedPairs, *, confidence: float = 0.95) -> Bradl
         return count / max(count - 1, 1) * float(np.square(sums / (1 - inside / information)).sum()) / information**2
 
     reach = t_quantile(confidence, clusters.count - 1) * math.sqrt(clusters.variance(variance))
-    return BradleyTerry(scale / largest, (scale - reach) / largest, (scale + reach) / largest)
+    return BradleyTerryFit(scale / largest, (scale - reach) / largest, (scale + reach) / largest)
 
 
 def _root(lead: NDArray[np.float64]) -> float:
@@ -92,7 +92,7 @@ class Calibration(NamedTuple):
     """Expected calibration error."""
     chance_error: float
     """What it would be by chance if every promise were kept."""
-    slope: BradleyTerry
+    slope: BradleyTerryFit
     """What log-odds would have to be multiplied by: below 1 they promise too much, above 1 too little.
 
     D. R. Cox, "Two further applications of a model for binary regression" (Biometrika 45, 1958).

@@ -31,7 +31,7 @@ FILE = "contaminated.jsonl"
 """In a training's folder: every row that is in a test set, one line for each way in which it is."""
 
 
-class Kind(StrEnum):
+class Likeness(StrEnum):
     """The ways in which a row can be in a test set: values of `train.contamination`."""
 
     AUDIO = "audio"
@@ -47,7 +47,7 @@ class Kind(StrEnum):
 class Match(NamedTuple):
     """A row that is in a test set."""
 
-    kind: Kind
+    kind: Likeness
     example: Example
     field: str
     """The field of the row that says so."""
@@ -55,8 +55,8 @@ class Match(NamedTuple):
 
     def describe(self) -> str:
         """Return what was found, for people."""
-        says = "prompt and lyrics are those" if self.kind is Kind.PROMPT else f"{self.field} is audio"
-        known = ", known by its name" if self.kind is Kind.CLIP else ""
+        says = "prompt and lyrics are those" if self.kind is Likeness.PROMPT else f"{self.field} is audio"
+        known = ", known by its name" if self.kind is Likeness.CLIP else ""
         return f"{self.example.place}: {says} of {self.test.place} ({self.test.row.dataset.name}){known}"
 
 
@@ -105,7 +105,7 @@ class Checked:
         """Rows in a test set by the way in which they are, whether or not that condemns them."""
         rows = {(match.kind, match.example.row.index) for match in self.matches}
         found = Counter(kind.value for kind, _ in rows)
-        return {kind.value: found[kind.value] for kind in Kind}
+        return {kind.value: found[kind.value] for kind in Likeness}
 
 
 def check_contamination(found: ExampleSet, digests: Mapping[str, str], config: TrainTask, folder: Path) -> Checked:
@@ -148,16 +148,16 @@ def check_contamination(found: ExampleSet, digests: Mapping[str, str], config: T
     return checked
 
 
-def named_kinds(names: Sequence[str]) -> frozenset[Kind]:
+def named_kinds(names: Sequence[str]) -> frozenset[Likeness]:
     """Return the kinds that `train.contamination` names.
 
     Raises:
         UserError: One is none of them; names the nearest.
     """
     for name in names:
-        if name not in list(Kind):
-            raise UserError(f"train.contamination: there is no {name!r}.", did_you_mean(name, Kind))
-    return frozenset(Kind(name) for name in names)
+        if name not in list(Likeness):
+            raise UserError(f"train.contamination: there is no {name!r}.", did_you_mean(name, Likeness))
+    return frozenset(Likeness(name) for name in names)
 
 
 class KnownTests(NamedTuple):
@@ -225,11 +225,11 @@ def find_matches(
         if row.ref_audio and (hit := index.reference(row, row.ref_audio)):
             yield Match(hit.kind, example, fields.REF_AUDIO, hit.test)
         if (words := instruction(row, digests)) and (test := index.instructions.get(words)):
-            yield Match(Kind.PROMPT, example, fields.PROMPT, test)
+            yield Match(Likeness.PROMPT, example, fields.PROMPT, test)
 
 
 class _Hit(NamedTuple):
-    kind: Kind
+    kind: Likeness
     test: PlacedRow
 
 
@@ -263,7 +263,7 @@ class _Index:
 
     def clip(self, row: Row, path: str) -> _Hit | None:
         """Look up what is judged in a row."""
-        for kind, key in ((Kind.AUDIO, self._content(path)), (Kind.CLIP, self._name(row, path))):
+        for kind, key in ((Likeness.AUDIO, self._content(path)), (Likeness.CLIP, self._name(row, path))):
             if key and (test := self.clips.get(key) or self.references.get(key)):
                 return _Hit(kind, test)
         return None
@@ -272,17 +272,17 @@ class _Index:
         """Look up the reference of a row."""
         content, name = self._content(path), self._name(row, path)
         for kind, known, key in (
-            (Kind.AUDIO, self.clips, content),
-            (Kind.CLIP, self.clips, name),
-            (Kind.REFERENCE, self.references, content),
-            (Kind.REFERENCE, self.references, name),
+            (Likeness.AUDIO, self.clips, content),
+            (Likeness.CLIP, self.clips, name),
+            (Likeness.REFERENCE, self.references, content),
+            (Likeness.REFERENCE, self.references, name),
         ):
             if key and (test := known.get(key)):
                 return _Hit(kind, test)
         return None
 
 
-def _write(matches: Sequence[Match], condemning: Iterable[Kind], file: Path) -> None:
+def _write(matches: Sequence[Match], condemning: Iterable[Likeness], file: Path) -> None:
     """Write what was found; what an earlier training left there goes."""
     if matches:
         write_text_atomic(file, "".join(_line(match, condemning) for match in matches))
@@ -290,7 +290,7 @@ def _write(matches: Sequence[Match], condemning: Iterable[Kind], file: Path) -> 
         file.unlink(missing_ok=True)
 
 
-def _line(match: Match, condemning: Iterable[Kind]) -> str:
+def _line(match: Match, condemning: Iterable[Likeness]) -> str:
     row = match.example.row
     named = {
         "kind": match.kind.value,
@@ -309,7 +309,7 @@ SHOWN = 5
 """Rows listed in a message; the count says how many there are."""
 
 
-def _refusal(checked: Checked, condemning: Iterable[Kind], rows: int, folder: Path) -> UserError:
+def _refusal(checked: Checked, condemning: Iterable[Likeness], rows: int, folder: Path) -> UserError:
     condemned = [match for match in checked.matches if match.kind in condemning]
     first = {match.example.row.index: match for match in reversed(condemned)}
     shown = [f"\n  {first[number].describe()}" for number in sorted(first)[:SHOWN]]
@@ -326,7 +326,7 @@ def _counted(checked: Checked) -> str:
     return ", ".join(f"by {kind} {count:,}" for kind, count in checked.counts.items() if count)
 
 
-def _report(checked: Checked, condemning: Iterable[Kind], folder: Path) -> None:
+def _report(checked: Checked, condemning: Iterable[Likeness], folder: Path) -> None:
     if not is_rank_zero():
         return
     if checked.tests:
@@ -339,7 +339,7 @@ def _report(checked: Checked, condemning: Iterable[Kind], folder: Path) -> None:
         log.warning(
             "Left out %d training rows that are in a test set; %s lists them.", checked.condemned, folder / FILE
         )
-    allowed = {kind: count for kind, count in checked.counts.items() if count and Kind(kind) not in condemning}
+    allowed = {kind: count for kind, count in checked.counts.items() if count and Likeness(kind) not in condemning}
     for kind, count in allowed.items():
         log.warning(
             "%d training rows are like test rows by %s, which train.contamination does not forbid; %s lists them.",

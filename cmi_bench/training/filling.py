@@ -34,7 +34,7 @@ Item = AudioItem | TextItem
 
 
 @dataclass
-class Need:
+class Embeddable:
     """An audio file or text, and the forms in which its embedding is wanted."""
 
     item: Item
@@ -51,7 +51,7 @@ class Need:
 class Needs(NamedTuple):
     """What rows need of the cache."""
 
-    needs: list[Need]
+    needs: list[Embeddable]
     """Each audio file and each text once."""
     unreadable: dict[str, str]
     """Clip id to the reason why its audio cannot be embedded: a file that is not there."""
@@ -72,10 +72,10 @@ def needs_of(
     addresses = EmbeddingAddresses.of(call.model, call.max_dur)
     plan = deduplicate(clips_of(rows, root), call, index)
     inputs = {request.key: addresses.inputs_of(request) for request in plan.requests}
-    needs: dict[str, Need] = {}
+    needs: dict[str, Embeddable] = {}
     for clip_id, key in plan.key_of.items():
         for kind, item in inputs[key].by_kind.items():
-            need = needs.setdefault(item.key, Need(item))
+            need = needs.setdefault(item.key, Embeddable(item))
             known = {one.key for one in need.forms}
             need.forms += [one for one in _forms(addresses, form, item.key, kind) if one.key not in known]
             need.rows.append(int(clip_id.partition(":")[0]))
@@ -195,7 +195,7 @@ def fill(
 
 
 def _make(
-    needs: Sequence[Need],
+    needs: Sequence[Embeddable],
     cached: CachedModel,
     runner: Runner,
     writer: FileScoreWriter,
@@ -216,20 +216,20 @@ def _make(
         runner.run(ForecastStage(audio, cached, stats, forecast, start=start), writer)
 
 
-def to_pool(needs: Iterable[Need], cache: EmbeddingCache) -> list[Item]:
+def to_pool(needs: Iterable[Embeddable], cache: EmbeddingCache) -> list[Item]:
     """Return what is there as the model made it, and lacks another form."""
     lacking = [(need.item, need.lacking(cache)) for need in needs if need.item.key in cache]
     return [replace(item, forms=forms) for item, forms in lacking if forms]
 
 
-def to_encode(needs: Iterable[Need], cache: EmbeddingCache) -> list[Item]:
+def to_encode(needs: Iterable[Embeddable], cache: EmbeddingCache) -> list[Item]:
     """Return what has to be encoded."""
     lacking = [(need.item, need.lacking(cache)) for need in needs if need.item.key not in cache]
     # The last form is the last that is written: where it is, all are.
     return [replace(item, key=forms[-1].key, forms=forms) for item, forms in lacking if forms]
 
 
-def describe(needs: Sequence[Need], cache: EmbeddingCache) -> str:
+def describe(needs: Sequence[Embeddable], cache: EmbeddingCache) -> str:
     """Return how much there is to do, for people."""
     pool, encode = to_pool(needs, cache), to_encode(needs, cache)
     there = len(needs) - len(pool) - len(encode)
@@ -259,7 +259,7 @@ def _failed(needs: Needs, failures: dict[str, str]) -> list[Failed]:
     return found
 
 
-def _keys(need: Need) -> list[str]:
+def _keys(need: Embeddable) -> list[str]:
     return [need.item.key, *(form.key for form in need.forms)]
 
 
@@ -272,7 +272,7 @@ def _raise_first(failed: Sequence[Failed]) -> None:
         )
 
 
-def _check_complete(needs: Sequence[Need], failures: dict[str, str], cache: EmbeddingCache) -> None:
+def _check_complete(needs: Sequence[Embeddable], failures: dict[str, str], cache: EmbeddingCache) -> None:
     lacking = [need for need in needs if need.lacking(cache) and not any(key in failures for key in _keys(need))]
     if lacking:
         raise RunError(

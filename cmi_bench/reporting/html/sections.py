@@ -8,7 +8,7 @@ import numpy as np
 
 from cmi_bench.data.datasets import NO_REF, REF, Dataset, MosTask, PairTask, Task, dataset_by_name
 from cmi_bench.evaluation.calibration import (
-    BradleyTerry,
+    BradleyTerryFit,
     MarginBin,
     chance_error,
     expected_calibration_error,
@@ -246,7 +246,7 @@ def _margin_figures(tasks: list[Samples], source: ReportSource) -> Iterator[Figu
         yield Figure(title, _caption(pairs, bins, fit, settings.seed), plot)
 
 
-def _caption(pairs: DecidedPairs, bins: list[MarginBin], fit: BradleyTerry, seed: int) -> str:
+def _caption(pairs: DecidedPairs, bins: list[MarginBin], fit: BradleyTerryFit, seed: int) -> str:
     if fit.beta is None:
         return f"{count(pairs.rows.size, 'pair')}; no curve: {fit.reason}."
     bounds = "" if fit.ci_low is None or fit.ci_high is None else f" [{score(fit.ci_low)}, {score(fit.ci_high)}]"
