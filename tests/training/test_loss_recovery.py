@@ -15,8 +15,7 @@ from torch.func import functional_call
 from training_losses import objective_of
 
 from cmi_bench.config import Clustering
-from cmi_bench.evaluation.calibration import BradleyTerry as BradleyTerryFit
-from cmi_bench.evaluation.calibration import calibration
+from cmi_bench.evaluation.calibration import BradleyTerryFit, calibration
 from cmi_bench.evaluation.clusters import NOBODY, clusters_of
 from cmi_bench.evaluation.samples import DecidedPairs
 from cmi_bench.training.losses import BradleyTerry, Davidson, FourWay, ListMLE, Ordinal, RaoKupper, TanhMSE
