@@ -9,7 +9,7 @@ import re
 import stat
 import uuid
 from collections.abc import Iterable, Iterator
-from io import BufferedReader
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -53,13 +53,26 @@ def write_bytes_atomic(path: Path, content: bytes, *, sync: bool = True) -> Path
         content: The whole file.
         sync: Wait until the disk has it; not needed for what can be computed again and carries its own checksum.
     """
+    with replacing(path, sync=sync) as file:
+        file.write(content)
+    return path
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, sync: bool = True) -> Iterator[BufferedWriter]:
+    """Write a file bit by bit that appears, or takes another's place, when the block ends well.
+
+    Args:
+        path: Where to; missing folders are made.
+        sync: See `write_bytes_atomic`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, as a rename is atomic only within a file system. Not from `tempfile`, whose
     # files only their owner may read.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             if sync:
                 file.flush()
                 os.fsync(file.fileno())
@@ -69,7 +82,6 @@ def write_bytes_atomic(path: Path, content: bytes, *, sync: bool = True) -> Path
         raise
     finally:
         temporary.unlink(missing_ok=True)
-    return path
 
 
 @contextlib.contextmanager

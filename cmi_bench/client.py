@@ -1,0 +1,1 @@
+"""Talks to a reward server (`cmi-bench serve`); needs neither torch nor the models."""
