@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cmi_bench.types import Clip
+from cmi_bench.types import Aspect, Clip
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,6 +32,8 @@ InputKind = Literal["audio", "ref_audio", "text", "lyrics"]
 
 ALIGNMENT_COLUMN = 0
 MUSICALITY_COLUMN = 1
+COLUMN_OF = {Aspect.ALIGNMENT: ALIGNMENT_COLUMN, Aspect.MUSICALITY: MUSICALITY_COLUMN}
+"""Where scores [N, 2] have an aspect."""
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,7 @@ from cmi_bench.audio.decode import AudioError
 from cmi_bench.errors import UserError
 from cmi_bench.models.adapter import adapt
 from cmi_bench.models.base import (
-    ALIGNMENT_COLUMN,
-    MUSICALITY_COLUMN,
+    COLUMN_OF,
     AudioView,
     BenchmarkBatchInput,
     EmbeddedInput,
@@ -52,7 +51,6 @@ PLACES = ("checkpoint", "config", "muq", "tokenizer")
 """Keys of a model's configuration that name files or folders."""
 STEPS = ("audio_view", "embed_audio", "embed_texts", "score_embedded", "score_batch")
 """Methods by which a class is known as that of a model that embeds."""
-COLUMNS = {Aspect.ALIGNMENT: ALIGNMENT_COLUMN, Aspect.MUSICALITY: MUSICALITY_COLUMN}
 
 
 class TrainingOrigin(ConfigSection):
@@ -334,7 +332,7 @@ class TrainedModel(EmbeddingModel):
         for name, of_clip in zip(names, scores.swapaxes(0, 1), strict=True):
             if not np.isfinite(of_clip).all():  # NaN would read as "not judged"
                 raise AudioError(f"{name} has no finite score.", "Does its audio hold NaN or infinite samples?")
-        for aspect, column in COLUMNS.items():
+        for aspect, column in COLUMN_OF.items():
             if aspect not in self.config.aspects:
                 scores[..., column] = np.nan
         return scores if len(scores) > 1 else scores[0]

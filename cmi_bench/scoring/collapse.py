@@ -13,18 +13,16 @@ from torch import Tensor, nn
 from cmi_bench.audio.decode import decode
 from cmi_bench.evaluation.collapse import CollapseCheck, Layer, check_collapse
 from cmi_bench.models.base import (
-    ALIGNMENT_COLUMN,
-    MUSICALITY_COLUMN,
+    COLUMN_OF,
     BenchmarkModelABC,
     EmbeddedInput,
     EmbeddingModel,
 )
 from cmi_bench.scoring.model_call import checked_scores
 from cmi_bench.scoring.stages import InputLoader
-from cmi_bench.types import Aspect, Clip
+from cmi_bench.types import Clip
 
 Scores = npt.NDArray[np.float64]
-COLUMN_OF = {Aspect.ALIGNMENT: ALIGNMENT_COLUMN, Aspect.MUSICALITY: MUSICALITY_COLUMN}
 
 
 def check_model_collapse(

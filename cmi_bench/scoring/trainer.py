@@ -12,7 +12,7 @@ import shutil
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -230,17 +230,17 @@ class StageProgress(Callback):
 
 
 NOISE = (
-    ".*does not have many workers.*",  # more decoders than `workers` are not wanted: the model takes the time
+    ".*does not have many workers.*",  # more than `workers` are not wanted: the model, or training, takes the time
     ".*LeafSpec.*is deprecated.*",  # between Lightning and torch
 )
-"""Lightning's warnings that say nothing to a user of the benchmark."""
+"""Beginnings, as regular expressions, of Lightning's warnings that say nothing to a user of the benchmark."""
 
 
 @contextlib.contextmanager
-def without_noise(messages: Iterable[str]) -> Iterator[None]:
-    """Leave out warnings whose beginnings match one of some regular expressions."""
+def without_noise() -> Iterator[None]:
+    """Leave these warnings out."""
     with warnings.catch_warnings():
-        for message in messages:
+        for message in NOISE:
             warnings.filterwarnings("ignore", message)
         yield
 
@@ -318,7 +318,7 @@ class LightningRunner:
             KeyboardInterrupt: The user stopped the run.
         """
         module = StageModule(stage, writer, limits or self.limits, workers=self.workers)
-        with interruptible(), without_noise(NOISE):
+        with interruptible(), without_noise():
             self.trainer.predict(module, return_predictions=False)
         if module.loader.workers_died:
             self.workers = 0

@@ -22,11 +22,10 @@ from cmi_bench.models.config_files import read_config_file, read_mapping
 from cmi_bench.models.heads import Head
 from cmi_bench.models.hub import find_checkpoint
 from cmi_bench.models.trained import TrainedConfig, TrainingOrigin, head_spec, lasting_spec, load_heads, save_trained
+from cmi_bench.training.history import ELSEWHERE
 from cmi_bench.training.model_card import CARD, ModelCard, render_card
 from cmi_bench.types import Aspect
 from cmi_bench.utils.files import write_text_atomic, writing_to
-
-INSTEAD = "choose another folder (hydra.run.dir=FOLDER)"
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class CheckpointWriter:
         Raises:
             RunError: The disk is full, or the folder cannot be written to; what was there before is left.
         """
-        with writing_to(folder.parent, instead=INSTEAD):
+        with writing_to(folder.parent, instead=ELSEWHERE):
             folder.parent.mkdir(parents=True, exist_ok=True)
             for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a process that was killed
                 shutil.rmtree(left, ignore_errors=True)

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -160,11 +160,6 @@ class Fitted:
     processes: int = 1
 
 
-NOISE = (
-    ".*does not have many workers.*",  # embeddings in memory are read faster than workers could hand them over
-    ".*LeafSpec.*is deprecated.*",  # between Lightning and torch
-)
-"""Lightning's warnings that say nothing to who trains."""
 PRECISIONS: dict[Precision, Literal["32-true", "bf16-mixed"]] = {
     Precision["32"]: "32-true",
     Precision["bf16"]: "bf16-mixed",
@@ -186,6 +181,38 @@ def _threads_for(module: TrainingModule) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _trainer(
+    trainer_settings: Mapping[str, Any],
+    devices: Devices,
+    settings: TrainConfig,
+    *,
+    clip: float,
+    callbacks: Sequence[Callback],
+) -> Trainer:
+    """Return Lightning's Trainer for a training with these settings of the loop.
+
+    Args:
+        trainer_settings: `trainer.*` of the configuration, with its `_target_`.
+        devices: Where.
+        settings: Of the loop.
+        clip: Largest norm of a gradient; 0 for any.
+        callbacks: In the order in which they are called.
+    """
+    return configured_trainer(
+        trainer_settings,
+        devices,
+        callbacks=callbacks,
+        plugins=[StateFiles()],
+        max_steps=settings.max_steps,
+        accumulate_grad_batches=settings.accumulate,
+        precision=PRECISIONS[settings.precision],
+        gradient_clip_val=clip or None,
+        val_check_interval=settings.validate_every * settings.accumulate,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+    )
 
 
 def fit(
@@ -220,25 +247,14 @@ def fit(
     module.tell = history.add
     validates = ValidationCallback(validation, kept, history, settings)
     averages = [] if settings.ema_decay is None else [EMAWeightAveraging(decay=settings.ema_decay)]
-    trainer = configured_trainer(
-        trainer_settings,
-        devices,
-        # Validation comes first, while averaged weights are in their place; the state last, when all have had theirs.
-        callbacks=[validates, *averages, StepProgress(settings.max_steps), StateCallback(folder, settings)],
-        plugins=[StateFiles()],
-        max_steps=settings.max_steps,
-        accumulate_grad_batches=settings.accumulate,
-        precision=PRECISIONS[settings.precision],
-        gradient_clip_val=module.settings.clip or None,
-        val_check_interval=settings.validate_every * settings.accumulate,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-    )
+    # Validation comes first, while averaged weights are in their place; the state last, when all have had theirs.
+    callbacks = [validates, *averages, StepProgress(settings.max_steps), StateCallback(folder, settings)]
+    trainer = _trainer(trainer_settings, devices, settings, clip=module.settings.clip, callbacks=callbacks)
     if trainer.is_global_zero:
         device = trainer.strategy.root_device
         warn_if_slow(checked_precision(settings.precision.value), device, key="train.precision")
     started = time.monotonic()
-    with interruptible(), without_noise(NOISE), _threads_for(module):
+    with interruptible(), without_noise(), _threads_for(module):
         trainer.validate(module, verbose=False)
         # Only now do processes know of each other: the first one says where to go on.
         state = trainer.strategy.broadcast(last_state(folder) if trainer.is_global_zero else None)

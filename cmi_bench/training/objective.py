@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cmi_bench.errors import UserError, did_you_mean
-from cmi_bench.models.base import ALIGNMENT_COLUMN, MUSICALITY_COLUMN
+from cmi_bench.models.base import COLUMN_OF
 from cmi_bench.training.examples import Label, Outcome
 from cmi_bench.training.losses import (
     BradleyTerry,
@@ -31,9 +31,6 @@ from cmi_bench.training_config import (
     Ties,
 )
 from cmi_bench.types import Aspect
-
-COLUMN = {Aspect.ALIGNMENT: ALIGNMENT_COLUMN, Aspect.MUSICALITY: MUSICALITY_COLUMN}
-"""Where a head's scores [C, 2] have an aspect."""
 
 
 class PairLabels(NamedTuple):
@@ -186,7 +183,7 @@ class Objective(nn.Module):
         loss = scores.new_zeros(())
         parts: dict[str, WeightedSum] = {}
         for aspect, share in self.aspect_weights.items():
-            score = scores[:, COLUMN[aspect]]
+            score = scores[:, COLUMN_OF[aspect]]
             scale = share / (labels.total.get(aspect) or 1.0)
             if aspect in self.pairs:
                 terms, likelihood = self._pair_terms(aspect, score, labels.pairs.get(aspect) or _no_pairs(score))

@@ -12,7 +12,7 @@ import numpy as np
 from cmi_bench.models.signal.features import MAJOR_PROFILE, MINOR_PROFILE, TINY, Array, Properties
 from cmi_bench.models.signal.prompt import (
     CUES,
-    Key,
+    MusicalKey,
     brightness,
     drumming,
     fastness,
@@ -56,7 +56,7 @@ def _tempo(bpm: float) -> tuple[float, float]:
     return float(np.cos(angle)), float(np.sin(angle))
 
 
-def _profile(key: Key) -> Array:
+def _profile(key: MusicalKey) -> Array:
     return _of_length_one(np.roll(MAJOR_PROFILE if key.is_major else MINOR_PROFILE, key.tonic))
 
 

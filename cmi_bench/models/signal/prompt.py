@@ -94,7 +94,7 @@ CUES = (
 )
 
 
-class Key(NamedTuple):
+class MusicalKey(NamedTuple):
     """A key that a prompt names."""
 
     tonic: int
@@ -108,7 +108,7 @@ class Promises(NamedTuple):
     no_drums: bool
     tempi: tuple[float, ...]
     """Beats per minute."""
-    keys: tuple[Key, ...]
+    keys: tuple[MusicalKey, ...]
     cues: tuple[bool, ...]
     """Of each of `CUES` whether one of its words is there."""
 
@@ -118,7 +118,7 @@ def read_promises(text: str) -> Promises:
     no_drums = _NO_DRUMS.search(text) is not None
     text = _NO_DRUMS.sub(" ", text)
     keys = (
-        Key((_PITCH_CLASSES[letter] + _ACCIDENTALS[accidental]) % 12, mode.lower() == "major")
+        MusicalKey((_PITCH_CLASSES[letter] + _ACCIDENTALS[accidental]) % 12, mode.lower() == "major")
         for letter, accidental, mode in _KEY.findall(text)
     )
     return Promises(
@@ -140,6 +140,6 @@ def prompt_agreements(text: str, properties: Properties) -> list[float]:
     ]
 
 
-def _key_agreement(properties: Properties, key: Key) -> float:
+def _key_agreement(properties: Properties, key: MusicalKey) -> float:
     major, minor = key_correlations(properties.tonal.chroma)
     return float(0.5 + 0.5 * (major if key.is_major else minor)[key.tonic])
