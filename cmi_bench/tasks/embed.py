@@ -5,8 +5,7 @@ from pathlib import Path
 
 from cmi_bench.data.chosen import ALL_OWN
 from cmi_bench.data.rows import Row
-from cmi_bench.data.synthetic.build import ensure_mini
-from cmi_bench.data.synthetic.labels import MiniSplit
+from cmi_bench.data.synthetic.build import ensure_minis
 from cmi_bench.tasks.benchmark import check_audio, load_run_rows
 from cmi_bench.training.examples import load_examples
 from cmi_bench.training.rows import TRAIN
@@ -38,8 +37,7 @@ def load_rows_to_embed(config: EmbedTask) -> list[Row]:
     if config.data.split != TRAIN:
         return list(load_run_rows(config).rows.rows)
     if config.data.synthesise:
-        ensure_mini(Path(config.data.root))  # where the manifest goes
-        ensure_mini(Path(config.data.train_root), MiniSplit.TRAIN)
+        ensure_minis(Path(config.data.root), Path(config.data.train_root))
     # subset=all is no choice: training rows may have sources that the benchmark does not know.
     sources = () if ALL_OWN in config.subset.datasets else config.subset.datasets
     rows = [one.row for one in load_examples(config.data, sources=sources, limit=config.limit).examples]

@@ -9,7 +9,6 @@ from rich.filesize import decimal
 
 from cmi_bench.config import Config
 from cmi_bench.data.audio_info import ManifestIndex
-from cmi_bench.data.manifest import read_manifest
 from cmi_bench.data.rows import Row
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkModelABC, EmbeddingModel
@@ -17,6 +16,7 @@ from cmi_bench.models.registry import configured_model
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
 from cmi_bench.tasks.scoring import (
     audio_facts,
+    audio_index,
     facts_afterwards,
     lightning_runner,
     model_facts,
@@ -55,7 +55,14 @@ def run_cache(config: Config, folder: Path) -> EmbeddingCache:
 
 
 def fill_as_configured(
-    rows: Sequence[Row], model: EmbeddingModel, config: Config, devices: Devices, *, form: EmbeddingForm, folder: Path
+    rows: Sequence[Row],
+    model: EmbeddingModel,
+    config: Config,
+    devices: Devices,
+    *,
+    form: EmbeddingForm,
+    index: ManifestIndex,
+    folder: Path,
 ) -> Filled:
     """Make the embeddings of rows that the cache lacks, on all devices of the run; see `training.filling.fill`.
 
@@ -65,9 +72,9 @@ def fill_as_configured(
         config: The run's configuration.
         devices: Where.
         form: What is kept of an embedding.
+        index: Tells digests and lengths of the rows' audio.
         folder: The run's folder.
     """
-    root = Path(config.data.root)
     return fill(
         rows,
         model,
@@ -75,8 +82,8 @@ def fill_as_configured(
         config=config,
         form=form,
         cache=run_cache(config, folder),
-        root=root,
-        index=ManifestIndex(root, read_manifest(Path(config.data.manifest))),
+        root=Path(config.data.root),
+        index=index,
         folder=folder,
     )
 
@@ -99,7 +106,9 @@ def embed_rows(rows: Sequence[Row], config: EmbedTask, folder: Path, *, started:
     metadata = run_metadata(config, model_facts(config, model, devices))
     metadata["data"] = audio_facts(config, rows) if is_rank_zero() else {}
     with recorded(folder, metadata):
-        filled = fill_as_configured(rows, model, config, devices, form=config.embed.form, folder=folder)
+        filled = fill_as_configured(
+            rows, model, config, devices, form=config.embed.form, index=audio_index(config), folder=folder
+        )
         if not is_rank_zero():
             return
         wall = time.monotonic() - started

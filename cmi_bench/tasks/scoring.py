@@ -93,8 +93,12 @@ def score_as_configured(
         runner: Runs the stages.
         folder: The run's folder.
     """
-    index = ManifestIndex(Path(config.data.root), read_manifest(Path(config.data.manifest)))
-    return score_clips(clips, model, runner, config=config, index=index, folder=folder)
+    return score_clips(clips, model, runner, config=config, index=audio_index(config), folder=folder)
+
+
+def audio_index(config: Config) -> ManifestIndex:
+    """Return what tells digests and lengths of a run's audio."""
+    return ManifestIndex(Path(config.data.root), read_manifest(Path(config.data.manifest)))
 
 
 @contextlib.contextmanager

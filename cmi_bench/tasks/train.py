@@ -6,8 +6,7 @@ What can be wrong with rows and audio is found before torch and Lightning are im
 import time
 from pathlib import Path
 
-from cmi_bench.data.synthetic.build import ensure_mini
-from cmi_bench.data.synthetic.labels import MiniSplit
+from cmi_bench.data.synthetic.build import ensure_minis
 from cmi_bench.training.data import load_training_data
 from cmi_bench.training_config import TrainTask
 from cmi_bench.utils.console import spinner
@@ -21,8 +20,7 @@ def run_train(config: TrainTask, folder: Path) -> None:
     """
     started = time.monotonic()
     if config.data.synthesise:
-        ensure_mini(Path(config.data.root))  # whose rows must not be learnt from
-        ensure_mini(Path(config.data.train_root), MiniSplit.TRAIN)
+        ensure_minis(Path(config.data.root), Path(config.data.train_root))
     data = load_training_data(config, folder)
     with spinner("loading torch and Lightning"):
         from cmi_bench.tasks.training import train_on

@@ -13,7 +13,6 @@ from omegaconf import OmegaConf
 
 from cmi_bench.config import OnError
 from cmi_bench.data.audio_info import ManifestIndex
-from cmi_bench.data.manifest import read_manifest
 from cmi_bench.data.rows import RESULTS_FILE
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.evaluate import Evaluation
@@ -21,10 +20,11 @@ from cmi_bench.models.base import EmbeddingModel
 from cmi_bench.models.checkpoint_kinds import kind_of_checkpoint
 from cmi_bench.models.heads import Head, Widths, build_head
 from cmi_bench.models.registry import configured_model
+from cmi_bench.scoring.embedding_cache import GIGABYTE
 from cmi_bench.scoring.results import to_jsonl
 from cmi_bench.tasks.embedding import checked_backbone, fill_as_configured, run_cache
 from cmi_bench.tasks.evaluate import evaluate_and_report
-from cmi_bench.tasks.scoring import facts_afterwards, model_facts, recorded, run_devices
+from cmi_bench.tasks.scoring import audio_index, facts_afterwards, model_facts, recorded, run_devices
 from cmi_bench.tracking.description import ScoredModel, describe_model
 from cmi_bench.tracking.metadata import METADATA_FILE, resolved_config, run_metadata, write_metadata
 from cmi_bench.tracking.metrics import validation_curves
@@ -88,7 +88,11 @@ def train_on(data: TrainingData, config: TrainTask, folder: Path, *, started: fl
     """
     devices = run_devices(config)
     model = checked_backbone(configured_model(config, devices.this_process), config)
-    datasets = _datasets(data.split, config)
+    index = audio_index(config)
+    datasets = {
+        LEARNT: describe_datasets([one.row for one in data.split.training], index.manifest),
+        SET_ASIDE: describe_datasets([one.row for one in data.split.validation], index.manifest),
+    }
     facts = model_facts(config, model, devices) | {
         "data": {name: list(map(asdict, one)) for name, one in datasets.items()},
         "guards": data.facts,
@@ -96,7 +100,7 @@ def train_on(data: TrainingData, config: TrainTask, folder: Path, *, started: fl
     metadata = run_metadata(config, facts)
     with recorded(folder, metadata):
         _learnt(data.split, config)  # a mistake is told before hours of encoding
-        embeddings, split = _embedded(data.split, model, config, devices, folder)
+        embeddings, split = _embedded(data.split, model, config, devices, index, folder)
         setting = _Setting(model, devices, datasets, embeddings, split, data.checked.describe(), metadata, started)
         recorded_rows = {**datasets, CHECKED: data.checked.datasets}
         description = _description(config, metadata, recorded_rows, model, devices)
@@ -124,36 +128,25 @@ class _Setting:
 
 @dataclass(frozen=True)
 class _Training:
-    """What is trained, and on what."""
+    """What is trained, and on what; its folder belongs to it."""
 
-    model: EmbeddingModel
+    setting: _Setting
+    key: str
+    """What it is; see `training_key`."""
     head: Head
     objective: Objective
-    embeddings: TrainingEmbeddings
     learnt: Sequence[Example]
     rows: Sequence[LearntRow]
     """What is learnt from, as the objective sees it."""
     validation: Validation
-    set_aside: Sequence[Example]
     workers: int
     """Processes that read embeddings; none where all of them fit into memory."""
-    guards: str
-    """As of `_Setting`."""
-
-
-class _Begun(NamedTuple):
-    """A training that its folder belongs to."""
-
-    training: _Training
-    key: str
-    """What it is; see `training_key`."""
 
 
 class _Trained(NamedTuple):
     """A training that is done."""
 
     training: _Training
-    key: str
     kept: KeptCheckpoints
     fitted: Fitted
 
@@ -170,13 +163,13 @@ class _Trained(NamedTuple):
 
 
 def _train_one(setting: _Setting, config: TrainTask, folder: Path, tracker: TrainingTracker) -> None:
-    begun = _begin(setting, config, folder)
+    training = _begin(setting, config, folder)
     with _recording(tracker, folder):
-        trained = _fit(begun, config, setting.devices, folder, tracker)
+        trained = _fit(training, config, folder, tracker)
         if not is_rank_zero():
             return
         setting.metadata["training"] = _outcome(trained)
-        lines = trained.training.validation.results(trained.fitted.best_scores)
+        lines = training.validation.results(trained.fitted.best_scores)
         label = f"step {trained.best_step:,} on the rows set aside (the best by {config.train.monitor})"
         evaluation = _report(setting, config, folder, lines, label)
         tracker.curves(trained.best_step, validation_curves(evaluation.summary))
@@ -198,7 +191,7 @@ def _train_ensemble(setting: _Setting, config: TrainTask, folder: Path, tracker:
         lines = training.validation.results(member_scores(members))
         label = f"ensemble of {len(members)} on the rows set aside (of each seed the best by {config.train.monitor})"
         figures = validation_curves(_report(setting, config, folder, lines, label).summary)
-        writer = _writer(training, config, content_key(members=[one.key for one in trained.values()]))
+        writer = _writer(training, config, content_key(members=[one.training.key for one in trained.values()]))
         step = write_ensemble(folder / ENSEMBLE, writer, members, figures)
         tracker.checkpoint(step, folder / ENSEMBLE, figures)
     print_view(_next_of_ensemble(config, folder, members))
@@ -209,45 +202,25 @@ def _train_member(setting: _Setting, config: TrainTask, folder: Path, tracker: T
     if is_rank_zero():
         log.info("Seed %d, in %s", config.seed, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    begun, of_member = _begin(setting, config, folder), tracker.member(config.seed, folder)
+    training, of_member = _begin(setting, config, folder), tracker.member(config.seed, folder)
     with _recording(of_member, folder):
-        return _fit(begun, config, setting.devices, folder, of_member)
-
-
-def _begin(setting: _Setting, config: TrainTask, folder: Path) -> _Begun:
-    """Prepare a training, and make a folder its own, with what was written of it before."""
-    seed_everything(config.seed, workers=True, verbose=False)
-    training = _prepare(setting.split, setting.embeddings, setting.model, config, guards=setting.guards)
-    key = training_key(config, setting.model, training.head, setting.datasets, setting.devices)
-    if is_rank_zero():
-        index = Path(config.cache.dir) / INDEX if config.cache.dir else None
-        take_up(folder, key, index=index, resume=config.resume)
-    return _Begun(training, key)
-
-
-def _datasets(split: Split, config: TrainTask) -> dict[str, list[ScoredDataset]]:
-    """Return what identifies the rows, by what they are used for."""
-    manifest = read_manifest(Path(config.data.manifest))
-    return {
-        LEARNT: describe_datasets([one.row for one in split.training], manifest),
-        SET_ASIDE: describe_datasets([one.row for one in split.validation], manifest),
-    }
+        return _fit(training, config, folder, of_member)
 
 
 def _embedded(
-    split: Split, model: EmbeddingModel, config: TrainTask, devices: Devices, folder: Path
+    split: Split, model: EmbeddingModel, config: TrainTask, devices: Devices, index: ManifestIndex, folder: Path
 ) -> tuple[TrainingEmbeddings, Split]:
     """Fill the cache for all rows; return what reads it, and the rows that have embeddings."""
     rows = [one.row for one in (*split.training, *split.validation)]
-    fill_as_configured(rows, model, config, devices, form=EmbeddingForm.compact, folder=folder / "embedding")
-    root = Path(config.data.root)
+    place = folder / "embedding"
+    fill_as_configured(rows, model, config, devices, form=EmbeddingForm.compact, index=index, folder=place)
     embeddings = TrainingEmbeddings.of(
         model,
         rows,
         max_dur=config.max_dur,
-        cache=run_cache(config, folder / "embedding"),
-        root=root,
-        index=ManifestIndex(root, read_manifest(Path(config.data.manifest))),
+        cache=run_cache(config, place),
+        root=Path(config.data.root),
+        index=index,
         memory_gb=config.train.memory_gb,
     )
     if config.on_error is OnError.fail:
@@ -260,29 +233,25 @@ def _embedded(
     return embeddings, replace(split, training=training, validation=validation)
 
 
-def _prepare(
-    split: Split, embeddings: TrainingEmbeddings, model: EmbeddingModel, config: TrainTask, *, guards: str
-) -> _Training:
-    """Build the objective and the head.
+def _begin(setting: _Setting, config: TrainTask, folder: Path) -> _Training:
+    """Build the objective and the head, and make the folder the training's, with what was written of it before.
 
     Raises:
         UserError: The loss cannot learn from the labels, or the head's options are not right.
     """
+    seed_everything(config.seed, workers=True, verbose=False)
+    split, embeddings = setting.split, setting.embeddings
     objective, learnt, rows = _learnt(split, config)
     objective.start_from(label for row in rows for label in row.labels)
-    fits = embeddings.size(one.row for one in (*learnt, *split.validation)) <= config.train.memory_gb * 1e9
-    return _Training(
-        model,
-        _head(embeddings, learnt, model, config),
-        objective,
-        embeddings,
-        learnt,
-        rows,
-        Validation(split.validation, objective, config.metrics, monitor=config.train.monitor),
-        split.validation,
-        0 if fits else config.workers,
-        guards,
-    )
+    head = _head(embeddings, learnt, setting.model, config)
+    validation = Validation(split.validation, objective, config.metrics, monitor=config.train.monitor)
+    key = training_key(config, setting.model, head, setting.datasets, setting.devices)
+    if is_rank_zero():
+        index = Path(config.cache.dir) / INDEX if config.cache.dir else None
+        take_up(folder, key, index=index, resume=config.resume)
+    fits = embeddings.size(one.row for one in (*learnt, *split.validation)) <= config.train.memory_gb * GIGABYTE
+    workers = 0 if fits else config.workers
+    return _Training(setting, key, head, objective, learnt, rows, validation, workers)
 
 
 def _learnt(split: Split, config: TrainTask) -> tuple[Objective, list[Example], list[LearntRow]]:
@@ -325,9 +294,8 @@ def _telling(learnt: Sequence[Example]) -> list[Example]:
     return list({one.row.index: one for one in found}.values())
 
 
-def _fit(begun: _Begun, config: TrainTask, devices: Devices, folder: Path, tracker: TrainingTracker) -> _Trained:
-    training = begun.training
-    settings, rows, read = config.train, training.rows, training.embeddings.read
+def _fit(training: _Training, config: TrainTask, folder: Path, tracker: TrainingTracker) -> _Trained:
+    settings, rows, read = config.train, training.rows, training.setting.embeddings.read
     sampler = Sampler(
         training.learnt, config.sampling, batch_size=settings.batch_size, steps=settings.max_steps, seed=config.seed
     )
@@ -344,7 +312,7 @@ def _fit(begun: _Begun, config: TrainTask, devices: Devices, folder: Path, track
         workers=training.workers,
         state_seconds=settings.save_seconds,
     )
-    writer = _writer(training, config, begun.key)
+    writer = _writer(training, config, training.key)
 
     def write(path: Path, step: int, figures: Mapping[str, float]) -> None:
         writer.write(path, [training.head], [config.seed], step=step, figures=figures)
@@ -359,24 +327,24 @@ def _fit(begun: _Begun, config: TrainTask, devices: Devices, folder: Path, track
         settings,
         folder=folder,
         trainer_settings=config.trainer,
-        devices=devices,
+        devices=training.setting.devices,
         tell=tracker.curves,
     )
-    return _Trained(training, begun.key, kept, fitted)
+    return _Trained(training, kept, fitted)
 
 
 def _writer(training: _Training, config: TrainTask, run: str) -> CheckpointWriter:
+    setting, sampling = training.setting, config.sampling
     card = describe_card(
         config,
-        training.model,
+        setting.model,
         run=run,
         learnt=training.learnt,
-        validation=training.set_aside,
-        guards=training.guards,
+        validation=setting.split.validation,
+        guards=setting.guards,
     )
-    sampling = config.sampling
     return CheckpointWriter(
-        training.model,
+        setting.model,
         config.model,
         config.max_dur,
         card,
@@ -447,7 +415,7 @@ def _outcome(trained: _Trained) -> dict[str, Any]:
     waited = fitted.seconds_waited / fitted.seconds if fitted.seconds else 0.0
     figures = trained.kept.figures[trained.best_step]
     return {
-        "key": trained.key,
+        "key": trained.training.key,
         "steps": fitted.steps,
         "stopped_early": fitted.stopped_early,
         "resumed_from": fitted.resumed_from,

@@ -150,6 +150,11 @@ class _ThreeWay(PairLoss):
         Outcome.BOTH_BAD: (Outcome.TIE,),
     }
 
+    @staticmethod
+    def share_of_ties(shares: Mapping[Outcome, float]) -> float:
+        """Return how often an answer counts as a tie, such that there is always a model in which it does."""
+        return _at_least_rarest(shares.get(Outcome.TIE, 0.0) + shares.get(Outcome.BOTH_BAD, 0.0))
+
 
 class RaoKupper(_ThreeWay):
     """P(A) = sigmoid(a - b - threshold): who leads by less than about the threshold is not preferred; it is learnt.
@@ -175,8 +180,7 @@ class RaoKupper(_ThreeWay):
 
     @torch.no_grad()
     def start_from(self, shares: Mapping[Outcome, float]) -> None:  # noqa: D102
-        tied = _at_least_rarest(shares.get(Outcome.TIE, 0.0) + shares.get(Outcome.BOTH_BAD, 0.0))
-        self.log_threshold.fill_(math.log(2.0 * math.atanh(tied)))
+        self.log_threshold.fill_(math.log(2.0 * math.atanh(self.share_of_ties(shares))))
 
 
 class Davidson(_ThreeWay):
@@ -201,7 +205,7 @@ class Davidson(_ThreeWay):
 
     @torch.no_grad()
     def start_from(self, shares: Mapping[Outcome, float]) -> None:  # noqa: D102
-        tied = _at_least_rarest(shares.get(Outcome.TIE, 0.0) + shares.get(Outcome.BOTH_BAD, 0.0))
+        tied = self.share_of_ties(shares)
         self.log_nu.fill_(math.log(2.0 * tied / (1.0 - tied)))
 
 

@@ -1,10 +1,14 @@
 """Validation: the rows that are set aside, scored and evaluated as the benchmark does it, and the objective's own loss.
 
 Nothing here scores: the loop does that, each process its share of the clips.
+
+A loss on pairs makes a difference of scores the log-odds that a clip is preferred, or close to it. Whether scores keep
+what they promise so is measured with nothing fitted to the rows: a head that is too sure of itself shows, however well
+it orders clips.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,19 +16,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cmi_bench.config import MetricSettings
+from cmi_bench.config import Clustering, MetricSettings
 from cmi_bench.data import fields
+from cmi_bench.data.datasets import PairTask
 from cmi_bench.errors import UserError
+from cmi_bench.evaluation.calibration import Calibration, calibration
 from cmi_bench.evaluation.evaluate import Evaluation, evaluate
 from cmi_bench.evaluation.metrics import Shown, all_metrics
+from cmi_bench.evaluation.samples import DecidedPairs, decided_pairs
 from cmi_bench.scoring.model_call import read_answer
 from cmi_bench.scoring.requests import clip_id
 from cmi_bench.scoring.results import results_rows
-from cmi_bench.tracking.metrics import VALIDATION, validation_curves
+from cmi_bench.tracking.metrics import VALIDATION, validation_curves, validation_name
 from cmi_bench.training.batches import LearntRow, labels_on, learnt_rows, step_labels, total_weights
 from cmi_bench.training.examples import Example
 from cmi_bench.training.objective import Objective
-from cmi_bench.training.promises import promise_curves
 from cmi_bench.training_config import Monitor
 from cmi_bench.types import Aspect
 
@@ -90,7 +96,7 @@ class Validation:
         """
         results = self.results(scores)
         evaluation = evaluate(results, self._settings, origin="validation")
-        promises = promise_curves(self.objective, evaluation, results, self._settings.cluster)
+        promises = _promise_curves(self.objective, evaluation, results, self._settings.cluster)
         figures = self._losses(scores) | promises | validation_curves(evaluation.summary)
         return Validated(figures, self._monitored(figures, evaluation))
 
@@ -127,3 +133,43 @@ class Validation:
             if (value := line.metrics.get(name)) is not None
         ]
         return float(np.mean(found)) if found else math.nan
+
+
+def _promise_curves(
+    objective: Objective, evaluation: Evaluation, results: Sequence[Mapping[str, Any]], clustering: Clustering
+) -> dict[str, float]:
+    """Return the points of curves by name, of each dataset and task on pairs, with ties left out.
+
+    They are the mean negative log-likelihood (NLL), the expected calibration error (ECE), what that is by chance alone,
+    and the calibration slope: what the log-odds would have to be multiplied by, below 1 where they promise too much.
+
+    Args:
+        objective: Says what scores promise.
+        evaluation: Of the rows.
+        results: Their results, which were evaluated.
+        clustering: Which pairs depend on each other.
+    """
+    return {
+        validation_name(samples.dataset.name, samples.task.name, figure): value
+        for samples in evaluation.samples
+        if isinstance(samples.task, PairTask)
+        for figure, value in _figures(objective, samples.task.aspect, decided_pairs(samples, results, clustering))
+    }
+
+
+def _figures(objective: Objective, aspect: Aspect, pairs: DecidedPairs) -> Iterator[tuple[str, float]]:
+    found = _calibration(objective, aspect, pairs)
+    if found is not None:
+        yield from (("NLL", found.nll), ("ECE", found.error), ("ECE by chance", found.chance_error))
+        if found.slope.beta is not None:
+            yield "calibration slope", found.slope.beta
+
+
+@torch.no_grad()
+def _calibration(objective: Objective, aspect: Aspect, pairs: DecidedPairs) -> Calibration | None:
+    device = next((one.device for one in objective.parameters()), None)
+    preferred, other = (torch.from_numpy(one).to(device) for one in (pairs.preferred, pairs.other))
+    log_odds = objective.log_odds(aspect, preferred, other)
+    if log_odds is None:
+        return None
+    return calibration(pairs._replace(preferred=log_odds.cpu().numpy(), other=np.zeros(pairs.rows.size)))

@@ -207,6 +207,20 @@ def ensure_mini(root: Path, split: MiniSplit = MiniSplit.TEST) -> Path:
     return rows_file
 
 
+def ensure_minis(root: Path, train_root: Path) -> None:
+    """Build both, for what is done with the rows to train on: the benchmark's must not be learnt from.
+
+    Args:
+        root: Data root of the benchmark; the manifest is there.
+        train_root: Data root of the rows to train on.
+
+    Raises:
+        UserError: As of `ensure_mini`.
+    """
+    ensure_mini(root)
+    ensure_mini(train_root, MiniSplit.TRAIN)
+
+
 def _sibling(root: Path, purpose: str) -> Path:
     return root.with_name(f".{root.name}.{purpose}")
 

@@ -139,18 +139,7 @@ def margin_plot(bins: Sequence[MarginBin], beta: float | None, *, name: str, alt
             margin = np.linspace(0.0, end, 120)
             curve = scipy.special.expit(beta * margin)
             axes.plot(margin, curve, color=Colour.SECOND.value, linewidth=1.6, label="Bradley-Terry, fitted")
-        for one in bins:
-            if one.bounds:
-                axes.plot([one.margin] * 2, one.bounds, color=Colour.FIRST.value, linewidth=1.2)
-        axes.plot(
-            [one.margin for one in bins],
-            [one.accuracy for one in bins],
-            linestyle="none",
-            marker="o",
-            markersize=5,
-            color=Colour.FIRST.value,
-            label="observed",
-        )
+        _draw_bins(axes, [(one.margin, one.accuracy, one.bounds) for one in bins], label="observed")
         axes.set(xlabel="margin (difference of the two scores)", ylabel="accuracy", xlim=(0, 1.03 * end))
         axes.set_ylim(min(0.4, *(low for one in bins for low in (one.bounds or (one.accuracy,)))) - 0.03, 1.03)
         axes.legend(loc="lower right")
@@ -173,22 +162,28 @@ def spread_plot(bins: Sequence[SpreadBin], overall: float, *, label: str, name: 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
         axes.axhline(overall, color=Colour.MUTED.value, linewidth=0.8, linestyle=(0, (4, 3)))
-        for one in bins:
-            if one.bounds:
-                axes.plot([one.spread] * 2, one.bounds, color=Colour.FIRST.value, linewidth=1.2)
-        axes.plot(
-            [one.spread for one in bins],
-            [one.outcome for one in bins],
-            linestyle="none",
-            marker="o",
-            markersize=5,
-            color=Colour.FIRST.value,
-        )
+        _draw_bins(axes, [(one.spread, one.outcome, one.bounds) for one in bins])
         axes.set(xlabel="spread over the members", ylabel=label)
         axes.set_xlim(0, 1.05 * bins[-1].spread or 1.0)
         axes.tick_params(length=0)
 
     return draw_plot(name, alt, draw, height=2.6)
+
+
+def _draw_bins(axes: "Axes", bins: Sequence[tuple[float, float, Bounds | None]], *, label: str | None = None) -> None:
+    """Draw the mean of each bin as a point with its bounds as a whisker; a bin is (place, mean, bounds)."""
+    for place, _, bounds in bins:
+        if bounds:
+            axes.plot([place] * 2, bounds, color=Colour.FIRST.value, linewidth=1.2)
+    axes.plot(
+        [place for place, _, _ in bins],
+        [mean for _, mean, _ in bins],
+        linestyle="none",
+        marker="o",
+        markersize=5,
+        color=Colour.FIRST.value,
+        label=label,
+    )
 
 
 class KeptCurve(NamedTuple):
