@@ -2,12 +2,13 @@
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from cmi_bench.models.base import AudioView, EmbeddingModel
+from cmi_bench.models.base import AudioView, EmbeddedInput, EmbeddingModel
 
 LOG = "FRAME_ENCODER_LOG"
 """Environment variable: a file that gets a line for each clip that is encoded, in all processes."""
@@ -57,3 +58,16 @@ class FrameEncoder(EmbeddingModel):
 
     def pool(self, embedding, kind):
         return embedding.reshape(-1, 2, embedding.shape[1]).mean(dim=1) if kind == "audio" else embedding
+
+
+def pooled(model: EmbeddingModel, clips: Iterable[EmbeddedInput]) -> list[EmbeddedInput]:
+    """Return embedded clips as a head takes them, pooled by the model that embedded them."""
+    return [
+        EmbeddedInput(
+            [model.pool(window, "audio") for window in clip.windows],
+            model.pool(clip.text, "text"),
+            model.pool(clip.lyrics, "lyrics"),
+            None if clip.ref_audio is None else model.pool(clip.ref_audio, "ref_audio"),
+        )
+        for clip in clips
+    ]

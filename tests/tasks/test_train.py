@@ -1,11 +1,11 @@
 """`task=train` in this process: what it may look at, and what it refuses."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 from command_line import run_task_here
+from opened_files import opened_files
 from own_tables import write_song, write_table
 
 from cmi_bench.errors import UserError
@@ -43,21 +43,12 @@ def train(own, folder, *words):
 
 @pytest.mark.slow
 def test_training_reads_nothing_of_test_audio_but_digests(own, tmp_path):
-    opened, is_watching = [], [True]
-
-    def watch(event, args):
-        if event == "open" and is_watching:
-            opened.append(str(args[0]))
-
-    sys.addaudithook(watch)  # it stays until the process ends
-    try:
+    with opened_files() as opened:
         train(own, tmp_path)
         assert {name for name in opened if "/pam/" in name and name.endswith(".wav")}
         opened.clear()
         train(own, tmp_path, "resume=false")  # the manifest has the digests
         assert [name for name in opened if "/pam/" in name and name.endswith(".wav")] == []
-    finally:
-        is_watching.clear()
     guards = json.loads((tmp_path / "run/metadata.json").read_text())["guards"]
     assert (guards["test_rows"], guards["test_rows_without_digest"], guards["left_out"]) == ({"PAM": 3}, 0, 0)
     assert (

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from encoders import pooled
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -54,14 +55,6 @@ FIGURES = {"validation/loss": 0.5, "validation/CMI-Pref musicality ACC": 0.75}
 FIGURES |= {
     f"validation intervals/CMI-Pref musicality ACC {end}": value for end, value in (("low", 0.7), ("high", 0.8))
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -122,17 +115,8 @@ def make_writer(backbone, spec, **options) -> CheckpointWriter:
 
 
 def scores_of_head(head: Head, backbone, clips) -> np.ndarray:
-    pooled = [
-        EmbeddedInput(
-            [backbone.pool(window, "audio") for window in clip.windows],
-            backbone.pool(clip.text, "text"),
-            backbone.pool(clip.lyrics, "lyrics"),
-            None if clip.ref_audio is None else backbone.pool(clip.ref_audio, "ref_audio"),
-        )
-        for clip in clips
-    ]
     with torch.no_grad():
-        return head(pooled).numpy()
+        return head(pooled(backbone, clips)).numpy()
 
 
 def test_a_head_of_cmi_rm_scores_the_same_through_the_public_layout(cmi_rm, inputs, tmp_path):

@@ -2,9 +2,9 @@
 
 import json
 import logging
-import sys
 
 import pytest
+from opened_files import opened_files
 
 from cmi_bench.config import DataConfig, TableConfig
 from cmi_bench.errors import UserError
@@ -189,19 +189,10 @@ def test_every_test_set_that_is_known_is_compared(root, tmp_path, caplog):
 
 def test_audio_of_a_test_set_is_opened_for_its_digest_and_that_once(root, tmp_path):
     config = task(root, TRAIN, TEST, on_contamination=OnContamination.drop)
-    opened, is_watching = [], [True]
-
-    def watch(event, args):
-        if event == "open" and is_watching:
-            opened.append(str(args[0]))
-
-    sys.addaudithook(watch)  # it stays until the process ends
-    try:
+    with opened_files() as opened:
         check(config, tmp_path)
         of_tests = {name.rpartition("/")[2] for name in opened if name.endswith(".wav")}
         assert of_tests >= {"c.wav", "d.wav", "g.wav", "h.wav"}
         opened.clear()
         check(config, tmp_path)
         assert [name for name in opened if name.endswith(".wav")] == []
-    finally:
-        is_watching.clear()

@@ -8,21 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from cmi_bench.models.base import BenchmarkBatchInput
 from cmi_bench.models.cmi_rm import CmiRM
 
 BUNDLE = Path(__file__).parents[2] / "data" / "parity" / "cmi_rm"
-
-
-@pytest.fixture(scope="package", autouse=True)
-def one_thread():
-    """Compute in one thread: the networks are tiny, and on a busy machine threads wait long for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

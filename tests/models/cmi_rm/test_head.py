@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from encoders import pooled
 from safetensors.torch import load_file
 
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import EmbeddedInput
-from cmi_bench.models.cmi_rm import CmiRM
 from cmi_bench.models.cmi_rm.head import JointHead
 from cmi_bench.models.heads import Head, Widths, build_head
 
@@ -35,18 +35,6 @@ def make_clips(seed: int = 0) -> list[EmbeddedInput]:
         EmbeddedInput([draw(101), draw(37)], draw(9), draw(6), None),
         EmbeddedInput([draw(24)], draw(2), draw(2), draw(75)),
         EmbeddedInput([draw(3)], draw(2), draw(2), draw(2)),  # shorter than any downsampling
-    ]
-
-
-def pooled(backbone: CmiRM, clips: list[EmbeddedInput]) -> list[EmbeddedInput]:
-    return [
-        EmbeddedInput(
-            [backbone.pool(window, "audio") for window in clip.windows],
-            backbone.pool(clip.text, "text"),
-            backbone.pool(clip.lyrics, "lyrics"),
-            None if clip.ref_audio is None else backbone.pool(clip.ref_audio, "ref_audio"),
-        )
-        for clip in clips
     ]
 
 
