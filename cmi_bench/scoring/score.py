@@ -85,13 +85,12 @@ def score_clips(
     runner.wait("all scores are stored")
     if not is_rank_zero():
         return Scored({}, stats)
-    stored = store.read()
+    stored = store.lookup(request.key for request in plan.requests)
     scores = _by_clip(clips, plan, stored, failures.read(), stop_on_failure=stop_on_failure)
     summed = _summed(folder, plan, missing, scores)
     if not with_batch_check or model.is_remote or not model.is_deterministic:
         return Scored(scores, summed)
-    known = {request.key: stored[request.key] for request in plan.requests if request.key in stored}
-    found = _check_batches(missing, known, call, summed, config=config, folder=folder)
+    found = _check_batches(missing, stored, call, summed, config=config, folder=folder)
     return Scored(
         scores, summed, keep_worst(store.folder / BATCH_CHECK, found, model=f"{model.class_name} {model.identity}")
     )
@@ -121,7 +120,9 @@ def _check_batches(
         again.mkdir(parents=True, exist_ok=True)
         try:
             _Scoring(call, runner, options, writer, RunStats()).score(requests)
-            return {key: Score.failed(reason) for key, reason in writer.failures.read().items()} | writer.store.read()
+            return {key: Score.failed(reason) for key, reason in writer.failures.read().items()} | writer.store.lookup(
+                request.key for request in requests
+            )
         finally:
             shutil.rmtree(again, ignore_errors=True)
 
@@ -206,7 +207,7 @@ def _clear(folder: Path, failures: FailureLog, store: ScoreStore, *, resume: boo
 
 def _missing(plan: ScoringPlan, store: ScoreStore) -> list[Request]:
     """Return the requests of a plan that the store does not answer."""
-    known = store.read()
+    known = store.lookup(request.key for request in plan.requests)
     missing = [request for request in plan.requests if request.key not in known]
     changed = sum(request.key in store.unverified for request in missing)
     if changed:

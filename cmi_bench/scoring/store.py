@@ -10,7 +10,7 @@ import math
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +72,11 @@ class ScoreStore:
                     unverified.add(key)
         self.unverified = unverified - found.keys()
         return found
+
+    def lookup(self, keys: Iterable[str]) -> dict[str, Score]:
+        """Return the scores that are there of some keys; see `read` for a key that was scored twice."""
+        stored = self.read()
+        return {key: stored[key] for key in keys if key in stored}
 
     def clear(self) -> None:
         """Forget all scores (`resume=false`)."""

@@ -1,0 +1,62 @@
+"""Addresses of fsspec, such as `s3://bucket/folder`, where a folder or a file may be named as well.
+
+A place is a local folder or file (`Path`) or such an address (`str`, as `Path` would take a slash away).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.core import url_to_fs
+
+from cmi_bench.errors import UserError
+from cmi_bench.utils.files import without_credentials
+from cmi_bench.utils.installation import install_command
+
+Place = Path | str
+"""A local path, or an address of fsspec."""
+LOCAL = ("file", "local")
+"""Protocols of addresses that are local paths."""
+
+
+def place_of(name: str | Path) -> Place:
+    """Return a local path, or an address as it is; `file://...` is a path.
+
+    >>> place_of("s3://bucket/cache/"), place_of("file:///data/cache")
+    ('s3://bucket/cache', PosixPath('/data/cache'))
+    """
+    protocol, separator, rest = str(name).partition("://")
+    if not separator:
+        return Path(name)
+    return Path(rest) if protocol in LOCAL else str(name).rstrip("/")
+
+
+def below(place: Place, *names: str) -> Place:
+    """Return the place of what is below a place.
+
+    >>> below("s3://bucket", "cache", "scores")
+    's3://bucket/cache/scores'
+    """
+    return place.joinpath(*names) if isinstance(place, Path) else "/".join((place, *names))
+
+
+def open_address(address: str) -> tuple[Any, str]:
+    """Return the file system of an address (`fsspec.AbstractFileSystem`) and the path in it.
+
+    Credentials and end points come from where the package of the file system looks for them (of `s3://`: what AWS's
+    own tools read), or from fsspec's own configuration.
+
+    Raises:
+        UserError: No such file system, or its package is not installed.
+    """
+    shown = without_credentials(address)
+    protocol = address.partition("://")[0]
+    try:
+        filesystem, path = url_to_fs(address)
+    except ImportError as error:
+        extra = install_command("s3") if protocol in ("s3", "s3a") else "pip install the package that it names"
+        raise UserError(f"{shown} cannot be opened: {error}.", f"Install it: {extra}.") from error
+    except ValueError as error:
+        known = ", ".join(name for name in ("s3", "gs", "abfs", "hf", "memory") if name in fsspec.available_protocols())
+        raise UserError(f"{shown} cannot be opened: {error}.", f"Known are {known} and fsspec's others.") from error
+    return filesystem, str(path)
