@@ -87,18 +87,35 @@ def deduplicate(clips: Sequence[Clip], call: ModelCall[BenchmarkModelABC], index
     key_of: dict[str, str] = {}
     unreadable: dict[str, str] = {}
     code = code_identity(call.model)
-    for clip in (_without(clip, call.model.unused_inputs) for clip in clips):
+    for clip in clips:
         try:
-            audio = index.facts(clip.audio)
-            ref_audio = index.facts(clip.ref_audio) if clip.ref_audio else None
+            request = request_of(clip, call, code, index)
         except OSError as error:
             unreadable[clip.clip_id] = f"Cannot read {error.filename}: {error.strerror}"
             continue
-        key = _request_key(clip, call, code, audio=audio, ref_audio=ref_audio)
-        key_of[clip.clip_id] = key
-        seconds = sum(call.seconds_of(facts.seconds) for facts in (audio, ref_audio) if facts is not None)
-        requests.setdefault(key, Request(key, clip, audio, ref_audio, seconds))
+        key_of[clip.clip_id] = request.key
+        requests.setdefault(request.key, request)
     return ScoringPlan(list(requests.values()), key_of, unreadable)
+
+
+def request_of(clip: Clip, call: ModelCall[BenchmarkModelABC], code: str, index: AudioIndex) -> Request:
+    """Return what a clip asks a model.
+
+    Args:
+        clip: What is to be scored.
+        call: The model, and what it is told.
+        code: The model's `code_identity`.
+        index: Knows the clip's files.
+
+    Raises:
+        OSError: A file is missing or cannot be read.
+    """
+    clip = _without(clip, call.model.unused_inputs)
+    audio = index.facts(clip.audio)
+    ref_audio = index.facts(clip.ref_audio) if clip.ref_audio else None
+    key = _request_key(clip, call, code, audio=audio, ref_audio=ref_audio)
+    seconds = sum(call.seconds_of(facts.seconds) for facts in (audio, ref_audio) if facts is not None)
+    return Request(key, clip, audio, ref_audio, seconds)
 
 
 def _without(clip: Clip, unused: frozenset[UnusedInput]) -> Clip:
