@@ -14,6 +14,7 @@ from cmi_bench.errors import UserError
 from cmi_bench.utils.documents import parse_json, read_document
 from cmi_bench.utils.files import is_regular, open_regular
 from cmi_bench.utils.installation import command_line
+from cmi_bench.utils.json_lines import JsonLines
 
 
 class Line(NamedTuple):
@@ -83,8 +84,8 @@ def results_file(path: Path) -> Path:
     return path / RESULTS_FILE if path.is_dir() else path
 
 
-def read_results(file: Path) -> list[dict[str, Any]]:
-    """Return the rows of a results file.
+def read_results(file: Path) -> JsonLines:
+    """Return the rows of a results file, which stay in the file; each line of it is looked at once.
 
     Raises:
         UserError: The file is missing, empty, or not readable as JSON lines.
@@ -93,10 +94,9 @@ def read_results(file: Path) -> list[dict[str, Any]]:
         runs = sorted(file.parent.glob(f"*/{RESULTS_FILE}"))  # the names of runs' folders are times
         hint = f"{file.parent} holds runs, the last of them {runs[-1].parent}." if runs else "A run's folder holds it."
         raise UserError(f"{file} does not exist.", f"{hint} {command_line('task=list')} shows past runs.")
-    rows = [line.value for line in read_jsonl(file)]
-    if not rows:
+    if not sum(1 for _ in read_jsonl(file)):
         raise UserError(f"{file} is empty.", "Was the run finished? A results file has one JSON object a line.")
-    return rows
+    return JsonLines(file)
 
 
 @dataclass(frozen=True)
