@@ -12,7 +12,9 @@ from cmi_bench.types import Clip
 
 if TYPE_CHECKING:
     from cmi_bench.config import Config
+    from cmi_bench.data.audio_info import AudioIndex
     from cmi_bench.models.base import BenchmarkModelABC
+    from cmi_bench.scoring.batching import Runner
 
 
 class LocalEngine:
@@ -45,34 +47,41 @@ class LocalEngine:
         from cmi_bench.data.audio_info import FileIndex
         from cmi_bench.scoring.batching import BatchLimits
         from cmi_bench.scoring.local import LocalRunner
-        from cmi_bench.scoring.score import score_clips
 
         limits = BatchLimits(self.config.batch_size, self.config.batch_seconds)
         runner = LocalRunner(limits, workers=self.config.workers, show_progress=False)
         index = FileIndex()
         for part in parts:
-            clips = [_clip(song) for song in part.songs()]
-            with TemporaryDirectory(prefix="cmi-bench-") as folder:
-                found = score_clips(
-                    clips,
-                    self.model,
-                    runner,
-                    config=self.config,
-                    index=index,
-                    folder=Path(folder),
-                    with_batch_check=False,
-                ).scores
-            yield (
-                part,
-                [
-                    Answer(
-                        (score := found[clip.clip_id]),
-                        index.facts(clip.audio).digest if not score.error else None,
-                        alignment_note(clip, score, self.model.unused_inputs),
-                    )
-                    for clip in clips
-                ],
-            )
+            yield part, score_part(part, self.model, runner, config=self.config, index=index)
+
+
+def score_part(
+    part: CataloguePart, model: "BenchmarkModelABC", runner: "Runner", *, config: "Config", index: "AudioIndex"
+) -> list[Answer]:
+    """Return an answer for each request of a part, in their order.
+
+    Args:
+        part: What is asked.
+        model: The model, on this process's device.
+        runner: Runs the stages; says where audio is decoded.
+        config: As for `LocalEngine`.
+        index: Knows the audio files.
+    """
+    from cmi_bench.scoring.score import score_clips
+
+    clips = [_clip(song) for song in part.songs()]
+    with TemporaryDirectory(prefix="cmi-bench-") as folder:
+        found = score_clips(
+            clips, model, runner, config=config, index=index, folder=Path(folder), with_batch_check=False
+        ).scores
+    return [
+        Answer(
+            (score := found[clip.clip_id]),
+            index.facts(clip.audio).digest if not score.error else None,
+            alignment_note(clip, score, model.unused_inputs),
+        )
+        for clip in clips
+    ]
 
 
 def _clip(song: AskedSong) -> Clip:
