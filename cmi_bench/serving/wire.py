@@ -232,6 +232,13 @@ class Receipt(BaseModel):
             found[f"{aspect.value}_spread"] = null_for_nan(score.spread(aspect))
         return found
 
+    @property
+    def score(self) -> Score:
+        """The receipt as a score, without an ensemble's members."""
+        if self.error is not None:
+            return Score.failed(self.error.what)
+        return Score(nan_for_null(self.alignment), nan_for_null(self.musicality))
+
 
 class BatchAnswer(BaseModel):
     """A receipt for each song of a `BatchRequest`, in their order."""
@@ -292,3 +299,8 @@ class HealthAnswer(BaseModel):
 def null_for_nan(value: float) -> float | None:
     """Return a number as JSON can hold it."""
     return None if math.isnan(value) else value
+
+
+def nan_for_null(value: float | None) -> float:
+    """Return a number that JSON may have had none for."""
+    return math.nan if value is None else value

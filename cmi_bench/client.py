@@ -1,1 +1,0 @@
-"""Talks to a reward server (`cmi-bench serve`); needs neither torch nor the models."""
