@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cmi_bench.errors import UserError
 from cmi_bench.scoring.requests import Request
+from cmi_bench.scoring.score_columns import ScoreColumns
 from cmi_bench.types import Aspect, Score
 from cmi_bench.utils.files import write_text_atomic
 
@@ -32,6 +34,9 @@ TOLERANCE = 0.01
 a change of this size moves no metric in a digit that is shown."""
 LEAST = 1e-6
 """The change, relative to the score, that counts where all scores of the run are equal."""
+
+Units = Mapping[Aspect, float]
+"""Of each aspect that the model judges, the standard deviation of the run's scores."""
 
 Rescore = Callable[[Sequence[Request]], Mapping[str, Score]]
 """Scores requests in one batch, anew; returns scores and failures by key."""
@@ -108,30 +113,48 @@ def choose_probes(requests: Sequence[Request], *, items: int, seconds: float) ->
     return chosen
 
 
+def units_of(scores: ScoreColumns) -> Units:
+    """Return in what changes of the scores of a run are measured; nothing where there is one score or none."""
+    columns = {aspect: scores.column(aspect) for aspect in Aspect} if len(scores) > 1 else {}
+    finite = {aspect: values[np.isfinite(values)] for aspect, values in columns.items()}
+    return {aspect: _unit(values) for aspect, values in finite.items() if len(values)}
+
+
+def _unit(values: npt.NDArray[np.float64]) -> float:
+    spread, largest = float(values.std()), float(np.abs(values).max())
+    return spread if spread > LEAST * largest else LEAST * max(largest, 1)
+
+
 def check_batches(
-    probes: Sequence[Request], known: Mapping[str, Score], rescore: Rescore, *, run_batches_of_one: bool
+    probes: Sequence[Request],
+    known: Mapping[str, Score],
+    rescore: Rescore,
+    *,
+    units: Units,
+    run_batches_of_one: bool,
 ) -> BatchCheck | None:
     """Score the probes again, together and the first alone, and compare.
 
     Args:
         probes: What to score again.
-        known: All scores of the run, by key.
+        known: Their scores, by key.
         rescore: Scores in one batch.
+        units: See `units_of`.
         run_batches_of_one: Whether the run scored each clip by itself, so that alone is no other company.
 
     Returns:
         None where there is nothing to compare with, or the check could not be made (which is logged).
     """
     companies = [*([list(probes)] if len(probes) > 1 else []), *([] if run_batches_of_one else [list(probes[:1])])]
-    if not any(companies) or len(known) < 2:
+    if not any(companies) or not units:
         return None
     try:
-        changes = [_largest_change(rescore(company), known) for company in companies]
+        changes = [_largest_change(rescore(company), known, units) for company in companies]
         worst = int(np.argmax(changes))
         changes_by_itself = False
         if changes[worst] > TOLERANCE:
             once, again = (rescore(companies[worst]) for _ in range(2))
-            changes_by_itself = _largest_change(once, {**known, **again}) > TOLERANCE
+            changes_by_itself = _largest_change(once, {**known, **again}, units) > TOLERANCE
     except (UserError, OSError) as error:  # it costs no score: all of them are stored
         log.warning("Whether scores depend on the batch could not be checked: %s", getattr(error, "what", error))
         return None
@@ -147,8 +170,8 @@ def check_batches(
     return found
 
 
-def _largest_change(scores: Mapping[str, Score], known: Mapping[str, Score]) -> float:
-    """Return by how many standard deviations of all known scores any score differs from the one known.
+def _largest_change(scores: Mapping[str, Score], known: Mapping[str, Score], units: Units) -> float:
+    """Return by how many standard deviations of the run's scores any score differs from the one known.
 
     Raises:
         UserError: A clip could not be scored again.
@@ -157,13 +180,7 @@ def _largest_change(scores: Mapping[str, Score], known: Mapping[str, Score]) -> 
         if score.error:
             raise UserError(f"a clip that was scored fails in other company: {score.error}")
     changes = [0.0]
-    for aspect in Aspect:
-        values = np.array([score.value(aspect) for score in known.values() if not score.error])
-        values = values[np.isfinite(values)]
-        if not len(values):
-            continue
-        spread = float(values.std())
-        unit = spread if spread > LEAST * float(np.abs(values).max()) else LEAST * max(float(np.abs(values).max()), 1)
+    for aspect, unit in units.items():
         differences = (one for key, score in scores.items() for one in _differences(score, known[key], aspect))
         changes += [difference / unit for difference in differences if not math.isnan(difference)]
     return max(changes)

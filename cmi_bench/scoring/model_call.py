@@ -217,10 +217,11 @@ def judged_by(scores: Iterable[Score]) -> frozenset[Aspect]:
 def mark_partial_nan(scores: Mapping[str, Score]) -> dict[str, Score]:
     """Turn a NaN in a column that the model does judge elsewhere into a failure of that clip."""
     judged = judged_by(scores.values())
-    return {key: _nan_is_failure(score, judged) for key, score in scores.items()}
+    return {key: nan_is_failure(score, judged) for key, score in scores.items()}
 
 
-def _nan_is_failure(score: Score, judged: frozenset[Aspect]) -> Score:
+def nan_is_failure(score: Score, judged: frozenset[Aspect]) -> Score:
+    """Return a score, or the failure that it is where it lacks something which the model judges."""
     missing = [name for name in sorted(judged) if math.isnan(score.value(name))]
     if score.error or not missing:
         return score

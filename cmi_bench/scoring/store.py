@@ -128,6 +128,8 @@ class FailureLog:
         self.folder = folder
         self._own = folder / f"failures.rank{rank}.jsonl"
         self._stopped = folder / STOPPED
+        self._passed: dict[Path, int] = {}
+        """Bytes of each process's file that are passed over."""
 
     def append(self, failures: Mapping[str, str]) -> None:
         """Record failures: key to reason."""
@@ -137,11 +139,22 @@ class FailureLog:
             file.writelines(lines)
 
     def read(self) -> dict[str, str]:
-        """Return all processes' failures so far: key to reason."""
-        files = sorted(self.folder.glob(FAILURE_FILES))
+        """Return all processes' failures, but for those passed over: key to reason."""
         # Only a line feed ends a line: names and reasons may hold what `str.splitlines` splits at.
-        lines = (line for path in files for line in path.read_bytes().split(b"\n") if line)
+        lines = (line for path in self._files() for line in self._rest_of(path).split(b"\n") if line)
         return {value["key"]: value["error"] for value in map(json.loads, lines)}
+
+    def pass_over(self) -> None:
+        """Return none of the failures so far any more: they were of an earlier part of the run."""
+        self._passed = {path: path.stat().st_size for path in self._files()}
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob(FAILURE_FILES))
+
+    def _rest_of(self, path: Path) -> bytes:
+        with path.open("rb") as file:
+            file.seek(self._passed.get(path, 0))
+            return file.read()
 
     def stop(self) -> None:
         """Tell all processes to stop."""

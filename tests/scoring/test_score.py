@@ -91,12 +91,12 @@ class Run:
         self.rows = load_rows(root / "all_test.jsonl").rows
 
     def score(self, model, *, batch_size=3, workers=0, stop=True, resume=True, folder=None, cache=True, max_dur=0.3,
-              model_timeout=None):  # fmt: skip
+              model_timeout=None, block=None):  # fmt: skip
         folder = folder or self.folder
         return score(
             clips_of(self.rows, self.root), model, folder, cache=self.cache if cache else None, max_dur=max_dur,
             limits=BatchLimits(batch_size, 60.0), workers=workers, stop=stop, resume=resume,
-            model_timeout=model_timeout,
+            model_timeout=model_timeout, block=block,
         )  # fmt: skip
 
     def results(self, scored):
@@ -386,3 +386,83 @@ def test_a_model_that_hangs_ends_the_run_and_what_was_scored_is_kept(run):
     with pytest.raises(RunError, match=r"Hangs has not answered for 0\.2 s .*\.wav"):
         run.score(Hangs(), stop=False, model_timeout=0.2)
     assert run.score(Service(), stop=False).stats.counts["from_store"] == 3
+
+
+class Blockwise(Encoder):
+    """Its identity is its own, so that no run finds the scores of another."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.identity = self.audio_identity = self.text_identity = f"blocks of {number}"
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_blocks_come_to_what_all_clips_at_once_come_to(run, tmp_path, cache):
+    whole, blocks = Blockwise(0), Blockwise(3)
+    expected = run.score(whole, cache=cache, folder=tmp_path / "whole")
+    found = run.score(blocks, cache=cache, folder=tmp_path / "blocks", block=3)
+    assert list(found.scores.items()) == list(expected.scores.items())
+    assert found.stats.counts == expected.stats.counts
+    assert sorted(blocks.encoded) == sorted(whole.encoded)  # what is in several blocks is encoded once
+    again = run.score(blocks, cache=cache, folder=tmp_path / "blocks", block=5)
+    assert list(again.scores.items()) == list(expected.scores.items())
+    assert again.stats.counts["from_store"] == (14 if cache else 0) or again.stats.counts["chunks_encoded"] == 0
+    assert not (tmp_path / "blocks/embeddings").exists()
+
+
+class FailsOn(Crossings):
+    """Fails on some clips, and gives no number for others, by the names of their files."""
+
+    identity = "fails on"
+
+    def __init__(self, broken=(), nan=()):
+        self.broken, self.nan, self.asked = broken, nan, []
+
+    def score_batch(self, inputs, batch_size, max_dur, **kwargs):
+        self.asked += [one.clip_id for one in inputs]
+        if any(one.clip_id in self.broken for one in inputs):
+            raise RuntimeError("broken")
+        return np.array([[math.nan, math.nan if one.clip_id in self.nan else crossings(one.audio)] for one in inputs])
+
+
+def test_a_failure_of_one_block_is_that_of_all(run, tmp_path):
+    ids = list(run.score(Crossings(), folder=tmp_path / "names").scores)
+    settings = {"broken": {ids[1]}, "nan": {ids[0]}}
+    expected = run.score(FailsOn(**settings), stop=False, cache=False, folder=tmp_path / "whole")
+    found = run.score(FailsOn(**settings), stop=False, cache=False, folder=tmp_path / "blocks", block=1)
+    assert list(map(repr, found.scores.items())) == list(map(repr, expected.scores.items()))
+    assert found.stats.counts == expected.stats.counts
+    # The first clip's NaN is known to be a failure only when another block has shown that musicality is judged.
+    assert "judges elsewhere" in found.scores[ids[0]].error
+    with pytest.raises(UserError, match=r"row 1, clip A .*judges elsewhere"):
+        run.score(FailsOn(nan={ids[0]}), cache=False, folder=tmp_path / "late", block=1)
+
+
+def test_a_run_that_stops_at_a_failure_scores_no_later_block(run, tmp_path):
+    ids = list(run.score(Crossings(), folder=tmp_path / "names").scores)
+    model = FailsOn(broken={ids[1]})
+    with pytest.raises(UserError, match="broken"):
+        run.score(model, cache=False, batch_size=1, block=2)
+    assert set(model.asked) == set(ids[:2])
+
+
+def test_a_model_that_looks_ahead_is_told_of_all_blocks_once(run, tmp_path):
+    class Remote(FailsOn):
+        clips_at_once = 2
+        is_remote = True
+
+        def __init__(self):
+            super().__init__()
+            self.told, self.finished = [], 0
+
+        def prepare(self, work):
+            self.told.append([one.clip.clip_id for one in work.clips])
+
+        def finish(self):
+            self.finished += 1
+
+    model = Remote()
+    found = run.score(model, cache=False, block=3)
+    assert (len(model.told), model.finished) == (1, 1)
+    assert sorted(model.told[0]) == sorted(model.asked)
+    assert len(found.scores) == 14
