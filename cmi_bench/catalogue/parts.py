@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
-from cmi_bench.catalogue.columns import AUDIO, LYRICS, REF_AUDIO, TEXT, place_of
+from cmi_bench.catalogue.columns import AUDIO, LYRICS, REF_AUDIO, TEXT, audio_place
 from cmi_bench.catalogue.requests import RequestStream
 from cmi_bench.data.fields import SPREAD
 from cmi_bench.errors import UserError
 from cmi_bench.types import Aspect, Score
+from cmi_bench.utils.addresses import Place
 
 if TYPE_CHECKING:
     from cmi_bench.config import Config
@@ -71,12 +72,13 @@ class AskedSong(NamedTuple):
 
     number: int
     """Of the request in the whole stream, from 0."""
-    audio: str
-    """A path, or an fsspec address (with "://"); "" where the request names none."""
+    name: str
+    """Its audio as the request has it; "" where it names none."""
+    audio: Place | None
+    """Where that is; None where it names none."""
     text: str
     lyrics: str
-    ref_audio: str | None
-    """As `audio`; None where there is none."""
+    ref_audio: Place | None
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,8 @@ class CataloguePart:
     """Number of its first request in the stream."""
     requests: pa.Table
     """The requests' own columns, with the stream's schema."""
-    root: str
-    """What paths of audio are relative to: a folder, or an fsspec address."""
+    root: Place
+    """What paths of audio are relative to."""
 
     @cached_property
     def digest(self) -> str:
@@ -103,23 +105,23 @@ class CataloguePart:
 
     def songs(self) -> list[AskedSong]:
         """Return what is asked, in order."""
-        n = self.requests.num_rows
-        given = {
-            name: self.requests[name].to_pylist() if name in self.requests.column_names else [None] * n
-            for name in (AUDIO, TEXT, LYRICS, REF_AUDIO)
-        }
+        columns = (self._texts(name) for name in (AUDIO, TEXT, LYRICS, REF_AUDIO))
         return [
             AskedSong(
                 number,
-                place_of(audio, self.root) if audio else "",
-                text or "",
-                lyrics or "",
-                place_of(reference, self.root) if reference else None,
+                audio,
+                audio_place(audio, self.root) if audio.strip() else None,
+                text,
+                lyrics,
+                audio_place(reference, self.root) if reference else None,
             )
-            for number, (audio, text, lyrics, reference) in enumerate(
-                zip(*given.values(), strict=True), start=self.first
-            )
+            for number, (audio, text, lyrics, reference) in enumerate(zip(*columns, strict=True), start=self.first)
         ]
+
+    def _texts(self, name: str) -> list[str]:
+        if name not in self.requests.column_names:
+            return [""] * self.requests.num_rows
+        return [value or "" for value in self.requests[name].to_pylist()]
 
 
 def plan_parts(stream: RequestStream, *, size: int = PART_SIZE, shard: Shard = WHOLE) -> Iterator[CataloguePart]:

@@ -8,7 +8,8 @@ import datetime
 import io
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,7 +73,7 @@ def _text(file: Path) -> str:
             # Spreadsheets put a byte order mark in front.
             return opened.read().decode("utf-8-sig")
     except OSError as error:
-        raise _unreadable(file, error) from error
+        raise unreadable(file, error) from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UserError(
@@ -81,50 +82,90 @@ def _text(file: Path) -> str:
         ) from error
 
 
-def _unreadable(file: Path, error: OSError) -> UserError:
+def unreadable(file: Path | str, error: OSError) -> UserError:
+    """Return what to say of a file or address that cannot be read."""
     if isinstance(error, FileNotFoundError):
         return UserError(f"{file} does not exist.", "Check the path; it is relative to the folder you are in.")
-    return UserError(f"{file} cannot be read: {error.strerror}.", "Check the path.")
+    return UserError(f"{file} cannot be read: {error.strerror or error}.", "Check the path.")
 
 
-def _cells(file: Path, form: str, text: str) -> Table:
-    delimiter = _delimiter(text) if form == "CSV" else "\t"
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    lines: list[Line] = []
-    columns: tuple[str, ...] = ()
-    try:
-        while True:
-            number = reader.line_num + 1
-            cells = next(reader, None)
-            if cells is None:
-                break
-            if not any(cell.strip() for cell in cells):
-                continue
-            if not columns:
-                columns = _columns(cells, file)
-            elif len(cells) != len(columns):
+class CellLines:
+    """The lines of CSV or TSV, read as they are asked for; lines without any content are passed over."""
+
+    def __init__(self, name: str | Path, kind: str, text: Iterable[str]) -> None:
+        """Read the line of column names.
+
+        Args:
+            name: How messages call the file.
+            kind: One of the values of `CELLS`.
+            text: Lines with their ends.
+
+        Raises:
+            UserError: Two columns have the same name.
+        """
+        self.name, self.kind = name, kind
+        lines = iter(text)
+        # What is between cells is seen from the first line that has any.
+        head = list(_up_to_content(lines))
+        self.delimiter = _delimiter(head[-1] if head else "") if kind == "CSV" else "\t"
+        self._reader = csv.reader(chain(head, lines), delimiter=self.delimiter, strict=True)
+        self.columns = next((_columns(cells, name) for _, cells in self._filled()), ())
+
+    @property
+    def form(self) -> str:
+        """For people: "CSV with semicolons"."""
+        is_named = self.kind == "TSV" and self.delimiter == "\t"
+        return self.kind if is_named else f"{self.kind} with {DELIMITERS[self.delimiter]}"
+
+    def __iter__(self) -> Iterator[Line]:
+        """Yield the lines below the column names that were not read yet.
+
+        Raises:
+            UserError: A line has too many or too few cells, or is no CSV.
+        """
+        for number, cells in self._filled():
+            if len(cells) != len(self.columns):
                 raise UserError(
-                    f"{file}, line {number}: {len(cells)} cells, and there are {len(columns)} columns.",
-                    f"Put text with {DELIMITERS[delimiter]} in it into quotation marks.",
+                    f"{self.name}, line {number}: {len(cells)} cells, and there are {len(self.columns)} columns.",
+                    f"Put text with {DELIMITERS[self.delimiter]} in it into quotation marks.",
                 )
-            else:
-                lines.append(Line(number, dict(zip(columns, cells, strict=True))))
-    except csv.Error as error:
-        raise UserError(
-            f"{file}, line {reader.line_num}: not {form} ({error}).", "Check its quotation marks."
-        ) from error
-    form = form if delimiter == "\t" and form == "TSV" else f"{form} with {DELIMITERS[delimiter]}"
-    return Table(file, form, "line", columns, tuple(lines), decimal_comma=delimiter == ";")
+            yield Line(number, dict(zip(self.columns, cells, strict=True)))
+
+    def _filled(self) -> Iterator[tuple[int, list[str]]]:
+        try:
+            while True:
+                number = self._reader.line_num + 1
+                cells = next(self._reader, None)
+                if cells is None:
+                    return
+                if any(cell.strip() for cell in cells):
+                    yield number, cells
+        except csv.Error as error:
+            raise UserError(
+                f"{self.name}, line {self._reader.line_num}: not {self.kind} ({error}).", "Check its quotation marks."
+            ) from error
 
 
-def _delimiter(text: str) -> str:
-    """Return what is most often between the cells of the first line; what stands in quotation marks does not count."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
+def _up_to_content(lines: Iterator[str]) -> Iterator[str]:
+    for line in lines:
+        yield line
+        if line.strip():
+            return
+
+
+def _cells(file: Path, kind: str, text: str) -> Table:
+    found = CellLines(file, kind, io.StringIO(text, newline=""))
+    lines = tuple(found)
+    return Table(file, found.form, "line", found.columns, lines, decimal_comma=found.delimiter == ";")
+
+
+def _delimiter(first: str) -> str:
+    """Return what is most often between the cells of a line; what stands in quotation marks does not count."""
     counts = Counter("".join(first.split('"')[::2]))
     return max(DELIMITERS, key=lambda delimiter: counts[delimiter])
 
 
-def _columns(cells: list[str], file: Path) -> tuple[str, ...]:
+def _columns(cells: list[str], file: str | Path) -> tuple[str, ...]:
     # A column without a name is usually the numbering that a data frame was saved with.
     names = [cell.strip() or f"column {place}" for place, cell in enumerate(cells, start=1)]
     twice = [name for name, count in Counter(names).items() if count > 1]
@@ -163,7 +204,7 @@ def _parquet(file: Path) -> Table:
             table = parquet.read_table(opened, use_threads=False, pre_buffer=False)
     except OSError as error:
         if isinstance(error, FileNotFoundError) or error.errno is not None:
-            raise _unreadable(file, error) from error
+            raise unreadable(file, error) from error
         raise UserError(f"{file} is not Parquet: {error}", "Save the table again.") from error
     except pyarrow.ArrowException as error:
         raise UserError(f"{file} is not Parquet: {error}", "Save the table again.") from error

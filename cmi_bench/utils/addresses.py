@@ -3,14 +3,17 @@
 A place is a local folder or file (`Path`) or such an address (`str`, as `Path` would take a slash away).
 """
 
+import contextlib
+import errno
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import fsspec
 from fsspec.core import url_to_fs
 
 from cmi_bench.errors import UserError
-from cmi_bench.utils.files import without_credentials
+from cmi_bench.utils.files import open_regular, without_credentials
 from cmi_bench.utils.installation import install_command
 
 Place = Path | str
@@ -60,3 +63,35 @@ def open_address(address: str) -> tuple[Any, str]:
         known = ", ".join(name for name in ("s3", "gs", "abfs", "hf", "memory") if name in fsspec.available_protocols())
         raise UserError(f"{shown} cannot be opened: {error}.", f"Known are {known} and fsspec's others.") from error
     return filesystem, str(path)
+
+
+@contextlib.contextmanager
+def remote_errors(address: str) -> Iterator[None]:
+    """Let a remote file system fail as a local one does, whatever its package raises.
+
+    Raises:
+        OSError: With the address as `filename`, and the reason as `strerror`.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # packages of file systems have exceptions of their own: no credentials, no such host
+        kind = type(error) if isinstance(error, OSError) else OSError
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+        number = getattr(error, "errno", None) or errno.EIO
+        raise kind(number, without_credentials(reason), without_credentials(address)) from error
+
+
+def open_place(place: Place) -> BinaryIO:
+    """Open a file for reading, from any position.
+
+    Raises:
+        OSError: It is not there, cannot be read, or is no regular file.
+        UserError: See `open_address`.
+    """
+    if isinstance(place, Path):
+        return open_regular(place)
+    filesystem, path = open_address(place)
+    with remote_errors(place):
+        return cast("BinaryIO", filesystem.open(path, "rb"))

@@ -1,6 +1,7 @@
 """Parts of a catalogue: which requests are whose, and what a part says of itself."""
 
 import pickle
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -12,7 +13,7 @@ from cmi_bench.errors import UserError
 class Stream:
     """Requests in memory, in tables of the sizes given."""
 
-    root = "/songs"
+    root = Path("/songs")
 
     def __init__(self, *sizes):
         self.count = sum(sizes)
@@ -31,7 +32,9 @@ def test_parts_do_not_depend_on_how_the_stream_comes(sizes):
     parts = list(plan_parts(Stream(*sizes), size=4))
     assert [(part.number, part.first, part.requests.num_rows) for part in parts] == [(0, 0, 4), (1, 4, 4), (2, 8, 2)]
     assert [part.digest for part in parts] == [part.digest for part in plan_parts(Stream(10), size=4)]
-    assert [song.audio for part in parts for song in part.songs()] == [f"/songs/{number}.wav" for number in range(10)]
+    assert [song.audio for part in parts for song in part.songs()] == [
+        Path(f"/songs/{number}.wav") for number in range(10)
+    ]
 
 
 def test_each_part_is_of_one_shard():
