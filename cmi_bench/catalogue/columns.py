@@ -1,6 +1,5 @@
 """The columns of requests for scores, and where the audio is that they name."""
 
-
 from cmi_bench.utils.addresses import Place, below, place_of
 
 AUDIO, TEXT, LYRICS, REF_AUDIO = "audio", "text", "lyrics", "ref_audio"

@@ -79,6 +79,8 @@ class AskedSong(NamedTuple):
     text: str
     lyrics: str
     ref_audio: Place | None
+    ref_name: str = ""
+    """The reference as the request has it."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ class CataloguePart:
                 audio_place(audio, self.root) if audio.strip() else None,
                 text,
                 lyrics,
-                audio_place(reference, self.root) if reference else None,
+                audio_place(reference, self.root) if reference.strip() else None,
+                reference,
             )
             for number, (audio, text, lyrics, reference) in enumerate(zip(*columns, strict=True), start=self.first)
         ]
@@ -279,6 +282,15 @@ def part_table(part: CataloguePart, answers: Sequence[Answer], *, size: int, sco
     failed = sum(bool(one.error) for one in scores)
     facts = PartFacts(part.number, size, len(scores), part.digest, failed, scored_with)
     return table.replace_schema_metadata({METADATA: facts.to_json().encode()})
+
+
+def facts_of(table: pa.Table) -> PartFacts:
+    """Return what a part says of itself.
+
+    Raises:
+        ValueError: It is no table of a part.
+    """
+    return PartFacts.from_json((table.schema.metadata or {}).get(METADATA, b""))
 
 
 def _null_for_nan(value: float) -> float | None:

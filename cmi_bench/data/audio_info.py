@@ -168,8 +168,17 @@ class FileIndex:
     def facts(self, path: Path) -> FileFacts:
         """Return a file's digest and length; see `AudioIndex`."""
         if path not in self._known:
-            self._known[path] = FileFacts(file_digest(path), read_seconds(path))
+            self._known[path] = read_facts(path)
         return self._known[path]
+
+
+def read_facts(path: Path) -> FileFacts:
+    """Read a file's digest and length.
+
+    Raises:
+        OSError: The file is missing or cannot be read.
+    """
+    return FileFacts(file_digest(path), read_seconds(path))
 
 
 def read_seconds(path: Path) -> float | None:

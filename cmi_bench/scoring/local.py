@@ -20,17 +20,26 @@ class LocalRunner:
 
     processes = 1
 
-    def __init__(self, limits: BatchLimits, *, workers: int, show_progress: bool) -> None:
+    def __init__(
+        self,
+        limits: BatchLimits,
+        *,
+        workers: int,
+        show_progress: bool,
+        on_batch: Callable[[int], None] = lambda done: None,
+    ) -> None:
         """Say how.
 
         Args:
             limits: How large batches may get.
             workers: Threads that decode while the model works; 0 decodes in between.
             show_progress: Whether to draw a bar on stderr.
+            on_batch: Told after each batch how many of a stage's items are done.
         """
         self.limits = limits
         self.workers = workers
         self.show_progress = show_progress
+        self.on_batch = on_batch
 
     def run(self, stage: Stage[Any, Any], writer: ScoreWriter, *, limits: BatchLimits | None = None) -> None:
         """Do all of a stage's work; see `Runner.run`."""
@@ -40,6 +49,7 @@ class LocalRunner:
         bar = ProgressBar(stage.title, len(pending) if self.show_progress else 0, unit="clip", patience=0)
         # A model written for Lightning's predict loop need not switch gradients off. Not in inference mode: what a
         # network keeps of it (a table of positions) could not be trained with afterwards.
+        done = 0
         with (
             bar,
             closing(self._loaded(plan, stage.load)) as batches,
@@ -48,6 +58,8 @@ class LocalRunner:
             for batch, loaded in zip(plan, batches, strict=True):
                 stage.work(loaded, writer)
                 bar.advance(len(batch))
+                done += len(batch)
+                self.on_batch(done)
                 if writer.stopped:
                     break
 

@@ -167,6 +167,8 @@ class ProgressBar:
         self.description = description
         self.total = 0 if _is_silent.get() else total
         self.unit = unit
+        self.remark = ""
+        """What is shown behind the amounts, such as ", 3 failed"; may be changed at any time."""
         self.done = done
         self._patience = patience
         self._before = done
@@ -218,7 +220,7 @@ class ProgressBar:
         self._shown = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            _AmountColumn(self.unit),
+            _AmountColumn(self),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             redirect_stdout=False,
@@ -232,19 +234,20 @@ class ProgressBar:
         speed = (self.done - self._before) / (now - self._began) if now > self._began else None
         left = f", {(self.total - self.done) / speed / 60:.1f} min left" if speed and self.done < self.total else ""
         print(  # noqa: T201
-            f"{self.description}: {describe_amount(self.done, self.total, speed, unit=self.unit)}{left}",
+            f"{self.description}: {describe_amount(self.done, self.total, speed, unit=self.unit)}{self.remark}{left}",
             file=sys.stderr,
             flush=True,
         )
 
 
 class _AmountColumn(ProgressColumn):
-    def __init__(self, unit: str) -> None:
+    def __init__(self, bar: ProgressBar) -> None:
         super().__init__()
-        self.unit = unit
+        self.bar = bar
 
     def render(self, task: Task) -> Text:
-        return Text(describe_amount(task.completed, task.total or 0, task.speed, unit=self.unit))
+        amount = describe_amount(task.completed, task.total or 0, task.speed, unit=self.bar.unit)
+        return Text(amount + self.bar.remark)
 
 
 def describe_amount(done: float, total: float, speed: float | None, *, unit: str) -> str:

@@ -85,7 +85,7 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[BufferedWriter]:
 
 
 @contextlib.contextmanager
-def writing_to(folder: Path, *, instead: str) -> Iterator[None]:
+def writing_to(folder: Path | str, *, instead: str) -> Iterator[None]:
     """Turn an operating system's refusal to write into a message.
 
     Args:
