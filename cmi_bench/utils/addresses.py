@@ -13,8 +13,8 @@ import fsspec
 from fsspec.core import url_to_fs
 
 from cmi_bench.errors import UserError
-from cmi_bench.utils.files import open_regular, without_credentials
-from cmi_bench.utils.installation import install_command
+from cmi_bench.utils.files import content_key, open_regular, without_credentials
+from cmi_bench.utils.installation import cache_folder, install_command
 
 Place = Path | str
 """A local path, or an address of fsspec."""
@@ -41,6 +41,11 @@ def below(place: Place, *names: str) -> Place:
     's3://bucket/cache/scores'
     """
     return place.joinpath(*names) if isinstance(place, Path) else "/".join((place, *names))
+
+
+def on_this_machine(place: Place) -> Path:
+    """Return the folder for what belongs to a place and to this machine only, such as locks: of a folder, itself."""
+    return place if isinstance(place, Path) else cache_folder() / "addresses" / content_key(address=place)[:16]
 
 
 def open_address(address: str) -> tuple[Any, str]:
