@@ -20,6 +20,9 @@ EXIT_CODES = (
     " 3 some songs could not be scored, the others were; 130 stopped."
 )
 
+SERVER = "Server"
+LIMITS = "Limits"
+
 app = typer.Typer(
     name="cmi-bench",
     no_args_is_help=True,
@@ -194,6 +197,63 @@ def ui(
     from cmi_bench.cli.ui import ui as run
 
     return run(store, experiment, port=port, show=open_it)
+
+
+@app.command(epilog="Exit code: 0 it was told to end; 1 a mistake; 2 wrong options; 143 it was told so twice.")
+@with_option_groups
+def serve(
+    *,
+    models: opt.ServedModels,
+    host: Annotated[
+        str, typer.Option(help="Where to listen; other than loopback needs CMI_BENCH_TOKEN.", rich_help_panel=SERVER)
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.", rich_help_panel=SERVER)] = 8000,
+    audio_root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Requests may name audio by its path below this folder.",
+            show_default="they send it",
+            rich_help_panel=SERVER,
+        ),
+    ] = None,
+    max_mb: Annotated[
+        float, typer.Option(min=0.001, max=4000, help="10^6 bytes of a request.", rich_help_panel=LIMITS)
+    ] = 256,
+    max_seconds: Annotated[
+        float, typer.Option(min=0.001, help="Seconds of an audio file.", rich_help_panel=LIMITS)
+    ] = 3600,
+    max_songs: Annotated[int, typer.Option(min=1, help="Songs of a request.", rich_help_panel=LIMITS)] = 128,
+    queue: Annotated[
+        int, typer.Option(min=1, help="Songs on their way; more are told to come again.", rich_help_panel=LIMITS)
+    ] = 512,
+    queue_seconds: Annotated[
+        float, typer.Option(min=1, help="Seconds of audio on their way.", rich_help_panel=LIMITS)
+    ] = 36_000,
+    max_wait: Annotated[
+        float,
+        typer.Option(min=0, help="Milliseconds that a batch waits for more songs.", rich_help_panel=LIMITS),
+    ] = 5,
+    body_timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds that a request's body may take.", rich_help_panel=LIMITS)
+    ] = 60,
+) -> int:
+    """Serve models over HTTP: songs in, scores out, each with what settles it.
+
+    Scores are those of cmi-bench score on the same bytes, and are looked up and kept in the same place. Ctrl-C or
+    SIGTERM ends it when all that was taken is answered; a second one at once.
+
+    `cmi-bench serve --model signal --port 8000`
+
+    `curl -F audio=@song.mp3 -F text="slow piano" http://127.0.0.1:8000/v1/score`
+    """
+    from cmi_bench.cli.serve import ServeOptions
+    from cmi_bench.cli.serve import serve as run
+
+    options = ServeOptions(
+        host, port, audio_root, max_mb, max_seconds, max_songs, queue, queue_seconds, max_wait, body_timeout
+    )
+    return run(models, options)
 
 
 @app.command("import", epilog="Exit code: 0 it can be scored; 1 a mistake, or lines or audio that cannot be used.")

@@ -16,6 +16,7 @@ import typer
 from cmi_bench.api.ranking import By, Criterion
 from cmi_bench.cli.inputs import STDIN, Instruction, RequestedSong, named_songs, read_text, requested_songs
 from cmi_bench.cli.score import Form, ModelOptions
+from cmi_bench.cli.serve import served_models
 from cmi_bench.errors import UserError
 from cmi_bench.main import explain_errors
 
@@ -76,6 +77,42 @@ def _songs(
     return requested_songs(requests)
 
 
+Checkpoint = Annotated[
+    str | None,
+    typer.Option(help="A file, a folder or a hub id.", show_default="the model's published one", rich_help_panel=MODEL),
+]
+MaxDur = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="How much of each song is used, from its start.",
+        show_default="the benchmark's, 120",
+        rich_help_panel=MODEL,
+    ),
+]
+Precision = Annotated[str | None, typer.Option(help="32 or bf16.", show_default="32", rich_help_panel=MODEL)]
+CacheDir = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Where embeddings and scores are kept.",
+        show_default="the benchmark's, or ~/.cache/cmi-bench where there is no checkout",
+        rich_help_panel=MODEL,
+    ),
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep nothing, use nothing kept.", rich_help_panel=MODEL)]
+ModelSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Other settings of the model and of scoring, in the words of cmi-bench run: --set model.mode=standard,"
+        " --set batch_size=4. Repeatable.",
+        rich_help_panel=MODEL,
+    ),
+]
+
+
 def _model(
     model: Annotated[
         str | None,
@@ -83,49 +120,49 @@ def _model(
             metavar="NAME", help="As in cmi-bench run model=NAME.", show_default="cmi_rm", rich_help_panel=MODEL
         ),
     ] = None,
-    checkpoint: Annotated[
-        str | None,
-        typer.Option(
-            help="A file, a folder or a hub id.", show_default="the model's published one", rich_help_panel=MODEL
-        ),
-    ] = None,
+    checkpoint: Checkpoint = None,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:1, ...", rich_help_panel=MODEL)
     ] = ModelOptions.device,
-    max_dur: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            help="How much of each song is used, from its start.",
-            show_default="the benchmark's, 120",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    precision: Annotated[str | None, typer.Option(help="32 or bf16.", show_default="32", rich_help_panel=MODEL)] = None,
-    cache_dir: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Where embeddings and scores are kept.",
-            show_default="the benchmark's, or ~/.cache/cmi-bench where there is no checkout",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Keep nothing, use nothing kept.", rich_help_panel=MODEL)
-    ] = False,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Other settings of the model and of scoring, in the words of cmi-bench run: --set model.mode=standard,"
-            " --set batch_size=4. Repeatable.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
+    max_dur: MaxDur = None,
+    precision: Precision = None,
+    cache_dir: CacheDir = None,
+    no_cache: NoCache = False,
+    setting: ModelSettings = None,
 ) -> ModelOptions:
     return ModelOptions(model, checkpoint, device, max_dur, precision, cache_dir, no_cache, setting or ())
+
+
+def _served(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[ALIAS=]NAME[:CHECKPOINT]",
+            help="As in cmi-bench run model=NAME. Repeatable: each is asked for by its alias, or by its name.",
+            show_default="cmi_rm",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    checkpoint: Checkpoint = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="DEVICE[,DEVICE]",
+            help="auto, cpu, cuda, or several such as cuda:0,cuda:1: each has all models.",
+            rich_help_panel=MODEL,
+        ),
+    ] = ModelOptions.device,
+    max_dur: MaxDur = None,
+    precision: Precision = None,
+    cache_dir: CacheDir = None,
+    no_cache: NoCache = False,
+    setting: ModelSettings = None,
+) -> dict[str, ModelOptions]:
+    named = served_models(model or [], checkpoint)
+    return {
+        alias: ModelOptions(name, found, device, max_dur, precision, cache_dir, no_cache, setting or ())
+        for alias, (name, found) in named.items()
+    }
 
 
 def _form(
@@ -159,6 +196,7 @@ def _criterion(
 
 Songs = Annotated[list[RequestedSong], OptionGroup(_songs)]
 Model = Annotated[ModelOptions, OptionGroup(_model)]
+ServedModels = Annotated[dict[str, ModelOptions], OptionGroup(_served)]
 PrintedForm = Annotated[Form, OptionGroup(_form)]
 Rule = Annotated[Criterion, OptionGroup(_criterion)]
 

@@ -138,7 +138,7 @@ def score_songs(songs: Sequence[RequestedSong], options: ModelOptions) -> Scored
     Raises:
         UserError: The model, the device or a setting is not right, or nothing can be written.
     """
-    config = _config(options)
+    config = model_config(options)
     log.info("Loading %s", config.model["name"])
     with spinner("loading torch"):  # which takes two seconds: mistakes are told before
         from cmi_bench.api.load import build_judge
@@ -162,7 +162,12 @@ def score_songs(songs: Sequence[RequestedSong], options: ModelOptions) -> Scored
     return ScoredSongs(str(config.model["name"]), scores, notes)
 
 
-def _config(options: ModelOptions) -> "Config":
+def model_config(options: ModelOptions) -> "Config":
+    """Return the configuration that options stand for; mistakes are found without torch.
+
+    Raises:
+        UserError: A name, a value, a device or a checkpoint is not right.
+    """
     from cmi_bench.api.load import check_device, compose_config
     from cmi_bench.tasks.preflight import check_model
 

@@ -5,16 +5,19 @@ view of the audio, and the code. It is made of plain values, so that a process w
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from cmi_bench.data.audio_info import FileFacts
-from cmi_bench.models.base import AudioView, EmbeddingModel, InputKind
+from cmi_bench.models.base import AudioView, EmbeddedInput, EmbeddingModel, InputKind
 from cmi_bench.scoring.code_identity import code_identity
 from cmi_bench.scoring.requests import Request
 from cmi_bench.utils.files import content_key
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 COMPACT = "-compact"
 """How addresses of what training reads end, so that a folder's names tell them from the others."""
@@ -105,6 +108,19 @@ class EmbeddingInputs:
         """The addresses of all that is needed, each once."""
         texts = (self.text.key, self.lyrics.key)
         return list(dict.fromkeys((*(item.key for item in self.audio_items), *texts)))
+
+    def embedded(self, found: "Mapping[str, Sequence[Tensor]]") -> EmbeddedInput:
+        """Return what the model scores.
+
+        Args:
+            found: By their keys, the windows of all audio items, and the one tensor of each text.
+        """
+        return EmbeddedInput(
+            windows=found[self.audio.key],
+            text=found[self.text.key][0],
+            lyrics=found[self.lyrics.key][0],
+            ref_audio=found[self.ref_audio.key][0] if self.ref_audio else None,
+        )
 
 
 @dataclass(frozen=True)

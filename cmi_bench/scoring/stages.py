@@ -288,12 +288,7 @@ class HeadStage:
         for text in (inputs.text, inputs.lyrics):
             if text.key not in found:
                 found[text.key] = self.model.embed_texts([text])
-        return EmbeddedInput(
-            windows=found[inputs.audio.key],
-            text=found[inputs.text.key][0],
-            lyrics=found[inputs.lyrics.key][0],
-            ref_audio=found[inputs.ref_audio.key][0] if inputs.ref_audio else None,
-        )
+        return inputs.embedded(found)
 
 
 @dataclass(frozen=True)

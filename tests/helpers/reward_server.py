@@ -1,0 +1,89 @@
+"""A reward server in this process, on a port of its own, with models that a test made."""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx2
+
+from cmi_bench.api.load import compose_config
+from cmi_bench.config import Config
+from cmi_bench.models.adapter import adapt
+from cmi_bench.serving.app import create_app
+from cmi_bench.serving.listen import GracefulServer, address_of, listening, make_server
+from cmi_bench.serving.service import ModelToServe, RewardService, ServiceSettings
+from cmi_bench.serving.spool import Spool
+from cmi_bench.serving.wire import Limits
+
+LIMITS = Limits(max_bytes=20_000_000, max_seconds=600, max_songs=64)
+
+
+class Served(NamedTuple):
+    """A server that runs."""
+
+    address: str
+    service: RewardService
+    server: GracefulServer
+    thread: threading.Thread
+
+    def client(self, **options: Any) -> httpx2.Client:
+        """Return a client for it."""
+        return httpx2.Client(base_url=self.address, timeout=30, **options)
+
+
+@contextmanager
+def serving(
+    models: Mapping[str, Any],
+    *,
+    cache: Path | None = None,
+    token: str | None = None,
+    body_seconds: float = 10.0,
+    values: Mapping[str, Any] | None = None,
+    is_awaited: bool = True,
+    **settings: Any,
+) -> Iterator[Served]:
+    """Run a server until the block ends; then wait for its end.
+
+    Args:
+        models: Objects, by what requests call them.
+        cache: Where embeddings and scores are kept; None: nowhere.
+        token: What requests have to show.
+        body_seconds: How long a body may take.
+        values: Of the configuration's keys, such as "batch_size".
+        is_awaited: Wait until the models are loaded.
+        settings: Of `ServiceSettings`.
+    """
+    chosen = {"device": "cpu"}
+    given = {"workers": 2, "cache.dir": None if cache is None else str(cache)} | dict(values or {})
+    config = compose_config("signal", values=given, overrides=[] if cache else ["cache=off"])
+
+    def build(name: str) -> ModelToServe:
+        def built(_: Config, device: str) -> Any:
+            assert device == chosen["device"]
+            return adapt(models[name]() if callable(models[name]) else models[name])
+
+        return ModelToServe(name, config, built)
+
+    failures: list[BaseException] = []
+    with Spool() as spool, listening("127.0.0.1", 0) as listener:
+        service = RewardService(
+            list(map(build, models)), [chosen["device"]], spool, ServiceSettings(**{"limits": LIMITS} | settings)
+        )
+        app = create_app(service, token=token, body_seconds=body_seconds, failed=failures.append)
+        server = make_server(app)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server")
+        thread.start()
+        served = Served(address_of(listener), service, server, thread)
+        try:
+            while is_awaited and not failures and service.state == "loading":
+                time.sleep(0.005)
+            if failures:
+                raise failures[0]
+            yield served
+        finally:
+            server.end()
+            thread.join(timeout=60)
+            assert not thread.is_alive()
