@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cmi_bench.api.load import load_model
     from cmi_bench.api.ranking import RankedSong
     from cmi_bench.api.results import Results, RunResults
+    from cmi_bench.api.reward import TensorReward
     from cmi_bench.api.run import run
     from cmi_bench.api.scorer import SongScorer
     from cmi_bench.api.songs import Song, SongScore
@@ -32,6 +33,7 @@ __all__ = [
     "Song",
     "SongScore",
     "SongScorer",
+    "TensorReward",
     "UserError",
     "compare",
     "evaluate",
@@ -48,6 +50,7 @@ _HOME = {
     "Song": "cmi_bench.api.songs",
     "SongScore": "cmi_bench.api.songs",
     "SongScorer": "cmi_bench.api.scorer",
+    "TensorReward": "cmi_bench.api.reward",
     "UserError": "cmi_bench.errors",
     "compare": "cmi_bench.api.compare",
     "evaluate": "cmi_bench.api.evaluate",

@@ -12,39 +12,31 @@ from typing import Any
 from scipy.io import wavfile
 from torch import Tensor
 
+from cmi_bench.api.on_device import DeviceScorer
 from cmi_bench.api.ranking import RankedSong, criterion, places
-from cmi_bench.api.songs import Audio, Song, alignment_note, as_song, name_of, samples_of, seconds_of_array
+from cmi_bench.api.songs import (
+    Audio,
+    NumberedSong,
+    Song,
+    alignment_note,
+    as_song,
+    name_of,
+    samples_of,
+    seconds_of_array,
+)
 from cmi_bench.audio.decode import RESAMPLER_CONTEXT, decode, to_mono
 from cmi_bench.audio.readers import DecodedAudio, Start
 from cmi_bench.config import Config, OnError
 from cmi_bench.data.audio_info import read_seconds
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.models.adapter import adapt
-from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC, RewardModel
+from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC, EmbeddingModel, RewardModel
 from cmi_bench.scoring.batching import BatchLimits, ScoreWriter
 from cmi_bench.scoring.local import LocalRunner
 from cmi_bench.scoring.model_call import ModelCall, mark_partial_nan
 from cmi_bench.scoring.stages import LoadedBatch, WholeStage, load_items
 from cmi_bench.scoring.store import MemoryScoreWriter, RunStats
 from cmi_bench.types import Score
-
-
-@dataclass(frozen=True)
-class NumberedSong:
-    """A song and its place in what was given, from 0."""
-
-    index: int
-    song: Song
-
-    @property
-    def key(self) -> str:
-        """Its place, in the form of the stages' keys."""
-        return str(self.index)
-
-    @property
-    def name(self) -> str:
-        """What to call it in messages."""
-        return name_of(self.song.audio) or f"Song {self.index + 1}"
 
 
 @dataclass(frozen=True)
@@ -161,7 +153,8 @@ class SongScorer:
         self.model = adapt(model)
         self._call = ModelCall(self.model, max_dur, dict(score_kwargs or {}))
         self._has_warned = False
-        self._runner = LocalRunner(BatchLimits(batch_size, batch_seconds), workers=workers, show_progress=False)
+        self._limits = BatchLimits(batch_size, batch_seconds)
+        self._runner = LocalRunner(self._limits, workers=workers, show_progress=False)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.model.class_name}, max_dur={self.max_dur:g}>"
@@ -317,12 +310,35 @@ class SongScorer:
             most = self.model.clips_at_once
             limits = None if most is None else BatchLimits(most, math.inf)
             self._runner.run(stage, writer, limits=limits)
-        found = mark_partial_nan(writer.scores)
+        return self._answer(songs, writer.scores, on_error)
+
+    def score_on_device(self, songs: Sequence[Song], *, on_error: str = "fail") -> list[Score]:
+        """Score songs that are tensors, where they are, for `TensorReward`.
+
+        A model that embeds is given waveforms that were resampled on the tensors' device. Of any other model, and
+        where there are `score_kwargs`, it is `score_batch`, which copies the songs to the CPU.
+
+        Args:
+            songs: Audio is a tensor [samples] or [channels, samples], with its sampling rate.
+            on_error: As for `score_batch`.
+
+        Raises:
+            UserError: As `score_batch`.
+        """
+        numbered = [NumberedSong(index, song) for index, song in enumerate(songs)]
+        if not isinstance(self.model, EmbeddingModel) or self._call.score_kwargs:
+            return self._score(numbered, _on_error(on_error))
+        found = DeviceScorer(self.model, self._call.max_dur, self._limits).scores(numbered)
+        return self._answer(numbered, found, _on_error(on_error))
+
+    def _answer(self, songs: Sequence[NumberedSong], scores: Mapping[str, Score], on_error: OnError) -> list[Score]:
+        """Return the songs' scores in order, or raise for the first failure."""
+        found = mark_partial_nan(scores)
         if on_error is OnError.fail:
             _raise_first_failure(songs, found)
-        scores = [found[song.key] for song in songs]
-        self._warn_of_alignment(songs, scores)
-        return scores
+        answer = [found[song.key] for song in songs]
+        self._warn_of_alignment(songs, answer)
+        return answer
 
     def _warn_of_alignment(self, songs: Sequence[NumberedSong], scores: Sequence[Score]) -> None:
         """Say once that an alignment without an instruction means nothing."""
@@ -330,7 +346,7 @@ class SongScorer:
             note = alignment_note(song.song, score, self.model.unused_inputs)
             if note and not self._has_warned:
                 self._has_warned = True
-                warnings.warn(f"{song.name}: {note}.", stacklevel=4)  # at the caller of `score`, `rank`, ...
+                warnings.warn(f"{song.name}: {note}.", stacklevel=5)  # at the caller of `score`, `rank`, ...
 
 
 def _on_error(name: str) -> OnError:

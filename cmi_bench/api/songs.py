@@ -116,6 +116,24 @@ def as_song(one: "Song | Mapping[str, Any] | Audio", given: Song, index: int) ->
     return Song(**one)
 
 
+@dataclass(frozen=True)
+class NumberedSong:
+    """A song and its place in what was given, from 0."""
+
+    index: int
+    song: Song
+
+    @property
+    def key(self) -> str:
+        """Its place, in the form of the stages' keys."""
+        return str(self.index)
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+        return name_of(self.song.audio) or f"Song {self.index + 1}"
+
+
 MAX_CHANNELS = 8
 """The axis of a two-dimensional array that is no longer than this holds the channels."""
 LOUDEST = 256.0

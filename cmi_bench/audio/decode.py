@@ -18,8 +18,8 @@ RESAMPLER_CONTEXT = 4096
 
 
 @lru_cache(maxsize=32)
-def _resampler(source_sr: int, sr: int) -> Resample:
-    return Resample(source_sr, sr)
+def _resampler(source_sr: int, sr: int, device: str) -> Resample:
+    return Resample(source_sr, sr).to(device)
 
 
 MAX_FILTER = 1 << 22
@@ -36,7 +36,7 @@ def resample(waveform: Tensor, source_sr: int, sr: int) -> Tensor:
     whose filters stay within `MAX_FILTER`; it differs by less than 1 in 10,000, which nobody hears.
 
     Args:
-        waveform: [..., samples] at `source_sr` Hz.
+        waveform: [..., samples] at `source_sr` Hz, on any device.
         source_sr: Sampling rate of the waveform, Hz.
         sr: Sampling rate wanted, Hz.
 
@@ -46,7 +46,7 @@ def resample(waveform: Tensor, source_sr: int, sr: int) -> Tensor:
     if source_sr == sr:
         return waveform
     ratio = small_ratio(source_sr, sr)
-    resampled: Tensor = _resampler(ratio.numerator, ratio.denominator)(waveform)
+    resampled: Tensor = _resampler(ratio.numerator, ratio.denominator, str(waveform.device))(waveform)
     return resampled
 
 

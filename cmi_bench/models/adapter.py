@@ -134,6 +134,7 @@ class AdaptedEmbeddingModel(AdaptedModel, EmbeddingModel):
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self.is_common_space = bool(getattr(model, "is_common_space", self.is_common_space))
+        self.embeds_on_device = bool(getattr(model, "embeds_on_device", self.embeds_on_device))
         self._pools = all(hasattr(model, member) for member in POOLING)
 
     @property

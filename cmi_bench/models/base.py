@@ -272,6 +272,8 @@ class EmbeddingModel(BenchmarkModelABC):
 
     is_common_space: bool = False
     """Whether embeddings of audio and text lie in one space, where their cosine is the score."""
+    embeds_on_device: bool = False
+    """Whether `embed_audio` takes waveforms that are on its device already; else they come on the CPU."""
 
     @cached_property
     def encoders(self) -> "Sequence[nn.Module]":

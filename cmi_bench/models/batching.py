@@ -171,7 +171,7 @@ def in_batches(batches: Iterable[Sequence[int]], work: Callable[[Sequence[int]],
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return a CPU tensor on the device; to a graphics processor through pinned memory, without waiting for it."""
-    if device.type == "cuda":
+    """Return a tensor on the device; one from the CPU goes through pinned memory, without waiting for it."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

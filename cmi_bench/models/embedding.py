@@ -65,6 +65,7 @@ class EmbeddingScorer(EmbeddingModel):
 
     audio_input: AudioInput = "waveform"
     unused_inputs: frozenset[UnusedInput] = frozenset()
+    embeds_on_device = True
     min_samples: ClassVar[int] = 1
     """The shortest waveform that can be judged."""
     chunk_seconds: float | None = None
@@ -98,7 +99,10 @@ class EmbeddingScorer(EmbeddingModel):
 
     @abstractmethod
     def encode_waveforms(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
-        """Embed waveforms float32 [samples], each cropped and long enough, on the CPU: of each a vector [1, dim]."""
+        """Embed waveforms float32 [samples], each cropped and long enough: of each a vector [1, dim].
+
+        They are on the CPU, or on the model's device.
+        """
 
     def audio_view(self, max_dur: float, *, is_reference: bool) -> AudioView:
         """Return which part of a clip is used under `max_dur` seconds; a reference is treated like any other clip."""

@@ -185,7 +185,8 @@ def networks_of(model: object) -> list[nn.Module]:
         seen.add(id(one))
         if isinstance(one, nn.Module):
             found.append(one)
-            ahead += _attributes(one).values()
+            # Who has not imported Lightning has none of its modules, and need not wait until it is.
+            ahead += (_attributes(one) if "lightning.pytorch" in sys.modules else vars(one)).values()
         elif isinstance(one, dict):
             ahead += one.values()
         elif isinstance(one, list | tuple | set | frozenset):

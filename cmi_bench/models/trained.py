@@ -173,6 +173,7 @@ class TrainedModel(EmbeddingModel):
         self._check_encoders()
         self.heads = [head.to(self.device) for head in load_heads(self.files, self.config)]
         self.audio_input = self.backbone.audio_input
+        self.embeds_on_device = self.backbone.embeds_on_device
         read_by_none = frozenset.intersection(*(head.unused_inputs for head in self.heads))
         self.unused_inputs = self.backbone.unused_inputs | read_by_none
         self._is_warned = False

@@ -7,7 +7,16 @@ import pytest
 
 import cmi_bench
 
-WITH_EXAMPLES = ("api.evaluate", "api.load", "api.ranking", "api.scorer", "api.songs", "api.words", "cli.score")
+WITH_EXAMPLES = (
+    "api.evaluate",
+    "api.load",
+    "api.ranking",
+    "api.reward",
+    "api.scorer",
+    "api.songs",
+    "api.words",
+    "cli.score",
+)
 
 
 @pytest.mark.parametrize("module", WITH_EXAMPLES)

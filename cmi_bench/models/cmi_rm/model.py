@@ -157,6 +157,8 @@ class CmiRM(EmbeddingModel):
     kept and shared between checkpoints with one encoder, and are scored by themselves.
     """
 
+    embeds_on_device = True
+
     def __init__(
         self,
         checkpoint: str | None = RELEASED,
