@@ -3,6 +3,7 @@
 While the model works on songs, threads fetch and look at the audio of those that come next.
 """
 
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +20,14 @@ from cmi_bench.catalogue.workspace import workspace
 from cmi_bench.data.audio_info import read_facts
 from cmi_bench.types import Clip, Score
 from cmi_bench.utils.addresses import Place
+from cmi_bench.utils.console import spinner
 
 if TYPE_CHECKING:
     from cmi_bench.config import Config
     from cmi_bench.models.base import BenchmarkModelABC
     from cmi_bench.scoring.batching import Runner
+
+log = logging.getLogger(__name__)
 
 READERS = 8
 """Threads that fetch audio and read digests ahead of the model."""
@@ -54,7 +58,10 @@ class LocalEngine:
     @cached_property
     def model(self) -> "BenchmarkModelABC":
         """The model, built when it is first asked for."""
-        from cmi_bench.api.load import build_judge
+        log.info("Loading %s", self.config.model["name"])
+        with spinner("loading torch"):
+            from cmi_bench.api.load import build_judge
+            from cmi_bench.scoring import score  # noqa: F401 # takes two seconds, which are spent here
 
         return build_judge(self.config, self.device)
 

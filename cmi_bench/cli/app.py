@@ -51,17 +51,23 @@ def main(
 
 @app.command(epilog=EXIT_CODES)
 @with_option_groups
-def score(*, songs: opt.Songs, model: opt.Model, form: opt.PrintedForm) -> int:
+def score(*, songs: opt.Songs, catalogue: opt.Catalogue, model: opt.Model, form: opt.PrintedForm) -> int:
     """Score songs: musicality, and alignment with what they were made from.
 
     A song that cannot be scored is shown as failed, with the reason; the others are scored. n/a: the model does not
     judge this.
 
     `cmi-bench score a.mp3 b.mp3 --text "slow piano, C# minor, 50% rain" --lyrics-file words.txt`
+
+    `cmi-bench score --requests catalogue.parquet --out scores/`
     """
+    if catalogue is not None:
+        from cmi_bench.cli.catalogue import score_catalogue
+
+        return score_catalogue(songs.requests, catalogue, model, form)
     from cmi_bench.cli.score import score as run
 
-    return run(songs, model, form)
+    return run(songs.read(), model, form)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -94,7 +100,7 @@ def rank(
     """
     from cmi_bench.cli.rank import rank as run
 
-    return run(songs, model, form, rule=rule, top_k=top_k, copy_to=copy_to)
+    return run(songs.read(), model, form, rule=rule, top_k=top_k, copy_to=copy_to)
 
 
 @app.command(epilog=EXIT_CODES)

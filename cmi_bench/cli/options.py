@@ -6,23 +6,26 @@ A command takes a group as one parameter (`songs: Songs`), and has all of the gr
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, NamedTuple, get_args
 
 import typer
 
 from cmi_bench.api.ranking import By, Criterion
+from cmi_bench.cli.catalogue import CatalogueOptions
 from cmi_bench.cli.inputs import STDIN, Instruction, RequestedSong, named_songs, read_text, requested_songs
 from cmi_bench.cli.score import Form, ModelOptions
 from cmi_bench.cli.serve import served_models
 from cmi_bench.errors import UserError
 from cmi_bench.main import explain_errors
+from cmi_bench.utils.addresses import place_of
 
 MODEL = "Model"
 INSTRUCTION = "What the songs were made from"
 OUTPUT = "Output"
+CATALOGUE = "Catalogues: any number of songs"
 RANKING = "Ranking"
 KEPT = "The scores made so far are kept, unless --no-cache was given; the same command goes on from there."
 
@@ -34,13 +37,39 @@ class OptionGroup:
     make: Callable[..., Any]
 
 
+class SongChoice(NamedTuple):
+    """The songs of a command: named, or in a file of requests."""
+
+    named: Sequence[Path]
+    instruction: Instruction
+    """Of the named ones."""
+    requests: str | None
+    """A table's path; for a catalogue a folder or an fsspec address as well."""
+
+    def read(self) -> list[RequestedSong]:
+        """Return them.
+
+        Raises:
+            UserError: See `requested_songs` and `named_songs`.
+        """
+        if self.requests is None:
+            return named_songs(self.named, self.instruction)
+        place = place_of(self.requests)
+        if isinstance(place, str) or place.is_dir():
+            raise UserError(
+                f"{self.requests} is no local file.",
+                "A folder or an address is scored with --out: its scores are files.",
+            )
+        return requested_songs(place)
+
+
 def _songs(
     songs: Annotated[
         list[Path] | None,
         typer.Argument(metavar="SONGS...", help="Audio files, and folders whose audio files are all taken."),
     ] = None,
     requests: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="FILE",
             help="Instead of SONGS: JSON lines, CSV or Parquet with the columns audio, text, lyrics, ref_audio, of"
@@ -62,19 +91,17 @@ def _songs(
     ref: Annotated[
         Path | None, typer.Option(metavar="AUDIO", help="The reference audio.", rich_help_panel=INSTRUCTION)
     ] = None,
-) -> list[RequestedSong]:
+) -> SongChoice:
     if text_file == STDIN and lyrics_file == STDIN:
         raise UserError("Both --text-file and --lyrics-file are stdin.", "Give one of them as a file.")
     instruction = Instruction(read_text(text, text_file, "--text"), read_text(lyrics, lyrics_file, "--lyrics"), ref)
     if bool(songs) == (requests is not None):
         raise UserError("Give songs, or a file of --requests, one of them.", "cmi-bench score --help shows examples.")
-    if requests is None:
-        return named_songs(songs or [], instruction)
-    if instruction != Instruction():
+    if requests is not None and instruction != Instruction():
         raise UserError(
             "--text, --lyrics and --ref go with songs; a file of --requests has its own.", "Put them into its columns."
         )
-    return requested_songs(requests)
+    return SongChoice(songs or (), instruction, requests)
 
 
 Checkpoint = Annotated[
@@ -165,6 +192,45 @@ def _served(
     }
 
 
+def _catalogue(
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write the scores of --requests into this folder, or fsspec address, as Parquet files: for any number"
+            " of songs. --requests may then be a folder of songs, or an address such as s3://bucket/songs.parquet,"
+            " as well. The same command again goes on from the files that are there.",
+            rich_help_panel=CATALOGUE,
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Try songs again that could not be scored.", rich_help_panel=CATALOGUE),
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Only every N-th file, from the K-th: N such commands, anywhere, make one catalogue.",
+            show_default="all files",
+            rich_help_panel=CATALOGUE,
+        ),
+    ] = None,
+    part_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=1_000_000, metavar="SONGS", help="Of each file.", show_default="4096", rich_help_panel=CATALOGUE
+        ),
+    ] = None,
+) -> CatalogueOptions | None:
+    if out is not None:
+        return CatalogueOptions(out, retry_failed, shard, part_size)
+    for option, given in (("--retry-failed", retry_failed), ("--shard", shard), ("--part-size", part_size)):
+        if given:
+            raise UserError(f"{option} has no effect without --out.", "Say where the scores go: --out scores/.")
+    return None
+
+
 def _form(
     json: Annotated[bool, typer.Option("--json", help="Print JSON lines.", rich_help_panel=OUTPUT)] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.", rich_help_panel=OUTPUT)] = False,
@@ -194,7 +260,8 @@ def _criterion(
     return Criterion(by, weight)
 
 
-Songs = Annotated[list[RequestedSong], OptionGroup(_songs)]
+Songs = Annotated[SongChoice, OptionGroup(_songs)]
+Catalogue = Annotated[CatalogueOptions | None, OptionGroup(_catalogue)]
 Model = Annotated[ModelOptions, OptionGroup(_model)]
 ServedModels = Annotated[dict[str, ModelOptions], OptionGroup(_served)]
 PrintedForm = Annotated[Form, OptionGroup(_form)]

@@ -9,9 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import fsspec
-from fsspec.core import url_to_fs
-
 from cmi_bench.errors import UserError
 from cmi_bench.utils.files import content_key, open_regular, without_credentials
 from cmi_bench.utils.installation import cache_folder, install_command
@@ -59,6 +56,9 @@ def open_address(address: str) -> tuple[Any, str]:
     """
     shown = without_credentials(address)
     protocol = address.partition("://")[0]
+    import fsspec  # takes a while, and most commands name no address
+    from fsspec.core import url_to_fs
+
     try:
         filesystem, path = url_to_fs(address)
     except ImportError as error:

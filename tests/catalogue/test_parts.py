@@ -3,47 +3,32 @@
 import pickle
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
+from catalogues import Stream
 
 from cmi_bench.catalogue.parts import Shard, parse_shard, plan_parts
 from cmi_bench.errors import UserError
 
-
-class Stream:
-    """Requests in memory, in tables of the sizes given."""
-
-    root = Path("/songs")
-
-    def __init__(self, *sizes):
-        self.count = sum(sizes)
-        self.whole = pa.table({"audio": [f"{number}.wav" for number in range(self.count)]})
-        self.schema, self.sizes = self.whole.schema, sizes
-
-    def tables(self):
-        start = 0
-        for size in self.sizes:
-            yield self.whole.slice(start, size)
-            start += size
+ROOT = Path("/songs")
 
 
 @pytest.mark.parametrize("sizes", [(10,), (1,) * 10, (3, 0, 7), (4, 4, 2)])
 def test_parts_do_not_depend_on_how_the_stream_comes(sizes):
-    parts = list(plan_parts(Stream(*sizes), size=4))
+    parts = list(plan_parts(Stream(ROOT, *sizes), size=4))
     assert [(part.number, part.first, part.requests.num_rows) for part in parts] == [(0, 0, 4), (1, 4, 4), (2, 8, 2)]
-    assert [part.digest for part in parts] == [part.digest for part in plan_parts(Stream(10), size=4)]
+    assert [part.digest for part in parts] == [part.digest for part in plan_parts(Stream(ROOT, 10), size=4)]
     assert [song.audio for part in parts for song in part.songs()] == [
         Path(f"/songs/{number}.wav") for number in range(10)
     ]
 
 
 def test_each_part_is_of_one_shard():
-    shards = [[part.number for part in plan_parts(Stream(23), size=4, shard=Shard(k, 3))] for k in (1, 2, 3)]
+    shards = [[part.number for part in plan_parts(Stream(ROOT, 23), size=4, shard=Shard(k, 3))] for k in (1, 2, 3)]
     assert shards == [[0, 3], [1, 4], [2, 5]]
 
 
 def test_a_part_can_be_sent_to_another_process():
-    (part,) = plan_parts(Stream(3), size=4)
+    (part,) = plan_parts(Stream(ROOT, 3), size=4)
     assert pickle.loads(pickle.dumps(part)).songs() == part.songs()
 
 
