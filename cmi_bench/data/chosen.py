@@ -1,6 +1,7 @@
 """Which rows a run is over: those of the rows' file and those of one's own tables, as `data` and `subset` say."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from cmi_bench.config import Config, DataConfig, SubsetConfig, TableConfig
 from cmi_bench.data.datasets import Dataset, all_datasets, dataset_by_slug
 from cmi_bench.data.declarations import declare, slug_of
 from cmi_bench.data.own import OwnTable, read_own
-from cmi_bench.data.rows import Row, RowSet, check_inside, load_rows, with_original_names
+from cmi_bench.data.rows import Row, RowSet, iter_rows, keep_rows, rows_inside, with_original_names
 from cmi_bench.errors import UserError, did_you_mean
 
 ALL_OWN = "own"
@@ -89,26 +90,29 @@ def load_chosen(config: Config) -> ChosenRows:
     Raises:
         UserError: Rows or labels are not right, audio lies outside of its root, or there is no row.
     """
-    data = config.data
-    root = Path(data.root)
     tables = chosen_tables(config)
-    rows: list[Row] = []
-    unknown: Mapping[str, int] = {}
+    unknown: Counter[str] = Counter()
+    rows = keep_rows(_chosen_rows(config, tables, unknown))
+    return ChosenRows(RowSet(rows, dict(unknown)), tables)
+
+
+def _chosen_rows(config: Config, tables: Iterable[OwnTable], unknown: Counter[str]) -> Iterator[Row]:
+    data, root = config.data, Path(config.data.root)
+    last = 0
     if data.jsonl and (datasets := chosen_datasets(config)):
         file = Path(data.jsonl)
-        found = load_rows(file, split=data.split, datasets=datasets, limit=config.limit)
-        if not data.allow_outside:
-            check_inside(found.rows, root, file)
-        rows += with_original_names(found.rows, root)
-        unknown = found.unknown_sources
+        found = iter_rows(file, split=data.split, datasets=datasets, limit=config.limit, unknown=unknown)
+        inside = found if data.allow_outside else rows_inside(found, root, file)
+        for row in with_original_names(inside, root):
+            last = max(last, row.index)
+            yield row
     for table in tables:
         table.check()
-        after = max((row.index for row in rows), default=0)
-        own = table.split_rows(data.split, data_root=root, after=after, limit=config.limit)
+        own = table.split_rows(data.split, data_root=root, after=last, limit=config.limit)
         if not own:
             splits = ", ".join(sorted({str(row.cells["split"]) for row in table.rows}))
             raise UserError(
                 f"{table.table.file} has no row of split {data.split!r}; it has {splits}.", "Choose one: data.split=..."
             )
-        rows += own
-    return ChosenRows(RowSet(tuple(rows), unknown), tables)
+        last = max(row.index for row in own)
+        yield from own

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from cmi_bench.utils.documents import parse_json, read_document
 from cmi_bench.utils.files import is_regular, open_regular
 from cmi_bench.utils.installation import command_line
 from cmi_bench.utils.json_lines import JsonLines
+from cmi_bench.utils.spool import keep
 
 
 class Line(NamedTuple):
@@ -143,11 +145,28 @@ def names_anywhere(rows: Iterable[Row]) -> dict[str, str]:
     }
 
 
+def keep_rows(rows: Iterable[Row]) -> Sequence[Row]:
+    """Return rows as a sequence: a few of them in memory, many in a temporary file; see `utils.spool`."""
+    datasets: list[Dataset] = []
+
+    def pack(row: Row) -> tuple[Any, ...]:
+        if row.dataset not in datasets:
+            datasets.append(row.dataset)
+        place = datasets.index(row.dataset)
+        return row.index, place, row.audio_a, row.audio_b, row.ref_audio, row.prompt, row.lyrics, row.raw
+
+    def unpack(values: tuple[Any, ...]) -> Row:
+        index, place, *others = values
+        return Row(index, datasets[place], *others)
+
+    return keep(rows, pack=pack, unpack=unpack)
+
+
 @dataclass(frozen=True)
 class RowSet:
     """The rows chosen from a file, and what was left out."""
 
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
     unknown_sources: Mapping[str, int]
     """Rows of the split whose `source` belongs to none of the datasets, counted by source."""
 
@@ -174,9 +193,24 @@ def load_rows(
         UserError: A line that is not JSON, a missing field or a label that is not understood, with
             file, line and field; or no row at all.
     """
-    datasets = all_datasets() if datasets is None else datasets
-    rows: list[Row] = []
     unknown: Counter[str] = Counter()
+    rows = keep_rows(iter_rows(path, split=split, datasets=datasets, limit=limit, unknown=unknown))
+    return RowSet(rows, dict(unknown))
+
+
+def iter_rows(
+    path: Path, *, split: str, datasets: Collection[Dataset] | None, limit: int | None, unknown: Counter[str]
+) -> Iterator[Row]:
+    """Yield what `load_rows` returns, as it is read.
+
+    Args:
+        path: See `load_rows`, also for what is raised.
+        split: The split.
+        datasets: Whose rows.
+        limit: At most so many of each.
+        unknown: Takes the sources that belong to none of the datasets.
+    """
+    datasets = all_datasets() if datasets is None else datasets
     taken: Counter[str] = Counter()
     for line in read_jsonl(path):
         where = f"{path}, line {line.number}"
@@ -188,13 +222,12 @@ def load_rows(
             unknown[source] += 1
         elif dataset in datasets and (limit is None or taken[dataset.slug] < limit):
             taken[dataset.slug] += 1
-            rows.append(to_row(line, dataset, where))
-    if not rows:
+            yield to_row(line, dataset, where)
+    if not taken:
         names = ", ".join(dataset.name for dataset in datasets)
         raise UserError(
             f"{path} has no row of split {split!r} for {names}.", "Check data.jsonl, data.split and subset."
         )
-    return RowSet(tuple(rows), dict(unknown))
 
 
 def to_row(line: Line, dataset: Dataset, where: str) -> Row:
@@ -225,8 +258,8 @@ NAMES_FILE = "_names.json"
 """Appended to the name of a folder with audio: what its files were called before, by what they are called now."""
 
 
-def with_original_names(rows: Sequence[Row], root: Path) -> tuple[Row, ...]:
-    """Return the rows with their clips' original names, where `task=prepare` wrote those down.
+def with_original_names(rows: Iterable[Row], root: Path) -> Iterator[Row]:
+    """Yield the rows with their clips' original names, where `task=prepare` wrote those down.
 
     Args:
         rows: As `load_rows` read them.
@@ -236,7 +269,6 @@ def with_original_names(rows: Sequence[Row], root: Path) -> tuple[Row, ...]:
         UserError: A file of names is no JSON object.
     """
     names_of: dict[str, Any] = {}
-    named = []
     for row in rows:
         folder, _, name = row.audio_a.rpartition("/")
         if folder not in names_of:
@@ -245,8 +277,7 @@ def with_original_names(rows: Sequence[Row], root: Path) -> tuple[Row, ...]:
             if not isinstance(names_of[folder], dict):
                 raise UserError(f"{file} is no JSON object.", f"Remove it: {command_line('task=prepare')} writes it.")
         original = names_of[folder].get(name)
-        named.append(replace(row, raw={**row.raw, fields.ORIGINAL_NAME: original}) if original else row)
-    return tuple(named)
+        yield replace(row, raw={**row.raw, fields.ORIGINAL_NAME: original}) if original else row
 
 
 def _required(line: Line, field: str, where: str) -> str:
@@ -304,8 +335,8 @@ def leads_outside(root: Path, audio: str) -> bool:
         return True
 
 
-def check_inside(rows: Iterable[Row], root: Path, file: Path) -> None:
-    """Make sure that the rows name audio below the data root only; see `leads_outside`.
+def rows_inside(rows: Iterable[Row], root: Path, file: Path) -> Iterator[Row]:
+    """Yield rows, all of which name audio below the data root only; see `leads_outside`.
 
     Args:
         rows: Rows.
@@ -313,14 +344,19 @@ def check_inside(rows: Iterable[Row], root: Path, file: Path) -> None:
         file: Where the rows stand, for messages.
 
     Raises:
-        UserError: A row names audio elsewhere.
+        UserError: A row names audio elsewhere; raised at the end, when all of them are counted.
     """
-    named = [(row.index, path) for row in rows for path in row.audio_files]
-    leading_out = {path for path in dict.fromkeys(path for _, path in named) if leads_outside(root, path)}
-    if leading_out:
-        outside = [(number, path) for number, path in named if path in leading_out]
-        line, path = outside[0]
-        others = len({number for number, _ in outside}) - 1
+    first: tuple[int, str] | None = None
+    leading_out = 0
+    is_outside = lru_cache(PATHS_REMEMBERED)(partial(leads_outside, root))
+    for row in rows:
+        outside = [path for path in row.audio_files if is_outside(path)]
+        leading_out += bool(outside)
+        first = first or ((row.index, outside[0]) if outside else None)
+        yield row
+    if first:
+        line, path = first
+        others = leading_out - 1
         more = f" So do {others} more rows." if others > 1 else " So does 1 more row." if others else ""
         raise UserError(
             f"{file}, line {line} names audio outside of the data root {root}: {path}.{more}",
@@ -329,6 +365,8 @@ def check_inside(rows: Iterable[Row], root: Path, file: Path) -> None:
         )
 
 
+PATHS_REMEMBERED = 1 << 16
+"""Where many rows name one file, it is looked at once as long as it is among the last so many."""
 SHOWN = 5
 """Missing files listed in a message; the count says how many there are."""
 
@@ -338,8 +376,8 @@ def missing_audio(rows: Iterable[Row], root: Path) -> list[str]:
 
     What is there and is no regular file (a folder, a pipe, a device) is lacking too.
     """
-    named = dict.fromkeys(path for row in rows for path in row.audio_files)
-    return [path for path in named if not is_regular(root / path)]
+    is_there = lru_cache(PATHS_REMEMBERED)(lambda path: is_regular(root / path))
+    return list(dict.fromkeys(path for row in rows for path in row.audio_files if not is_there(path)))
 
 
 def describe_missing(missing: list[str], root: Path) -> str:

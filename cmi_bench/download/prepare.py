@@ -18,7 +18,7 @@ from rich.table import Table
 
 from cmi_bench.data.chosen import chosen_datasets
 from cmi_bench.data.manifest import Manifest, read_manifest, update_manifest
-from cmi_bench.data.rows import check_inside, load_rows
+from cmi_bench.data.rows import Row, load_rows, rows_inside
 from cmi_bench.download.fetch import Download, fetch_all, raise_first
 from cmi_bench.download.model_files import checkpoint_works, laion_clap_works, songeval_works
 from cmi_bench.download.sources import (
@@ -238,9 +238,9 @@ class Preparation:
         datasets = chosen_datasets(config)
         if config.data.jsonl is None or not datasets:
             return []
-        rows = load_rows(self.rows, split=config.data.split, datasets=datasets, limit=config.limit).rows
+        rows: Iterable[Row] = load_rows(self.rows, split=config.data.split, datasets=datasets, limit=config.limit).rows
         if not config.data.allow_outside:
-            check_inside(rows, self.root, self.rows)
+            rows = rows_inside(rows, self.root, self.rows)
         paths = [path for row in rows for path in row.audio_files]
         if config.data.with_training:
             paths += training_audio(self.root / TRAINING)

@@ -17,7 +17,7 @@ from cmi_bench.data.datasets import OWN_SOURCE, Dataset, MosTask, PairTask, data
 from cmi_bench.data.declarations import PAIR_TASKS, PREFERENCE_TASK, RATING_TASKS, Declaration, declare, name_of_file
 from cmi_bench.data.fields import MOS_RANGE, is_missing
 from cmi_bench.data.own import OwnTable, read_own
-from cmi_bench.data.rows import Line, Row, check_inside, read_jsonl, to_row, with_original_names
+from cmi_bench.data.rows import Line, Row, read_jsonl, rows_inside, to_row, with_original_names
 from cmi_bench.errors import UserError
 from cmi_bench.types import Aspect
 
@@ -91,7 +91,7 @@ def rows_of_file(file: Path, root: Path, *, allow_outside: bool) -> list[PlacedR
     """
     rows = with_original_names(_to_rows(list(read_jsonl(file)), file, root), root)
     if not allow_outside:
-        check_inside(rows, root, file)
+        rows = rows_inside(rows, root, file)
     return [PlacedRow(row, f"{file}, line {row.index}") for row in rows]
 
 

@@ -10,7 +10,6 @@ from cmi_bench.data.datasets import (
     MUSIC_EVAL,
 )
 from cmi_bench.data.rows import (
-    check_inside,
     describe_missing,
     leads_outside,
     load_rows,
@@ -18,6 +17,7 @@ from cmi_bench.data.rows import (
     read_jsonl,
     read_results,
     results_file,
+    rows_inside,
     with_original_names,
 )
 from cmi_bench.errors import UserError
@@ -292,9 +292,10 @@ def test_missing_files_are_counted_and_the_first_few_named(write, tmp_path):
 def test_rows_that_lead_out_are_counted(write, tmp_path, count, others):
     file = write(CLIP, *[CLIP | {"audio-path": "../x.wav"}] * count)
     with pytest.raises(UserError) as error:
-        check_inside(load_rows(file).rows, tmp_path, file)
+        list(rows_inside(load_rows(file).rows, tmp_path, file))
     assert error.value.what == f"{file}, line 2 names audio outside of the data root {tmp_path}: ../x.wav.{others}"
-    check_inside(load_rows(write(CLIP)).rows, tmp_path, file)
+    rows = load_rows(write(CLIP)).rows
+    assert tuple(rows_inside(rows, tmp_path, file)) == rows
 
 
 @pytest.fixture
@@ -317,18 +318,18 @@ def music_eval(tmp_path):
 def test_names_that_prepare_wrote_down_tell_of_systems_and_prompts(music_eval, tmp_path):
     names = {"0.wav": "S007_P012.wav", "1.wav": "s007_p013.mp3"}
     (tmp_path / "MusicEval_data/test_audio_names.json").write_text(json.dumps(names))
-    rows = with_original_names(music_eval, tmp_path)
+    rows = tuple(with_original_names(music_eval, tmp_path))
     assert [MUSIC_EVAL.systems_of(row.raw)[0] for row in rows] == ["007", "007", None]
     assert [MUSIC_EVAL.prompt_of(row.raw) for row in rows] == ["012", "013", None]
     assert [row.prompt for row in rows] == ["", "", ""]  # models are told no more than before
 
 
 def test_rows_without_such_names_stay_as_they_are(music_eval, tmp_path):
-    assert with_original_names(music_eval, tmp_path) == music_eval
+    assert tuple(with_original_names(music_eval, tmp_path)) == music_eval
 
 
 @pytest.mark.parametrize("content", ["[1]", "{"])
 def test_names_that_cannot_be_read_are_a_mistake(music_eval, tmp_path, content):
     (tmp_path / "MusicEval_data/test_audio_names.json").write_text(content)
     with pytest.raises(UserError, match=r"test_audio_names\.json"):
-        with_original_names(music_eval, tmp_path)
+        list(with_original_names(music_eval, tmp_path))
