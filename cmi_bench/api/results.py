@@ -1,7 +1,7 @@
 """What an evaluation came to, for those who work in Python: shown, as a table of pandas, and as files."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
@@ -84,8 +84,9 @@ class RunResults(Results):
 
     folder: Path
     """Where the run's files are: results, tables, report.html, metadata."""
-    rows: list[Mapping[str, Any]]
-    """The lines of `results.jsonl`: each row's own fields and its scores, such as `predicted_musicality`."""
+    rows: Sequence[Mapping[str, Any]]
+    """The lines of `results.jsonl`: each row's own fields and its scores, such as `predicted_musicality`. Those of a
+    large run are read from the file."""
     metadata: Mapping[str, Any]
     """What was run, on what, how long it took: as in `metadata.json`."""
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from cmi_bench.models.base import RewardModel
     from cmi_bench.tasks.scoring import RunHost
 
+ROWS_IN_MEMORY = 4096
+"""So many rows of a run's results are handed over as a list; more are read from its file as they are asked for."""
 OUTPUTS = "outputs"
 NO_SUCH_WORDS = {
     "model": "The model is the first argument.",
@@ -220,7 +222,7 @@ def _run(
             model_label(config.model), checkpoint_label(checkpoint) if checkpoint else "", dataset_name(config)
         ),
         folder=place,
-        rows=list(outcome.rows),
+        rows=outcome.rows if len(outcome.rows) > ROWS_IN_MEMORY else list(outcome.rows),
         metadata=dict(outcome.metadata),
     )
 

@@ -5,8 +5,9 @@ audio, the text, the lyrics, the reference, what the model is, and the code that
 no difference.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +44,27 @@ def clips_of(rows: Iterable[Row], root: Path) -> list[Clip]:
         for side, audio in (("a", row.audio_a), ("b", row.audio_b))
         if audio is not None
     ]
+
+
+BLOCK = 4096
+"""Rows whose clips are scored together: enough to make batches of near lengths of, and little memory."""
+
+
+@dataclass(frozen=True)
+class ClipBlocks:
+    """The clips of many rows, block by block; may be gone over any number of times."""
+
+    rows: Sequence[Row]
+    root: Path
+    """Data root that the rows' audio paths are relative to."""
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // BLOCK)
+
+    def __iter__(self) -> Iterator[list[Clip]]:
+        rows = iter(self.rows)
+        while block := list(islice(rows, BLOCK)):
+            yield clips_of(block, self.root)
 
 
 @dataclass(frozen=True)

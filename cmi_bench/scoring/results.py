@@ -1,8 +1,7 @@
 """The results file: each row's own fields, the model's scores, and which side they prefer."""
 
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cmi_bench.config import ProtocolName
@@ -26,21 +25,31 @@ RESULTS_PROTOCOL = ProtocolName.paper
 
 
 def results_rows(rows: Sequence[Row], scores: Mapping[str, Score]) -> list[dict[str, Any]]:
-    """Return the lines of `results.jsonl`, in the rows' order.
-
-    Those of an ensemble also have its members' scores and their spread.
+    """Return the lines of `results.jsonl`, in the rows' order; see `iter_results`.
 
     Args:
         rows: The rows of the run.
         scores: By clip id; one for each side of each row.
     """
-    is_ensemble = any(score.members for score in scores.values())
-    return [_results_row(row, scores, is_ensemble=is_ensemble) for row in rows]
+    in_order = (scores[clip_id(row, side)] for row in rows for side in ("a", "b")[: 1 + (row.audio_b is not None)])
+    return list(iter_results(rows, in_order, is_ensemble=any(score.members for score in scores.values())))
 
 
-def _results_row(row: Row, scores: Mapping[str, Score], *, is_ensemble: bool) -> dict[str, Any]:
-    a = scores[clip_id(row, "a")]
-    b = scores[clip_id(row, "b")] if row.audio_b is not None else None
+def iter_results(rows: Iterable[Row], scores: Iterable[Score], *, is_ensemble: bool) -> Iterator[dict[str, Any]]:
+    """Yield the lines of `results.jsonl`.
+
+    Args:
+        rows: The rows of the run.
+        scores: Of their clips, A before B, in the rows' order.
+        is_ensemble: Whether the lines have the members' scores and their spread as well.
+    """
+    answers = iter(scores)
+    for row in rows:
+        a = next(answers)
+        yield _results_row(row, a, None if row.audio_b is None else next(answers), is_ensemble=is_ensemble)
+
+
+def _results_row(row: Row, a: Score, b: Score | None, *, is_ensemble: bool) -> dict[str, Any]:
     result = {**row.raw, fields.BENCHMARK_DATASET: row.dataset.name}
     for aspect, field in SCORE_FIELD.items():
         result[field] = _number(a.value(aspect))
@@ -70,8 +79,3 @@ def _members(score: Score, side: str = "") -> dict[str, Any]:
 
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def to_jsonl(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return rows as JSON lines."""
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

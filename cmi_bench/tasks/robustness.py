@@ -25,13 +25,14 @@ from cmi_bench.models.registry import configured_model
 from cmi_bench.reporting.plots import write_png
 from cmi_bench.reporting.robustness import robustness_plot, sanity_csv, sanity_json, sanity_view
 from cmi_bench.scoring.model_call import judged_by
+from cmi_bench.scoring.score import score_clips
 from cmi_bench.tasks.scoring import (
+    audio_index,
     facts_afterwards,
     lightning_runner,
     model_facts,
     recorded,
     run_devices,
-    score_as_configured,
 )
 from cmi_bench.tracking.description import model_label
 from cmi_bench.tracking.metadata import METADATA_FILE, resolved_config, run_metadata, write_metadata
@@ -60,9 +61,8 @@ def run_robustness(config: Config, folder: Path) -> None:
     model = _build(config, devices)
     metadata = run_metadata(config, model_facts(config, model, devices) | {"counts": {"clips": len(clips)}})
     with recorded(folder, metadata):
-        scored = score_as_configured(
-            [one.clip for one in clips], model, config, lightning_runner(config, devices), folder=folder
-        )
+        runner, index = lightning_runner(config, devices), audio_index(config)
+        scored = score_clips([one.clip for one in clips], model, runner, config=config, index=index, folder=folder)
         if is_rank_zero():
             results = _measure(clips, [scored.scores[one.clip.clip_id] for one in clips])
             _report(results, config, folder)

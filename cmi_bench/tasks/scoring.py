@@ -31,9 +31,9 @@ from cmi_bench.scoring.batching import BatchLimits, Runner
 from cmi_bench.scoring.code_identity import code_identity
 from cmi_bench.scoring.embedding_cache import GIGABYTE, EmbeddingCache
 from cmi_bench.scoring.local import LocalRunner
-from cmi_bench.scoring.requests import clips_of
-from cmi_bench.scoring.results import results_rows, to_jsonl
-from cmi_bench.scoring.score import Scored, score_clips
+from cmi_bench.scoring.requests import ClipBlocks
+from cmi_bench.scoring.results import iter_results
+from cmi_bench.scoring.score import ScoredBlocks, score_blocks
 from cmi_bench.scoring.trainer import LightningRunner
 from cmi_bench.tasks.evaluate import evaluate_and_report
 from cmi_bench.tracking.callback import TrackingCallback
@@ -44,10 +44,10 @@ from cmi_bench.tracking.scored_data import describe_datasets
 from cmi_bench.tracking.sweep_plan import SweepPlace, sweep_place
 from cmi_bench.tracking.tracker import RunOutcome, Tracker
 from cmi_bench.tracking.trackers import tracker_of
-from cmi_bench.types import Clip
 from cmi_bench.utils.console import ItemCount, peak_memory, spinner
 from cmi_bench.utils.distributed import Devices, is_rank_zero, resolve_devices
 from cmi_bench.utils.files import file_digest, write_text_atomic
+from cmi_bench.utils.json_lines import JsonLines, write_json_lines
 
 log = logging.getLogger(__name__)
 
@@ -79,21 +79,6 @@ def lightning_runner(config: Config, devices: Devices, callbacks: Sequence[Callb
     """
     limits = BatchLimits(config.batch_size, config.batch_seconds)
     return LightningRunner(config.trainer, devices, limits=limits, workers=config.workers, callbacks=callbacks)
-
-
-def score_as_configured(
-    clips: Sequence[Clip], model: BenchmarkModelABC, config: Config, runner: Runner, *, folder: Path
-) -> Scored:
-    """Score clips; see `scoring.score.score_clips`.
-
-    Args:
-        clips: What to score.
-        model: The model, on this process's device.
-        config: The run's configuration.
-        runner: Runs the stages.
-        folder: The run's folder.
-    """
-    return score_clips(clips, model, runner, config=config, index=audio_index(config), folder=folder)
 
 
 def audio_index(config: Config) -> ManifestIndex:
@@ -258,8 +243,8 @@ def score_rows(data: ChosenRows, config: Config, folder: Path, host: RunHost, *,
     if is_rank_zero():
         log.info("Scoring %s", _describe(metadata))
     with recorded(folder, metadata), TrackingCallback(_tracker(config, metadata, host.place)) as tracking:
-        clips = clips_of(chosen.rows, Path(config.data.root))
-        scored = score_as_configured(clips, model, config, host.runner(tracking), folder=folder)
+        blocks, runner = ClipBlocks(chosen.rows, Path(config.data.root)), host.runner(tracking)
+        scored = score_blocks(blocks, model, runner, config=config, index=audio_index(config), folder=folder)
         if not is_rank_zero():
             return None
         metadata["seconds"] = {"wall": time.monotonic() - started}
@@ -273,14 +258,14 @@ def score_rows(data: ChosenRows, config: Config, folder: Path, host: RunHost, *,
 
 
 def _finish(
-    config: Config, folder: Path, chosen: RowSet, scored: Scored, *, metadata: dict[str, Any], is_shown: bool
+    config: Config, folder: Path, chosen: RowSet, scored: ScoredBlocks, *, metadata: dict[str, Any], is_shown: bool
 ) -> RunOutcome:
     """Write the files; the tracker is a sink, and is told after."""
     # First: a run that stops from here on has been seen to be scored.
     metadata |= _looks(config, metadata, folder)
-    rows = results_rows(chosen.rows, scored.scores)
     results = folder / RESULTS_FILE
-    write_text_atomic(results, to_jsonl(rows))
+    write_json_lines(results, iter_results(chosen.rows, scored.scores, is_ensemble=scored.scores.is_ensemble))
+    rows = JsonLines(results)
     metadata["counts"] |= scored.stats.counts
     metadata["batch_check"] = scored.batch_check.to_json() if scored.batch_check else None
     metadata["seconds"] = {
@@ -316,11 +301,14 @@ def _prune(config: Config) -> None:
 
 
 def _facts(config: Config, model: BenchmarkModelABC, devices: Devices, chosen: RowSet) -> dict[str, Any]:
-    rows = Counter(row.dataset.name for row in chosen.rows)
+    kinds = Counter((row.dataset.name, row.audio_b is not None) for row in chosen.rows)
+    rows: Counter[str] = Counter()
+    for (dataset, _), number in kinds.items():
+        rows[dataset] += number
     counts = {
         "rows": dict(rows),
         "rows_of_unknown_source": sum(chosen.unknown_sources.values()),
-        "clips": len(clips_of(chosen.rows, Path())),
+        "clips": sum(number * (1 + is_paired) for (_, is_paired), number in kinds.items()),
     }
     return model_facts(config, model, devices) | {"counts": counts}
 

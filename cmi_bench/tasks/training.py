@@ -21,7 +21,6 @@ from cmi_bench.models.checkpoint_kinds import kind_of_checkpoint
 from cmi_bench.models.heads import Head, Widths, build_head
 from cmi_bench.models.registry import configured_model
 from cmi_bench.scoring.embedding_cache import GIGABYTE
-from cmi_bench.scoring.results import to_jsonl
 from cmi_bench.tasks.embedding import checked_backbone, fill_as_configured, run_cache
 from cmi_bench.tasks.evaluate import evaluate_and_report
 from cmi_bench.tasks.scoring import audio_index, facts_afterwards, model_facts, recorded, run_devices
@@ -60,6 +59,7 @@ from cmi_bench.utils.console import print_view
 from cmi_bench.utils.distributed import Devices, is_rank_zero
 from cmi_bench.utils.files import content_key, write_text_atomic
 from cmi_bench.utils.installation import command_line, conf_folder
+from cmi_bench.utils.json_lines import write_json_lines
 
 log = logging.getLogger(__name__)
 
@@ -441,7 +441,8 @@ def _report(
     metadata = setting.metadata
     metadata["seconds"] = {"wall": round(time.monotonic() - setting.started, 3)}
     metadata |= facts_afterwards(metadata, setting.model)
-    results = write_text_atomic(folder / RESULTS_FILE, to_jsonl(lines))
+    results = folder / RESULTS_FILE
+    write_json_lines(results, lines)
     # The rows' audio is where training rows have it.
     placed = replace(config.data, root=config.data.train_root if config.data.train_jsonl else config.data.root)
     measured = replace(config, data=placed, metrics=replace(config.metrics, split=SPLIT))

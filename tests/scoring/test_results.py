@@ -5,7 +5,7 @@ import math
 
 from cmi_bench.data.rows import load_rows
 from cmi_bench.scoring.requests import clips_of
-from cmi_bench.scoring.results import results_rows, to_jsonl
+from cmi_bench.scoring.results import results_rows
 from cmi_bench.types import Score
 
 
@@ -54,10 +54,3 @@ def test_rows_of_an_ensemble_have_its_members_and_their_spread(tiny):
     assert pair["predicted_musicality_members_b"] is pair["predicted_musicality_spread_b"] is None  # failed
     assert pair["predicted_text-music alignment_members"] is None  # not judged
     json.dumps(pair, allow_nan=False)
-
-
-def test_lines_are_json_whatever_the_text():
-    text = to_jsonl([{"prompt": "line\u2028separator\u0085 and\nmore"}, {"prompt": "歌"}])
-    assert [json.loads(line)["prompt"] for line in text.split("\n")[:-1]] == [
-        "line\u2028separator\u0085 and\nmore", "歌",
-    ]  # fmt: skip

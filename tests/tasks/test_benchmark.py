@@ -138,7 +138,7 @@ def test_each_checkpoint_that_is_scored_on_a_test_set_is_a_line_in_the_ledger(he
     assert json.loads((tmp_path / "run/metadata.json").read_text())["test_set_looks"] == 2
 
     # A look is written down before there is any figure to see, so a run that stops then has had it.
-    monkeypatch.setattr(scoring, "results_rows", None)
+    monkeypatch.setattr(scoring, "iter_results", None)
     with pytest.raises(TypeError):
         here(*words, f"model.checkpoint={tmp_path}/ckpts/step_3", f"ledger={tmp_path}/ledger.jsonl")
     assert len((tmp_path / "ledger.jsonl").read_text().splitlines()) == 3
