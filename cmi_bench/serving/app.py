@@ -1,6 +1,8 @@
 """The server's addresses: `POST /v1/score`, `POST /v1/score_batch`, `GET /health`, `/models`, `/metrics`, `/docs`."""
 
 import asyncio
+import base64
+import binascii
 import hmac
 import logging
 import time
@@ -16,11 +18,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import cmi_bench
+from cmi_bench.serving.openrlhf import openrlhf_router
 from cmi_bench.serving.queue import QueueClosedError, QueueFullError
 from cmi_bench.serving.receive import FORM, JSON, RAW, Received, Receiver, stopping
 from cmi_bench.serving.refused import RefusedError
 from cmi_bench.serving.service import RewardService
 from cmi_bench.serving.spool import RequestFolder
+from cmi_bench.serving.unirl import reward_names, unirl_router
 from cmi_bench.serving.wire import (
     BatchAnswer,
     BatchRequest,
@@ -33,11 +37,13 @@ from cmi_bench.serving.wire import (
     ScoreRequest,
     ServerState,
     SongFields,
+    schema_of,
 )
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Asked = TypeVar("Asked", bound=BaseModel)
 Read = Callable[[Request, RequestFolder], Awaitable[Received]]
 CLIENT_GONE = 499
 """The status of a request whose client did not wait; nobody sees it but `/metrics`."""
@@ -71,11 +77,26 @@ class RewardApp:
         Raises:
             RefusedError: It is missing, or another one.
         """
-        kind, _, shown = request.headers.get("authorization", "").partition(" ")
-        is_shown = kind.lower() == "bearer"
-        if self._token is not None and not (is_shown and hmac.compare_digest(shown.strip().encode(), self._token)):
-            what = "The token is not this server's." if is_shown else "The request shows no token."
+        shown = shown_token(request.headers.get("authorization", ""))
+        if self._token is not None and (shown is None or not hmac.compare_digest(shown, self._token)):
+            what = "The request shows no token." if shown is None else "The token is not this server's."
             raise RefusedError(ErrorCode.UNAUTHORIZED, what, "Send the header `Authorization: Bearer TOKEN`.")
+
+    async def body(self, request: Request, kind: type[Asked]) -> Asked:
+        """Return a body that is JSON, and may have all the bytes that a request may have.
+
+        Args:
+            request: Its body has not been read.
+            kind: What it should be.
+
+        Raises:
+            RefusedError: It is not right, or the models are being loaded.
+            QueueFullError: There is no room.
+            QueueClosedError: The server is about to end.
+        """
+        self.service.check_ready()
+        with self.service.queue.receiving():
+            return await self.receiver.json(request, kind)
 
     async def receipts(self, request: Request, read: Read) -> list[Receipt]:
         """Return the receipts of a request's songs.
@@ -98,6 +119,25 @@ class RewardApp:
                 self.service.metrics.stage("receive", time.monotonic() - start)
                 taken = await self.service.take(received, folder)
             return await unless_gone(request, self.service.receipts(taken))
+
+
+def shown_token(header: str) -> bytes | None:
+    """Return the token in an `Authorization` header; None where there is none.
+
+    Trainers that take an address and no header show it in there: of `http://any:TOKEN@host` HTTP clients make "Basic".
+
+    >>> shown_token("Bearer secret"), shown_token("Basic YW55OnNlY3JldA=="), shown_token("")
+    (b'secret', b'secret', None)
+    """
+    kind, _, shown = header.partition(" ")
+    if kind.lower() == "bearer":
+        return shown.strip().encode()
+    if kind.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(shown).partition(b":")[2]
+    except binascii.Error:
+        return None
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:
@@ -156,6 +196,8 @@ def create_app(
     )
     app.state.served = served
     app.include_router(_scoring(served), dependencies=[Depends(served.check_token)])
+    for router in (openrlhf_router(served), unirl_router(served)):
+        app.include_router(router, dependencies=[Depends(served.check_token)])
     app.include_router(_watching(served))
     _explain_errors(app, service)
     app.add_middleware(_Watched, service=service)  # type: ignore[arg-type]
@@ -201,7 +243,12 @@ def _watching(served: RewardApp) -> APIRouter:
         """Tell whether the server takes songs; needs no token."""
         service = served.service
         uptime = time.monotonic() - service.started
-        answer = HealthAnswer(state=service.state, queued=len(service.queue), uptime=round(uptime, 3))
+        answer = HealthAnswer(
+            state=service.state,
+            queued=len(service.queue),
+            uptime=round(uptime, 3),
+            rewards={name: [service.state.value] for name in reward_names(service)},
+        )
         return _json(answer, status=200 if service.state is ServerState.READY else 503)
 
     return router
@@ -289,11 +336,11 @@ class _Watched:
 
 def _bodies(kind: type[BaseModel], *, form: dict[str, Any], raw: bool = False) -> dict[str, Any]:
     """Return what the API's description says of a request's body: FastAPI does not read it, so it cannot know."""
-    content: dict[str, Any] = {FORM: {"schema": form}, JSON: {"schema": _schema(kind)}}
+    content: dict[str, Any] = {FORM: {"schema": form}, JSON: {"schema": schema_of(kind)}}
     extra: dict[str, Any] = {"requestBody": {"required": True, "content": content}}
     if raw:
         content[RAW] = {"schema": {"type": "string", "format": "binary", "description": "float32, little-endian"}}
-        fields = _schema(SongFields)["properties"]
+        fields = schema_of(SongFields)["properties"]
         extra["parameters"] = [
             {"name": name, "in": "query", "required": False, "schema": field, "description": f"Of {RAW}."}
             for name, field in fields.items()
@@ -301,23 +348,9 @@ def _bodies(kind: type[BaseModel], *, form: dict[str, Any], raw: bool = False) -
     return extra
 
 
-def _schema(kind: type[BaseModel]) -> dict[str, Any]:
-    """Return a body's schema, with what it refers to in place."""
-    schema = kind.model_json_schema()
-    parts = schema.pop("$defs", {})
-
-    def whole(value: Any) -> Any:
-        if isinstance(value, dict):
-            name = str(value.get("$ref", "")).rpartition("/")[2]
-            return whole(parts[name]) if name else {key: whole(one) for key, one in value.items()}
-        return [whole(one) for one in value] if isinstance(value, list) else value
-
-    return dict(whole(schema))
-
-
 def _song_form() -> dict[str, Any]:
     file = {"type": "string", "format": "binary"}
-    fields = _schema(SongFields)["properties"]
+    fields = schema_of(SongFields)["properties"]
     return {"type": "object", "required": ["audio"], "properties": {"audio": file, "ref_audio": file, **fields}}
 
 
@@ -325,6 +358,6 @@ def _batch_form() -> dict[str, Any]:
     return {
         "type": "object",
         "required": ["request"],
-        "properties": {"request": _schema(BatchRequest)},
+        "properties": {"request": schema_of(BatchRequest)},
         "additionalProperties": {"type": "string", "format": "binary", "description": "The files that songs name."},
     }

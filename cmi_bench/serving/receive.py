@@ -79,6 +79,29 @@ class Receiver:
         """
         return await self._within_time(self._songs(request, folder))
 
+    async def json(self, request: Request, kind: type[Asked]) -> Asked:
+        """Return a body that is JSON, whatever it says it is; it may have all the bytes that a request may have.
+
+        Raises:
+            RefusedError: It is not right.
+        """
+        text = await self._within_time(self._text(request, most=self.limits.max_bytes))
+        # What is large takes a while to parse, in which other requests go on.
+        return await asyncio.to_thread(_checked, kind, text)
+
+    def check_count(self, songs: int) -> None:
+        """Make sure that a request has no more songs than are taken.
+
+        Raises:
+            RefusedError: It has.
+        """
+        if songs > self.limits.max_songs:
+            raise RefusedError(
+                ErrorCode.TOO_LARGE,
+                f"{songs} songs in one request; {self.limits.max_songs} are taken.",
+                "Send them in several requests.",
+            )
+
     async def _within_time(self, reading: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(self.seconds) as timeout:
@@ -102,7 +125,7 @@ class Receiver:
             asked = _checked(ScoreRequest, await self._text(request))
             return Received([asked], asked.model, {})
         if kind == RAW:
-            fields = _checked_fields(SongFields, request.query_params)
+            fields = checked_fields(SongFields, request.query_params)
             if fields.sample_rate is None:
                 raise RefusedError(ErrorCode.INVALID, "Raw samples need `sample_rate` in the query.", DOCS)
             return _of_fields(fields, {"audio": await self._raw(request, folder)})
@@ -112,7 +135,7 @@ class Receiver:
             if unknown or "audio" not in form.files:
                 named = f"a file {min(unknown)!r}" if unknown else "no file 'audio'"
                 raise RefusedError(ErrorCode.INVALID, f"The form has {named}.", "Its files: audio, ref_audio.")
-            return _of_fields(_checked_fields(SongFields, form.fields), form.files)
+            return _of_fields(checked_fields(SongFields, form.fields), form.files)
         raise _unsupported(kind, FORM, RAW, JSON)
 
     async def _songs(self, request: Request, folder: RequestFolder) -> Received:
@@ -128,21 +151,16 @@ class Receiver:
         raise _unsupported(kind, FORM, JSON)
 
     def _checked_batch(self, asked: BatchRequest, files: Mapping[str, SpooledAudio]) -> Received:
-        if len(asked.songs) > self.limits.max_songs:
-            raise RefusedError(
-                ErrorCode.TOO_LARGE,
-                f"{len(asked.songs)} songs in one request; {self.limits.max_songs} are taken.",
-                "Send them in several requests.",
-            )
+        self.check_count(len(asked.songs))
         named = {part.part for song in asked.songs for part in (song.audio, song.ref_audio) if part and part.part}
         if odd := (files.keys() ^ named):
             what = f"No song names the file {min(odd)!r}." if odd & files.keys() else f"There is no file {min(odd)!r}."
             raise RefusedError(ErrorCode.INVALID, what, DOCS)
         return Received(asked.songs, asked.model, files)
 
-    async def _text(self, request: Request) -> str:
+    async def _text(self, request: Request, *, most: int = MAX_FIELDS) -> str:
         parts: list[bytes] = []
-        await self._read(request, parts.append, most=min(MAX_FIELDS, self.limits.max_bytes))
+        await self._read(request, parts.append, most=min(most, self.limits.max_bytes))
         return _utf8(b"".join(parts), "The body")
 
     async def _raw(self, request: Request, folder: RequestFolder) -> SpooledAudio:
@@ -315,7 +333,12 @@ def _checked(kind: type[Asked], text: str) -> Asked:
         raise _invalid(error) from None
 
 
-def _checked_fields(kind: type[Asked], fields: Mapping[str, str]) -> Asked:
+def checked_fields(kind: type[Asked], fields: Mapping[str, str]) -> Asked:
+    """Return the fields of a form, or of a query.
+
+    Raises:
+        RefusedError: One is missing, unknown, or of another type.
+    """
     try:
         return kind.model_validate(dict(fields))
     except ValidationError as error:

@@ -294,6 +294,8 @@ class HealthAnswer(BaseModel):
     """Songs that wait for a model."""
     uptime: float
     """Seconds since the start."""
+    rewards: dict[str, list[str]] = {}
+    """Names of rewards for `POST /score`, each with the state; UniRL's clients look for theirs here."""
 
 
 def null_for_nan(value: float) -> float | None:
@@ -304,3 +306,17 @@ def null_for_nan(value: float) -> float | None:
 def nan_for_null(value: float | None) -> float:
     """Return a number that JSON may have had none for."""
     return math.nan if value is None else value
+
+
+def schema_of(kind: type[BaseModel]) -> dict[str, Any]:
+    """Return a body's schema, with what it refers to in place."""
+    schema = kind.model_json_schema()
+    parts = schema.pop("$defs", {})
+
+    def whole(value: Any) -> Any:
+        if isinstance(value, dict):
+            name = str(value.get("$ref", "")).rpartition("/")[2]
+            return whole(parts[name]) if name else {key: whole(one) for key, one in value.items()}
+        return [whole(one) for one in value] if isinstance(value, list) else value
+
+    return dict(whole(schema))

@@ -1,5 +1,6 @@
 """A reward server in this process, on a port of its own, with models that a test made."""
 
+import functools
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,11 @@ from cmi_bench.serving.spool import Spool
 from cmi_bench.serving.wire import Limits
 
 LIMITS = Limits(max_bytes=20_000_000, max_seconds=600, max_songs=64)
+
+
+@functools.cache
+def _composed(values: tuple[tuple[str, Any], ...], *, is_cached: bool) -> Config:
+    return compose_config("signal", values=dict(values), overrides=[] if is_cached else ["cache=off"])
 
 
 class Served(NamedTuple):
@@ -58,7 +64,7 @@ def serving(
     """
     chosen = {"device": "cpu"}
     given = {"workers": 2, "cache.dir": None if cache is None else str(cache)} | dict(values or {})
-    config = compose_config("signal", values=given, overrides=[] if cache else ["cache=off"])
+    config = _composed(tuple(given.items()), is_cached=cache is not None)
 
     def build(name: str) -> ModelToServe:
         def built(_: Config, device: str) -> Any:
