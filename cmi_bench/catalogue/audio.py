@@ -66,6 +66,11 @@ class SongFiles:
         """The places that are addresses."""
         return [place for place in self._paths if isinstance(place, str)]
 
+    @property
+    def fetched(self) -> frozenset[Path]:
+        """The paths of what was fetched, or is to be."""
+        return frozenset(self._paths[place] for place in self.remote)
+
     def path(self, place: Place) -> Path:
         """Return where audio lies on this machine."""
         return self._paths[place]

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import cached_property, lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 from cmi_bench.api.songs import alignment_note
@@ -107,19 +106,22 @@ class LocalEngine:
                 yield song.ref_audio
 
     def _score(self, block: "_Block", *, after: int, folder: Path) -> list[Answer]:
-        from cmi_bench.scoring.batching import BatchLimits
-        from cmi_bench.scoring.local import LocalRunner
-
-        runner = LocalRunner(
-            BatchLimits(self.config.batch_size, self.config.batch_seconds),
-            workers=self.config.workers,
-            show_progress=False,
-            on_batch=lambda done: self.heard(after + min(done, len(block.songs))),
-        )
+        runner = self._runner(block.files, lambda done: self.heard(after + min(done, len(block.songs))))
         try:
             return score_songs(block.songs, self.model, runner, config=self.config, audio=block.files, folder=folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _runner(self, files: SongFiles, on_batch: Callable[[int], None]) -> "Runner":
+        from cmi_bench.scoring.batching import BatchLimits
+        from cmi_bench.scoring.local import LocalRunner
+
+        return LocalRunner(
+            BatchLimits(self.config.batch_size, self.config.batch_seconds),
+            workers=self.config.workers,
+            show_progress=False,
+            on_batch=on_batch,
+        )
 
     def _prune(self) -> None:
         """Keep the embeddings within their bound: a catalogue's would fill any disk."""
@@ -147,14 +149,6 @@ def _blocks(parts: Iterator[CataloguePart]) -> Iterator[tuple[CataloguePart, Seq
         size = REMOTE_SONGS if is_remote else len(songs)
         for start in range(0, len(songs), size):
             yield part, songs[start : start + size], start + size >= len(songs)
-
-
-def score_part(
-    part: CataloguePart, model: "BenchmarkModelABC", runner: "Runner", *, config: "Config", audio: AudioAtHand
-) -> list[Answer]:
-    """Return an answer for each request of a part, in their order; see `score_songs`."""
-    with TemporaryDirectory(prefix="cmi-bench-") as folder:
-        return score_songs(part.songs(), model, runner, config=config, audio=audio, folder=Path(folder))
 
 
 def score_songs(

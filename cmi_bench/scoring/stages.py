@@ -103,8 +103,8 @@ def work_on(
 class AudioLoader:
     """Decodes audio as an embedding model takes it."""
 
-    cache: EmbeddingCache
-    """What another process put there meanwhile is not decoded."""
+    cache: EmbeddingCache | None
+    """What another process put there meanwhile is not decoded; None: all is."""
     sr: int
     """Hz."""
     seconds: Mapping[bool, float | None]
@@ -112,7 +112,11 @@ class AudioLoader:
 
     def __call__(self, items: Sequence[AudioItem]) -> LoadedBatch[AudioItem, Tensor]:
         """Decode a batch."""
-        return load_items((item for item in items if item.key not in self.cache), self._decode)
+        return load_items(self.lacking(items), self._decode)
+
+    def lacking(self, items: Sequence[AudioItem]) -> list[AudioItem]:
+        """Return those that are to be decoded."""
+        return [item for item in items if self.cache is None or item.key not in self.cache]
 
     def _decode(self, item: AudioItem) -> Tensor:
         return decode(item.path, self.sr, self.seconds[item.is_reference])
