@@ -100,8 +100,9 @@ class LocalEngine:
 
     def _places(self, songs: Sequence[AskedSong]) -> Iterator[Place]:
         for song in songs:
-            if song.audio is not None:
-                yield song.audio
+            if song.audio is None:
+                continue
+            yield song.audio
             if song.ref_audio is not None and "ref_audio" not in self.model.unused_inputs:
                 yield song.ref_audio
 
