@@ -126,10 +126,10 @@ class LocalEngine:
 
     def _prune(self) -> None:
         """Keep the embeddings within their bound: a catalogue's would fill any disk."""
-        from cmi_bench.scoring.embedding_cache import EmbeddingCache
+        from cmi_bench.scoring.embedding_cache import prune_after_run
 
-        if self.config.cache.dir is not None and time.monotonic() - self._pruned > PRUNE_SECONDS:
-            EmbeddingCache(Path(self.config.cache.dir) / "embeddings").prune(self.config.cache.max_gb)
+        if time.monotonic() - self._pruned > PRUNE_SECONDS:
+            prune_after_run(self.config.cache)
             self._pruned = time.monotonic()
 
 

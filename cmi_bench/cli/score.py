@@ -189,10 +189,9 @@ def model_config(options: ModelOptions) -> "Config":
 
 def _prune(config: "Config") -> None:
     """Keep the embeddings within their bound, as the benchmark does after a run."""
-    from cmi_bench.scoring.embedding_cache import EmbeddingCache
+    from cmi_bench.scoring.embedding_cache import prune_after_run
 
-    if config.cache.dir is not None:
-        EmbeddingCache(Path(config.cache.dir) / "embeddings").prune(config.cache.max_gb)
+    prune_after_run(config.cache)
 
 
 def print_table(lines: Sequence[SongLine], *, title: str = "", note: str = "") -> None:

@@ -344,5 +344,5 @@ def configured_model(config: Config, device: str) -> BenchmarkModelABC:
         precision=config.precision.value,
         compile=config.compile,
         kernels=config.kernels,
-        digest_dir=Path(config.cache.dir) / DIGESTS if config.cache.dir else None,
+        digest_dir=on_this_machine(place_of(config.cache.dir)) / DIGESTS if config.cache.dir else None,
     )

@@ -11,22 +11,21 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cmi_bench.errors import UserError
+from cmi_bench.scoring.packs import PackStore
 from cmi_bench.scoring.requests import Request
 from cmi_bench.scoring.score_columns import ScoreColumns
 from cmi_bench.types import Aspect, Score
-from cmi_bench.utils.files import write_text_atomic
 
 log = logging.getLogger(__name__)
 
-BATCH_CHECK = "batch_check.json"
-"""Name of a check's file, beside the scores."""
+BATCH_CHECK = "batch check of "
+"""What is known of a model's scores, in the notes of their store: this and the model."""
 PROBES = 4
 """Clips that are scored again."""
 TOLERANCE = 0.01
@@ -76,25 +75,25 @@ class BatchCheck:
         return asdict(self) | {"note": self.note}
 
 
-def keep_worst(file: Path, found: BatchCheck | None, *, model: str) -> BatchCheck | None:
+def keep_worst(notes: PackStore, found: BatchCheck | None, *, model: str) -> BatchCheck | None:
     """Keep a check beside the scores that it is about, and return the worst one of them so far.
 
     A run whose scores were all stored has nothing to check, and its figures are those of the runs that made them.
 
     Args:
-        file: Where checks of these scores are kept.
+        notes: Where checks of these scores are kept.
         found: This run's; None where there was none.
         model: What made the scores: a run's own folder may hold those of several models.
     """
     try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        before = BatchCheck(**kept["check"]) if kept["model"] == model else None
-    except (OSError, ValueError, TypeError, KeyError):
+        before = BatchCheck(**json.loads(notes.get(BATCH_CHECK + model) or ""))
+    except (ValueError, TypeError):  # none, or one of an earlier version
         before = None
     worst = max((one for one in (before, found) if one), key=lambda one: one.largest_change, default=None)
     if worst is not None and worst != before:
         with contextlib.suppress(OSError):  # a cache that can only be read
-            write_text_atomic(file, json.dumps({"model": model, "check": asdict(worst)}))
+            notes.put_many({BATCH_CHECK + model: json.dumps(asdict(worst)).encode()})
+            notes.release()
     return worst
 
 

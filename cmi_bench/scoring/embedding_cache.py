@@ -1,68 +1,63 @@
 """Embeddings on disk, by what was embedded and by which encoder; and a model that looks there before it encodes.
 
-`EmbeddingCache` is the folder. `CachedModel` wraps an embedding model, has its methods, and encodes nothing twice.
+`EmbeddingCache` is the store. `CachedModel` wraps an embedding model, has its methods, and encodes nothing twice.
 Processes that fill one cache at the same time share the work: each begins elsewhere (`claim_start`) and passes over
 what is there. Nobody waits for another; at most the batch that two are at in the same moment is encoded twice.
 """
 
-import contextlib
-import hashlib
-import logging
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from cmi_bench.audio.decode import AudioError, decode
+from cmi_bench.config import CacheConfig
 from cmi_bench.models.base import EmbeddedInput, EmbeddingModel
 from cmi_bench.scoring.embedding_items import COMPACT, AudioItem, EmbeddingAddresses, KeptForm, TextItem
 from cmi_bench.scoring.model_call import ModelCall, read_answer
+from cmi_bench.scoring.packs import PackStore, StoreSize, prune
 from cmi_bench.scoring.store import RunStats
 from cmi_bench.types import Score
-from cmi_bench.utils.files import write_bytes_atomic, writing_to
+from cmi_bench.utils.addresses import Place, below, on_this_machine, place_of
+from cmi_bench.utils.files import writing_to
 
-log = logging.getLogger(__name__)
-
-
-SUFFIX = ".safetensors"
-DIGEST_BYTES = 32
 GIGABYTE = 10**9
 HALF_ERROR = 2**-10
 """Share of an embedding's norm that may be lost by its rounding to float16, which in its range loses 2^-11 at most."""
-
-
-class CacheSize(NamedTuple):
-    """What a cache holds."""
-
-    entries: int
-    bytes: int
+OPEN_CACHES = 2
+"""How many caches a process keeps open."""
 
 
 class EmbeddingCache:
-    """A folder of content-addressed entries, each a list of tensors.
+    """Content-addressed entries, each a list of tensors: a safetensors document in a `PackStore`.
 
-    An entry's file is the SHA-256 of its address and its contents, followed by these: a safetensors
-    document. It appears under its name only when it is whole, and is checked whenever it is read: one
-    that is damaged, or belongs under another name, is removed and made anew. Any number of processes
-    may use one folder.
+    What training reads, pooled and small, lies in a store of its own, `pooled`. An entry is checked whenever it is
+    read: one that is damaged is as none, and made anew. Any number of processes may use one cache.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._whole, self._pooled = PackStore(place), PackStore(below(place, "pooled"))
+
+    @property
+    def folder(self) -> Path:
+        """Where on this machine entries are written, if only until they are sent to an address."""
+        return on_this_machine(self.place)
+
+    def __str__(self) -> str:
+        return str(self._whole)
 
     def __contains__(self, key: str) -> bool:
-        return self.path(key).is_file()
+        return key in self._store(key)
 
-    def path(self, key: str) -> Path:
-        """Return where an entry is or would be."""
-        return self.folder / key[:2] / f"{key}{SUFFIX}"
+    def contains_many(self, keys: Iterable[str]) -> set[str]:
+        """Return which of some keys have an entry."""
+        return {key for store, own in self._by_store(keys) for key in store.contains_many(own)}
 
     def put(self, key: str, tensors: Sequence[Tensor]) -> int:
         """Write an entry, whole or not at all.
@@ -78,42 +73,49 @@ class EmbeddingCache:
             OSError: No space, or the folder cannot be written.
         """
         document = save({str(index): tensor.detach().cpu().contiguous() for index, tensor in enumerate(tensors)})
-        content = _entry_digest(key, document) + document
-        write_bytes_atomic(self.path(key), content, sync=False)
-        return len(content)
+        return self._store(key).put_many({key: document})
 
     def get(self, key: str) -> list[Tensor] | None:
-        """Return an entry's tensors, None where there is no entry or a damaged one, which is removed."""
-        path = self.path(key)
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        tensors = _checked(key, content)
-        if tensors is None:
-            log.warning("The cache entry %s is damaged, or another one's, and is made anew.", path)
-            path.unlink(missing_ok=True)
-            return None
-        # Eviction goes by the time of the last use.
-        with contextlib.suppress(FileNotFoundError):
-            os.utime(path)
-        return [tensors[str(index)] for index in range(len(tensors))]
+        """Return an entry's tensors, None where there is no entry or a damaged one."""
+        return self.get_many([key]).get(key)
 
-    def size(self, *, compact: bool | None = None) -> CacheSize:
+    def get_many(self, keys: Iterable[str]) -> dict[str, list[Tensor]]:
+        """Return the tensors of the entries that are there of some keys.
+
+        Raises:
+            RunError: An address cannot be reached.
+        """
+        found = {}
+        for store, own in self._by_store(keys):
+            for key, document in store.get_many(own).items():
+                tensors = load(document)
+                found[key] = [torch.as_tensor(tensors[str(index)]) for index in range(len(tensors))]
+        return found
+
+    def discard(self, key: str) -> None:
+        """Forget an entry, so that it is made anew.
+
+        Raises:
+            OSError: As of `put`.
+        """
+        self._store(key).discard([key])
+
+    def size(self, *, compact: bool | None = None) -> StoreSize:
         """Count the entries and their bytes.
 
         Args:
             compact: Only of what training reads, or only of what scoring reads; None for all.
         """
-        sizes = [
-            status.st_size
-            for path, status in self._entries()
-            if compact is None or path.stem.endswith(COMPACT) is compact
-        ]
-        return CacheSize(len(sizes), sum(sizes))
+        counted = [(self._whole, False), (self._pooled, True)]
+        sizes = [store.size() for store, is_compact in counted if compact in (None, is_compact)]
+        return StoreSize(*map(sum, zip(*sizes, strict=True)))
 
-    def prune(self, max_gb: float) -> CacheSize:
-        """Remove the entries that were not used for longest until the rest fits.
+    def size_of(self, keys: Iterable[str]) -> int:
+        """Return the bytes of some entries."""
+        return sum(sum(store.sizes_of(own)) for store, own in self._by_store(keys))
+
+    def prune(self, max_gb: float) -> StoreSize:
+        """Remove packs of entries that were not used for longest until the rest fits; see `packs.prune`.
 
         Args:
             max_gb: Size to stay under, in 10^9 bytes; 0 empties the cache.
@@ -121,42 +123,47 @@ class EmbeddingCache:
         Returns:
             What was removed.
         """
-        entries = sorted(self._entries(), key=lambda entry: entry[1].st_mtime)
-        total = sum(status.st_size for _, status in entries)
-        removed, freed = 0, 0
-        for path, status in entries:
-            if total - freed <= max_gb * GIGABYTE:
-                break
-            path.unlink(missing_ok=True)
-            removed, freed = removed + 1, freed + status.st_size
-        return CacheSize(removed, freed)
+        return prune([self._whole, self._pooled], max_gb * GIGABYTE)
 
-    def _entries(self) -> Iterator[tuple[Path, os.stat_result]]:
-        for path in self.folder.glob(f"??/*{SUFFIX}"):
-            with contextlib.suppress(FileNotFoundError):  # another process pruned it
-                yield path, path.stat()
+    def release(self) -> None:
+        """Let other processes go on in what was written to; see `PackStore.release`."""
+        self._whole.release()
+        self._pooled.release()
+
+    def close(self) -> None:
+        """At an address, send what waits as well; see `PackStore.close`."""
+        self._whole.close()
+        self._pooled.close()
+
+    def _store(self, key: str) -> PackStore:
+        return self._pooled if key.endswith(COMPACT) else self._whole
+
+    def _by_store(self, keys: Iterable[str]) -> list[tuple[PackStore, list[str]]]:
+        asked: dict[bool, list[str]] = {False: [], True: []}
+        for key in dict.fromkeys(keys):
+            asked[key.endswith(COMPACT)].append(key)
+        return [(store, own) for store, own in ((self._whole, asked[False]), (self._pooled, asked[True])) if own]
+
+
+@lru_cache(OPEN_CACHES)
+def open_embeddings(place: Place) -> EmbeddingCache:
+    """Return the cache of a place that this process keeps open: what is in it is looked for once, not for each part."""
+    return EmbeddingCache(place)
+
+
+def prune_after_run(cache: CacheConfig) -> StoreSize:
+    """Keep the embeddings of a run's cache within their bound; at an address only `task=cache` removes anything.
+
+    Returns:
+        What was removed.
+    """
+    place = place_of(cache.dir) if cache.dir else None
+    return EmbeddingCache(place / "embeddings").prune(cache.max_gb) if isinstance(place, Path) else StoreSize(0, 0)
 
 
 def is_finite(tensor: Tensor) -> bool:
     """Tell whether a tensor holds neither NaN nor infinity; `isfinite` takes 15 times as long on the CPU."""
     return not tensor.numel() or all(bool(bound.isfinite()) for bound in tensor.aminmax())
-
-
-def _entry_digest(key: str, document: bytes) -> bytes:
-    whole = hashlib.sha256(key.encode())
-    whole.update(document)
-    return whole.digest()
-
-
-def _checked(key: str, content: bytes) -> Mapping[str, Tensor] | None:
-    digest, document = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
-    if _entry_digest(key, document) != digest:
-        return None
-    try:
-        tensors: dict[str, Tensor] = load(document)
-    except SafetensorError:  # written by something else under our name
-        return None
-    return {name: torch.as_tensor(tensor) for name, tensor in tensors.items()}
 
 
 class CachedModel:
@@ -194,7 +201,7 @@ class CachedModel:
             RunError: The disk is full.
         """
         decoded = waveforms or {}
-        found = {item.key: tensors for item in items if (tensors := self.cache.get(item.key)) is not None}
+        found = self.cache.get_many(item.key for item in items)
         for is_reference in (False, True):
             lacking = [item for item in items if item.is_reference is is_reference and item.key not in found]
             if not lacking:
@@ -217,7 +224,7 @@ class CachedModel:
         Raises:
             RunError: The disk is full.
         """
-        found = {item.key: tensors for item in items if (tensors := self.cache.get(item.key)) is not None}
+        found = self.cache.get_many(item.key for item in items)
         lacking = [item for item in items if item.key not in found]
         if lacking:
             embedded = self.call.model.embed_texts([item.text for item in lacking])

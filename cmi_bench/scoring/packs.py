@@ -165,8 +165,13 @@ class PackStore:
                     reader.source.remove(facts.name, force=True)
                     reader.drop(facts.name)
 
+    def release(self) -> None:
+        """Let other processes go on in, or remove, the pack that was written to; what is known stays in memory."""
+        with self._opened() as store:
+            store.writer.close()
+
     def close(self) -> None:
-        """Let other processes go on in the pack that was written to; at an address, send what waits."""
+        """Let go of the pack that was written to; at an address, send what waits, which the end of a process does too."""
         if self._state is not None:
             self._state.close()
 

@@ -5,19 +5,19 @@ import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from cmi_bench.config import Config
 from cmi_bench.models.base import BenchmarkModelABC, ClipAhead, EmbeddingModel, WorkAhead
 from cmi_bench.scoring.batching import BatchLimits, Runner
-from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache, claim_start
+from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache, claim_start, open_embeddings
 from cmi_bench.scoring.key_set import KeySet
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import Request
 from cmi_bench.scoring.stages import EmbedAudioStage, EmbedTextStage, HeadStage, WholeStage
 from cmi_bench.scoring.store import FileScoreWriter, RunStats
+from cmi_bench.utils.addresses import below, place_of
 from cmi_bench.utils.distributed import is_rank_zero
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class RequestScorer:
         self.writer = writer
         self.stats = stats
         self._at_end = ExitStack()
+        self._at_end.callback(writer.store.release)
         self._audio_needed = KeySet()
 
     def __enter__(self) -> "Self":
@@ -108,16 +109,18 @@ class RequestScorer:
         if not isinstance(model, EmbeddingModel) or self.call.score_kwargs:
             return None
         call = ModelCall(model, self.call.max_dur, timeout=self.call.timeout)
-        return CachedModel(call, EmbeddingCache(self._cache_folder()), self.stats)
+        cache = self._cache()
+        self._at_end.callback(cache.release)
+        return CachedModel(call, cache, self.stats)
 
-    def _cache_folder(self) -> Path:
+    def _cache(self) -> EmbeddingCache:
         if self.config.cache.dir:
-            return Path(self.config.cache.dir) / "embeddings"
+            return open_embeddings(below(place_of(self.config.cache.dir), "embeddings"))
         # Ranks pass embeddings to each other through files in any case; without a cache they go with the run.
         folder = self.writer.failures.folder / "embeddings"
         if is_rank_zero():
             self._at_end.callback(shutil.rmtree, folder, ignore_errors=True)
-        return folder
+        return EmbeddingCache(folder)
 
     def _score_embedded(self, missing: Sequence[Request], cached: CachedModel) -> None:
         """Embed what requests need, then score them."""

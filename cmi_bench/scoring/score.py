@@ -1,6 +1,5 @@
 """Score the clips of a run: what is known is looked up, the rest is embedded and scored, each thing once."""
 
-import logging
 import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,18 +11,25 @@ from cmi_bench.config import Config, OnError
 from cmi_bench.data.audio_info import AudioIndex
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.scoring.answers import Answers, PlannedBlock, raise_first_failure
-from cmi_bench.scoring.batch_check import BATCH_CHECK, BatchCheck, Units, check_batches, keep_worst, units_of
+from cmi_bench.scoring.batch_check import BatchCheck, Units, check_batches, keep_worst, units_of
 from cmi_bench.scoring.batching import BatchLimits, Runner
 from cmi_bench.scoring.local import LocalRunner
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.request_scorer import RequestScorer
 from cmi_bench.scoring.requests import Request, ScoringPlan
 from cmi_bench.scoring.score_columns import ScoreColumns
-from cmi_bench.scoring.store import FailureLog, FileScoreWriter, RunStats, ScoreStore, clear_stats, collect_stats
+from cmi_bench.scoring.store import (
+    FailureLog,
+    FileScoreWriter,
+    RunStats,
+    ScoreStore,
+    clear_stats,
+    collect_stats,
+    open_scores,
+)
 from cmi_bench.types import Clip, Score
+from cmi_bench.utils.addresses import below, place_of
 from cmi_bench.utils.distributed import is_rank_zero, process_rank
-
-log = logging.getLogger(__name__)
 
 
 class Scored(NamedTuple):
@@ -108,7 +114,7 @@ def score_blocks(
         with_batch_check: See `score_clips`; done once, after the last block.
     """
     call = ModelCall(model, config.max_dur, config.model.get("score_kwargs") or {}, config.model_timeout)
-    store = ScoreStore(_store_folder(model.identity, config, folder))
+    store = _store(model.identity, config, folder)
     failures, stats = FailureLog(folder, process_rank()), RunStats()
     if is_rank_zero():
         _clear(folder, failures, store, resume=config.resume)
@@ -133,7 +139,7 @@ def score_blocks(
     if not with_batch_check or model.is_remote or not model.is_deterministic:
         return ScoredBlocks(scores, summed)
     found = _check_batches(answers, units, config=config, folder=folder, is_encoded=summed.counts["chunks_encoded"] > 0)
-    worst = keep_worst(store.folder / BATCH_CHECK, found, model=f"{model.class_name} {model.identity}")
+    worst = keep_worst(store.notes, found, model=f"{model.class_name} {model.identity}")
     return ScoredBlocks(scores, summed, worst)
 
 
@@ -147,9 +153,6 @@ def _score_block(clips: Sequence[Clip], scorer: RequestScorer, answers: Answers)
     writer, runner = scorer.writer, scorer.runner
     writer.failures.pass_over()
     block = answers.plan(clips) if is_rank_zero() else PlannedBlock([], ScoringPlan([], {}, {}), {}, [])
-    if changed := sum(request.key in writer.store.unverified for request in block.missing):
-        folder = writer.store.folder
-        log.warning("%d stored scores in %s are not as they were written, and are made again.", changed, folder)
     # A single process that has nothing to do is done; of several, the others wait for rank 0's word.
     if block.missing or runner.processes > 1:
         scorer.score(block.missing)
@@ -203,10 +206,10 @@ def _check_batches(
     )
 
 
-def _store_folder(identity: str | None, config: Config, folder: Path) -> Path:
+def _store(identity: str | None, config: Config, folder: Path) -> ScoreStore:
     if identity is None or not config.cache.dir:
-        return folder / "scores"
-    return Path(config.cache.dir) / "scores" / identity
+        return ScoreStore(folder / "scores")
+    return open_scores(below(place_of(config.cache.dir), "scores", identity))
 
 
 def _clear(folder: Path, failures: FailureLog, store: ScoreStore, *, resume: bool) -> None:
@@ -215,4 +218,3 @@ def _clear(folder: Path, failures: FailureLog, store: ScoreStore, *, resume: boo
     clear_stats(folder)
     if not resume:
         store.clear()
-        (store.folder / BATCH_CHECK).unlink(missing_ok=True)

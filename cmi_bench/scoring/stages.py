@@ -99,6 +99,12 @@ def work_on(
     bisect(loaded.items, within_time, blame=lambda one, reason: writer.write({one[0].key: Score.failed(reason)}))
 
 
+def lacking(items: Sequence[Item], cache: EmbeddingCache) -> list[Item]:
+    """Return the items that a cache has nothing of."""
+    there = cache.contains_many(item.key for item in items)
+    return [item for item in items if item.key not in there]
+
+
 @dataclass(frozen=True)
 class AudioLoader:
     """Decodes audio as an embedding model takes it."""
@@ -116,7 +122,7 @@ class AudioLoader:
 
     def lacking(self, items: Sequence[AudioItem]) -> list[AudioItem]:
         """Return those that are to be decoded."""
-        return [item for item in items if self.cache is None or item.key not in self.cache]
+        return list(items) if self.cache is None else lacking(items, self.cache)
 
     def _decode(self, item: AudioItem) -> Tensor:
         return decode(item.path, self.sr, self.seconds[item.is_reference])
@@ -148,7 +154,7 @@ class EmbedAudioStage:
     def pending(self) -> list[AudioItem]:
         """Return what the cache lacks; from now on the model waits for audio."""
         self._idle_since = time.perf_counter()
-        return [item for item in self.items if item.key not in self.model.cache]
+        return lacking(self.items, self.model.cache)
 
     def length(self, item: AudioItem) -> float:
         """Return the seconds that are decoded."""
@@ -185,7 +191,7 @@ class EmbedTextStage:
 
     def pending(self) -> list[TextItem]:
         """Return what the cache lacks."""
-        return [item for item in self.items if item.key not in self.model.cache]
+        return lacking(self.items, self.model.cache)
 
     def length(self, item: TextItem) -> float:
         """Return a length that sorts texts like their tokens do, and that no limit in seconds is meant for."""
@@ -215,15 +221,12 @@ class EmbeddingLoader:
     def __call__(self, items: Sequence[EmbeddingInputs]) -> LoadedBatch[EmbeddingInputs, Embeddings]:
         """Read what a batch needs, each embedding once."""
         failed = self.failed()
-        found: Embeddings = {}
+        found = self.cache.get_many(key for inputs in items for key in inputs.keys if key not in failed)
 
         def read(inputs: EmbeddingInputs) -> Embeddings:
             reasons = [failed[key] for key in inputs.keys if key in failed]
             if reasons:
                 raise AudioError("; ".join(reasons))
-            for key in inputs.keys:
-                if key not in found and (tensors := self.cache.get(key)) is not None:
-                    found[key] = tensors
             return {key: found[key] for key in inputs.keys if key in found}
 
         return load_items(items, read)

@@ -5,41 +5,37 @@ A run that was killed goes on where it stopped, as each score is on disk when it
 """
 
 import json
-import logging
-import math
+import struct
 import time
-import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from cmi_bench.types import Aspect, Score
-from cmi_bench.utils.files import content_key, writing_to
+from cmi_bench.scoring.packs import PackStore, StoreSize
+from cmi_bench.types import Score
+from cmi_bench.utils.addresses import Place, below, on_this_machine
+from cmi_bench.utils.files import writing_to
 
-log = logging.getLogger(__name__)
-
-CHECKSUM = "sha256"
-"""A stored record's digest of its other fields."""
-MEMBERS = "members"
-"""Where a record keeps what an ensemble's members say, each alignment and musicality; of other models it has none."""
+OPEN_STORES = 4
+"""How many stores a process keeps open: of as many models it scores with in turn."""
 
 
 class ScoreStore:
-    """A folder of append-only JSONL files, one for each process that ever wrote.
+    """Scores by the keys of their requests, in a `PackStore`: sixteen bytes each, of an ensemble more."""
 
-    A process never appends to a file it did not begin, so a line cut off by a kill stays the last
-    of its file and is passed over by every reader; and processes never wait for each other. Each
-    line carries a checksum: one that was changed since is not believed.
-    """
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.notes = PackStore(below(place, "notes"))
+        """What is known of the scores as a whole, such as `batch_check` finds."""
+        self._scores = PackStore(place)
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.unverified: set[str] = set()
-        """Keys whose stored scores were found changed, or without a checksum, when the store was last read."""
-        self._own = folder / f"{uuid.uuid4().hex}.jsonl"
+    @property
+    def folder(self) -> Path:
+        """Where on this machine they are written, if only until they are sent to an address."""
+        return on_this_machine(self.place)
 
     def append(self, scores: Mapping[str, Score]) -> None:
         """Add scores by key and hand them to the operating system: they outlive this process.
@@ -47,70 +43,50 @@ class ScoreStore:
         Raises:
             OSError: No space, or the folder cannot be written.
         """
-        lines = "".join(json.dumps(_to_json(key, score)) + "\n" for key, score in scores.items())
-        if not lines:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # One write of whole lines: a reader, or a kill, meets complete lines but for the last one.
-        with self._own.open("ab", buffering=0) as file:
-            file.write(lines.encode())
-
-    def read(self) -> dict[str, Score]:
-        """Return all scores by key; of a key that was scored twice, the same one whoever reads."""
-        found: dict[str, Score] = {}
-        unverified: set[str] = set()
-        for path in sorted(self.folder.glob("*.jsonl")):
-            for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-                try:
-                    key, score, verified = _from_line(line)
-                except (ValueError, TypeError, KeyError):  # what is not whole is made anew, never believed
-                    log.debug("%s, line %d is not whole; its clip is scored again", path, number)
-                    continue
-                if verified:
-                    found.setdefault(key, score)
-                else:
-                    unverified.add(key)
-        self.unverified = unverified - found.keys()
-        return found
+        self._scores.put_many({key: _to_bytes(score) for key, score in scores.items()})
 
     def lookup(self, keys: Iterable[str]) -> dict[str, Score]:
-        """Return the scores that are there of some keys; see `read` for a key that was scored twice."""
-        stored = self.read()
-        return {key: stored[key] for key in keys if key in stored}
+        """Return the scores that are there of some keys, in their order; one that was changed since is not there.
+
+        Raises:
+            RunError: An address cannot be reached.
+        """
+        return {key: _from_bytes(content) for key, content in self._scores.get_many(keys).items()}
+
+    def size(self) -> StoreSize:
+        """Count the scores and their bytes."""
+        return self._scores.size()
 
     def clear(self) -> None:
         """Forget all scores (`resume=false`)."""
-        for path in self.folder.glob("*.jsonl"):
-            path.unlink(missing_ok=True)
+        self._scores.clear()
+        self.notes.clear()
+
+    def release(self) -> None:
+        """Let other processes go on in what was written to; see `PackStore.release`."""
+        self._scores.release()
+        self.notes.release()
+
+    def close(self) -> None:
+        """At an address, send what waits as well; see `PackStore.close`."""
+        self._scores.close()
+        self.notes.close()
 
 
-def _to_json(key: str, score: Score) -> dict[str, Any]:
-    """Write NaN as null: JSON has no NaN."""
-    values = {aspect: score.value(aspect) for aspect in (Aspect.ALIGNMENT, Aspect.MUSICALITY)}
-    record: dict[str, Any] = {"key": key, **{str(name): _null_for_nan(value) for name, value in values.items()}}
-    if score.members:
-        record[MEMBERS] = [list(map(_null_for_nan, member)) for member in score.members]
-    return record | {CHECKSUM: content_key(**record)}
+@lru_cache(OPEN_STORES)
+def open_scores(place: Place) -> ScoreStore:
+    """Return the store of a place that this process keeps open: what is in it is looked for once, not for each part."""
+    return ScoreStore(place)
 
 
-def _null_for_nan(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _to_bytes(score: Score) -> bytes:
+    numbers = [*score.columns, *(number for member in score.members for number in member)]
+    return struct.pack(f"<{len(numbers)}d", *numbers)
 
 
-def _nan_for_null(value: Any) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _from_line(line: bytes) -> tuple[str, Score, bool]:
-    """Return a line's key and score, and whether they are what was written."""
-    record = json.loads(line)
-    checksum = record.pop(CHECKSUM, None)
-    score = Score(
-        alignment=_nan_for_null(record[Aspect.ALIGNMENT]),
-        musicality=_nan_for_null(record[Aspect.MUSICALITY]),
-        members=tuple((_nan_for_null(one), _nan_for_null(other)) for one, other in record.get(MEMBERS, ())),
-    )
-    return str(record["key"]), score, checksum == content_key(**record)
+def _from_bytes(content: bytes) -> Score:
+    alignment, musicality, *members = (number for (number,) in struct.iter_unpack("<d", content))
+    return Score(alignment, musicality, members=tuple(zip(members[::2], members[1::2], strict=True)))
 
 
 FAILURE_FILES = "failures.rank*.jsonl"

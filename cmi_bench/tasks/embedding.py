@@ -26,6 +26,7 @@ from cmi_bench.tasks.scoring import (
 from cmi_bench.tracking.metadata import METADATA_FILE, run_metadata, write_metadata
 from cmi_bench.training.filling import Filled, fill
 from cmi_bench.training_config import EmbeddingForm, EmbedTask
+from cmi_bench.utils.addresses import below, place_of
 from cmi_bench.utils.console import describe_time, print_view
 from cmi_bench.utils.distributed import Devices, is_rank_zero
 from cmi_bench.utils.files import json_text, write_text_atomic
@@ -51,7 +52,7 @@ def checked_backbone(model: BenchmarkModelABC, config: Config) -> EmbeddingModel
 
 def run_cache(config: Config, folder: Path) -> EmbeddingCache:
     """Return the embedding cache of a run: below `cache.dir`, or with cache=off in the run's own folder."""
-    return EmbeddingCache((Path(config.cache.dir) if config.cache.dir else folder) / "embeddings")
+    return EmbeddingCache(below(place_of(config.cache.dir) if config.cache.dir else folder, "embeddings"))
 
 
 def fill_as_configured(
@@ -126,7 +127,7 @@ def _summary(filled: Filled, cache: EmbeddingCache, wall: float, folder: Path) -
     lines = [
         f"Encoded {counts['files_encoded']:,} audio files and {counts['texts_encoded']:,} texts, pooled"
         f" {counts['pooled']:,} embeddings: {decimal(counts['bytes_stored'])} in {describe_time(wall)}.",
-        f"{cache.folder} holds {size.entries:,} embeddings ({decimal(size.bytes)}).",
+        f"{cache} holds {size.entries:,} embeddings ({decimal(size.bytes)}).",
     ]
     if counts["kept_in_float32"]:
         lines.append(

@@ -29,7 +29,7 @@ from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.registry import configured_model
 from cmi_bench.scoring.batching import BatchLimits, Runner
 from cmi_bench.scoring.code_identity import code_identity
-from cmi_bench.scoring.embedding_cache import GIGABYTE, EmbeddingCache
+from cmi_bench.scoring.embedding_cache import GIGABYTE, prune_after_run
 from cmi_bench.scoring.local import LocalRunner
 from cmi_bench.scoring.requests import ClipBlocks
 from cmi_bench.scoring.results import iter_results
@@ -293,9 +293,7 @@ def _looks(config: Config, metadata: Mapping[str, Any], folder: Path) -> dict[st
 
 def _prune(config: Config) -> None:
     """Keep the cache within its bound."""
-    if config.cache.dir is None:
-        return
-    removed = EmbeddingCache(Path(config.cache.dir) / "embeddings").prune(config.cache.max_gb)
+    removed = prune_after_run(config.cache)
     if removed.entries:
         log.info("Pruned %d embeddings (%.1f GB) from the cache.", removed.entries, removed.bytes / GIGABYTE)
 

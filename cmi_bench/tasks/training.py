@@ -247,7 +247,7 @@ def _begin(setting: _Setting, config: TrainTask, folder: Path) -> _Training:
     validation = Validation(split.validation, objective, config.metrics, monitor=config.train.monitor)
     key = training_key(config, setting.model, head, setting.datasets, setting.devices)
     if is_rank_zero():
-        index = Path(config.cache.dir) / INDEX if config.cache.dir else None
+        index = on_this_machine(place_of(config.cache.dir)) / INDEX if config.cache.dir else None
         take_up(folder, key, index=index, resume=config.resume)
     fits = embeddings.size(one.row for one in (*learnt, *split.validation)) <= config.train.memory_gb * GIGABYTE
     workers = 0 if fits else config.workers

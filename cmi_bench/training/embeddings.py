@@ -136,19 +136,13 @@ class TrainingEmbeddings:
 
     def missing(self, rows: Iterable[Row]) -> list[Row]:
         """Return the rows of which an embedding is not there, in their order."""
-        known: dict[str, bool] = {}
-
-        def is_there(key: str) -> bool:
-            if key not in known:
-                known[key] = key in self.cache
-            return known[key]
-
-        return [row for row in rows if not all(map(is_there, self._keys(row)))]
+        asked = [(row, self._keys(row)) for row in rows]
+        there = self.cache.contains_many(key for _, keys in asked for key in keys)
+        return [row for row, keys in asked if not there.issuperset(keys)]
 
     def size(self, rows: Iterable[Row]) -> int:
         """Return how many bytes the embeddings of rows take, those that several share once."""
-        keys = {key for row in rows for key in self._keys(row)}
-        return sum(self.cache.path(key).stat().st_size for key in keys)
+        return self.cache.size_of(key for row in rows for key in self._keys(row))
 
     def _keys(self, row: Row) -> list[str]:
         """Return the addresses of all that a row needs."""
@@ -186,9 +180,10 @@ class TrainingEmbeddings:
         if tensors is None:
             raise UserError(f"Row {row.index}: the embedding of {part.name} is not in the cache, or damaged.", _MAKE)
         if not all(map(is_finite, tensors)):
+            self.cache.discard(part.key)
             raise UserError(
-                f"Row {row.index}: the embedding of {part.name} holds NaN or infinite numbers.",
-                f"Remove {self.cache.path(part.key)}, and leave the row out if the model makes it so again.",
+                f"Row {row.index}: the embedding of {part.name} held NaN or infinite numbers, and was removed.",
+                f"{_MAKE} Leave the row out if the model makes it so again.",
             )
         self._memory.put(part.key, tensors)
         return tensors

@@ -5,7 +5,7 @@ stages. Processes share the work as those of a run do, and what was stopped goes
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,9 +43,14 @@ class Embeddable:
     rows: list[int] = field(default_factory=list)
     """The numbers of the rows that need it."""
 
-    def lacking(self, cache: EmbeddingCache) -> tuple[KeptForm, ...]:
+    @property
+    def keys(self) -> list[str]:
+        """The addresses of the embedding as the model makes it, and of its forms."""
+        return [self.item.key, *(form.key for form in self.forms)]
+
+    def lacking(self, there: Set[str]) -> tuple[KeptForm, ...]:
         """Return the forms that are not there."""
-        return tuple(form for form in self.forms if form.key not in cache)
+        return tuple(form for form in self.forms if form.key not in there)
 
 
 class Needs(NamedTuple):
@@ -101,7 +106,8 @@ class PoolStage:
 
     def pending(self) -> list[Item]:
         """Return what nobody has pooled meanwhile."""
-        return [item for item in self.items if any(form.key not in self.model.cache for form in item.forms)]
+        there = self.model.cache.contains_many(form.key for item in self.items for form in item.forms)
+        return [item for item in self.items if any(form.key not in there for form in item.forms)]
 
     def length(self, item: Item) -> float:
         """Return nothing: no audio is decoded."""
@@ -180,7 +186,7 @@ def fill(
         if stop:
             _raise_first(_failed(needs, {}))
         log.info("%s", describe(needs.needs, cache))
-    if runner.processes > 1 or any(need.lacking(cache) for need in needs.needs):
+    if runner.processes > 1 or any(_lacking(needs.needs, cache)):
         writer = FileScoreWriter(ScoreStore(folder / "scores"), failures, stop_on_failure=stop)
         _make(needs.needs, CachedModel(call, cache, stats), runner, writer, stats, max_gb=config.cache.max_gb)
     stats.write(folder, process_rank())
@@ -216,17 +222,29 @@ def _make(
         runner.run(ForecastStage(audio, cached, stats, forecast, start=start), writer)
 
 
-def to_pool(needs: Iterable[Embeddable], cache: EmbeddingCache) -> list[Item]:
+def to_pool(needs: Sequence[Embeddable], cache: EmbeddingCache) -> list[Item]:
     """Return what is there as the model made it, and lacks another form."""
-    lacking = [(need.item, need.lacking(cache)) for need in needs if need.item.key in cache]
+    there = _there(needs, cache)
+    lacking = [(need.item, need.lacking(there)) for need in needs if need.item.key in there]
     return [replace(item, forms=forms) for item, forms in lacking if forms]
 
 
-def to_encode(needs: Iterable[Embeddable], cache: EmbeddingCache) -> list[Item]:
+def to_encode(needs: Sequence[Embeddable], cache: EmbeddingCache) -> list[Item]:
     """Return what has to be encoded."""
-    lacking = [(need.item, need.lacking(cache)) for need in needs if need.item.key not in cache]
+    there = _there(needs, cache)
+    lacking = [(need.item, need.lacking(there)) for need in needs if need.item.key not in there]
     # The last form is the last that is written: where it is, all are.
     return [replace(item, key=forms[-1].key, forms=forms) for item, forms in lacking if forms]
+
+
+def _there(needs: Sequence[Embeddable], cache: EmbeddingCache) -> set[str]:
+    return cache.contains_many(key for need in needs for key in need.keys)
+
+
+def _lacking(needs: Sequence[Embeddable], cache: EmbeddingCache) -> list[Embeddable]:
+    """Return what lacks a form."""
+    there = _there(needs, cache)
+    return [need for need in needs if need.lacking(there)]
 
 
 def describe(needs: Sequence[Embeddable], cache: EmbeddingCache) -> str:
@@ -253,14 +271,10 @@ def _amount(items: Sequence[Item]) -> str:
 def _failed(needs: Needs, failures: dict[str, str]) -> list[Failed]:
     found = [Failed("", (int(clip.partition(":")[0]),), reason) for clip, reason in needs.unreadable.items()]
     for need in needs.needs:
-        reasons = [failures[key] for key in _keys(need) if key in failures]
+        reasons = [failures[key] for key in need.keys if key in failures]
         if reasons:
             found.append(Failed(need.item.name, tuple(dict.fromkeys(need.rows)), reasons[0]))
     return found
-
-
-def _keys(need: Embeddable) -> list[str]:
-    return [need.item.key, *(form.key for form in need.forms)]
 
 
 def _raise_first(failed: Sequence[Failed]) -> None:
@@ -273,7 +287,7 @@ def _raise_first(failed: Sequence[Failed]) -> None:
 
 
 def _check_complete(needs: Sequence[Embeddable], failures: dict[str, str], cache: EmbeddingCache) -> None:
-    lacking = [need for need in needs if need.lacking(cache) and not any(key in failures for key in _keys(need))]
+    lacking = [need for need in _lacking(needs, cache) if not any(key in failures for key in need.keys)]
     if lacking:
         raise RunError(
             f"{len(lacking)} embeddings were not made ({some_of([need.item.name for need in lacking])}).",
