@@ -79,7 +79,7 @@ def test_a_run_a_sweep_and_what_reads_them(typed, here):
 def test_processes_of_one_run_are_started_by_the_same_command(typed, here, command):
     words = ["model=random", "tracking=none", "metrics.report=false", "hydra.run.dir=run", "batch_size=1", *QUICK]
     typed(*command, "run", *[word.replace("=cpu", "=cpu_ddp") for word in words])
-    assert len(list((here / "run/scores").glob("*.jsonl"))) == 2
+    assert len(list((here / "run/scores").glob("*.pack"))) == 2
     assert len((here / "run/results.jsonl").read_text().splitlines()) == 4
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from cached_entries import entries
 from command_line import PROJECT, run_task_here
 from parity_rows import BUNDLE, write_parity_rows
 from quick_runs import MODELS, cmi_rm_words, mini_words, read_rows, read_scores
@@ -36,7 +37,7 @@ def test_two_processes_give_the_same_results_file_as_one(mini_root, tmp_path):
     two = run(tmp_path / "two", *words, "+device=cpu_ddp")
     assert two.returncode == 0, two.stderr
     assert (tmp_path / "two/results.jsonl").read_bytes() == (tmp_path / "one/results.jsonl").read_bytes()
-    assert len(list((tmp_path / "two/scores").glob("*.jsonl"))) == 2
+    assert len(list((tmp_path / "two/scores").glob("*.pack"))) == 2
     assert two.stdout.count("Results:") == 1
 
 
@@ -117,9 +118,9 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(runner, tmp_
     whole = tmp_path / "whole"
     runner.run(whole, "sa_conv", *words, f"cache.dir={tmp_path}/other_cache")
     # Moments: something is encoded; something is scored.
-    for entries, scored in ((2, 0), (0, 1)):
-        kill_when(runner, tmp_path / "killed", words, entries=entries, scored=scored)
-        stored = sum(len(path.read_bytes().splitlines()) for path in runner.cache.rglob("scores/*/*.jsonl"))
+    for embedded, scored in ((2, 0), (0, 1)):
+        kill_when(runner, tmp_path / "killed", words, embedded=embedded, scored=scored)
+        stored = entries(runner.cache / "scores")
         counts = runner.run(tmp_path / "killed", "sa_conv", *words)
         assert counts["chunks_from_cache"] > 0 or counts["from_store"] > 0
         assert counts["chunks_encoded"] < 6
@@ -128,14 +129,12 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(runner, tmp_
         shutil.rmtree(runner.cache)
 
 
-def kill_when(runner, folder, words, *, entries, scored):
+def kill_when(runner, folder, words, *, embedded, scored):
     """Start a run, and kill it as soon as so much is on disk."""
     process = runner.start(folder, "sa_conv", *words)
     deadline = time.monotonic() + 90
     while process.poll() is None and time.monotonic() < deadline:
-        embeddings = len(list(runner.cache.rglob("*.safetensors")))
-        scores_there = sum(path.stat().st_size > 0 for path in runner.cache.rglob("scores/*/*.jsonl"))
-        if embeddings >= entries and scores_there >= scored:
+        if entries(runner.cache / "embeddings") >= embedded and entries(runner.cache / "scores") >= scored:
             break
     process.send_signal(signal.SIGKILL)
     process.wait()

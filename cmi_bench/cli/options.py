@@ -119,10 +119,10 @@ MaxDur = Annotated[
 ]
 Precision = Annotated[str | None, typer.Option(help="32 or bf16.", show_default="32", rich_help_panel=MODEL)]
 CacheDir = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         metavar="FOLDER",
-        help="Where embeddings and scores are kept.",
+        help="Where embeddings and scores are kept: a folder, or an address such as s3://bucket/cache.",
         show_default="the benchmark's, or ~/.cache/cmi-bench where there is no checkout",
         rich_help_panel=MODEL,
     ),

@@ -66,7 +66,7 @@ class ModelOptions:
     device: str = "auto"
     max_dur: float | None = None
     precision: str | None = None
-    cache_dir: Path | None = None
+    cache_dir: str | None = None
     no_cache: bool = False
     settings: Sequence[str] = ()
     """In Hydra's words, as on `run.py`'s command line."""
@@ -169,7 +169,8 @@ def model_config(options: ModelOptions) -> "Config":
         UserError: A name, a value, a device or a checkpoint is not right.
     """
     from cmi_bench.api.load import check_device, compose_config
-    from cmi_bench.tasks.preflight import check_model
+    from cmi_bench.tasks.preflight import check_cache, check_model
+    from cmi_bench.utils.addresses import absolute, place_of
 
     config = compose_config(
         options.model,
@@ -178,12 +179,13 @@ def model_config(options: ModelOptions) -> "Config":
             "max_dur": options.max_dur,
             "precision": options.precision,
             "on_error": "record",
-            "cache.dir": str(options.cache_dir.absolute()) if options.cache_dir else None,
+            "cache.dir": options.cache_dir and str(absolute(place_of(options.cache_dir))),
         },
         overrides=[*(["cache=off"] if options.no_cache else []), *options.settings],
     )
     check_model(config)
     check_device(options.device)
+    check_cache(config)
     return config
 
 

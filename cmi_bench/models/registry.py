@@ -27,6 +27,7 @@ from cmi_bench.config import Config
 from cmi_bench.errors import NotFetchedError, UserError, did_you_mean
 from cmi_bench.models.adapter import adapt, is_public_name, provide_public_names
 from cmi_bench.models.base import BenchmarkModelABC
+from cmi_bench.utils.addresses import on_this_machine, place_of
 from cmi_bench.utils.distributed import is_rank_zero
 from cmi_bench.utils.installation import command_line
 

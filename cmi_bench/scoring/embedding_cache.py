@@ -125,6 +125,10 @@ class EmbeddingCache:
         """
         return prune([self._whole, self._pooled], max_gb * GIGABYTE)
 
+    def keep_within(self, max_gb: float) -> StoreSize:
+        """Prune a cache on this machine; what many machines use at an address, only people prune (`task=cache`)."""
+        return self.prune(max_gb) if isinstance(self.place, Path) else StoreSize(0, 0)
+
     def release(self) -> None:
         """Let other processes go on in what was written to; see `PackStore.release`."""
         self._whole.release()
@@ -152,13 +156,10 @@ def open_embeddings(place: Place) -> EmbeddingCache:
 
 
 def prune_after_run(cache: CacheConfig) -> StoreSize:
-    """Keep the embeddings of a run's cache within their bound; at an address only `task=cache` removes anything.
-
-    Returns:
-        What was removed.
-    """
-    place = place_of(cache.dir) if cache.dir else None
-    return EmbeddingCache(place / "embeddings").prune(cache.max_gb) if isinstance(place, Path) else StoreSize(0, 0)
+    """Keep the embeddings of a run's cache within their bound; see `EmbeddingCache.keep_within`."""
+    if cache.dir is None:
+        return StoreSize(0, 0)
+    return EmbeddingCache(below(place_of(cache.dir), "embeddings")).keep_within(cache.max_gb)
 
 
 def is_finite(tensor: Tensor) -> bool:

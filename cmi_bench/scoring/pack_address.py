@@ -24,7 +24,7 @@ FIRST_PATIENCE, LAST_PATIENCE = 60.0, 960.0
 
 
 class PackAddress:
-    """The packs at an address."""
+    """The packs at an address; it has the methods of `PackFolder`."""
 
     gap = 1 << 18
     """As of `PackFolder`: a request takes as long as some hundred kilobytes."""

@@ -171,7 +171,7 @@ class PackStore:
             store.writer.close()
 
     def close(self) -> None:
-        """Let go of the pack that was written to; at an address, send what waits, which the end of a process does too."""
+        """Let go of the pack that was written to; at an address, send what waits, as at a process's end."""
         if self._state is not None:
             self._state.close()
 

@@ -119,7 +119,7 @@ class BatchScorer:
     def prune(self, max_gb: float) -> None:
         """Keep the embeddings within a bound, in 10^9 bytes."""
         if isinstance(self._way, EmbeddedWay):
-            self._way.cache.prune(max_gb)
+            self._way.cache.keep_within(max_gb)
 
     def load(self, request: Request) -> Any:
         """Decode what a request needs; in any thread.

@@ -19,10 +19,10 @@ from cmi_bench.errors import RunError, UserError
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.code_identity import code_identity
-from cmi_bench.scoring.embedding_cache import GIGABYTE, EmbeddingCache
+from cmi_bench.scoring.embedding_cache import GIGABYTE, open_embeddings
 from cmi_bench.scoring.model_call import ModelCall, judged_by
 from cmi_bench.scoring.requests import Request, request_of
-from cmi_bench.scoring.store import ScoreStore
+from cmi_bench.scoring.store import ScoreStore, open_scores
 from cmi_bench.serving.batch_scorer import BatchScorer
 from cmi_bench.serving.metrics import ServerMetrics
 from cmi_bench.serving.queue import QueueBounds, QueuedSong, SongAnswer, SongQueue
@@ -42,6 +42,7 @@ from cmi_bench.serving.wire import (
     WireSong,
 )
 from cmi_bench.types import Aspect, Clip, Score
+from cmi_bench.utils.addresses import below, place_of
 from cmi_bench.utils.files import writing_to
 
 log = logging.getLogger(__name__)
@@ -154,7 +155,7 @@ def score_store(config: Config, model: BenchmarkModelABC) -> ScoreStore | None:
     """Return where a model's scores are kept; None of a model that says nothing of its identity, or without a cache."""
     if model.identity is None or not config.cache.dir:
         return None
-    return ScoreStore(Path(config.cache.dir) / "scores" / model.identity)
+    return open_scores(below(place_of(config.cache.dir), "scores", model.identity))
 
 
 class PreparedSong(NamedTuple):
@@ -412,9 +413,9 @@ class RewardService:
                 "Use it where its scores are needed.",
             )
         call = ModelCall(model, config.max_dur, config.model.get("score_kwargs") or {}, config.model_timeout)
-        folder = Path(config.cache.dir) if config.cache.dir else self.spool.folder
+        place = place_of(config.cache.dir) if config.cache.dir else self.spool.folder
         limits = BatchLimits(config.batch_size, config.batch_seconds)
-        return BatchScorer(call, limits, name=spec.name, embeddings=EmbeddingCache(folder / "embeddings"))
+        return BatchScorer(call, limits, name=spec.name, embeddings=open_embeddings(below(place, "embeddings")))
 
     def _run(self, name: str, work: Callable[[], None]) -> None:
         thread = threading.Thread(target=work, name=name, daemon=True)

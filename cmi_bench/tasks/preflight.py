@@ -1,7 +1,6 @@
 """What is said before a task's libraries are imported, which takes seconds: what is wrong, or what begins."""
 
 import logging
-import tempfile
 from pathlib import Path
 
 from cmi_bench.config import Config
@@ -10,7 +9,9 @@ from cmi_bench.errors import NotFetchedError, UserError
 from cmi_bench.models.registry import SHIPPED, check_target, target_of
 from cmi_bench.task_config import EvaluateTask
 from cmi_bench.tracking.trackers import check_tracker
+from cmi_bench.utils.addresses import place_of, try_to_write
 from cmi_bench.utils.distributed import check_driver, is_rank_zero
+from cmi_bench.utils.files import without_credentials
 from cmi_bench.utils.installation import command_line
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ def _check_scoring(config: Config, builds_model: bool) -> None:
         raise UserError("cache=off keeps nothing, and task=embed fills the cache.", "Leave out cache=off.")
     if builds_model:
         check_model(config)
-    _check_cache(config)
+    check_cache(config)
 
 
 def check_model(config: Config) -> None:
@@ -99,20 +100,28 @@ def _check_data(config: Config) -> None:
         raise UserError(f"{data.jsonl} does not exist.", f"Get the data with {command_line('task=prepare')}, or {own}.")
 
 
-def _check_cache(config: Config) -> None:
+def check_cache(config: Config) -> None:
+    """Find out whether the cache can be written; a run that only uses it goes on without a folder that cannot.
+
+    Raises:
+        UserError: An address, or what `task=embed` fills, cannot be written, or a package for the address is missing.
+    """
     if config.cache.dir is None:
         return
-    folder = Path(config.cache.dir)
+    place = place_of(config.cache.dir)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".write_test_") as file:
-            file.write(b"\0")
+        try_to_write(place)
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason, shown = error.strerror or str(error), without_credentials(str(place))
+        if isinstance(place, str):
+            raise UserError(
+                f"The cache {shown} cannot be written ({reason}).",
+                "Check the address and the credentials, or set cache.dir to a folder.",
+            ) from error
         if config.task == EMBED:
             raise UserError(
-                f"The cache {folder} cannot be written ({reason}).", "Set cache.dir to a folder that can be."
+                f"The cache {shown} cannot be written ({reason}).", "Set cache.dir to a folder that can be."
             ) from error
         if is_rank_zero():
-            log.warning("The cache %s cannot be written (%s): this run goes on without it.", folder, reason)
+            log.warning("The cache %s cannot be written (%s): this run goes on without it.", shown, reason)
         config.cache.dir = None

@@ -55,6 +55,7 @@ from cmi_bench.training.sampling import Sampler
 from cmi_bench.training.splits import Split
 from cmi_bench.training.validation import SPLIT, Validation
 from cmi_bench.training_config import EmbeddingForm, RatingLossKind, TrainTask
+from cmi_bench.utils.addresses import on_this_machine, place_of
 from cmi_bench.utils.console import print_view
 from cmi_bench.utils.distributed import Devices, is_rank_zero
 from cmi_bench.utils.files import content_key, write_text_atomic

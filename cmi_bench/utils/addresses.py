@@ -5,6 +5,8 @@ A place is a local folder or file (`Path`) or such an address (`str`, as `Path` 
 
 import contextlib
 import errno
+import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -40,6 +42,49 @@ def below(place: Place, *names: str) -> Place:
     return place.joinpath(*names) if isinstance(place, Path) else "/".join((place, *names))
 
 
+def absolute(place: Place) -> Place:
+    """Return a place that does not depend on the current folder."""
+    return place.absolute() if isinstance(place, Path) else place
+
+
+def folders_in(place: Place) -> list[str]:
+    """Return the names of the folders in a place, sorted; none where it is not there.
+
+    Raises:
+        OSError: It cannot be read.
+        UserError: See `open_address`.
+    """
+    if isinstance(place, Path):
+        return sorted(path.name for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
+    filesystem, path = open_address(place)
+    with remote_errors(place):
+        filesystem.invalidate_cache(path)
+        try:
+            entries = filesystem.ls(path, detail=True)
+        except FileNotFoundError:
+            return []
+    return sorted(one["name"].rstrip("/").rsplit("/", 1)[-1] for one in entries if one["type"] == "directory")
+
+
+def try_to_write(place: Place) -> None:
+    """Make a folder, and write a file that is removed at once, to find out whether that is possible.
+
+    Raises:
+        OSError: It is not.
+        UserError: See `open_address`.
+    """
+    folder = on_this_machine(place)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".write_test_") as file:
+        file.write(b"\0")
+    if isinstance(place, str):
+        filesystem, path = open_address(place)
+        with remote_errors(place):
+            test = f"{path}/.write_test_{uuid.uuid4().hex}"
+            filesystem.pipe_file(test, b"\0")
+            filesystem.rm_file(test)
+
+
 def on_this_machine(place: Place) -> Path:
     """Return the folder for what belongs to a place and to this machine only, such as locks: of a folder, itself."""
     return place if isinstance(place, Path) else cache_folder() / "addresses" / content_key(address=place)[:16]
@@ -54,6 +99,9 @@ def open_address(address: str) -> tuple[Any, str]:
     Raises:
         UserError: No such file system, or its package is not installed.
     """
+    import fsspec  # it takes a while, and most runs have no address
+    from fsspec.core import url_to_fs
+
     shown = without_credentials(address)
     protocol = address.partition("://")[0]
     import fsspec  # takes a while, and most commands name no address

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from cached_entries import entries
 
 from cmi_bench import Song, load_model
 
@@ -167,10 +168,6 @@ def test_after_a_change_of_the_models_source_the_same_command_scores_anew(songs,
     assert (songs / "asked.txt").read_text() == "xx"
 
 
-def stored(cache):
-    return sum(len(path.read_text().splitlines()) for path in (cache / "scores").rglob("*.jsonl"))
-
-
 @pytest.mark.slow
 def test_one_clip_one_score(run_here, cli, tiny, tmp_path):
     """CMI-RM in Lightning's loop, by the command (with and without its cache), and by the Python interface."""
@@ -190,7 +187,7 @@ def test_one_clip_one_score(run_here, cli, tiny, tmp_path):
     requests.write_text("".join(json.dumps(one) + "\n" for one in wanted))
     expected = [(row["predicted_musicality"], row["predicted_text-music alignment"]) for row in rows]
     model = ["--model", "cmi_rm", "--checkpoint", f"{BUNDLE}/sa_mean", "--device", "cpu", "--max-dur", "2"]
-    before = stored(cache)
+    before = entries(cache / "scores")
     assert before
     for keeping in (["--cache-dir", cache], ["--no-cache"]):
         done = cli("score", "--requests", requests, *model, *keeping, "--json", cache=False)
@@ -199,7 +196,7 @@ def test_one_clip_one_score(run_here, cli, tiny, tmp_path):
         assert [(one["musicality"], one["alignment"]) for one in found] == [
             pytest.approx(scores, abs=1e-4) for scores in expected
         ]
-    assert stored(cache) == before
+    assert entries(cache / "scores") == before
     scorer = load_model("cmi_rm", checkpoint=BUNDLE / "sa_mean", device="cpu", max_dur=2)
     direct = [
         scorer.score(

@@ -1,15 +1,15 @@
 """Embeddings on disk: as they were put, never believed when damaged, and several processes at one folder."""
 
-import hashlib
-import subprocess
-import sys
-import time
+import os
 
 import pytest
 import torch
-from safetensors.torch import save
 
-from cmi_bench.scoring.embedding_cache import EmbeddingCache, claim_start, is_finite, spread
+from cmi_bench.config import CacheConfig
+from cmi_bench.scoring.embedding_cache import EmbeddingCache, claim_start, is_finite, prune_after_run, spread
+from cmi_bench.scoring.embedding_items import COMPACT
+from cmi_bench.scoring.pack_index import RECORD
+from cmi_bench.utils.addresses import below, place_of
 from cmi_bench.utils.files import content_key
 
 KEY = content_key(audio="abc", view="final")
@@ -36,53 +36,68 @@ def test_what_is_not_there_is_none(tmp_path):
     assert KEY not in EmbeddingCache(tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "foreign"])
-def test_a_damaged_entry_is_removed_and_never_believed(tmp_path, damage, caplog):
+def test_many_entries_are_asked_for_at_once(tmp_path):
+    cache = EmbeddingCache(tmp_path)
+    keys = [content_key(i=i) for i in range(3)] + [content_key(i=0) + COMPACT]
+    for i, key in enumerate(keys):
+        cache.put(key, [torch.full((2,), float(i))])
+    assert cache.contains_many([*keys, KEY]) == set(keys)
+    assert {key: float(tensor[0]) for key, (tensor,) in cache.get_many([*keys, KEY]).items()} == {
+        key: i for i, key in enumerate(keys)
+    }
+    sizes = [cache.size(compact=compact) for compact in (False, True, None)]
+    assert [size.entries for size in sizes] == [3, 1, 4]
+    assert sizes[0].bytes + sizes[1].bytes == sizes[2].bytes
+    assert cache.size_of([*keys, KEY]) == sizes[2].bytes - 4 * RECORD.itemsize
+
+
+def test_a_damaged_entry_is_as_none_and_can_be_made_anew(tmp_path, caplog):
     cache = EmbeddingCache(tmp_path)
     cache.put(KEY, [torch.ones(4, 4)])
-    path = cache.path(KEY)
+    (path,) = tmp_path.glob("*.pack")
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
-    damaged = {"flip": bytes(content), "cut": bytes(content[:50]), "empty": b"", "foreign": b"x" * 400}
-    path.write_bytes(damaged[damage])
+    path.write_bytes(content)
     assert cache.get(KEY) is None
-    assert not path.exists()
     assert "damaged" in caplog.text
-
-
-def test_an_entry_under_another_ones_name_is_not_believed(tmp_path):
-    cache, other = EmbeddingCache(tmp_path), content_key(audio="another", view="final")
+    assert KEY not in cache and KEY not in EmbeddingCache(tmp_path)
     cache.put(KEY, [torch.ones(4, 4)])
-    cache.put(other, [torch.zeros(4, 4)])
-    right, wrong = cache.path(KEY).read_bytes(), cache.path(other).read_bytes()
-    cache.path(KEY).write_bytes(wrong)
-    cache.path(other).write_bytes(right)
-    assert cache.get(KEY) is cache.get(other) is None
+    assert EmbeddingCache(tmp_path).get(KEY)[0].eq(1).all()
 
 
-def test_tensors_under_a_right_name_and_their_own_digest_are_not_believed(tmp_path):
+def test_an_entry_can_be_discarded(tmp_path):
     cache = EmbeddingCache(tmp_path)
     cache.put(KEY, [torch.ones(4, 4)])
-    forged = save({"0": torch.zeros(4, 4)})
-    cache.path(KEY).write_bytes(hashlib.sha256(forged).digest() + forged)
-    assert cache.get(KEY) is None
-    assert KEY not in cache
+    cache.discard(KEY)
+    assert KEY not in cache and EmbeddingCache(tmp_path).get(KEY) is None
 
 
-def test_pruning_removes_what_was_not_used_for_longest(tmp_path):
+def test_pruning_removes_what_scoring_and_training_have_not_used_for_longest(tmp_path):
     cache = EmbeddingCache(tmp_path)
-    keys = [content_key(i=i) for i in range(4)]
-    for key in keys:
-        cache.put(key, [torch.zeros(1000)])
-        time.sleep(0.02)
-    cache.get(keys[0])  # the oldest is used again
-    one = cache.size().bytes / 4
-    removed = cache.prune(max_gb=2.5 * one / 1e9)
-    assert removed.entries == 2
-    assert [key in cache for key in keys] == [True, False, False, True]
-    assert cache.size().entries == 2
+    cache.put(KEY, [torch.zeros(1000)])
+    cache.put(KEY + COMPACT, [torch.zeros(1000)])
+    cache.release()
+    for path in tmp_path.rglob("*.pack"):
+        age = 2 if path.parent == tmp_path else 1
+        for one in (path, path.with_suffix(".index")):
+            os.utime(one, (age, age))
+    assert cache.prune(max_gb=6e-6).entries == 1
+    assert KEY in cache and KEY + COMPACT not in cache
     cache.prune(0)
     assert cache.size() == (0, 0)
+
+
+def test_what_many_machines_use_is_not_pruned_after_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("cmi_bench.utils.addresses.cache_folder", lambda: tmp_path / "machine")
+    address = f"memory://{tmp_path.name}"
+    for place in (str(tmp_path), address):
+        cache = EmbeddingCache(below(place_of(place), "embeddings"))
+        cache.put(KEY, [torch.zeros(1000)])
+        cache.close()
+        removed = prune_after_run(CacheConfig(dir=place, max_gb=0))
+        assert removed.entries == (0 if place == address else 1)
+    assert prune_after_run(CacheConfig(dir=None, max_gb=0)) == (0, 0)
+    assert cache.get(KEY) and cache.prune(0).entries == 1
 
 
 def test_places_are_spread_and_free_again(tmp_path):
@@ -102,24 +117,6 @@ def test_without_locks_all_begin_at_the_start(tmp_path, monkeypatch, error):
     monkeypatch.setattr("filelock.FileLock.acquire", acquire)
     with claim_start(tmp_path) as first, claim_start(tmp_path) as second:
         assert (first, second) == (0.0, 0.0)
-
-
-@pytest.mark.slow
-def test_processes_that_fill_one_cache_at_once_do_no_harm(tmp_path):
-    code = (
-        "import sys, torch; from pathlib import Path; from cmi_bench.utils.files import content_key\n"
-        "from cmi_bench.scoring.embedding_cache import EmbeddingCache\n"
-        "cache = EmbeddingCache(Path(sys.argv[1]))\n"
-        "for i in range(60):\n"
-        "    key = content_key(i=i)\n"
-        "    cache.put(key, [torch.full((50, 8), float(i))])\n"
-        "    assert cache.get(key)[0].eq(i).all()"
-    )
-    processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
-    assert [process.wait() for process in processes] == [0, 0]
-    cache = EmbeddingCache(tmp_path)
-    assert cache.size().entries == 60
-    assert not list(tmp_path.rglob("*.tmp"))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.bfloat16])

@@ -1,6 +1,5 @@
 """Scoring through Lightning's real predict loop: once, again, after damage, with faults."""
 
-import json
 import math
 import time
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cached_entries import damage, entries
 from scoring_run import score
 
 from cmi_bench.data.rows import load_rows
@@ -183,15 +183,11 @@ def test_content_counts_not_names(run, tmp_path):
 
 def test_a_changed_digit_in_the_store_is_scored_again_and_said_once(run, tmp_path, caplog):
     expected = run.score(Encoder())
-    (file,) = run.cache.glob("scores/*/*.jsonl")
-    lines = file.read_text().splitlines(keepends=True)
-    record = json.loads(lines[3])
-    lines[3] = lines[3].replace(json.dumps(record["musicality"]), "0.125")
-    file.write_text("".join(lines))
+    damage(run.cache / "scores", slice(3, 4))
     again = run.score(Encoder(), folder=tmp_path / "second")
     assert again.scores == expected.scores
     assert again.stats.counts["from_store"] == 13
-    assert caplog.text.count("1 stored scores") == 1
+    assert caplog.text.count("1 entries of") == 1
     caplog.clear()
     assert run.score(Encoder(), folder=tmp_path / "third").stats.counts["from_store"] == 14
     assert not caplog.text
@@ -225,14 +221,14 @@ def test_without_a_cache_nothing_is_left_but_the_runs_own_scores(run):
 @pytest.mark.parametrize("damaged", [slice(3, 4), slice(None)], ids=["one", "all"])
 def test_a_damaged_embedding_is_made_anew(run, tmp_path, caplog, damaged):
     expected = run.score(Encoder())
-    entries = sorted(run.cache.rglob("*.safetensors"))
-    for entry in entries[damaged]:
-        entry.write_bytes(b"rubbish" * 20)
+    there = entries(run.cache / "embeddings")
+    count = damage(run.cache / "embeddings", damaged)
     model = Encoder(head=1.0)
     scored = run.score(model, resume=False, folder=tmp_path / "second")
     assert scored.scores == expected.scores
-    assert len(model.encoded) + len(model.texts) == len(entries[damaged])
-    assert EmbeddingCache(run.cache / "embeddings").size().entries == len(entries)
+    assert len(model.encoded) + len(model.texts) == count
+    assert there == 21 and entries(run.cache / "embeddings") >= there + count
+    assert run.score(Encoder(), resume=False, folder=tmp_path / "third").stats.counts["chunks_encoded"] == 0
 
 
 def test_a_model_without_an_identity_is_resumed_in_its_own_folder_only(run, tmp_path):

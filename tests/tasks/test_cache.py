@@ -53,7 +53,41 @@ def test_it_empties_the_embeddings_and_leaves_the_scores(filled, capsys):
     run_cache(config(filled, prune_gb=0), filled)
     assert "Removed 3 embeddings" in capsys.readouterr().out
     assert EmbeddingCache(filled / "embeddings").size().entries == 0
-    assert len(ScoreStore(filled / "scores/abcdef").read()) == 1
+    assert ScoreStore(filled / "scores/abcdef").size().entries == 1
+
+
+def test_what_earlier_versions_left_is_shown_and_removed(filled, capsys):
+    old = filled / "embeddings/ab/abcd.safetensors", filled / "scores/abcdef/0123.jsonl"
+    for path in old:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x" * 10)
+    run_cache(config(filled), filled)
+    assert "of earlier versions, not used" in capsys.readouterr().out
+    run_cache(config(filled, prune_gb=1), filled)
+    assert "Removed 2 files of earlier versions" in capsys.readouterr().out
+    assert not any(path.exists() for path in old)
+    assert EmbeddingCache(filled / "embeddings").size().entries == 3
+
+
+def test_what_another_process_writes_to_stays_and_is_said(filled, capsys):
+    writing = EmbeddingCache(filled / "embeddings")
+    writing.put(content_key(i=9), [torch.zeros(10)])
+    run_cache(config(filled, prune_gb=0), filled)
+    assert "GB are left, in files that other processes are writing to" in capsys.readouterr().out
+    assert content_key(i=9) in writing
+
+
+def test_a_cache_at_an_address(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("cmi_bench.utils.addresses.cache_folder", lambda: tmp_path / "machine")
+    address = f"memory://{tmp_path.name}"
+    cache, scores = EmbeddingCache(f"{address}/embeddings"), ScoreStore(f"{address}/scores/abcdef")
+    cache.put(content_key(i=0), [torch.zeros(10)])
+    scores.append({"k": Score(0.0, 1.0)})
+    cache.close(), scores.close()
+    run_cache(config(address, prune_gb=0), tmp_path)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"Cache in {address}" in shown and "Removed 1 embeddings" in shown
+    assert "│ scores of model abcdef │ 1 │" in shown
 
 
 def test_no_cache_is_said(tmp_path):

@@ -48,7 +48,7 @@ def test_a_run_pays_once_counts_failures_and_never_shows_the_key(gemini, words, 
     assert json.loads((tmp_path / "second/metadata.json").read_text())["counts"]["failed"] == 1
 
     # The scores can be lost; the answers behind them are not paid for again.
-    for scores in (tmp_path / "cache/scores").glob("*/*.jsonl"):
+    for scores in (tmp_path / "cache/scores").glob("*/*.index"):
         scores.unlink()
     run_here(*words, "tracking=none", folder=tmp_path / "third")
     assert len(gemini.asked) == 17
