@@ -99,9 +99,6 @@ def open_address(address: str) -> tuple[Any, str]:
     Raises:
         UserError: No such file system, or its package is not installed.
     """
-    import fsspec  # it takes a while, and most runs have no address
-    from fsspec.core import url_to_fs
-
     shown = without_credentials(address)
     protocol = address.partition("://")[0]
     import fsspec  # takes a while, and most commands name no address
