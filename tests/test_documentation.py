@@ -1,19 +1,29 @@
 """Commands that the documents show are accepted: Hydra composes them, typer parses them, make has the target."""
 
+import asyncio
 import doctest
 import re
 import shlex
 import shutil
+import sys
 from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import soundfile
 import typer.main
 from command_line import PROJECT, composed, configured
+from reward_server import serving
 
+from cmi_bench import SongScorer
 from cmi_bench.cli.app import app
+from cmi_bench.models.signal.model import SignalBaseline
 from cmi_bench.sweeps.sweep import job_overrides
 from cmi_bench.utils.installation import command_of, tasks
 
+SR = 16000
 PAGES = [PROJECT / "README.md", PROJECT / "data/README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 COMMAND = re.compile(r"^(?:\$ )?(?:PYTHONPATH=\S+ )?(?P<program>python run\.py|cmi-bench|make|torchrun)\b")
 HYDRA_FLAGS = re.compile(r"(?:^| )(?:-m|--help|--cfg \S+|--config-dir \S+)(?= |$)")
@@ -112,3 +122,34 @@ def test_examples_of_the_python_interface(away, mini_root):
     assert list(names["judge"].history) == [2, 4]
     assert all(-1 <= value <= 1 for value in names["judge"].history.values())
     assert sorted(one.name[20:] for one in (away / "outputs" / "Judge").iterdir()) == ["step_2", "step_4"]
+
+
+@pytest.mark.slow
+def test_examples_of_the_reward_server(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    time = np.arange(SR) / SR
+    for take, hertz in enumerate((2000, 200, 5000), start=1):
+        soundfile.write(f"take_{take}.flac", 0.3 * np.sin(2 * np.pi * hertz * time), SR)
+    song = Path("take_1.flac").read_bytes()
+    generator = SimpleNamespace(render=lambda text: song, render_all=lambda completions, **_: [song, None])
+    monkeypatch.setitem(sys.modules, "my_generator", generator)
+    page = (PROJECT / "docs" / "serving.md").read_text(encoding="utf-8")
+    with serving({"signal": SignalBaseline()}, audio_root=tmp_path) as running:
+        page = page.replace("http://127.0.0.1:8000", running.address)
+        parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+        assert not runner.run(parser.get_doctest(page, {}, "serving.md", None, 0)).failed
+        blocks = []
+        for found in re.finditer(r"^```python\n(.*?)^```", page, re.M | re.S):
+            blocks.append({})
+            exec(compile(found[1], "docs/serving.md", "exec"), blocks[-1])
+        openrlhf, get_reward, unirl, trl, in_process = blocks
+        told = openrlhf["reward_func"](["a text"], ["calm piano"], ["..."])
+        asked = {"prompts": ["calm piano", "loud"], "completions": ["a", "b"], "completion_ids": [[1], [2]]}
+        rewarded, missing = asyncio.run(trl["reward"](**asked, lyrics=["...", ""]))
+    score = SongScorer(SignalBaseline()).score("take_1.flac", text="calm piano", lyrics="...")
+    mean = pytest.approx(0.7 * score.musicality + 0.3 * score.alignment, abs=1e-6)
+    assert told["rewards"].tolist() == pytest.approx([score.musicality], abs=1e-6)
+    assert get_reward["answer"]["rewards"] == [mean]
+    assert unirl["answer"]["results"][0]["alignment"] == {"alignment": pytest.approx(score.alignment, abs=1e-6)}
+    assert (rewarded, missing) == (mean, None)
+    assert in_process["advantages"].shape == (2, 2)

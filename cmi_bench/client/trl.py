@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
-from cmi_bench.api.ranking import Criterion, criterion
+from cmi_bench.api.ranking import By, Criterion, criterion
 from cmi_bench.client.asynchronous import AsyncRewardClient
 from cmi_bench.errors import UserError
+from cmi_bench.types import Aspect, Score
 
 Rendered: TypeAlias = "Sequence[Any]"
 """For each completion its song as `RewardClient.score_batch` takes it, or None where there is none."""
@@ -39,7 +40,8 @@ def reward_function(
 
     A song that is audio alone has its prompt (of a conversation the last message of the user) as its text, and its row
     of the dataset's column `lyrics`, if there is one, as its lyrics. A completion without a song, or whose song cannot
-    be scored, has no reward (None); how many of those there are is logged as `<by>_without_reward`.
+    be scored, has no reward (None). Logged is how many of those there are, `<by>_without_reward`; and by "mean" the
+    means of both aspects over the batch. Each function renders and sends songs: `by="mean"` is less work than two.
 
     Args:
         server: The server's address, or a client with settings of its own.
@@ -105,8 +107,19 @@ async def _rewards(
         value = asked.criterion.value(score)
         rewards[place] = None if math.isnan(value) else value
     if log_metric is not None:
-        log_metric(f"{asked.criterion.by}_without_reward", float(rewards.count(None)))
+        for name, value in _logged(asked.criterion, scores, rewards).items():
+            log_metric(name, value)
     return rewards
+
+
+def _logged(rule: Criterion, scores: Sequence[Score], rewards: Sequence[float | None]) -> dict[str, float]:
+    """Return what is logged, always under the same names: TRL's processes have to agree in them."""
+    values = {f"{rule.by}_without_reward": float(rewards.count(None))}
+    if rule.by is By.MEAN:
+        for aspect in Aspect:
+            judged = [score.value(aspect) for score in scores if not score.error]
+            values[aspect.value] = math.fsum(judged) / len(judged) if judged else math.nan
+    return values
 
 
 async def _rendered(render: Render, **given: Any) -> Rendered:

@@ -71,7 +71,7 @@ def test_several_rewards_and_conversations(server):
     prompts = [
         [{"role": "system", "content": "Compose."}, {"role": "user", "content": [{"type": "text", "text": "slow"}]}]
     ]
-    given, _ = call(prompts, [[{"role": "assistant", "content": "both"}]])
+    given, logged = call(prompts, [[{"role": "assistant", "content": "both"}]])
 
     async def of_messages(completions, **columns):
         return [{"audio": one[-1]["content"].encode(), "text": "own words"} for one in completions]
@@ -83,6 +83,8 @@ def test_several_rewards_and_conversations(server):
     assert rewards_of(*functions, **given).tolist() == [[2.0, 4.0, 3.5]]
     assert [function.func.__name__ for function in functions] == ["musicality", "alignment", "mean"]
     assert [function.__name__ for function in functions] == ["musicality", "alignment", "mean"]
+    assert (logged["musicality"], logged["alignment"]) == (2.0, 4.0)
+    assert len(logged) == 5
     assert server.asked[-1].request.songs[0].text == "own words"
 
 
