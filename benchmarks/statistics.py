@@ -125,6 +125,7 @@ def samples_of(dataset: Dataset, label: Floats, prediction: Floats, cluster: NDA
         prediction=prediction,
         prompt=cluster,
         system=np.full((label.size, 1 if dataset is MUSIC_EVAL else 2), NOBODY),
+        scores=np.empty((label.size, 0)),
         applicable=True,
     )
 

@@ -4,22 +4,95 @@ Rows of a prompt, or clips of a system, are no independent observations. An inte
 prompts for the same systems, one over systems of other systems for the same prompts.
 """
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cmi_bench.config import Clustering
 from cmi_bench.data.datasets import Dataset, Raw
 from cmi_bench.data.fields import is_missing
+from cmi_bench.evaluation.reading import as_numbers
 from cmi_bench.evaluation.resampling import Floats, Ids
+from cmi_bench.utils.files import text_number
 
 NOBODY = -1
 """In the systems of rows: not known, or there is no second clip."""
 
 
-def prompt_ids(raws: Sequence[Raw], dataset: Dataset) -> Ids:
+class Numbering:
+    """Numbers for names: equal ones have the same; memory holds eight bytes of each."""
+
+    def __init__(self) -> None:
+        self._names = array("q")
+        self._missing = array("b")
+
+    def add(self, name: Any) -> None:
+        """Take the next name; one that is missing is equal to none, and has no number."""
+        is_nothing = is_missing(name)
+        self._missing.append(is_nothing)
+        self._names.append(len(self._names) if is_nothing else text_number(str(name).strip()))
+
+    def numbers(self) -> Ids:
+        """Return a number for each name [N] from 0, in the order of first appearance; `NOBODY` for missing ones."""
+        names, known = as_numbers(self._names), np.flatnonzero(as_numbers(self._missing) == 0)
+        found = np.full(names.size, NOBODY, dtype=np.intp)
+        found[known] = in_order(names[known])
+        return found
+
+
+def in_order(values: NDArray[np.int64]) -> Ids:
+    """Number different values [n] from 0, in the order in which they first appear."""
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    number = np.empty(first.size, dtype=np.intp)
+    number[np.argsort(first)] = np.arange(first.size)
+    return number[inverse]
+
+
+class PromptReader:
+    """Reads of each row its prompt; see `prompt_ids`."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._prompt_of = dataset.prompt_of
+        self._numbering = Numbering()
+
+    def add(self, raw: Raw) -> None:
+        """Take the next row."""
+        self._numbering.add(self._prompt_of(raw))
+
+    def ids(self) -> Ids:
+        """Return [N] as `prompt_ids`."""
+        numbers = self._numbering.numbers()
+        missing = np.flatnonzero(numbers == NOBODY)
+        if not missing.size:
+            return numbers
+        # A row without a prompt has one that nobody else has.
+        numbers[missing] = numbers.max() + 1 + np.arange(missing.size)
+        return in_order(numbers)
+
+
+class SystemReader:
+    """Reads of each row its systems; see `system_ids`."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._systems_of = dataset.systems_of
+        self._width = 2 if dataset.is_paired else 1
+        self._numbering = Numbering()
+
+    def add(self, raw: Raw) -> None:
+        """Take the next row."""
+        for system in self._systems_of(raw)[: self._width]:
+            self._numbering.add(system)
+
+    def ids(self) -> Ids:
+        """Return [N, 1] or [N, 2] as `system_ids`."""
+        return self._numbering.numbers().reshape(-1, self._width)
+
+
+def prompt_ids(raws: Iterable[Raw], dataset: Dataset) -> Ids:
     """Return a number for each row: the same for rows with the same prompt, its own for a row without one.
 
     Args:
@@ -29,14 +102,13 @@ def prompt_ids(raws: Sequence[Raw], dataset: Dataset) -> Ids:
     Returns:
         [N] from 0, in the order of first appearance.
     """
-    number_of: dict[object, int] = {}
-    prompts = (dataset.prompt_of(raw) for raw in raws)
-    # A row's place is unlike any prompt's text, so it stands for a prompt that nobody else has.
-    keys = [place if is_missing(prompt) else str(prompt).strip() for place, prompt in enumerate(prompts)]
-    return np.array([number_of.setdefault(key, len(number_of)) for key in keys], dtype=np.intp)
+    reader = PromptReader(dataset)
+    for raw in raws:
+        reader.add(raw)
+    return reader.ids()
 
 
-def system_ids(raws: Sequence[Raw], dataset: Dataset) -> Ids:
+def system_ids(raws: Iterable[Raw], dataset: Dataset) -> Ids:
     """Return the systems that made the clips of each row, as numbers.
 
     Args:
@@ -46,14 +118,10 @@ def system_ids(raws: Sequence[Raw], dataset: Dataset) -> Ids:
     Returns:
         [N, 1] for single clips, [N, 2] for pairs; `NOBODY` where the row does not say.
     """
-    number_of: dict[str, int] = {}
-    width = 2 if dataset.is_paired else 1
-    ids = np.full((len(raws), width), NOBODY, dtype=np.intp)
-    for place, raw in enumerate(raws):
-        for side, system in enumerate(dataset.systems_of(raw)[:width]):
-            if not is_missing(system):
-                ids[place, side] = number_of.setdefault(str(system).strip(), len(number_of))
-    return ids
+    reader = SystemReader(dataset)
+    for raw in raws:
+        reader.add(raw)
+    return reader.ids()
 
 
 @dataclass(frozen=True, eq=False)

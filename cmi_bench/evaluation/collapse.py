@@ -4,7 +4,7 @@ A model that collapsed runs without an error and gives correlations near 0, whic
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmi_bench.data import fields
+from cmi_bench.data.fields import SCORE_FIELD
 from cmi_bench.evaluation.protocols import number
+from cmi_bench.evaluation.reading import ResultRow
 from cmi_bench.types import Aspect
+from cmi_bench.utils.files import text_number
 
 FEWEST = 3
 """Distinct clips below which nothing is concluded from scores or embeddings."""
@@ -65,25 +68,61 @@ def check_collapse(
     return CollapseCheck(tuple(one.text for one in kept), tuple(one.text for one in kept if one.is_sign))
 
 
-def collapse_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a sentence for each aspect whose scores in results rows are a sign of collapse.
+class ClipScores:
+    """Reads of results rows what each clip scored; clips that are the same in several rows count once.
 
-    Clips that are the same in several rows count once.
+    Of more than `MOST_CLIPS` clips it keeps so many, chosen by what they are and not by where they stand: a sample in
+    which any clip is as likely as any other.
     """
-    scores = {aspect.value: np.array(list(_clip_scores(rows, aspect).values())) for aspect in Aspect}
-    return [f"The model cannot tell these songs apart: {sign}." for sign in check_collapse(scores).signs]
+
+    def __init__(self) -> None:
+        self._scores: dict[Aspect, dict[int, float]] = {aspect: {} for aspect in Aspect}
+        self._below = dict.fromkeys(Aspect, ALL)
+
+    def take(self, row: ResultRow) -> None:
+        """Look at a row."""
+        raw = row.raw
+        for side, audio in (("", fields.AUDIO_A), (fields.SIDE_B, fields.AUDIO_B)):
+            said = {aspect: raw.get(field + side) for aspect, field in SCORE_FIELD.items()}
+            known = [aspect for aspect, value in said.items() if not fields.is_missing(value)]
+            if known and not fields.is_missing(raw.get(audio)):
+                clip = text_number(repr([str(raw.get(key)) for key in (audio, *CONDITION)]))
+                for aspect in known:
+                    if clip < self._below[aspect]:
+                        self._keep(aspect, clip, number(said[aspect]))
+
+    def _keep(self, aspect: Aspect, clip: int, score: float) -> None:
+        scores = self._scores[aspect]
+        scores[clip] = score
+        if len(scores) > 2 * MOST_CLIPS:
+            self._scores[aspect] = self._lowest(aspect)
+            self._below[aspect] = max(self._scores[aspect]) + 1
+
+    def _lowest(self, aspect: Aspect) -> dict[int, float]:
+        kept = set(sorted(self._scores[aspect])[:MOST_CLIPS])
+        return {clip: score for clip, score in self._scores[aspect].items() if clip in kept}
+
+    def notes(self) -> list[str]:
+        """Return a sentence for each aspect whose scores are a sign of collapse."""
+        scores = {aspect.value: np.array(list(self._lowest(aspect).values())) for aspect in Aspect}
+        sample = ", of a sample of the clips" if any(limit < ALL for limit in self._below.values()) else ""
+        return [f"The model cannot tell these songs apart: {sign}{sample}." for sign in check_collapse(scores).signs]
 
 
-def _clip_scores(rows: Sequence[Mapping[str, Any]], aspect: Aspect) -> dict[tuple[str, ...], float]:
-    field = fields.SCORE_FIELD[aspect]
-    return {
-        tuple(str(row.get(key)) for key in (audio, fields.PROMPT, fields.LYRICS, fields.REF_AUDIO)): number(
-            row.get(name)
-        )
-        for row in rows
-        for audio, name in ((fields.AUDIO_A, field), (fields.AUDIO_B, field + fields.SIDE_B))
-        if not fields.is_missing(row.get(audio)) and not fields.is_missing(row.get(name))
-    }
+ALL = 1 << 63
+"""Above the number that stands for any clip."""
+MOST_CLIPS = 50_000
+"""Distinct clips that are looked at in results."""
+CONDITION = (fields.PROMPT, fields.LYRICS, fields.REF_AUDIO)
+"""What a clip is scored with, beside its audio."""
+
+
+def collapse_notes(raws: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence for each aspect whose scores in results rows are a sign of collapse; see `ClipScores`."""
+    scores = ClipScores()
+    for place, raw in enumerate(raws, start=1):
+        scores.take(ResultRow(place, raw))
+    return scores.notes()
 
 
 class _Finding(NamedTuple):

@@ -12,7 +12,6 @@ import numpy as np
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.data.datasets import Dataset
-from cmi_bench.data.declarations import declared_tasks
 from cmi_bench.evaluation.evaluate import place_of
 from cmi_bench.evaluation.groups import Group
 from cmi_bench.evaluation.intervals import BOOTSTRAP, DIGITS, ModelMetric, clustered_rows, paired_test
@@ -30,7 +29,8 @@ from cmi_bench.evaluation.pairing import (
 )
 from cmi_bench.evaluation.proportions import sign_test
 from cmi_bench.evaluation.protocols import PROTOCOLS
-from cmi_bench.evaluation.samples import ResultRow, Samples, read_samples, rows_text
+from cmi_bench.evaluation.reading import RowView, read_rows
+from cmi_bench.evaluation.samples import SampleReader, Samples, rows_text
 
 
 def significance_groups(names: Sequence[str], differing: Collection[frozenset[str]]) -> dict[str, str]:
@@ -212,14 +212,15 @@ def compare_runs(runs: Sequence[Run], settings: MetricSettings, *, alpha: float,
 
 
 def paired_samples(
-    dataset: Dataset, rows_of: Mapping[str, Sequence[ResultRow]], settings: MetricSettings, origins: Mapping[str, str]
+    dataset: Dataset, rows_of: Mapping[str, RowView], settings: MetricSettings, origins: Mapping[str, str]
 ) -> list[dict[str, Samples]]:
     """Return, for each task of a dataset, the samples of all runs."""
-    protocol = PROTOCOLS[settings.protocol]
-    return [
-        {run: read_samples(rows, dataset, task, protocol, origin=origins[run]) for run, rows in rows_of.items()}
-        for task in declared_tasks(dataset, (row.raw for rows in rows_of.values() for row in rows))
-    ]
+    readers = {run: SampleReader(dataset, PROTOCOLS[settings.protocol], origin=origins[run]) for run in rows_of}
+    for run, rows in rows_of.items():
+        read_rows(rows, readers[run])
+    tasks = [task for task in dataset.tasks if any(task in reader.tasks for reader in readers.values())]
+    samples = {run: reader.samples(tasks) for run, reader in readers.items()}
+    return [{run: of_run[at] for run, of_run in samples.items()} for at in range(len(tasks))]
 
 
 def correct_families(metric_comparisons: Sequence[MetricComparison], alpha: float) -> list[MetricComparison]:

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from cmi_bench.config import Clustering, MetricSettings
-from cmi_bench.data.audio_info import Durations, row_seconds
-from cmi_bench.data.datasets import Dataset, PairTask, Task
-from cmi_bench.data.declarations import declared_tasks
-from cmi_bench.evaluation.collapse import collapse_notes
-from cmi_bench.evaluation.groups import Group, duration_bin, duration_groups, task_groups
+from cmi_bench.data.audio_info import Durations
+from cmi_bench.data.datasets import Dataset, PairTask
+from cmi_bench.evaluation.collapse import ClipScores
+from cmi_bench.evaluation.groups import DurationReader, Group, GroupReader
 from cmi_bench.evaluation.intervals import Interval, metric_intervals
 from cmi_bench.evaluation.metrics import LCC, Metric, Shown, Statistic, metrics_of
 from cmi_bench.evaluation.protocols import PROTOCOLS
-from cmi_bench.evaluation.raters import RaterRecord, rater_record
+from cmi_bench.evaluation.raters import RaterRecord, RatingReader, rater_record
+from cmi_bench.evaluation.reading import RowView, read_rows
 from cmi_bench.evaluation.resampling import Floats
-from cmi_bench.evaluation.samples import Samples, Selection, read_samples, rows_text, select_rows
+from cmi_bench.evaluation.samples import SampleReader, Samples, rows_text, select_rows
 from cmi_bench.evaluation.uncertainty import UncertaintyRecord, uncertainty_record
 
 
@@ -242,8 +242,6 @@ def _kurtosis(values: Floats) -> float:
 
 logger = logging.getLogger(__name__)
 
-SamplesOf = Mapping[tuple[Dataset, Task], Samples]
-
 
 def evaluate(
     rows: Sequence[Mapping[str, Any]],
@@ -268,87 +266,87 @@ def evaluate(
     """
     settings = settings or MetricSettings()
     selection = select_rows(rows, settings.split)
-    protocol = PROTOCOLS[settings.protocol]
-    samples_of = {
-        (dataset, task): read_samples(chosen, dataset, task, protocol, origin=origin)
+    clips = ClipScores()
+    read = [
+        _DatasetReader(dataset, chosen, settings, durations, clips, origin)
         for dataset, chosen in selection.rows_of.items()
-        for task in declared_tasks(dataset, (row.raw for row in chosen))
-    }
-    detail, group_notes = _measure_groups(selection, samples_of, settings, durations)
+    ]
+    samples = [samples for one in read for samples in one.samples]
+    detail = [*_measure_groups(read, settings), *_measure_durations(read, settings)]
     return Evaluation(
         settings=settings,
-        summary=[summary_record(samples, settings) for samples in samples_of.values()],
+        summary=[summary_record(one, settings) for one in samples],
         detail=detail,
-        notes=[*selection.notes, *group_notes, *collapse_notes(_raw(selection))],
-        samples=list(samples_of.values()),
+        notes=[*selection.notes, *_duration_notes(read, durations, settings), *clips.notes()],
+        samples=samples,
         raters=[
-            record for samples in samples_of.values() if (record := rater_record(samples, rows, settings)) is not None
+            record
+            for one in read
+            for of_task in one.samples
+            if (record := rater_record(of_task, one.ratings[of_task.task].ratings(), settings)) is not None
         ],
-        uncertainty=[
-            found
-            for samples in samples_of.values()
-            if (found := uncertainty_record(samples, rows, settings)) is not None
-        ],
+        uncertainty=[found for one in samples if (found := uncertainty_record(one, settings)) is not None],
     )
 
 
-def _raw(selection: Selection) -> list[Mapping[str, Any]]:
-    return [row.raw for chosen in selection.rows_of.values() for row in chosen]
+class _DatasetReader:
+    """All that is read of a dataset's rows, in one pass."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        rows: RowView,
+        settings: MetricSettings,
+        durations: Durations | None,
+        clips: ClipScores,
+        origin: str,
+    ) -> None:
+        samples = SampleReader(dataset, PROTOCOLS[settings.protocol], origin=origin)
+        self.groups = GroupReader(dataset, settings)
+        self.ratings = {task: RatingReader(task) for task in dataset.tasks}
+        wanted = durations if settings.by_duration else None
+        self.durations = None if wanted is None else DurationReader(wanted, settings.duration_bins)
+        timed = [] if self.durations is None else [self.durations]
+        read_rows(rows, samples, self.groups, clips, *self.ratings.values(), *timed)
+        self.samples = samples.samples()
 
 
-def _measure_groups(
-    selection: Selection, samples_of: SamplesOf, settings: MetricSettings, durations: Durations | None
-) -> tuple[list[DetailRecord], list[str]]:
-    """Return the detail table, and notes on what is in none of its groups."""
-    detail = [
-        detail_record(samples_of[dataset, task], group, settings)
-        for dataset, rows in selection.rows_of.items()
-        for task, group in task_groups(dataset, rows, settings)
-        if (dataset, task) in samples_of
-    ]
+def _measure_groups(read: Sequence[_DatasetReader], settings: MetricSettings) -> Iterator[DetailRecord]:
+    for one in read:
+        samples_of = {samples.task: samples for samples in one.samples}
+        for task, group in one.groups.groups():
+            if task in samples_of:
+                yield detail_record(samples_of[task], group, settings)
+
+
+def _measure_durations(read: Sequence[_DatasetReader], settings: MetricSettings) -> Iterator[DetailRecord]:
+    groups = [(one.samples, one.durations.groups()) for one in read if one.durations is not None]
+    # Alphabetical, as in the public tables: "[120,500]" comes before "[30,60)".
+    for name in sorted({name for _, of_dataset in groups for name in of_dataset}):
+        for samples, of_dataset in groups:
+            if name in of_dataset:
+                yield from (detail_record(one, of_dataset[name], settings) for one in samples)
+
+
+def _duration_notes(read: Sequence[_DatasetReader], durations: Durations | None, settings: MetricSettings) -> list[str]:
+    """Return notes on the rows that are in no group by duration."""
     if not settings.by_duration:
-        return detail, []
-    labels, notes = _duration_labels(selection, durations, settings)
-    return [*detail, *_by_duration(labels, samples_of, settings)], notes
-
-
-def _duration_labels(
-    selection: Selection, durations: Durations | None, settings: MetricSettings
-) -> tuple[dict[Dataset, list[str | None]], list[str]]:
-    """Return the duration bin of each row, by dataset, and notes on the rows that are in none."""
+        return []
     if durations is None:
-        return {}, [_log_note("Groups by clip duration left out: no durations are known.")]
-    seconds = {
-        dataset: [row_seconds(row.raw, durations) for row in rows] for dataset, rows in selection.rows_of.items()
-    }
-    lengths = [length for of_dataset in seconds.values() for length in of_dataset]
-    known = [length for length in lengths if length is not None]
-    if lengths and not known:
-        return {}, [_log_note("Groups by clip duration left out: no clip's duration is known.")]
+        return [_log_note("Groups by clip duration left out: no durations are known.")]
+    found = [one.durations for one in read if one.durations is not None]
+    total, unknown, outside = (
+        (sum(counts) for counts in zip(*(one.counts for one in found), strict=True)) if found else (0, 0, 0)
+    )
+    if total and unknown == total:
+        return [_log_note("Groups by clip duration left out: no clip's duration is known.")]
     edges = settings.duration_bins
-    outside = sum(duration_bin(length, edges) is None for length in known)
     notes = []
-    if len(known) < len(lengths):
-        notes.append(_log_note(f"{rows_text(len(lengths) - len(known))} of unknown duration: in no duration group."))
+    if unknown:
+        notes.append(_log_note(f"{rows_text(unknown)} of unknown duration: in no duration group."))
     if outside:
         notes.append(_log_note(f"{rows_text(outside)} outside {edges[0]:g} to {edges[-1]:g} s: in no duration group."))
-    labels = {
-        dataset: [duration_bin(length, edges) for length in of_dataset] for dataset, of_dataset in seconds.items()
-    }
-    return labels, notes
-
-
-def _by_duration(
-    labels: Mapping[Dataset, Sequence[str | None]], samples_of: SamplesOf, settings: MetricSettings
-) -> Iterator[DetailRecord]:
-    groups: dict[Dataset, dict[str, Group]] = {
-        dataset: duration_groups(of_dataset) for dataset, of_dataset in labels.items()
-    }
-    # Alphabetical, as in the public tables: "[120,500]" comes before "[30,60)".
-    for name in sorted({name for of_dataset in groups.values() for name in of_dataset}):
-        for (dataset, _), samples in samples_of.items():
-            if name in groups[dataset]:
-                yield detail_record(samples, groups[dataset][name], settings)
+    return notes
 
 
 def _log_note(note: str) -> str:

@@ -154,11 +154,17 @@ class ModelMetric:
             self._left_out[membership] = self.metric.left_out(self.samples.label, self.samples.prediction, ids)
         return self._left_out[membership]
 
+    def require_one_cluster(self) -> None:
+        """Refuse rows that are in two clusters at once, as pairs are that name two systems: none can be left out."""
+        if any(kind.twice is not None for kind in self.rows.clusters.kinds):
+            raise _NoIntervalError(f"{self.metric.name} has none by {self.rows.clusters.unit}")
+
     @cached_property
     def drawn(self) -> Floats:
         """[resamples] the metric over bootstrap resamples, the same for all models."""
         clusters, settings = self.rows.clusters, self.rows.settings
-        if len(clusters.kinds) != 1 or clusters.kinds[0].twice is not None:
+        self.require_one_cluster()
+        if len(clusters.kinds) != 1:
             raise _NoIntervalError(f"{self.metric.name} has none by {clusters.unit}")
         value, samples = self.metric.value, self.samples
         return bootstrap(
@@ -183,6 +189,7 @@ class ModelMetric:
         return self.rows.interval(bounds, WILSON, exact=self.exact)
 
     def _jackknife(self) -> Interval:
+        self.require_one_cluster()
         self.rows.require(MIN_JACKKNIFE_CLUSTERS, MIN_JACKKNIFE_ROWS)
         error = _standard_error(self.rows, lambda membership: _fisher(self.left_out(membership)))
         reach = t_quantile(self.rows.settings.confidence, self.rows.clusters.count - 1) * error
@@ -249,6 +256,7 @@ def _difference_of_credits(rows: Rows, difference: Floats) -> PairedTest:
 
 def _difference_of_correlations(first: ModelMetric, second: ModelMetric) -> PairedTest:
     rows = first.rows
+    first.require_one_cluster()
     rows.require(MIN_JACKKNIFE_CLUSTERS, MIN_JACKKNIFE_ROWS)
     if _is_same(first, second):
         return PairedTest(rows.interval(Bounds(0.0, 0.0), JACKKNIFE), JACKKNIFE, 1.0)

@@ -4,7 +4,6 @@ A row is known by its own fields, not by its place in the file.
 """
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -19,12 +18,10 @@ from cmi_bench.data.declarations import declare_rows
 from cmi_bench.data.fields import is_own
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.intervals import Interval
-from cmi_bench.evaluation.protocols import number, score_fields
+from cmi_bench.evaluation.reading import JoinedRows, RowView
 from cmi_bench.evaluation.resampling import Floats
-from cmi_bench.evaluation.samples import ResultRow, Samples, rows_text, select_rows
-
-Key = tuple[str, str, int]
-"""Dataset, content, and the how-manieth row with it: identical rows are told apart by their order."""
+from cmi_bench.evaluation.samples import Samples, Selection, rows_text, select_rows
+from cmi_bench.utils.files import text_number
 
 
 class Run(NamedTuple):
@@ -44,7 +41,7 @@ class Run(NamedTuple):
 class PairedRows:
     """Rows that all runs have, in the same order."""
 
-    rows_of: Mapping[Dataset, Mapping[str, Sequence[ResultRow]]]
+    rows_of: Mapping[Dataset, Mapping[str, RowView]]
     """By dataset and label; the k-th rows of all runs are the same row."""
     n_rows: Mapping[str, int]
     """By label, how many rows the run has, in common or not."""
@@ -71,58 +68,71 @@ def pair_rows(runs: Sequence[Run], split: str) -> PairedRows:
         runs: One or more.
         split: Rows of other splits are passed over.
     """
+    selections = {label: found.rows_of for label, found in select_runs(runs, split).items()}
+    rows_of: dict[Dataset, dict[str, RowView]] = {}
+    for dataset in selections[runs[0].label]:
+        views = {label: found[dataset] for label, found in selections.items() if dataset in found}
+        if len(views) < len(runs):
+            continue
+        keys = [_keys(view) for view in views.values()]
+        common = keys[0][np.logical_and.reduce([np.isin(keys[0], of_run) for of_run in keys])]
+        if common.size:
+            places = [_places(of_run, common) for of_run in keys]
+            rows_of[dataset] = {label: view.take(at) for (label, view), at in zip(views.items(), places, strict=True)}
+    return PairedRows(rows_of, {label: sum(map(len, found.values())) for label, found in selections.items()})
+
+
+def select_runs(runs: Sequence[Run], split: str) -> dict[str, Selection]:
+    """Choose the rows of each run, by its label."""
     # All of them first: two runs may declare the user's own dataset with different groups.
     declare_rows(raw for run in runs for raw in run.rows)
-    selections = {run.label: select_rows(run.rows, split).rows_of for run in runs}
-    keyed = {label: _keyed(rows_of) for label, rows_of in selections.items()}
-    common = set.intersection(*(set(rows) for rows in keyed.values()))
-    rows_of: dict[Dataset, dict[str, list[ResultRow]]] = {}
-    for dataset in selections[runs[0].label]:
-        order = [key for key in keyed[runs[0].label] if key in common and key[0] == dataset.slug]
-        if order:
-            rows_of[dataset] = {label: [rows[key] for key in order] for label, rows in keyed.items()}
-    return PairedRows(rows_of, {label: len(rows) for label, rows in keyed.items()})
+    return {run.label: select_rows(run.rows, split) for run in runs}
 
 
 class AlignedRows(NamedTuple):
     """All rows of a dataset that any of several runs has; n of them."""
 
-    rows: Sequence[ResultRow]
+    rows: JoinedRows
     """[n] as the first run that has them gives them; the first run's come first, in its order."""
     owner: NDArray[np.intp]
     """[n] which run that is."""
     places: NDArray[np.intp]
     """[n, runs] where each run has the row among its rows of the dataset; -1 where it does not have it."""
-    rows_of: Mapping[str, Sequence[ResultRow]]
+    rows_of: Mapping[str, RowView]
     """By label, each run's own rows of the dataset."""
 
 
-def align_rows(runs: Sequence[Run], split: str) -> dict[Dataset, AlignedRows]:
+def align_rows(
+    runs: Sequence[Run], split: str, selections: Mapping[str, Selection] | None = None
+) -> dict[Dataset, AlignedRows]:
     """Bring all rows of several runs together, whether all runs have them or not.
 
     Args:
         runs: One or more.
         split: Rows of other splits are passed over.
+        selections: From `select_runs`, where that was done already.
     """
-    # All of them first: two runs may declare the user's own dataset with different groups.
-    declare_rows(raw for run in runs for raw in run.rows)
-    selections = {run.label: select_rows(run.rows, split).rows_of for run in runs}
+    selections = selections or select_runs(runs, split)
     aligned = {}
     for dataset in all_datasets():
-        rows_of = {label: rows.get(dataset, ()) for label, rows in selections.items()}
-        if not any(rows_of.values()):
-            continue
-        keyed = [_keyed({dataset: rows}) for rows in rows_of.values()]
-        places = [{key: at for at, key in enumerate(rows)} for rows in keyed]
-        keys = list(dict.fromkeys(key for rows in keyed for key in rows))
-        owner = [next(at for at, rows in enumerate(keyed) if key in rows) for key in keys]
-        aligned[dataset] = AlignedRows(
-            [keyed[at][key] for at, key in zip(owner, keys, strict=True)],
-            np.array(owner, dtype=np.intp),
-            np.array([[of_run.get(key, -1) for of_run in places] for key in keys], dtype=np.intp),
-            rows_of,
-        )
+        rows_of = {run.label: selections[run.label].rows_of.get(dataset, RowView(run.rows, NO_ROWS)) for run in runs}
+        if any(rows_of.values()):
+            aligned[dataset] = _aligned(rows_of)
     return aligned
+
+
+NO_ROWS = np.empty(0, dtype=np.intp)
+
+
+def _aligned(rows_of: Mapping[str, RowView]) -> AlignedRows:
+    keys = [_keys(view) for view in rows_of.values()]
+    everything = np.concatenate(keys)
+    first = np.sort(np.unique(everything, return_index=True)[1])
+    ends = np.cumsum([of_run.size for of_run in keys])
+    owner = np.searchsorted(ends, first, side="right").astype(np.intp)
+    places = np.stack([_places(of_run, everything[first]) for of_run in keys], axis=1)
+    own = [view.take(places[owner == at, at]) for at, view in enumerate(rows_of.values())]
+    return AlignedRows(JoinedRows(own), owner, places, rows_of)
 
 
 def require_common(paired: PairedRows, *, intersect: bool) -> list[str]:
@@ -146,15 +156,27 @@ def require_common(paired: PairedRows, *, intersect: bool) -> list[str]:
     return [f"Compared on the {rows_text(paired.n_common)} that all runs have.", *counts] if counts else []
 
 
-def _keyed(rows_of: Mapping[Dataset, Sequence[ResultRow]]) -> dict[Key, ResultRow]:
-    seen: Counter[tuple[str, str]] = Counter()
-    keyed: dict[Key, ResultRow] = {}
-    for dataset, rows in rows_of.items():
-        for row in rows:
-            content = (dataset.slug, _content(row.raw))
-            seen[content] += 1
-            keyed[*content, seen[content]] = row
-    return keyed
+def _keys(rows: RowView) -> NDArray[np.uint64]:
+    """Return a number for each row [n] by its content; equal rows are told apart by their order."""
+    content = np.fromiter((text_number(_content(row.raw)) for row in rows), dtype=np.int64, count=len(rows))
+    order = np.argsort(content, kind="stable")
+    starts = np.flatnonzero(np.diff(content[order], prepend=content[order[:1]] - 1))
+    nth = np.empty(content.size, dtype=np.uint64)
+    nth[order] = np.arange(content.size) - np.repeat(starts, np.diff(starts, append=content.size))
+    return content.view(np.uint64) + nth * GOLDEN
+
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+"""An odd number whose multiples are spread over all of 64 bits."""
+
+
+def _places(keys: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Return where keys wanted [m] stand among different keys [n]; -1 for those that do not."""
+    if not keys.size:
+        return np.full(wanted.size, -1, dtype=np.intp)
+    order = np.argsort(keys)
+    at = order[np.minimum(np.searchsorted(keys, wanted, sorter=order), keys.size - 1)]
+    return np.where(keys[at] == wanted, at, -1)
 
 
 def _content(raw: Mapping[str, Any]) -> str:
@@ -292,7 +314,7 @@ SHOWN_COMPARISONS = 24
 
 
 def greatest_disagreements(
-    samples_of: Mapping[str, Samples], rows_of: Mapping[str, Sequence[ResultRow]], *, count: int
+    samples_of: Mapping[str, Samples], rows_of: Mapping[str, RowView], *, count: int
 ) -> list[Disagreement]:
     """Return up to `count` rows of a task, the greatest disagreement first.
 
@@ -304,22 +326,22 @@ def greatest_disagreements(
         rows_of: By run, the same rows as they stand in the files.
         count: At most so many.
     """
-    views = compare_views(samples_of, rows_of)
+    views = compare_views(samples_of)
     run, first = next(iter(samples_of.items()))
     order = np.lexsort((-views.spread, -views.answers))  # NaN comes last
     return [
         Disagreement(
             dataset=first.dataset.name,
             task=first.task.name,
-            row=rows_of[run][at].number,
-            raw=rows_of[run][at].raw,
+            row=row.number,
+            raw=row.raw,
             label=float(first.label[at]),
             predictions={run: float(values[at]) for run, values in views.predictions.items()},
             answers=float(views.answers[at]),
             spread=float(views.spread[at]),
         )
         for at in order[:count].tolist()
-        if views.spread[at] > 0
+        if views.spread[at] > 0 and (row := rows_of[run][at])
     ]
 
 
@@ -338,15 +360,14 @@ class Views(NamedTuple):
     """
 
 
-def compare_views(samples_of: Mapping[str, Samples], rows_of: Mapping[str, Sequence[ResultRow]]) -> Views:
+def compare_views(samples_of: Mapping[str, Samples]) -> Views:
     """Compare what runs say on each row of a task.
 
     Args:
         samples_of: By run; the k-th rows of all runs are the same row.
-        rows_of: By run, the same rows as they stand in the files.
     """
     judging = {run: samples for run, samples in samples_of.items() if samples.is_evaluated.any()}
-    predictions = {run: predictions_of(samples, rows_of[run]) for run, samples in judging.items()}
+    predictions = {run: predictions_of(samples) for run, samples in judging.items()}
     first = next(iter(samples_of.values()))
     answers, spread = np.full((2, first.label.size), np.nan)
     if len(judging) > 1:
@@ -373,15 +394,9 @@ def standpoint(samples: Samples, predictions: Floats) -> Floats:
     return np.asarray(samples.prediction * scipy.stats.rankdata(np.abs(predictions)) / max(predictions.size, 1))
 
 
-def predictions_of(samples: Samples, rows: Sequence[ResultRow]) -> Floats:
-    """Return [N] scores of clips; margins of pairs (A's score minus B's), or the sides where a file has no scores.
-
-    Args:
-        samples: [N] rows of a task.
-        rows: The same rows as they stand in the file.
-    """
+def predictions_of(samples: Samples) -> Floats:
+    """Return [N] scores of clips; margins of pairs (A's score minus B's), or the sides where a file has no scores."""
     if not isinstance(samples.task, PairTask):
         return samples.prediction
-    field_a, field_b = score_fields(samples.task)
-    margin = np.array([number(row.raw.get(field_a)) - number(row.raw.get(field_b)) for row in rows], dtype=np.float64)
+    margin = samples.scores[:, 0] - samples.scores[:, 1]
     return np.where(np.isfinite(margin), margin, samples.prediction)

@@ -5,20 +5,22 @@ Rows of one's own keep what each rater said (`fields.RATINGS`). Agreement is Kri
 the others' mean, or majority, with the metrics of the model.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import PairTask, Task
 from cmi_bench.data.fields import LabelError, parse_preference
-from cmi_bench.data.votes import majority
 from cmi_bench.evaluation.metrics import SIDE, Metric, Shown, Statistic, metrics_of, undefined
 from cmi_bench.evaluation.protocols import number
-from cmi_bench.evaluation.resampling import Floats
+from cmi_bench.evaluation.reading import ResultRow, as_numbers
+from cmi_bench.evaluation.resampling import Floats, Ids
 from cmi_bench.evaluation.samples import Samples
 
 FEWEST_ROWS = 5
@@ -56,38 +58,88 @@ class RaterRecord:
     """By metric; empty where raters are not named."""
 
 
-class Ratings(NamedTuple):
-    """What the raters said of a task's rows."""
+@dataclass(frozen=True)
+class Ratings:
+    """What the raters said of N rows: K ratings, of one row after the other."""
 
-    values: Floats
-    """[N, R] ratings, or sides of preferences; NaN where a rater did not judge a row."""
-    are_named: bool
-    """Whether a column is one person."""
+    row: Ids
+    """[K] position of the row, rising."""
+    rater: Ids
+    """[K] number of the rater, of a row rising."""
+    value: Floats
+    """[K] a rating, or a side of a preference."""
+    n_rows: int
+    n_raters: int
+    are_named: bool = True
+    """Whether a number is one person."""
+
+    @classmethod
+    def of_table(cls, values: Floats) -> "Ratings":
+        """Return the ratings of a table [N, R], where NaN is what a rater did not judge."""
+        row, rater = np.nonzero(np.isfinite(values))
+        return cls(row, rater, values[row, rater], *values.shape)
 
     @property
-    def counts(self) -> Floats:
+    def counts(self) -> Ids:
         """[N] how many judged each row."""
-        return np.asarray(np.isfinite(self.values).sum(axis=1), dtype=np.float64)
+        return np.bincount(self.row, minlength=self.n_rows)
+
+    def take(self, chosen: NDArray[np.bool_]) -> "Ratings":
+        """Return the ratings of some rows: a mask [N]."""
+        kept = chosen[self.row]
+        place = np.cumsum(chosen) - 1
+        return replace(
+            self,
+            row=place[self.row[kept]],
+            rater=self.rater[kept],
+            value=self.value[kept],
+            n_rows=int(chosen.sum()),
+        )
 
 
-def read_ratings(raws: Sequence[Mapping[str, Any]], task: Task) -> Ratings:
+class RatingReader:
+    """Reads of rows of results what raters said for a task."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._n_rows = 0
+        self._row, self._rater, self._value = array("q"), array("q"), array("d")
+        self._number_of: dict[Any, int] = {}
+        self._are_named = True
+
+    def take(self, row: ResultRow) -> None:
+        """Look at a row."""
+        place = self._n_rows
+        self._n_rows += 1
+        of_tasks = row.raw.get(fields.RATINGS)
+        said = of_tasks.get(self._task.label_field) if isinstance(of_tasks, Mapping) else None
+        if isinstance(said, list):
+            self._are_named = False
+        of_raters = said if isinstance(said, Mapping) else dict(enumerate(said if isinstance(said, list) else []))
+        for rater, value in of_raters.items():
+            self._rater.append(self._number_of.setdefault(rater, len(self._number_of)))
+            self._value.append(_side(value) if isinstance(self._task, PairTask) else number(value))
+            self._row.append(place)
+
+    def ratings(self) -> Ratings:
+        """Return all ratings."""
+        row, rater, value = (as_numbers(kept) for kept in (self._row, self._rater, self._value))
+        order = np.lexsort((rater, row))
+        order = order[np.isfinite(value[order])]
+        return Ratings(row[order], rater[order], value[order], self._n_rows, len(self._number_of), self._are_named)
+
+
+def read_ratings(raws: Iterable[Mapping[str, Any]], task: Task) -> Ratings:
     """Read what raters said.
 
     Args:
         raws: N rows of results.
         task: Whose label they gave.
     """
-    said = [raw.get(fields.RATINGS) for raw in raws]
-    of_task = [one.get(task.label_field) if isinstance(one, Mapping) else None for one in said]
-    named = [
-        one if isinstance(one, Mapping) else dict(enumerate(one if isinstance(one, list) else [])) for one in of_task
-    ]
-    raters = {rater: place for place, rater in enumerate(dict.fromkeys(name for one in named for name in one))}
-    values = np.full((len(raws), len(raters)), np.nan)
-    for row, one in enumerate(named):
-        for rater, value in one.items():
-            values[row, raters[rater]] = _side(value) if isinstance(task, PairTask) else number(value)
-    return Ratings(values, are_named=not any(isinstance(one, list) for one in of_task))
+    reader = RatingReader(task)
+    for place, raw in enumerate(raws, start=1):
+        reader.take(ResultRow(place, raw))
+    return reader.ratings()
 
 
 def _side(value: Any) -> float:
@@ -98,68 +150,86 @@ def _side(value: Any) -> float:
     return float("nan") if preference is None else SIDE[preference]
 
 
-def krippendorff_alpha(values: Floats, *, is_nominal: bool) -> Statistic:
+def krippendorff_alpha(ratings: Ratings, *, is_nominal: bool) -> Statistic:
     """Return Krippendorff's alpha: 1 minus the observed over the expected disagreement.
 
     Args:
-        values: [N, R], NaN for what a rater did not judge; rows that fewer than two judged do not count.
+        ratings: Rows that fewer than two judged do not count.
         is_nominal: Whether values are names, of which two are equal or not; otherwise the squared difference counts.
 
     Returns:
         1 for perfect agreement, 0 for what chance gives; undefined where all values are equal.
 
     >>> import numpy as np
-    >>> krippendorff_alpha(np.array([[1.0, 1.0], [2.0, 2.0], [3.0, np.nan]]), is_nominal=False).value
+    >>> krippendorff_alpha(Ratings.of_table(np.array([[1.0, 1.0], [2.0, 2.0]])), is_nominal=False).value
     1.0
     """
-    units = [row[np.isfinite(row)] for row in values]
-    units = [unit for unit in units if unit.size > 1]
-    if not units:
+    shared = ratings.take(ratings.counts > 1)
+    if not shared.n_rows:
         return undefined("no row was judged by two raters")
-    everything = np.concatenate(units)
-    disagreement = _nominal if is_nominal else _interval
-    expected = disagreement(everything) / (everything.size - 1)
+    expected = _expected(shared.value, is_nominal=is_nominal) / (shared.value.size - 1)
     if expected == 0.0:
         return undefined("all ratings are the same")
-    observed = sum(disagreement(unit) / (unit.size - 1) for unit in units)
+    disagreement = (_nominal if is_nominal else _interval)(shared.value, shared.row)
+    observed = np.cumsum(disagreement / (shared.counts - 1))[-1]
     return Statistic(float(1.0 - observed / expected))
 
 
-def _nominal(values: Floats) -> float:
-    """Return how many ordered pairs of values differ."""
-    counts = np.unique(values, return_counts=True)[1]
-    return float(values.size**2 - np.square(counts).sum())
-
-
-def _interval(values: Floats) -> float:
-    """Return the sum of squared differences over all ordered pairs of values."""
+def _expected(values: Floats, *, is_nominal: bool) -> float:
+    """Return how far all values are apart, whatever their unit; see `_nominal` and `_interval`."""
+    if is_nominal:
+        return float(_nominal(values, np.zeros(values.size, dtype=np.intp))[0])
     return float(2 * values.size * np.square(values - values.mean()).sum())
 
 
-def human_ceiling(ratings: Floats, prediction: Floats, metric: Metric) -> Ceiling:
+def _nominal(values: Floats, units: Ids) -> Floats:
+    """Return how many ordered pairs of values differ within each unit [G]."""
+    names = np.unique(values, return_inverse=True)[1]
+    cells, counts = np.unique(units * (int(names.max()) + 1) + names, return_counts=True)
+    same = np.bincount(cells // (int(names.max()) + 1), np.square(counts))
+    return np.asarray(np.square(np.bincount(units)) - same, dtype=np.float64)
+
+
+def _interval(values: Floats, units: Ids) -> Floats:
+    """Return the sum of squared differences over all ordered pairs of values within each unit [G]."""
+    sizes = np.bincount(units)
+    apart = values - (np.bincount(units, values) / sizes)[units]
+    return np.asarray(2 * sizes * np.bincount(units, np.square(apart)), dtype=np.float64)
+
+
+def human_ceiling(ratings: Ratings, prediction: Floats, metric: Metric) -> Ceiling:
     """Measure each rater, and the model, against the other raters.
 
     Args:
-        ratings: [N, R], NaN for what a rater did not judge.
+        ratings: Of N rows.
         prediction: [N] the model's answers.
         metric: Of the task; of systems' means there is no ceiling.
 
     Returns:
         Means over the raters who share enough rows with others, each weighted by their rows.
     """
-    is_paired = metric.task_type is PairTask
     fewest = 1 if metric.credit is not None else FEWEST_ROWS
+    make_labels = _majorities if metric.task_type is PairTask else _means
+    shared = ratings.take(ratings.counts > 1)
+    prediction = prediction[ratings.counts > 1]
+    starts = np.searchsorted(shared.row, np.arange(shared.n_rows))
+    by_rater = np.argsort(shared.rater, kind="stable")
+    ends = np.cumsum(np.bincount(shared.rater, minlength=shared.n_raters))
     found: list[tuple[int, float, float]] = []
-    for rater in range(ratings.shape[1]):
-        others = np.delete(ratings, rater, axis=1)
-        shared = np.flatnonzero(np.isfinite(ratings[:, rater]) & np.isfinite(others).any(axis=1))
-        if shared.size < fewest:
+    for of_rater in np.split(by_rater, ends[:-1]):
+        rows = shared.row[of_rater]
+        if rows.size < fewest:
             continue
-        target = _labels(others[shared], is_paired=is_paired)
-        human = metric.value(target, ratings[shared, rater]).value
-        model = metric.value(target, prediction[shared]).value
+        # The ratings of these rows, but the rater's own.
+        sizes = shared.counts[rows]
+        unit = np.repeat(np.arange(rows.size), sizes)
+        place = np.arange(unit.size) + np.repeat(starts[rows] - np.cumsum(sizes) + sizes, sizes)
+        is_other = place != np.repeat(of_rater, sizes)
+        target = make_labels(shared.value[place[is_other]], unit[is_other])
+        human = metric.value(target, shared.value[of_rater]).value
+        model = metric.value(target, prediction[rows]).value
         if human is not None:
-            found.append((shared.size, human, float("nan") if model is None else model))
+            found.append((rows.size, human, float("nan") if model is None else model))
     if not found:
         return Ceiling(None, None, 0)
     weights, humans, models = (np.array(column, dtype=np.float64) for column in zip(*found, strict=True))
@@ -167,46 +237,44 @@ def human_ceiling(ratings: Floats, prediction: Floats, metric: Metric) -> Ceilin
     return Ceiling(float(np.average(humans, weights=weights)), None if np.isnan(model) else model, len(found))
 
 
-_PREFERENCE = {side: preference for preference, side in SIDE.items()}
+def _means(values: Floats, units: Ids) -> Floats:
+    """Return the mean rating of each unit [G], as rows of ratings have it."""
+    return np.asarray(np.bincount(units, values) / np.bincount(units))
 
 
-def _labels(values: Floats, *, is_paired: bool) -> Floats:
-    """Return the labels [n] that raters [n, R] would have given, as for the rows themselves."""
-    if not is_paired:
-        return np.asarray(np.nanmean(values, axis=1), dtype=np.float64)
-    said = ([_PREFERENCE[float(side)] for side in row[np.isfinite(row)]] for row in values)
-    return np.array([SIDE[majority(votes).winner] for votes in said])
+def _majorities(values: Floats, units: Ids) -> Floats:
+    """Return the side that most raters of each unit chose [G], 0 where two are equally frequent; see `data.votes`."""
+    for_a, for_b, for_both = (np.bincount(units, values == side) for side in (1.0, -1.0, 0.0))
+    return np.where(for_a > np.maximum(for_b, for_both), 1.0, np.where(for_b > np.maximum(for_a, for_both), -1.0, 0.0))
 
 
-def rater_record(
-    samples: Samples, results: Sequence[Mapping[str, Any]], settings: MetricSettings
-) -> RaterRecord | None:
+def rater_record(samples: Samples, ratings: Ratings, settings: MetricSettings) -> RaterRecord | None:
     """Measure the raters of a task, on the rows that the model is measured on.
 
     Args:
         samples: The task's rows.
-        results: All rows that the evaluation was given, in its order: a sample's row number counts them.
+        ratings: Of the same rows.
         settings: Which metrics there are.
 
     Returns:
         None where no row was judged by two raters.
     """
-    evaluated = samples.evaluated()
-    ratings = read_ratings([results[row - 1] for row in evaluated.rows], samples.task)
-    shared = ratings.counts > 1
+    measured = ratings.take(samples.is_evaluated)
+    shared = measured.counts > 1
     if not shared.any():
         return None
-    values, is_nominal = ratings.values[shared], isinstance(samples.task, PairTask)
+    prediction = samples.evaluated().prediction[shared]
+    chosen, is_nominal = measured.take(shared), isinstance(samples.task, PairTask)
     metrics = [one for one in metrics_of(samples.task, Shown.SUMMARY, settings) if not one.is_of_systems]
     return RaterRecord(
         dataset=samples.dataset.name,
         task=samples.task.name,
-        n_raters=values.shape[1] if ratings.are_named else None,
-        n_ratings=int(np.isfinite(values).sum()),
-        n_rows=int(shared.sum()),
-        alpha=krippendorff_alpha(values, is_nominal=is_nominal),
+        n_raters=np.unique(measured.rater).size if chosen.are_named else None,
+        n_ratings=chosen.value.size,
+        n_rows=chosen.n_rows,
+        alpha=krippendorff_alpha(chosen, is_nominal=is_nominal),
         level="nominal" if is_nominal else "interval",
-        ceilings={metric.name: human_ceiling(values, evaluated.prediction[shared], metric) for metric in metrics}
-        if ratings.are_named
+        ceilings={metric.name: human_ceiling(chosen, prediction, metric) for metric in metrics}
+        if chosen.are_named
         else {},
     )

@@ -10,23 +10,21 @@ than a right one (Hanley and McNeil 1982; 0.5 where the spread carries nothing).
 distance of a clip's standing by the model from that by people, and the statistic is Spearman's correlation.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cmi_bench.config import MetricSettings
-from cmi_bench.data import fields
-from cmi_bench.data.datasets import MosTask, PairTask, Task
+from cmi_bench.data.datasets import MosTask, PairTask
 from cmi_bench.evaluation.calibration import accuracy_bounds, equal_parts, standing_gaps
 from cmi_bench.evaluation.clusters import clusters_of
 from cmi_bench.evaluation.intervals import Interval, ModelMetric, clustered_rows, paired_test
 from cmi_bench.evaluation.metrics import Metric, Statistic, spearman, undefined
 from cmi_bench.evaluation.proportions import Bounds
-from cmi_bench.evaluation.protocols import number, score_fields
 from cmi_bench.evaluation.resampling import Floats, concordance, left_out_somers, left_out_spearman
 from cmi_bench.evaluation.samples import Samples, decided_pairs
 
@@ -100,76 +98,38 @@ class SignedRows:
         return 1.0 - self.error if self.is_pair else self.error
 
 
-def member_scores(raws: Sequence[Mapping[str, Any]], task: Task) -> Floats | None:
-    """Return the scores of an ensemble's members.
-
-    Args:
-        raws: N rows of results.
-        task: Which of the scores, and of one clip or two.
-
-    Returns:
-        [clips, N, M], of one or two clips a row; NaN where a score is no finite number, or a row does not have all M
-        members. None where no row has two members or more.
-    """
-    of_both = score_fields(task, fields.MEMBERS)
-    said = [[_numbers(raw.get(field)) for raw in raws] for field in of_both[: 1 + isinstance(task, PairTask)]]
-    n_members = max((len(one) for side in said for one in side), default=0)
-    if n_members < 2:
-        return None
-    lacking = [np.nan] * n_members
-    whole = np.array([[one if len(one) == n_members else lacking for one in side] for side in said], dtype=np.float64)
-    return np.where(np.isfinite(whole), whole, np.nan)
-
-
-def _numbers(value: Any) -> list[float]:
-    return [number(one) for one in value] if isinstance(value, list) else []
-
-
-def signed_rows(samples: Samples, results: Sequence[Mapping[str, Any]]) -> SignedRows | None:
-    """Return the rows whose errors may be foretold.
-
-    Args:
-        samples: The rows of a task.
-        results: All rows that the evaluation was given, in its order: a sample's row number counts them.
-
-    Returns:
-        None where the model is no ensemble, or no row is left.
-    """
-    members = member_scores([results[row - 1] for row in samples.rows], samples.task)
-    if members is None:
+def signed_rows(samples: Samples) -> SignedRows | None:
+    """Return the rows of a task whose errors may be foretold; None if the model is no ensemble, or no row is left."""
+    if samples.members is None:
         return None
     # An offset or a scale that a member has of its own moves no answer.
-    is_whole = np.asarray(np.isfinite(members).all(axis=(0, 2)))
-    scale = members[:, is_whole].std(axis=(0, 1)) if is_whole.any() else np.ones(members.shape[2])
-    members = members / np.where(scale > 0, scale, 1.0)
+    is_whole = np.asarray(np.isfinite(samples.members).all(axis=(0, 2)))
+    whole = samples.members[:, is_whole]
+    scale = whole.std(axis=(0, 1)) if whole.size else np.ones(whole.shape[2])
+    scale = np.where(scale > 0, scale, 1.0)
     make = _signed_pairs if isinstance(samples.task, PairTask) else _signed_clips
-    found = make(samples, results, members, is_whole)
+    found = make(samples, samples.members, scale, is_whole)
     return found if found.error.size else None
 
 
-def _signed_pairs(
-    samples: Samples, results: Sequence[Mapping[str, Any]], members: Floats, is_whole: NDArray[np.bool_]
-) -> SignedRows:
-    pairs = decided_pairs(samples, results)
-    place = {int(row): at for at, row in enumerate(samples.rows)}
-    at = np.array([place[int(row)] for row in pairs.rows], dtype=np.intp)
+def _signed_pairs(samples: Samples, members: Floats, scale: Floats, is_whole: NDArray[np.bool_]) -> SignedRows:
+    pairs = decided_pairs(samples)
+    at = np.searchsorted(samples.rows, pairs.rows)
     chosen = is_whole[at] & (pairs.lead != 0)
     at, lead = at[chosen], pairs.lead[chosen]
-    spread = (members[0, at] - members[1, at]).std(axis=1, ddof=1)
+    spread = (members[0, at] / scale - members[1, at] / scale).std(axis=1, ddof=1)
     size = np.abs(lead)
     with np.errstate(divide="ignore"):
         doubt = {Sign.SPREAD: spread, Sign.MARGIN: -size, Sign.BOTH: -size / spread}
-    return SignedRows(samples.take(at), members.shape[2], (lead < 0).astype(np.float64), doubt)
+    return SignedRows(samples.take(at), scale.size, (lead < 0).astype(np.float64), doubt)
 
 
-def _signed_clips(
-    samples: Samples, results: Sequence[Mapping[str, Any]], members: Floats, is_whole: NDArray[np.bool_]
-) -> SignedRows:
+def _signed_clips(samples: Samples, members: Floats, scale: Floats, is_whole: NDArray[np.bool_]) -> SignedRows:
     gap = np.abs(standing_gaps(samples))
     at = np.flatnonzero(is_whole & np.isfinite(gap))
-    of_clips = members[0]
-    apart = of_clips[at] - of_clips[at].mean(axis=0) if at.size else of_clips[at]
-    return SignedRows(samples.take(at), members.shape[2], gap[at], {Sign.SPREAD: apart.std(axis=1, ddof=1)})
+    of_clips = members[0, at] / scale
+    apart = of_clips - of_clips.mean(axis=0) if at.size else of_clips
+    return SignedRows(samples.take(at), scale.size, gap[at], {Sign.SPREAD: apart.std(axis=1, ddof=1)})
 
 
 def somers_d(error: Floats, doubt: Floats) -> Statistic:
@@ -195,9 +155,7 @@ _AUROC = Metric("AUROC", PairTask, somers_d, left_out_somers)
 _SRCC = Metric("SRCC", MosTask, spearman, left_out_spearman)
 
 
-def uncertainty_record(
-    samples: Samples, results: Sequence[Mapping[str, Any]], settings: MetricSettings
-) -> UncertaintyRecord | None:
+def uncertainty_record(samples: Samples, settings: MetricSettings) -> UncertaintyRecord | None:
     """Measure whether the spread foretells errors on a task.
 
     Intervals are those of correlations: the jackknife over prompts (`metrics.cluster`) on Fisher's scale, with t; AUROC
@@ -205,13 +163,12 @@ def uncertainty_record(
 
     Args:
         samples: The rows of a task.
-        results: All rows that the evaluation was given, in its order: a sample's row number counts them.
         settings: How intervals are made.
 
     Returns:
         None where the model is no ensemble, or no row is left.
     """
-    found = signed_rows(samples, results)
+    found = signed_rows(samples)
     if found is None:
         return None
     metric, shown = (_AUROC, _auroc) if found.is_pair else (_SRCC, float)

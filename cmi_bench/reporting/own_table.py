@@ -137,7 +137,7 @@ def _raters(table: OwnTable) -> str:
     raws = table.raw_rows()
     alphas = []
     for task in table.dataset.tasks:
-        alpha = krippendorff_alpha(read_ratings(raws, task).values, is_nominal=table.columns.is_paired)
+        alpha = krippendorff_alpha(read_ratings(raws, task), is_nominal=table.columns.is_paired)
         if alpha.value is not None:
             alphas.append(f"{task.name} {bare(alpha.value)}")
     return f"{count}{named}" + (f"; Krippendorff's alpha: {', '.join(alphas)}" if alphas else "")

@@ -96,7 +96,7 @@ class Validation:
         """
         results = self.results(scores)
         evaluation = evaluate(results, self._settings, origin="validation")
-        promises = _promise_curves(self.objective, evaluation, results, self._settings.cluster)
+        promises = _promise_curves(self.objective, evaluation, self._settings.cluster)
         figures = self._losses(scores) | promises | validation_curves(evaluation.summary)
         return Validated(figures, self._monitored(figures, evaluation))
 
@@ -135,9 +135,7 @@ class Validation:
         return float(np.mean(found)) if found else math.nan
 
 
-def _promise_curves(
-    objective: Objective, evaluation: Evaluation, results: Sequence[Mapping[str, Any]], clustering: Clustering
-) -> dict[str, float]:
+def _promise_curves(objective: Objective, evaluation: Evaluation, clustering: Clustering) -> dict[str, float]:
     """Return the points of curves by name, of each dataset and task on pairs, with ties left out.
 
     They are the mean negative log-likelihood (NLL), the expected calibration error (ECE), what that is by chance alone,
@@ -146,14 +144,13 @@ def _promise_curves(
     Args:
         objective: Says what scores promise.
         evaluation: Of the rows.
-        results: Their results, which were evaluated.
         clustering: Which pairs depend on each other.
     """
     return {
         validation_name(samples.dataset.name, samples.task.name, figure): value
         for samples in evaluation.samples
         if isinstance(samples.task, PairTask)
-        for figure, value in _figures(objective, samples.task.aspect, decided_pairs(samples, results, clustering))
+        for figure, value in _figures(objective, samples.task.aspect, decided_pairs(samples, clustering))
     }
 
 

@@ -285,7 +285,8 @@ TRUE = {"LCC": RHO, "SRCC": 6 / math.pi * math.asin(RHO / 2), "K-Tau": 2 / math.
 def samples_of(dataset, label, prediction, prompt):
     return Samples(
         dataset=dataset, task=dataset.tasks[0], protocol=PROTOCOLS["strict"], rows=np.arange(1, label.size + 1),
-        label=label, prediction=prediction, prompt=prompt, system=np.full((label.size, 2), NOBODY), applicable=True,
+        label=label, prediction=prediction, prompt=prompt, system=np.full((label.size, 2), NOBODY),
+        scores=np.empty((label.size, 0)), applicable=True,
     )  # fmt: skip
 
 

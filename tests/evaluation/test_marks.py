@@ -6,7 +6,6 @@ from cmi_bench.config import MetricSettings, ProtocolName
 from cmi_bench.evaluation.evaluate import evaluate
 from cmi_bench.evaluation.marks import Mark, distance_from_people, marks
 from cmi_bench.evaluation.pairing import predictions_of
-from cmi_bench.evaluation.samples import ResultRow
 
 PAIRS = [
     arena("A", 3.0, 1.0, **VALID_PAIR),
@@ -26,7 +25,7 @@ def samples_of(rows, protocol=ProtocolName.strict):
 
 def distances(rows):
     samples = samples_of(rows)
-    return distance_from_people(samples, predictions_of(samples, [ResultRow(0, row) for row in rows]))
+    return distance_from_people(samples, predictions_of(samples))
 
 
 def test_pairs_are_right_as_accuracy_counts_them():

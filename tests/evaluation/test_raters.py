@@ -7,14 +7,15 @@ from cmi_bench.data import fields
 from cmi_bench.data.declarations import PAIR_TASKS, RATING_TASKS, Declaration
 from cmi_bench.evaluation.evaluate import evaluate
 from cmi_bench.evaluation.metrics import metric_by_name
-from cmi_bench.evaluation.raters import human_ceiling, krippendorff_alpha, read_ratings
+from cmi_bench.evaluation.raters import Ratings, human_ceiling, krippendorff_alpha, read_ratings
 
 NAN = math.nan
 
 
 def table(text):
     """One line for each rater, one word for each unit, as in publications."""
-    return np.array([[NAN if word == "." else float(word) for word in line.split()] for line in text.splitlines()]).T
+    lines = [[NAN if word == "." else float(word) for word in line.split()] for line in text.splitlines()]
+    return np.array(lines).T
 
 
 # Krippendorff (2011), "Computing Krippendorff's Alpha-Reliability", section C to E.
@@ -28,12 +29,16 @@ CODERS = table(". . . . . 3 4 1 2 1 1 3 3 . 3\n1 . 2 1 3 3 4 3 . . . . . . .\n. 
     [(OBSERVERS, True, 0.743), (OBSERVERS, False, 0.849), (CODERS, True, 0.691), (CODERS, False, 0.811)],
 )
 def test_alpha_of_published_examples(values, is_nominal, published):
-    assert krippendorff_alpha(values, is_nominal=is_nominal).value == pytest.approx(published, abs=5e-4)
+    assert krippendorff_alpha(Ratings.of_table(values), is_nominal=is_nominal).value == pytest.approx(
+        published, abs=5e-4
+    )
 
 
 def test_alpha_does_not_hang_on_scale_or_order():
-    alpha = krippendorff_alpha(OBSERVERS, is_nominal=False).value
-    assert krippendorff_alpha(20 * OBSERVERS[::-1, ::-1] - 7, is_nominal=False).value == pytest.approx(alpha)
+    alpha = krippendorff_alpha(Ratings.of_table(OBSERVERS), is_nominal=False).value
+    assert krippendorff_alpha(
+        Ratings.of_table(20 * OBSERVERS[::-1, ::-1] - 7), is_nominal=False
+    ).value == pytest.approx(alpha)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +46,7 @@ def test_alpha_does_not_hang_on_scale_or_order():
     [([[3.0, 3.0], [3.0, 3.0]], "all ratings are the same"), ([[3.0, NAN], [NAN, 2.0]], "no row was judged by two")],
 )
 def test_alpha_without_a_value_says_why(values, reason):
-    assert reason in krippendorff_alpha(np.array(values), is_nominal=False).reason
+    assert reason in krippendorff_alpha(Ratings.of_table(np.array(values)), is_nominal=False).reason
 
 
 def test_the_ceiling_of_ratings_is_what_their_noise_allows():
@@ -49,7 +54,7 @@ def test_the_ceiling_of_ratings_is_what_their_noise_allows():
     rng, s2, raters, n = np.random.default_rng(0), 0.8, 4, 5_000
     truth = rng.standard_normal(n)
     ratings = truth[:, None] + math.sqrt(s2) * rng.standard_normal((n, raters))
-    found = human_ceiling(ratings, truth, metric_by_name("LCC"))
+    found = human_ceiling(Ratings.of_table(ratings), truth, metric_by_name("LCC"))
     others = 1 + s2 / (raters - 1)
     assert found.human == pytest.approx(1 / math.sqrt((1 + s2) * others), abs=0.02)
     assert found.model == pytest.approx(1 / math.sqrt(others), abs=0.02)
@@ -61,7 +66,7 @@ def test_the_ceiling_of_votes_is_what_their_mistakes_allow():
     rng, q, n = np.random.default_rng(0), 0.8, 5_000
     truth = rng.choice([-1.0, 1.0], n)
     votes = truth[:, None] * np.where(rng.random((n, 3)) < q, 1.0, -1.0)
-    found = human_ceiling(votes, truth, metric_by_name("ACC"))
+    found = human_ceiling(Ratings.of_table(votes), truth, metric_by_name("ACC"))
     assert found.human == pytest.approx(q**3 + (1 - q) ** 3 + q * (1 - q), abs=0.02)
     assert found.model == pytest.approx(q**2 + q * (1 - q), abs=0.02)
 
@@ -71,9 +76,9 @@ def test_raters_count_by_their_rows_and_only_with_enough_of_them():
     ratings[:, 0] = np.arange(20)
     ratings[:12, 1] = np.arange(12)
     ratings[:4, 2] = 0
-    found = human_ceiling(ratings, np.arange(20.0), metric_by_name("SRCC"))
+    found = human_ceiling(Ratings.of_table(ratings), np.arange(20.0), metric_by_name("SRCC"))
     assert found.n_raters == 2
-    assert human_ceiling(ratings[:4], np.arange(4.0), metric_by_name("SRCC")).human is None
+    assert human_ceiling(Ratings.of_table(ratings[:4]), np.arange(4.0), metric_by_name("SRCC")).human is None
 
 
 def rows(declaration, said, field, **scores):
@@ -110,6 +115,7 @@ def test_one_rater_is_nothing_to_tell_of():
 def test_votes_become_sides_and_what_is_no_vote_nothing():
     raws = [{fields.RATINGS: {"preference": {"anna": "model_a", "ben": "both", "chloe": "who knows"}}}, {}]
     ratings = read_ratings(raws, PAIR_TASKS["preference"])
-    assert ratings.values[0, :2].tolist() == [1.0, 0.0]
-    assert ratings.counts.tolist() == [2, 0]
-    assert read_ratings([{}], RATING_TASKS["musicality"]).values.shape == (1, 0)
+    assert (ratings.row.tolist(), ratings.rater.tolist(), ratings.value.tolist()) == ([0, 0], [0, 1], [1.0, 0.0])
+    assert (ratings.counts.tolist(), ratings.n_raters) == ([2, 0], 3)
+    nothing = read_ratings([{}], RATING_TASKS["musicality"])
+    assert (nothing.value.size, nothing.n_rows, nothing.n_raters) == (0, 1, 0)

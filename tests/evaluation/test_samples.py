@@ -59,7 +59,7 @@ def test_the_month_is_the_folder_after_audio_files(row, month):
 
 def decided(rows, **settings):
     (samples,) = evaluate(rows, MetricSettings(**settings)).samples
-    return decided_pairs(samples, rows)
+    return decided_pairs(samples)
 
 
 def test_scores_stand_by_who_was_preferred():

@@ -30,7 +30,7 @@ def records_of(rows, **settings):
 def signed(rows, task="musicality"):
     evaluation = evaluate(rows, MetricSettings(resamples=0))
     (samples,) = (one for one in evaluation.samples if one.task.name == task)
-    return signed_rows(samples, rows)
+    return signed_rows(samples)
 
 
 @pytest.mark.parametrize("decimals", [0, 1, 9])
@@ -76,6 +76,17 @@ def test_of_a_clip_the_members_offsets_are_left_out():
     rows = member_rows(20)[::2]
     moved = [row | {f"{FIELD}_members": [x + 100 * at for at, x in enumerate(row[f"{FIELD}_members"])]} for row in rows]
     np.testing.assert_allclose(signed(moved).spread, signed(rows).spread, rtol=1e-9)
+
+
+@pytest.mark.parametrize("cluster", ["system", "both"])
+def test_a_pair_of_two_systems_leaves_no_cluster_to_leave_out(cluster):
+    rng = np.random.default_rng(0)
+    rows = [pair(*rng.normal(size=(2, 3)), model_a=f"s{at % 5}", model_b=f"s{at % 7}") for at in range(60)]
+    (record,) = (one for one in evaluate(rows, MetricSettings(cluster=cluster)).uncertainty if one.task == "musicality")
+    spread = record.signs[Sign.SPREAD]
+    assert spread.value is not None
+    assert spread.interval.reason.startswith("AUROC has none by ")
+    assert record.gain.interval.reason == spread.interval.reason
 
 
 def test_rows_without_all_members_a_label_or_an_answer_are_left_out():

@@ -32,7 +32,7 @@ def mistake_lists(source: ReportSource, folder: Path) -> list[RowList]:
 def _list(samples: Samples, source: ReportSource, folder: Path) -> RowList:
     title = f"{samples.dataset.name}, {samples.task.name}"
     if isinstance(samples.task, PairTask):
-        worst = worst_pairs(decided_pairs(samples, source.results), SHOWN)
+        worst = worst_pairs(decided_pairs(samples), SHOWN)
         summary = f"{count(len(worst), 'pair')}, largest margin first"
     else:
         worst = worst_clips(samples, SHOWN)

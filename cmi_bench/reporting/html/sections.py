@@ -231,7 +231,7 @@ def margin_section(source: ReportSource) -> FigureSection | None:
 def _margin_figures(tasks: list[Samples], source: ReportSource) -> Iterator[Figure]:
     settings = source.evaluation.settings
     for samples in tasks:
-        pairs = decided_pairs(samples, source.results, settings.cluster)
+        pairs = decided_pairs(samples, settings.cluster)
         if not pairs.rows.size:
             continue
         fit = fit_bradley_terry(pairs, confidence=settings.confidence)
@@ -328,6 +328,6 @@ def _spread(samples: Samples, source: ReportSource) -> Iterator[ScoreSpread]:
         if scores.size:
             yield ScoreSpread(heading, scores)
     else:
-        pairs = decided_pairs(samples, source.results)
+        pairs = decided_pairs(samples)
         if pairs.rows.size:
             yield ScoreSpread(heading, pairs.preferred, pairs.other)

@@ -34,7 +34,7 @@ def uncertainty_section(source: ReportSource) -> FigureSection | None:
     if not evaluation.uncertainty:
         return None
     confidence = percent_name(evaluation.settings.confidence)
-    rows = (signed_rows(samples, source.results) for samples in evaluation.samples)
+    rows = (signed_rows(samples) for samples in evaluation.samples)
     return FigureSection(
         "uncertainty",
         "Spread of the ensemble",

@@ -13,6 +13,7 @@ from cmi_bench.data.fields import Preference, is_missing
 from cmi_bench.evaluation.marks import Mark
 from cmi_bench.evaluation.pairing import Run
 from cmi_bench.evaluation.protocols import number
+from cmi_bench.evaluation.reading import ResultRow
 from cmi_bench.reporting.html.format import KEYS, VALUES
 from cmi_bench.reporting.viewer.audio import PageAudio
 from cmi_bench.reporting.viewer.lines import DatasetLines, RunLines, TaskLines
@@ -84,13 +85,14 @@ def page_document(
     by_run: list[dict[str, Column]] = [{} for _ in runs]
     for position, (dataset, shown) in enumerate(zip(datasets, chosen, strict=True)):
         first = len(rows.get("dataset", []))
-        _extend(rows, _row_columns(dataset, position, shown, texts, audio))
-        systems = [_system_groups(dataset.rows.rows[at].raw, dataset, groups) for at in shown]
+        own = list(dataset.rows.rows.take(shown))
+        _extend(rows, _row_columns(dataset, position, shown, own, texts, audio))
+        systems = [_system_groups(row.raw, dataset, groups) for row in own]
         for at, task in enumerate(dataset.tasks):
             place = np.arange(first, first + shown.size).tolist()
-            _extend(lines, {"row": place, "task": [at] * shown.size, **_line_columns(task, dataset, shown, texts)})
+            _extend(lines, {"row": place, "task": [at] * shown.size, **_line_columns(task, shown, own, texts)})
             members = _group_column(task, shown, groups)
-            _extend(lines, {"groups": [[*own, *made] for own, made in zip(members, systems, strict=True)]})
+            _extend(lines, {"groups": [[*these, *made] for these, made in zip(members, systems, strict=True)]})
             for columns, of_run in zip(by_run, task.by_run, strict=True):
                 _extend(columns, _run_columns(of_run, shown))
     return {
@@ -119,9 +121,13 @@ def _extend(columns: dict[str, Column], more: Mapping[str, Column]) -> None:
 
 
 def _row_columns(
-    lines: DatasetLines, position: int, shown: NDArray[np.intp], texts: Texts, audio: PageAudio
+    lines: DatasetLines,
+    position: int,
+    shown: NDArray[np.intp],
+    own: Sequence[ResultRow],
+    texts: Texts,
+    audio: PageAudio,
 ) -> dict[str, Column]:
-    own = [lines.rows.rows[at] for at in shown]
     systems = [lines.dataset.systems_of(row.raw) for row in own]
     return {
         "dataset": [position] * shown.size,
@@ -135,7 +141,7 @@ def _row_columns(
             name: [audio.add(_path(row.raw, field), lines.dataset.name) for row in own]
             for name, field in (("a", fields.AUDIO_A), ("b", fields.AUDIO_B), ("ref", fields.REF_AUDIO))
         },
-        "errors": [_errors(lines, at, texts) for at in shown.tolist()],
+        "errors": _errors(lines, shown, texts),
     }
 
 
@@ -144,14 +150,16 @@ def _path(raw: Raw, field: str) -> str:
     return "" if is_missing(value) else str(value).strip()
 
 
-def _errors(lines: DatasetLines, at: int, texts: Texts) -> dict[int, int]:
-    """Return why runs failed on a row, by the run's number."""
-    found = {}
-    for run, (own, place) in enumerate(zip(lines.rows.rows_of.values(), lines.rows.places[at], strict=True)):
-        error = own[place].raw.get(fields.INFERENCE_ERROR) if place >= 0 else None
-        if not is_missing(error):
-            found[run] = texts.add(error)
-    return found
+def _errors(lines: DatasetLines, shown: NDArray[np.intp], texts: Texts) -> list[dict[int, int]]:
+    """Return why runs failed on each row, by the run's number."""
+    failures: list[dict[int, Any]] = [{} for _ in shown]
+    for run, own in enumerate(lines.rows.rows_of.values()):
+        places = lines.rows.places[shown, run]
+        there = np.flatnonzero(places >= 0)
+        for at, row in zip(there.tolist(), own.take(places[there]), strict=True):
+            if not is_missing(error := row.raw.get(fields.INFERENCE_ERROR)):
+                failures[at][run] = error
+    return [{run: texts.add(error) for run, error in of_row.items()} for of_row in failures]
 
 
 def _system_groups(raw: Raw, lines: DatasetLines, groups: Groups) -> list[int]:
@@ -159,11 +167,12 @@ def _system_groups(raw: Raw, lines: DatasetLines, groups: Groups) -> list[int]:
     return [groups.add(SYSTEM, name) for name in dict.fromkeys(names)]
 
 
-def _line_columns(task: TaskLines, lines: DatasetLines, shown: NDArray[np.intp], texts: Texts) -> dict[str, Column]:
-    raws = [lines.rows.rows[at].raw for at in shown]
+def _line_columns(
+    task: TaskLines, shown: NDArray[np.intp], own: Sequence[ResultRow], texts: Texts
+) -> dict[str, Column]:
     return {
         "label": _numbers(task.label[shown]),
-        "remark": [texts.add(_remark(raw, task.task)) for raw in raws],
+        "remark": [texts.add(_remark(row.raw, task.task)) for row in own],
         "answersApart": _numbers(task.answers_apart[shown]),
         "standpointsApart": _numbers(task.standpoints_apart[shown], digits=3),
     }
@@ -197,7 +206,7 @@ def _group_column(task: TaskLines, shown: NDArray[np.intp], groups: Groups) -> l
     numbered = [
         (groups.add(group.key, group.value), members.tolist())
         for group in task.groups
-        if (members := group.members[shown]).any()
+        if (members := np.isin(shown, group.members)).any()
     ]
     return [[number for number, members in numbered if members[at]] for at in range(shown.size)]
 

@@ -1,5 +1,6 @@
 """All rows of several runs as their tasks see them: labels beside what each run says, and where runs differ."""
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,14 +9,14 @@ from numpy.typing import NDArray
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.data.datasets import ALL_CATEGORIES, Dataset, PairTask, Task
-from cmi_bench.data.declarations import declared_tasks
 from cmi_bench.data.fields import SPREAD
 from cmi_bench.evaluation.groups import Group, task_groups
 from cmi_bench.evaluation.marks import Mark, distance_from_people, marks
 from cmi_bench.evaluation.pairing import AlignedRows, Run, align_rows, compare_views, predictions_of
 from cmi_bench.evaluation.protocols import PROTOCOLS, number, score_fields
+from cmi_bench.evaluation.reading import ResultRow, RowView, as_numbers, read_rows
 from cmi_bench.evaluation.resampling import Floats
-from cmi_bench.evaluation.samples import Samples, read_samples
+from cmi_bench.evaluation.samples import SampleReader, Samples, Selection
 
 
 @dataclass(frozen=True)
@@ -63,38 +64,74 @@ class DatasetLines:
     tasks: Sequence[TaskLines]
 
 
-def view_lines(runs: Sequence[Run], settings: MetricSettings) -> list[DatasetLines]:
+def view_lines(
+    runs: Sequence[Run], settings: MetricSettings, selections: Mapping[str, Selection] | None = None
+) -> list[DatasetLines]:
     """Read all rows of the runs.
 
     Args:
         runs: One or more.
         settings: Protocol, split, and which groups are made.
+        selections: From `pairing.select_runs`, where that was done already.
 
     Raises:
         UserError: A label that the protocol does not understand.
     """
     return [
-        DatasetLines(
-            dataset,
-            rows,
-            [
-                _task_lines(dataset, task, rows, runs, settings)
-                for task in declared_tasks(dataset, (row.raw for row in rows.rows))
-            ],
-        )
-        for dataset, rows in align_rows(runs, settings.split).items()
+        _dataset_lines(dataset, rows, runs, settings)
+        for dataset, rows in align_rows(runs, settings.split, selections).items()
     ]
 
 
+def _dataset_lines(dataset: Dataset, rows: AlignedRows, runs: Sequence[Run], settings: MetricSettings) -> DatasetLines:
+    read = [_RunReader(dataset, rows.rows_of[run.label], settings, run.origin) for run in runs]
+    groups = list(task_groups(dataset, rows.rows, settings))
+    tasks = []
+    for task in dataset.tasks:
+        if any(task in one.samples.tasks for one in read):
+            samples_of = {run.label: one.samples.samples([task])[0] for run, one in zip(runs, read, strict=True)}
+            own = [
+                group for of_task, group in groups if of_task == task and group.ref_category in (None, ALL_CATEGORIES)
+            ]
+            tasks.append(_task_lines(task, samples_of, [one.scores[task] for one in read], rows, own))
+    return DatasetLines(dataset, rows, tasks)
+
+
+class _RunReader:
+    """What is read of a run's rows of a dataset, in one pass."""
+
+    def __init__(self, dataset: Dataset, rows: RowView, settings: MetricSettings, origin: str) -> None:
+        self.samples = SampleReader(dataset, PROTOCOLS[settings.protocol], origin=origin)
+        self.scores = {task: _ScoreReader(task) for task in dataset.tasks}
+        read_rows(rows, self.samples, *self.scores.values())
+
+
+class _ScoreReader:
+    """Reads the scores that decide a task and their spreads, as they stand in the file."""
+
+    def __init__(self, task: Task) -> None:
+        self._fields = (*score_fields(task), *score_fields(task, SPREAD))
+        self._values = array("d")
+
+    def take(self, row: ResultRow) -> None:
+        """Look at a row."""
+        self._values.extend([number(row.raw.get(field)) for field in self._fields])
+
+    def columns(self) -> Floats:
+        """Return [4, N]: scores of clip A and of clip B, and their spreads."""
+        return as_numbers(self._values).reshape(-1, len(self._fields)).T
+
+
 def _task_lines(
-    dataset: Dataset, task: Task, rows: AlignedRows, runs: Sequence[Run], settings: MetricSettings
+    task: Task,
+    samples_of: Mapping[str, Samples],
+    scores: Sequence[_ScoreReader],
+    rows: AlignedRows,
+    groups: Sequence[Group],
 ) -> TaskLines:
-    protocol = PROTOCOLS[settings.protocol]
-    samples_of = {
-        run.label: read_samples(rows.rows_of[run.label], dataset, task, protocol, origin=run.origin) for run in runs
-    }
     by_run = [
-        _run_lines(samples, rows, label, rows.places[:, at]) for at, (label, samples) in enumerate(samples_of.items())
+        _run_lines(samples, one.columns(), places)
+        for samples, one, places in zip(samples_of.values(), scores, rows.places.T, strict=True)
     ]
     labels = np.array([_spread_out(one.label, at) for one, at in zip(samples_of.values(), rows.places.T, strict=True)])
     answers_apart, standpoints_apart = _apart(samples_of, rows)
@@ -104,22 +141,13 @@ def _task_lines(
         by_run=by_run,
         answers_apart=answers_apart,
         standpoints_apart=standpoints_apart,
-        groups=[
-            group
-            for of_task, group in task_groups(dataset, rows.rows, settings)
-            if of_task == task and group.ref_category in (None, ALL_CATEGORIES)
-        ],
+        groups=groups,
     )
 
 
-def _run_lines(samples: Samples, rows: AlignedRows, label: str, places: NDArray[np.intp]) -> RunLines:
-    own = rows.rows_of[label]
-    fields_of_scores, fields_of_spreads = score_fields(samples.task), score_fields(samples.task, SPREAD)
+def _run_lines(samples: Samples, scores: Floats, places: NDArray[np.intp]) -> RunLines:
     is_pair = isinstance(samples.task, PairTask)
-    score_a, score_b, spread_a, spread_b = (
-        np.array([number(row.raw.get(field)) for row in own], dtype=np.float64)
-        for field in (*fields_of_scores, *fields_of_spreads)
-    )
+    score_a, score_b, spread_a, spread_b = scores
     nothing = np.full(score_a.size, np.nan)
     of_rows = [*marks(samples), None]  # a place of -1 is the last
     return RunLines(
@@ -129,7 +157,7 @@ def _run_lines(samples: Samples, rows: AlignedRows, label: str, places: NDArray[
         spread_b=_spread_out(spread_b if is_pair else nothing, places),
         prediction=_spread_out(samples.prediction, places),
         marks=[of_rows[place] for place in places],
-        distance=_spread_out(distance_from_people(samples, predictions_of(samples, own)), places),
+        distance=_spread_out(distance_from_people(samples, predictions_of(samples)), places),
     )
 
 
@@ -143,10 +171,7 @@ def _apart(samples_of: Mapping[str, Samples], rows: AlignedRows) -> tuple[Floats
     having = {label: at for at, label in enumerate(samples_of) if rows.rows_of[label]}
     common = np.flatnonzero((rows.places[:, list(having.values())] >= 0).all(axis=1))
     places = {label: rows.places[common, at] for label, at in having.items()}
-    views = compare_views(
-        {label: samples_of[label].take(places[label]) for label in having},
-        {label: [rows.rows_of[label][place] for place in places[label]] for label in having},
-    )
+    views = compare_views({label: samples_of[label].take(places[label]) for label in having})
     answers, spread = np.full((2, len(rows.rows)), np.nan)
     answers[common], spread[common] = views.answers, views.spread
     return answers, spread

@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from cmi_bench.config import MetricSettings
 from cmi_bench.errors import UserError
-from cmi_bench.evaluation.pairing import Run
-from cmi_bench.evaluation.samples import rows_text, select_rows
+from cmi_bench.evaluation.pairing import Run, select_runs
+from cmi_bench.evaluation.samples import Selection, rows_text
 from cmi_bench.reporting.html.format import count, own_files, template_environment
 from cmi_bench.reporting.viewer.audio import AudioMode, PageAudio
 from cmi_bench.reporting.viewer.document import page_document
@@ -70,7 +70,8 @@ def write_view(
             audio is too much for a page, or the page cannot be written.
     """
     check_replaceable(file)
-    datasets = view_lines(runs, settings)
+    selections = select_runs(runs, settings.split)
+    datasets = view_lines(runs, settings, selections)
     if not datasets:
         raise UserError(
             f"No row of split {settings.split!r} belongs to a known dataset.", "Set metrics.split, or check the rows."
@@ -81,7 +82,7 @@ def write_view(
     document = page_document(datasets, chosen, runs, audio)
     told = [
         *_left_out(total, n_rows, bound),
-        *_passed_over(runs, settings.split),
+        *_passed_over(selections),
         *_different_rows(runs, datasets),
         *notes,
         *_missing_audio(audio),
@@ -119,13 +120,15 @@ def _left_out(total: int, n_rows: int, bound: Bound) -> list[str]:
     ]
 
 
-def _passed_over(runs: Sequence[Run], split: str) -> list[str]:
+def _passed_over(selections: Mapping[str, Selection]) -> list[str]:
     """Say which rows are of another split or of no known dataset, and in which runs if not in all."""
     labels_of: dict[str, list[str]] = {}
-    for run in runs:
-        for note in select_rows(run.rows, split).notes:
-            labels_of.setdefault(note, []).append(run.label)
-    return [note if len(labels) == len(runs) else f"{', '.join(labels)}: {note}" for note, labels in labels_of.items()]
+    for label, selection in selections.items():
+        for note in selection.notes:
+            labels_of.setdefault(note, []).append(label)
+    return [
+        note if len(labels) == len(selections) else f"{', '.join(labels)}: {note}" for note, labels in labels_of.items()
+    ]
 
 
 def _different_rows(runs: Sequence[Run], datasets: Sequence[DatasetLines]) -> list[str]:
