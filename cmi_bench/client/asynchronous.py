@@ -1,6 +1,7 @@
 """`AsyncRewardClient`: songs in, receipts out, within an event loop."""
 
 import asyncio
+import logging
 import math
 import os
 import time
@@ -31,6 +32,8 @@ from cmi_bench.serving.wire import (
 )
 from cmi_bench.utils.files import without_credentials
 
+log = logging.getLogger(__name__)
+
 Answer = TypeVar("Answer", bound=BaseModel)
 
 TOKEN_VARIABLE = "CMI_BENCH_TOKEN"
@@ -54,7 +57,7 @@ class AsyncRewardClient:
         token: str | None = None,
         concurrency: int = 16,
         timeout: float = 300.0,
-        patience: float = 120.0,
+        patience: float = 300.0,
         seed: int = 0,
     ) -> None:
         """Take the server's address; nothing is sent yet. The arguments are those of `RewardClient`."""
@@ -88,7 +91,7 @@ class AsyncRewardClient:
     ) -> Receipt:
         """Score one song; see `RewardClient.score`."""
         given = Song("", text, lyrics, ref_audio, sample_rate)  # type: ignore[arg-type]  # more kinds of audio
-        return await self._receipt(audio, given, 0, OnError.fail)
+        return await self.receipt(sent_song(audio, given, 0), 0, OnError.fail)
 
     async def score_batch(
         self,
@@ -102,13 +105,13 @@ class AsyncRewardClient:
     ) -> list[Receipt]:
         """Score songs, several at once; see `RewardClient.score_batch`."""
         given = Song("", text, lyrics, ref_audio, sample_rate)  # type: ignore[arg-type]
-        way = _on_error(on_error)
+        way = checked_on_error(on_error)
         ahead = enumerate(songs)
         found: dict[int, Receipt] = {}
 
         async def work(ahead: Iterator[tuple[int, Any]]) -> None:
             for index, song in ahead:
-                found[index] = await self._receipt(song, given, index, way)
+                found[index] = await self.receipt(sent_song(song, given, index), index, way)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -134,24 +137,11 @@ class AsyncRewardClient:
     ) -> list[RankedSong]:
         """Score songs and put the best first; see `RewardClient.rank`."""
         rule = criterion(by, weight)
-        given = Song("", text, lyrics, ref_audio, sample_rate)  # type: ignore[arg-type]
         receipts = await self.score_batch(
             songs, text=text, lyrics=lyrics, ref_audio=ref_audio, sample_rate=sample_rate, on_error=on_error
         )
-        scores = [receipt.score for receipt in receipts]
-        if receipts:
-            rule.check(scores, receipts[0].model.name)
-        return [
-            RankedSong(
-                place.rank,
-                place.index,
-                sent_song(songs[place.index], given, place.index),
-                place.value,
-                *scores[place.index].columns,
-                spread=_spread(receipts[place.index], rule),
-            )
-            for place in places([rule.value(score) for score in scores], top_k)
-        ]
+        given = Song("", text, lyrics, ref_audio, sample_rate)  # type: ignore[arg-type]
+        return ranked([sent_song(song, given, index) for index, song in enumerate(songs)], receipts, rule, top_k)
 
     async def models(self) -> ModelsAnswer:
         """Ask what the server scores with, and what it takes."""
@@ -213,15 +203,20 @@ class AsyncRewardClient:
             self._pool = loop, client
         return self._pool[1]
 
-    async def _receipt(self, song: Any, given: Song, index: int, on_error: OnError) -> Receipt:
+    async def receipt(self, song: Song, index: int, on_error: OnError) -> Receipt:
         """Return a song's receipt.
 
+        Args:
+            song: To be scored.
+            index: Its place in a batch, from 0.
+            on_error: Whether a song that cannot be scored has a receipt.
+
         Raises:
-            UserError: There is none; or it says that the song failed, and that is not to be recorded.
+            UserError: There is none.
         """
         try:
             # In a thread: a tensor may have to come from its device, and a long song takes time to copy.
-            upload = await asyncio.to_thread(upload_of, song, given, index, self.model)
+            upload = await asyncio.to_thread(upload_of, song, index, self.model)
             receipt = await self._sent(upload, index)
         except RewardServerError as error:
             if on_error is OnError.fail or not error.is_of_the_song:
@@ -247,7 +242,8 @@ class AsyncRewardClient:
                 elapsed = time.monotonic() - start
                 wait = self._patience.wait(error, attempt=attempt, elapsed=elapsed, song=index, is_known=self._is_known)
                 if wait is None:
-                    raise error.about(upload.name) from error.__cause__
+                    raise error.about(upload.name) from None
+                log.info("%s Again in %.1f s.", error.what, wait)
             await asyncio.sleep(wait)
 
     async def _attempt(self, upload: Upload) -> Receipt:
@@ -261,7 +257,7 @@ class AsyncRewardClient:
                     json = {"Content-Type": "application/json"}
                     response = await self._http.post("/v1/score_batch", content=upload.request, headers=json)
             except httpx2.TransportError as error:
-                raise silence(error, url, self.timeout) from error
+                raise silence(error, self.url, self.timeout) from None
         self._is_known = True
         if not response.is_success:
             raise refusal(response)
@@ -285,7 +281,7 @@ class AsyncRewardClient:
         try:
             response = await self._http.get(path)
         except httpx2.TransportError as error:
-            raise silence(error, f"{self.url}{path}", self.timeout) from error
+            raise silence(error, self.url, self.timeout) from None
         self._is_known = True
         if not response.is_success and response.status_code != also:
             raise refusal(response)
@@ -294,6 +290,28 @@ class AsyncRewardClient:
 
 def _of_receipt(problem: Problem) -> RewardServerError:
     return RewardServerError(problem, status=problem.code.status, is_passing=problem.code.is_passing)
+
+
+def ranked(songs: Sequence[Song], receipts: Sequence[Receipt], rule: Criterion, top_k: int | None) -> list[RankedSong]:
+    """Return songs with their receipts, the best first; one without scores is left out.
+
+    Raises:
+        UserError: The model does not judge what is ranked by, or `top_k` is not above 0.
+    """
+    scores = [receipt.score for receipt in receipts]
+    if receipts:
+        rule.check(scores, receipts[0].model.name)
+    return [
+        RankedSong(
+            place.rank,
+            place.index,
+            songs[place.index],
+            place.value,
+            *scores[place.index].columns,
+            spread=_spread(receipts[place.index], rule),
+        )
+        for place in places([rule.value(score) for score in scores], top_k)
+    ]
 
 
 def _spread(receipt: Receipt, rule: Criterion) -> float:
@@ -333,7 +351,12 @@ def checked_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _on_error(name: str) -> OnError:
+def checked_on_error(name: str) -> OnError:
+    """Return what is to be done where a song cannot be scored.
+
+    Raises:
+        UserError: There is no such thing.
+    """
     try:
         return OnError(name)
     except ValueError:

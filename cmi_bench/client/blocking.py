@@ -4,13 +4,14 @@ import asyncio
 import os
 import threading
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, wait
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from cmi_bench.api.ranking import RankedSong
+from cmi_bench.api.ranking import RankedSong, criterion
 from cmi_bench.api.songs import Song
-from cmi_bench.client.asynchronous import AsyncRewardClient
-from cmi_bench.client.uploads import SentAudio
+from cmi_bench.client.asynchronous import AsyncRewardClient, checked_on_error, ranked
+from cmi_bench.client.uploads import SentAudio, sent_song
 from cmi_bench.serving.wire import HealthAnswer, ModelsAnswer, Receipt
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ class RewardClient:
         token: str | None = None,
         concurrency: int = 16,
         timeout: float = 300.0,
-        patience: float = 120.0,
+        patience: float = 300.0,
         seed: int = 0,
     ) -> None:
         """Take the server's address; nothing is sent yet.
@@ -45,7 +46,7 @@ class RewardClient:
             url: Such as "http://127.0.0.1:8000".
             model: Its name on the server; None where the server has one.
             token: The server's; None takes the one in the environment's CMI_BENCH_TOKEN, "" sends none.
-            concurrency: Songs that are sent at once, by all calls together.
+            concurrency: Songs that are on their way at once.
             timeout: Seconds without a byte of an answer, for each attempt.
             patience: Seconds for which a song is tried again, in all; 0 tries once.
             seed: Of what is added to waits, so that many clients do not come again together: a process's number.
@@ -116,11 +117,22 @@ class RewardClient:
             RewardServerError: The server is not to be reached, wants another token, or stays busy; or a song cannot be
                 scored, and `on_error` is "fail".
         """
-        return _run(
-            self._client.score_batch(
-                songs, text=text, lyrics=lyrics, ref_audio=ref_audio, sample_rate=sample_rate, on_error=on_error
-            )
-        )
+        way = checked_on_error(on_error)
+        given = Song("", text, lyrics, ref_audio, sample_rate)  # type: ignore[arg-type]  # more kinds of audio
+        asked: list[Future[Receipt]] = []
+        underway: set[Future[Receipt]] = set()
+        try:
+            # Here, not in the event loop's thread: what makes the songs may be at home in this one only.
+            for index, song in enumerate(songs):
+                asked.append(_started(self._client.receipt(sent_song(song, given, index), index, way)))
+                underway.add(asked[-1])
+                if len(underway) >= self._client.concurrency:
+                    underway = _checked(*wait(underway, return_when=FIRST_COMPLETED))
+            _checked(*wait(underway, return_when=FIRST_EXCEPTION))
+            return [one.result() for one in asked]
+        finally:
+            for one in asked:
+                one.cancel()
 
     def rank(
         self,
@@ -155,19 +167,12 @@ class RewardClient:
             RewardServerError: As for `score_batch`.
             UserError: The model does not judge what is to be ranked by.
         """
-        return _run(
-            self._client.rank(
-                songs,
-                text=text,
-                lyrics=lyrics,
-                ref_audio=ref_audio,
-                sample_rate=sample_rate,
-                by=by,
-                weight=weight,
-                top_k=top_k,
-                on_error=on_error,
-            )
+        rule = criterion(by, weight)
+        receipts = self.score_batch(
+            songs, text=text, lyrics=lyrics, ref_audio=ref_audio, sample_rate=sample_rate, on_error=on_error
         )
+        given = Song("", text, lyrics, ref_audio, sample_rate)  # type: ignore[arg-type]
+        return ranked([sent_song(song, given, index) for index, song in enumerate(songs)], receipts, rule, top_k)
 
     def models(self) -> ModelsAnswer:
         """Ask what the server scores with, and what it takes."""
@@ -205,12 +210,23 @@ _loop: tuple[int, asyncio.AbstractEventLoop] | None = None
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
     """Return what a coroutine comes to; where that is not waited for, as after Ctrl-C, it is given up."""
-    future = asyncio.run_coroutine_threadsafe(work, _running_loop())
+    future = _started(work)
     try:
         return future.result()
     except BaseException:
         future.cancel()
         raise
+
+
+def _started(work: Coroutine[Any, Any, T]) -> "Future[T]":
+    return asyncio.run_coroutine_threadsafe(work, _running_loop())
+
+
+def _checked(done: "set[Future[Receipt]]", underway: "set[Future[Receipt]]") -> "set[Future[Receipt]]":
+    """Return the songs that are still on their way; raise what one of the others has met."""
+    for one in done:
+        one.result()
+    return underway
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:

@@ -74,29 +74,27 @@ def _opened(path: Path) -> IO[bytes]:
         raise UserError(f"{path}: {error.strerror or error}.", "Is the name right?") from None
 
 
-def upload_of(song: "Song | Mapping[str, Any] | SentAudio", given: Song, index: int, model: str | None) -> Upload:
+def upload_of(song: Song, index: int, model: str | None) -> Upload:
     """Return a song as it is sent.
 
     Args:
-        song: A song, a mapping with its fields, or audio alone.
-        given: Has the instruction and the sampling rate of audio that comes alone.
-        index: Of the song in what the user gave, for messages.
-        model: Its name on the server; None where the server has one.
+        song: Of `sent_song`.
+        index: Its place in what the user gave, for messages.
+        model: Its name on the server; None where the server has song.
 
     Raises:
-        UserError: It is none, or too long.
+        UserError: Its audio is none, or a text is too long.
     """
-    one = sent_song(song, given, index)
-    name = _name(one.audio) or f"Song {index + 1}"
+    name = _name(song.audio) or f"Song {index + 1}"
     parts: dict[str, UploadPart] = {}
     try:
         wire = WireSong(
-            audio=_sent(one.audio, one.sample_rate, name, "audio", parts),
-            text=one.text,
-            lyrics=one.lyrics,
+            audio=_sent(song.audio, song.sample_rate, name, "audio", parts),
+            text=song.text,
+            lyrics=song.lyrics,
             ref_audio=None
-            if one.ref_audio is None
-            else _sent(one.ref_audio, one.sample_rate, f"The reference of {name}", "ref_audio", parts),
+            if song.ref_audio is None
+            else _sent(song.ref_audio, song.sample_rate, f"The reference of {name}", "ref_audio", parts),
         )
         request = BatchRequest(songs=[wire], model=model).model_dump_json(exclude_defaults=True)
         return Upload(name, request, parts)
@@ -107,7 +105,16 @@ def upload_of(song: "Song | Mapping[str, Any] | SentAudio", given: Song, index: 
 
 
 def sent_song(song: Any, given: Song, index: int) -> Song:
-    """Return what a user calls a song as one; see `upload_of`."""
+    """Return what a user calls a song as one.
+
+    Args:
+        song: A song, a mapping with its fields, or audio alone.
+        given: Has the instruction and the sampling rate of audio that comes alone.
+        index: Of the song in what the user gave, for messages.
+
+    Raises:
+        UserError: A mapping has no audio, or a field that songs do not have.
+    """
     if isinstance(song, bytes | ServerFile):
         return replace(given, audio=song)  # type: ignore[arg-type]  # more kinds of audio than a model in memory takes
     return as_song(song, given, index)

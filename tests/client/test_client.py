@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -166,6 +167,21 @@ def test_no_more_songs_are_sent_at_once_than_told(monkeypatch):
         found = client.score_batch(b"%d" % index for index in range(12))
         assert [one.musicality for one in found] == [toy_score(b"%d" % index) for index in range(12)]
         assert server.most_at_once == 3
+
+
+def test_songs_are_made_as_they_are_sent_in_the_callers_thread(client, server):
+    made = []
+
+    def songs():
+        for index in range(40):
+            made.append((threading.current_thread(), index - len(server.asked)))
+            yield b"%d" % index
+
+    assert len(client.score_batch(songs())) == 40
+    assert {thread for thread, _ in made} == {threading.main_thread()}
+    assert max(ahead for _, ahead in made) <= 16
+    with pytest.raises(UserError, match="Song 2 has no field 'audoi'"):
+        client.score_batch([b"one", {"audoi": b"two"}])
 
 
 def test_a_server_that_is_not_there_is_said_to_be_so(unused_port):
