@@ -10,9 +10,8 @@ READY := $(VENV)/.ready
 CPU ?= $(shell cat $(READY) 2>/dev/null)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-PARALLEL := --numprocesses 2 --dist worksteal
-# One more than there are cores: some of the quick tests wait for others.
-QUICK := --numprocesses 3 --dist worksteal
+# One more than there are cores: some tests wait for others.
+PARALLEL := --numprocesses 3 --dist worksteal
 
 .DEFAULT_GOAL := help
 TRAINED := outputs/make_train/$(shell date +%Y-%m-%d_%H-%M-%S)
@@ -45,7 +44,7 @@ train: $(READY) ## Train a small head on the embedded example, sweep over its ch
 	$(BIN)/python run.py task=compare runs=[$(TRAINED)/checkpoints,$(TRAINED)/signal] hydra.run.dir=$(TRAINED)/comparison
 
 test: lint ## Lint, type-check and run the tests that are not slow (less than 5 minutes on 2 cores)
-	$(BIN)/python -m pytest $(QUICK) -m "not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 test-slow: $(READY) ## Run the slow tests: subprocesses, several processes, a browser, full sizes
 	$(BIN)/python -m pytest $(PARALLEL) -m slow

@@ -1,5 +1,6 @@
 """A benchmark of a few rows, for tests that need rows and audio but no music."""
 
+import gc
 import json
 import os
 import signal
@@ -24,10 +25,12 @@ import numpy as np
 import pytest
 import soundfile
 from command_line import run_task_here
+from filelock import FileLock
 from installed import Installation, install
 from registries import restored_registries
 
 from cmi_bench.data.synthetic.build import ensure_mini
+from cmi_bench.data.synthetic.labels import MiniSplit
 
 SR = 16000
 
@@ -39,18 +42,37 @@ def _registries() -> Iterator[None]:
         yield
 
 
+def pytest_collection_finish() -> None:
+    """Leave what was imported to itself: going through it for garbage, again and again, is a fifth of all time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 @pytest.fixture(scope="session")
-def mini_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Data root of the mini benchmark; the workers of one test run share it."""
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the workers of one test run share."""
     base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def mini_root(shared: Path) -> Path:
+    """Data root of the mini benchmark."""
     return ensure_mini(shared / "mini").parent
 
 
 @pytest.fixture(scope="session")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+def mini_train_root(shared: Path) -> Path:
+    """Data root of the rows to train on; for slow tests."""
+    return ensure_mini(shared / "mini_train", MiniSplit.TRAIN).parent
+
+
+@pytest.fixture(scope="session")
+def installation(shared: Path) -> Installation:
     """The package in an environment of its own, away from the checkout; for slow tests."""
-    return install(tmp_path_factory.mktemp("installation"))
+    with FileLock(shared / "installation.lock"):
+        return install(shared / "installation")
 
 
 def write_tone(path: Path, hertz: float, seconds: float = 0.4) -> None:

@@ -7,26 +7,20 @@ import csv
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-import uuid
-from pathlib import Path
 
 import pytest
-from command_line import PROJECT
 from fake_hub import Fault, serve
 from filelock import FileLock
 from mlflow import MlflowClient
 from quick_runs import read_rows
 from tiny_dataset import expected, upstream
+from warm_start import start_run, wait_until
 
 pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("CMI_BENCH_KILLS", "2"))
 SEED = int(os.environ.get("CMI_BENCH_KILL_SEED", "0"))
-MARK = "CMI_BENCH_KILL_MARK"
-"""In the environment of a command and of whatever it starts."""
 ORPHAN_SECONDS = 60.0
 """A loader's worker looks every few seconds whether its parent lives."""
 
@@ -35,44 +29,34 @@ class Command:
     """A command that is run again and again: killed, and then to its end."""
 
     def __init__(self, words, home, environment=None):
-        self.mark = uuid.uuid4().hex
-        self.environment = {**os.environ, **(environment or {}), MARK: self.mark, "OMP_NUM_THREADS": "1"}
-        self.words = [sys.executable, str(PROJECT / "run.py"), *words]
+        self.environment = {**os.environ, **(environment or {})}
+        self.words = words
         self.home = home
+        self.started = []
 
     def start(self):
-        return subprocess.Popen(
-            self.words, env=self.environment, cwd=self.home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        process = start_run(*self.words, folder=self.home, environment=self.environment)
+        self.started.append(process)
+        return process
 
     def finish(self):
-        process = self.start()
-        output = process.communicate(timeout=900)[0]
-        assert process.returncode == 0, output
+        output = self.start().finish()
         assert "Traceback" not in output
         return output
 
     def kill_after(self, is_begun, seconds):
         """Kill the command so many seconds after it has begun its work; tell whether it was still running."""
-        with self.start() as process:
-            while not is_begun() and process.poll() is None:
-                time.sleep(0.01)
-            try:
-                process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-            return process.wait() == -signal.SIGKILL
+        process = self.start()
+        wait_until(is_begun, process)
+        try:
+            process.wait(seconds)
+        except TimeoutError:
+            process.kill()
+        return process.wait() == -signal.SIGKILL
 
     def processes(self):
         """Return the processes that the command has left."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                if self.mark.encode() in (folder / "environ").read_bytes():
-                    found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-            except OSError:
-                continue
-        return found
+        return [line for process in self.started for line in process.left()]
 
     def assert_nothing_is_left(self, *folders):
         deadline = time.monotonic() + ORPHAN_SECONDS
@@ -116,11 +100,9 @@ def killed(name, command, begun, seconds, folder):
 def measure(command, is_begun):
     """Run undisturbed; return how long the work took."""
     process = command.start()
-    while not is_begun() and process.poll() is None:
-        time.sleep(0.01)
+    wait_until(is_begun, process)
     begun = time.monotonic()
-    output = process.communicate(timeout=900)[0]
-    assert process.returncode == 0, output
+    process.finish()
     return time.monotonic() - begun
 
 

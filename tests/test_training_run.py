@@ -1,13 +1,10 @@
-"""From rows to a comparison through `run.py`, as processes: embed, train, sweep over checkpoints, compare, evaluate."""
+"""From rows to a comparison through `run.py`: embed, train, sweep over checkpoints, compare, evaluate."""
 
 import json
-import os
 import random
-import subprocess
-import sys
 
 import pytest
-from command_line import PROJECT
+from command_line import run_command
 
 from cmi_bench.data.datasets import dataset_of_source
 from cmi_bench.data.synthetic import build
@@ -36,11 +33,7 @@ def home(tmp_path, mini_root, monkeypatch):
 
 def run(home, folder, *words):
     """Run `run.py` in a folder; every output is below it."""
-    done = subprocess.run(
-        [sys.executable, str(PROJECT / "run.py"), *words, f"hydra.{folder}"],
-        capture_output=True, text=True, check=False, cwd=home,
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
-    )  # fmt: skip
+    done = run_command(*words, f"hydra.{folder}", cwd=home)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout
@@ -93,13 +86,14 @@ def shuffle_labels(rows, file):
 
 
 @pytest.mark.slow
-def test_shuffled_labels_teach_nothing_about_musicality(tmp_path, mini_root):
+def test_shuffled_labels_teach_nothing_about_musicality(tmp_path, mini_root, mini_train_root):
     """Alignment begins at the cosine of clip and prompt, which knows no labels, and may stay above chance."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data/mini").symlink_to(mini_root)
-    file = build.ensure_mini(tmp_path / "data/mini_train", MiniSplit.TRAIN)
+    (tmp_path / "data/mini_train").symlink_to(mini_train_root)
+    lines = (mini_train_root / "all_train.jsonl").read_text(encoding="utf-8").splitlines()
     shuffled = tmp_path / "shuffled.jsonl"
-    shuffle_labels([json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()], shuffled)
+    shuffle_labels([json.loads(line) for line in lines], shuffled)
     data = ["data=mini", f"data_root={tmp_path}/data", f"cache.dir={tmp_path}/cache", "tracking=none", "+device=cpu"]
     words = [*data, f"data.train_jsonl={shuffled}", "train.max_steps=200", "train.patience=null", "head.dropout=0.7"]
     run(tmp_path, "run.dir=train", "task=train", "model=audio_statistics", "recipe=small", *words)

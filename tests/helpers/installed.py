@@ -68,8 +68,19 @@ def source_files(*folders: str) -> set[str]:
 
 
 def install(folder: Path) -> Installation:
-    """Build a source distribution, of that a wheel, and install it into an environment; nothing is downloaded."""
-    source, environment = folder / "source", folder / "environment"
+    """Build a source distribution, of that a wheel, and install it into an environment; nothing is downloaded.
+
+    A folder in which that was done is taken as it is.
+    """
+    source, environment, done = folder / "source", folder / "environment", folder / "done"
+    if not done.exists():
+        _install(folder, source, environment)
+        done.touch()
+    (wheel,) = folder.glob("cmi_bench-*.whl")
+    return Installation(environment, wheel)
+
+
+def _install(folder: Path, source: Path, environment: Path) -> None:
     for name in source_files():  # setuptools leaves folders of its own in what it builds
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PROJECT / name, source / name)
@@ -88,7 +99,6 @@ def install(folder: Path) -> Installation:
     (packages / "watch_checkout.py").write_text(WATCH.format(forbidden=forbidden))
     # One more place for modules; the .pth files in it, such as an editable package's, are not read.
     (packages / "dependencies.pth").write_text(f"import watch_checkout\n{sysconfig.get_path('purelib')}\n")
-    return Installation(environment, wheel)
 
 
 def _pip(*words: str) -> None:

@@ -131,8 +131,14 @@ class Toy:
         return fitted, kept, head
 
 
-if __name__ == "__main__":
+def main(folder, *words):
+    """Train in a folder with the settings of these words; Lightning starts a second process by the same ones."""
+    sys.argv = [__file__, folder, *words]
     torch.set_num_threads(1)
-    words = dict(word.split("=", 1) for word in sys.argv[2:])
-    Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
-    Toy().train(sys.argv[1], **{key: json.loads(value) for key, value in words.items()})
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    settings = dict(word.split("=", 1) for word in words)
+    Toy().train(folder, **{key: json.loads(value) for key, value in settings.items()})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

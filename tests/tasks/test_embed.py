@@ -2,15 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
-import time
 from collections import Counter
 from pathlib import Path
 
 import encoders
 import pytest
 from command_line import PROJECT, run_command
+from warm_start import start_run, wait_until
 
 from cmi_bench.errors import UserError
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
@@ -99,19 +97,11 @@ class Logged:
     def __init__(self, words, tmp_path):
         self.words, self.log, self.folder = words, tmp_path / "encoded.txt", tmp_path
         helpers = os.pathsep.join([str(PROJECT), str(Path(encoders.__file__).parent)])
-        self.environment = {**os.environ, "PYTHONPATH": helpers, encoders.LOG: str(self.log), "OMP_NUM_THREADS": "1"}
+        self.environment = {**os.environ, "PYTHONPATH": helpers, encoders.LOG: str(self.log)}
 
     def start(self, *words, name="run"):
-        command = [sys.executable, str(PROJECT / "run.py"), *self.words, *words]
-        return subprocess.Popen(
-            [*command, f"hydra.run.dir={self.folder}/{name}"], env=self.environment, cwd=self.folder,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-
-    def finish(self, process):
-        output = process.communicate(timeout=300)[0]
-        assert process.returncode == 0, output
-        return output
+        words = (*self.words, *words, f"hydra.run.dir={self.folder}/{name}")
+        return start_run(*words, folder=self.folder, environment=self.environment)
 
     def encoded(self):
         return Counter(self.log.read_text().split()) if self.log.exists() else Counter()
@@ -128,12 +118,11 @@ def test_what_was_killed_goes_on(logged, cache):
     for kill in range(2):
         begun = logged.encoded().total()
         process = logged.start("device=cpu", "batch_size=1", name=f"killed{kill}")
-        while logged.encoded().total() < begun + 3 and process.poll() is None:
-            time.sleep(0.02)
+        wait_until(lambda begun=begun: logged.encoded().total() >= begun + 3, process)
         process.kill()
-        process.communicate()
+        process.wait()
     assert 0 < len(logged.encoded()) < FILES
-    logged.finish(logged.start("device=cpu", "batch_size=1"))
+    logged.start("device=cpu", "batch_size=1").finish()
     encoded = logged.encoded()
     assert len(encoded) == FILES
     assert encoded.total() <= FILES + 2  # the one that each kill met
@@ -143,7 +132,7 @@ def test_what_was_killed_goes_on(logged, cache):
 
 @pytest.mark.slow
 def test_two_processes_of_one_run_share_the_work(logged, cache):
-    output = logged.finish(logged.start("device=cpu_ddp", "batch_size=2"))
+    output = logged.start("device=cpu_ddp", "batch_size=2").finish()
     assert logged.encoded().total() == len(logged.encoded()) == FILES
     assert "Encoded 15 audio files and 6 texts" in output
     assert cache.size().entries == FILES + TEXTS
@@ -152,7 +141,7 @@ def test_two_processes_of_one_run_share_the_work(logged, cache):
 @pytest.mark.slow
 def test_two_runs_at_one_cache_share_the_work(logged, cache):
     both = [logged.start("device=cpu", "batch_size=1", name=name) for name in ("one", "other")]
-    outputs = [logged.finish(process) for process in both]
+    outputs = [process.finish() for process in both]
     encoded = logged.encoded()
     assert len(encoded) == FILES and encoded.total() <= FILES + 2  # at most those that both were at
     assert cache.size().entries == FILES + TEXTS

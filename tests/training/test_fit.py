@@ -5,16 +5,15 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 import toy_training
+from command_line import PROJECT
 from safetensors.torch import load_file
 from toy_training import Toy
+from warm_start import WarmProcess, wait_until
 
 from cmi_bench.errors import RunError
 from cmi_bench.training import state
@@ -148,53 +147,44 @@ def test_a_full_disk_ends_the_training_and_leaves_the_last_state(toy, tmp_path, 
 def toy_process(folder, **settings):
     """Start a training in a process of its own."""
     words = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
-    command = [sys.executable, toy_training.__file__, str(folder), *words]
-    paths = [str(Path(__file__).parents[2]), str(Path(toy_training.__file__).parent)]
-    return subprocess.Popen(
-        command,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    paths = [str(PROJECT), str(Path(toy_training.__file__).parent)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return WarmProcess(toy_training.main, str(folder), *words, folder=folder.parent, environment=environment)
 
 
-def end_of(process, timeout=240):
-    output, _ = process.communicate(timeout=timeout)
-    assert process.returncode == 0, output.decode()
+def last_step(folder):
+    return max([0, *(line["step"] for line in read_history(folder / "history.jsonl"))])
 
 
 def losses_of(lines):
     return [{name: value for name, value in line.items() if "loss" in name} for line in lines]
 
 
-LONG = {"max_steps": 150, "validate_every": 10, "keep_every": 30, "ema_decay": 0.9}
+LONG = {"max_steps": 60, "validate_every": 10, "keep_every": 20, "ema_decay": 0.9}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"accumulate": 2, "workers": 2}], ids=["plain", "parts and workers"])
 def test_killed_three_times_at_random_a_training_ends_with_the_same_weights(tmp_path, settings):
-    end_of(toy_process(tmp_path / "undisturbed", **LONG, **settings))
+    toy_process(tmp_path / "undisturbed", **LONG, **settings).finish()
     chance, steps = random.Random(13), []
     for _ in range(3):
         process = toy_process(tmp_path / "killed", **LONG, **settings)
-        target = (steps[-1] if steps else 0) + chance.randint(5, 45)
-        history = tmp_path / "killed" / "history.jsonl"
-        while process.poll() is None and max([0, *(line["step"] for line in read_history(history))]) < target:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
+        target = (steps[-1] if steps else 0) + chance.randint(4, 16)
+        wait_until(lambda target=target: last_step(tmp_path / "killed") >= target, process)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
         steps.append(step_of(last_state(tmp_path / "killed")))
-    assert 0 < steps[0] < steps[1] < steps[2] < 150
-    end_of(toy_process(tmp_path / "killed", **LONG, **settings))
+    assert 0 < steps[0] < steps[1] < steps[2] < 60
+    toy_process(tmp_path / "killed", **LONG, **settings).finish()
     assert_same(tmp_path / "killed", tmp_path / "undisturbed")
 
 
 @pytest.mark.slow
 def test_two_processes_give_the_curve_of_one_and_go_on_when_killed(tmp_path):
-    settings = {"max_steps": 60, "validate_every": 10, "keep_every": 30, "dropout": 0.0}
-    end_of(toy_process(tmp_path / "one", **settings))
-    end_of(toy_process(tmp_path / "two", **settings, devices=2))
+    settings = {"max_steps": 30, "validate_every": 10, "keep_every": 20, "dropout": 0.0}
+    toy_process(tmp_path / "one", **settings).finish()
+    toy_process(tmp_path / "two", **settings, devices=2).finish()
     one, two = (read_history(tmp_path / name / "history.jsonl") for name in ("one", "two"))
     assert [line.keys() for line in one] == [line.keys() for line in two]
     # Not what is drawn by chance (what calibration error there would be of luck alone), nor counts of pairs.
@@ -202,9 +192,8 @@ def test_two_processes_give_the_curve_of_one_and_go_on_when_killed(tmp_path):
         assert line == pytest.approx(other, abs=1e-5)
 
     process = toy_process(tmp_path / "killed", **settings, devices=2)
-    while process.poll() is None and last_state(tmp_path / "killed") is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
-    end_of(toy_process(tmp_path / "killed", **settings, devices=2))
+    wait_until(lambda: last_state(tmp_path / "killed") is not None, process)
+    process.kill()
+    process.wait(60)
+    toy_process(tmp_path / "killed", **settings, devices=2).finish()
     assert_same(tmp_path / "killed", tmp_path / "two")
