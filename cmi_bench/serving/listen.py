@@ -133,7 +133,8 @@ class GracefulServer(uvicorn.Server):
         """Begin to end: nothing more is taken, what was taken is answered; from any thread."""
         self.should_exit = True
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._stop)
+            with contextlib.suppress(RuntimeError):  # it has ended already
+                self._loop.call_soon_threadsafe(self._stop)
 
 
 def listening(host: str, port: int) -> socket.socket:

@@ -1,10 +1,12 @@
 """A reward server in this process, on a port of its own, with models that a test made."""
 
-import functools
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,11 +24,6 @@ from cmi_bench.serving.wire import Limits
 LIMITS = Limits(max_bytes=20_000_000, max_seconds=600, max_songs=64)
 
 
-@functools.cache
-def _composed(values: tuple[tuple[str, Any], ...], *, is_cached: bool) -> Config:
-    return compose_config("signal", values=dict(values), overrides=[] if is_cached else ["cache=off"])
-
-
 class Served(NamedTuple):
     """A server that runs."""
 
@@ -37,14 +34,29 @@ class Served(NamedTuple):
 
     def client(self, **options: Any) -> httpx2.Client:
         """Return a client for it."""
-        return httpx2.Client(base_url=self.address, timeout=30, **options)
+        return httpx2.Client(base_url=self.address, timeout=30, verify=False, trust_env=False, **options)
+
+    def connection(self) -> socket.socket:
+        """Return a connection to it."""
+        host, port = self.address.removeprefix("http://").split(":")
+        return socket.create_connection((host, int(port)), timeout=10)
+
+
+@cache
+def composed_once() -> Config:
+    """Return a run's configuration, which takes half a second to compose."""
+    return compose_config("signal")
+
+
+def _made(model: Any) -> Any:
+    return model() if callable(model) else model
 
 
 @contextmanager
 def serving(
     models: Mapping[str, Any],
     *,
-    cache: Path | None = None,
+    store: Path | None = None,
     token: str | None = None,
     body_seconds: float = 10.0,
     values: Mapping[str, Any] | None = None,
@@ -55,28 +67,24 @@ def serving(
 
     Args:
         models: Objects, by what requests call them.
-        cache: Where embeddings and scores are kept; None: nowhere.
+        store: Where embeddings and scores are kept; None: nowhere.
         token: What requests have to show.
         body_seconds: How long a body may take.
         values: Of the configuration's keys, such as "batch_size".
         is_awaited: Wait until the models are loaded.
         settings: Of `ServiceSettings`.
     """
-    chosen = {"device": "cpu"}
-    given = {"workers": 2, "cache.dir": None if cache is None else str(cache)} | dict(values or {})
-    config = _composed(tuple(given.items()), is_cached=cache is not None)
+    plain = composed_once()
+    kept = replace(plain.cache, dir=None if store is None else str(store))
+    config = replace(plain, cache=kept, workers=2, **dict(values or {}))
 
     def build(name: str) -> ModelToServe:
-        def built(_: Config, device: str) -> Any:
-            assert device == chosen["device"]
-            return adapt(models[name]() if callable(models[name]) else models[name])
-
-        return ModelToServe(name, config, built)
+        return ModelToServe(name, config, lambda _, device: adapt(_made(models[name])))
 
     failures: list[BaseException] = []
     with Spool() as spool, listening("127.0.0.1", 0) as listener:
         service = RewardService(
-            list(map(build, models)), [chosen["device"]], spool, ServiceSettings(**{"limits": LIMITS} | settings)
+            list(map(build, models)), ["cpu"], spool, ServiceSettings(**{"limits": LIMITS} | settings)
         )
         app = create_app(service, token=token, body_seconds=body_seconds, failed=failures.append)
         server = make_server(app)

@@ -30,7 +30,7 @@ def songs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def served(songs, tmp_path_factory):
-    with serving({"signal": SignalBaseline()}, cache=tmp_path_factory.mktemp("cache"), audio_root=songs) as running:
+    with serving({"signal": SignalBaseline()}, store=tmp_path_factory.mktemp("store"), audio_root=songs) as running:
         yield running
 
 
