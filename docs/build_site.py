@@ -24,6 +24,8 @@ PAGES = ("README.md", "CHANGELOG.md", "data/README.md", "docs/**/*.md")
 FILES = ("docs/images/**/*",)
 REFERENCE = {
     "cmi_bench": "Score, rank and evaluate from Python",
+    "cmi_bench.client": "Ask a reward server",
+    "cmi_bench.client.trl": "A reward server in TRL",
     "cmi_bench.models.base": "What a model is",
     "cmi_bench.data.datasets": "Datasets and tasks",
     "cmi_bench.evaluation.metrics": "Metrics",

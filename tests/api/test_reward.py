@@ -168,3 +168,20 @@ def test_a_model_that_embeds_on_the_cpu_is_given_waveforms_there_and_words_once(
     )
     assert sorted(model.texts) == ["", "deep house", "slow piano"]
     assert [score.alignment for score in scores] == [len(text) for text in PROMPTS]
+
+
+class OnDevice(FrameEncoder):
+    """Takes waveforms where they are."""
+
+    sr = SR
+    embeds_on_device = True
+
+    def embed_audio(self, waveforms, max_dur, *, is_reference):
+        self.given = [waveform.data_ptr() for waveform in waveforms]
+        return super().embed_audio(waveforms, max_dur, is_reference=is_reference)
+
+
+def test_waveforms_that_a_model_takes_as_they_are_are_not_copied():
+    model, batch = OnDevice(), songs(channels=1)[:, 0]
+    TensorReward(model, sample_rate=SR)(batch, PROMPTS)
+    assert sorted(model.given) == [song.data_ptr() for song in batch]
