@@ -16,13 +16,15 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from cmi_bench.catalogue.parts import Answer, CataloguePart, ScoredWith
 from cmi_bench.config import Config
 from cmi_bench.errors import RunError, UserError
+from cmi_bench.utils.console import spinner
 from cmi_bench.utils.installation import install_command
 
 # Zero GPUs asked for hides none; Ray would announce that this is to change.
@@ -95,7 +97,7 @@ class WorkerPlan(NamedTuple):
     def describe(self) -> str:
         """Return it in a few words."""
         workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
-        return f"{workers} ({self.needs} each); {self.room.processors:g} processors decode for each"
+        return f"{workers} ({self.needs} each); {self.room.processors:g} to decode"
 
     @property
     def needs(self) -> str:
@@ -180,8 +182,9 @@ class RayEngine:
     @property
     def scored_with(self) -> ScoredWith:
         """What parts are scored with; waits for the first worker."""
-        while self._scored_with is None:
-            self._wait()
+        with spinner("starting workers"):
+            while self._scored_with is None:
+                self._wait()
         return self._scored_with
 
     def score(self, parts: Iterator[CataloguePart]) -> Iterator[tuple[CataloguePart, list[Answer]]]:
@@ -198,19 +201,23 @@ class RayEngine:
                 if job.part is None:
                     are_more = False
                 else:
-                    self._hand_out(job)
+                    self._hand_out(job.part, job)
             if self._busy and (done := self._wait()) is not None:
                 yield done
 
     def _start_worker(self, job: _Job) -> None:
         plan = self._plan
         place = {"num_cpus": plan.processors, "num_gpus": plan.gpus, "scheduling_strategy": "SPREAD"}
-        actor = ray.remote(**place)(RayWorker).remote(self._config, plan.device, plan.room, sys.path)
+        actor = ray.remote(**place)(RayWorker).remote(
+            self._config, plan.device, plan.room, folder=str(Path.cwd()), modules=sys.path
+        )
         self._busy[actor.start.remote()] = _Worker(actor), job
 
-    def _hand_out(self, job: _Job) -> None:
+    def _hand_out(self, part: CataloguePart, job: _Job) -> None:
         worker = self._idle.pop(0)
-        self._busy[worker.actor.score.remote(job.part)] = worker, job
+        if isinstance(part.root, Path):  # of another process, the current folder may be another
+            part = replace(part, root=part.root.absolute())
+        self._busy[worker.actor.score.remote(part)] = worker, job
 
     def _wait(self) -> tuple[CataloguePart, list[Answer]] | None:
         """Wait until a worker has done its job; return what it has scored, None where it has begun or ended."""
@@ -288,12 +295,7 @@ def connect(address: str) -> bool:
     """
     if ray.is_initialized():
         return False
-    if address.startswith("ray://"):
-        raise UserError(
-            f"{address} is an address of Ray's client, which the engine does not work through.",
-            "Run the command on a machine of the cluster with --address auto, or send it there by ray job submit.",
-        )
-    _check_answers(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
+    check_address(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
     own = {"include_dashboard": False} if address == LOCAL else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
@@ -303,8 +305,17 @@ def connect(address: str) -> bool:
     return True
 
 
-def _check_answers(address: str) -> None:
-    """Make sure that something listens at host:port: Ray would try for minutes, and print what it tries."""
+def check_address(address: str) -> None:
+    """Make sure that something listens at host:port: Ray would try for minutes, and print what it tries.
+
+    Raises:
+        UserError: Nothing does; or it is an address of Ray's client.
+    """
+    if address.startswith("ray://"):
+        raise UserError(
+            f"{address} is an address of Ray's client, which the engine does not work through.",
+            "Run the command on a machine of the cluster with --address auto, or send it there by ray job submit.",
+        )
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal():
         return

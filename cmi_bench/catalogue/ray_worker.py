@@ -4,6 +4,7 @@ A worker scores a part as `LocalEngine` does, with the same stages, batches and 
 ahead of the model there are tasks here, which Ray places where a processor is free and starts again where one dies.
 """
 
+import os
 import platform
 import sys
 from collections import deque
@@ -71,15 +72,18 @@ class Started(NamedTuple):
 class RayWorker:
     """A process of the cluster that holds the model, on a GPU of its own where there are some; to Ray, an actor."""
 
-    def __init__(self, config: Config, device: str, room: Room, modules: Sequence[str]) -> None:
+    def __init__(self, config: Config, device: str, room: Room, *, folder: str, modules: Sequence[str]) -> None:
         """Take what is needed to load the model.
 
         Args:
             config: See `LocalEngine`.
             device: As for `load_model`.
             room: What it may take of the cluster.
+            folder: What paths are relative to, where this machine has it too.
             modules: Folders in which the model's own modules may be, where this machine has them too.
         """
+        if Path(folder).is_dir():
+            os.chdir(folder)
         sys.path += [folder for folder in modules if folder not in sys.path]
         self._engine = _WorkerEngine(config, device, room)
 

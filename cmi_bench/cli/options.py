@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple, get_args
 import typer
 
 from cmi_bench.api.ranking import By, Criterion
-from cmi_bench.cli.catalogue import CatalogueOptions
+from cmi_bench.cli.catalogue import CatalogueOptions, EngineName
 from cmi_bench.cli.inputs import STDIN, Instruction, RequestedSong, named_songs, read_text, requested_songs
 from cmi_bench.cli.score import Form, ModelOptions
 from cmi_bench.cli.serve import served_models
@@ -222,10 +222,40 @@ def _catalogue(
             min=1, max=1_000_000, metavar="SONGS", help="Of each file.", show_default="4096", rich_help_panel=CATALOGUE
         ),
     ] = None,
+    engine: Annotated[
+        EngineName,
+        typer.Option(help="local: this process. ray: the machines of a Ray cluster.", rich_help_panel=CATALOGUE),
+    ] = EngineName.LOCAL,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Of the Ray cluster; auto: the one this machine belongs to; local: this machine alone.",
+            show_default="auto",
+            rich_help_panel=CATALOGUE,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100_000,
+            help="How many processes of the Ray cluster hold the model.",
+            show_default="one for each GPU, else for each machine",
+            rich_help_panel=CATALOGUE,
+        ),
+    ] = None,
 ) -> CatalogueOptions | None:
     if out is not None:
-        return CatalogueOptions(out, retry_failed, shard, part_size)
-    for option, given in (("--retry-failed", retry_failed), ("--shard", shard), ("--part-size", part_size)):
+        return CatalogueOptions(out, retry_failed, shard, part_size, engine, address, workers)
+    for option, given in (
+        ("--retry-failed", retry_failed),
+        ("--shard", shard),
+        ("--part-size", part_size),
+        ("--engine", engine is not EngineName.LOCAL),
+        ("--address", address),
+        ("--workers", workers),
+    ):
         if given:
             raise UserError(f"{option} has no effect without --out.", "Say where the scores go: --out scores/.")
     return None

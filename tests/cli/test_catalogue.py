@@ -66,6 +66,9 @@ def test_nothing_but_broken_songs(songs, cli):
         ((*WORDS, "--shard", "3/2"), "--shard 3/2 is no shard"),
         ((*WORDS, "--set", "resume=false"), "has no effect with --out"),
         (("--requests", "r.csv", "--out", "gone://x"), "Protocol not known: gone"),
+        ((*WORDS, "--workers", "2"), "--workers is of a cluster"),
+        (("--requests", "r.csv", "--engine", "ray"), "--engine has no effect without --out"),
+        ((*WORDS, "--engine", "ray", "--device", "cuda:1"), "--device cuda:1 has no meaning on a cluster"),
     ],
 )
 def test_mistakes(table, cli, words, says):
