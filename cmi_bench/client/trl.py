@@ -2,7 +2,7 @@
 
 TRL awaits reward functions that are coroutine functions at the same time, calls each with `prompts`, `completions`,
 `completion_ids` and the dataset's other columns, and takes None for a completion without a reward (TRL's docs, "Using a
-custom reward function"; read at huggingface/trl f2cd577).
+custom reward function"; read at huggingface/trl f2cd577, tried with TRL 1.16.0).
 """
 
 import asyncio
@@ -86,6 +86,8 @@ async def _rewards(
     log_metric: Callable[[str, float], None] | None = None,
     **columns: Any,
 ) -> list[float | None]:
+    if log_metric is not None:
+        columns["log_metric"] = log_metric
     rendered = await _rendered(asked.render, prompts=prompts, completions=completions, **columns)
     if len(rendered) != len(completions):
         raise UserError(

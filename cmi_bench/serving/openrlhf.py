@@ -1,12 +1,11 @@
 """OpenRLHF's remote reward: `POST /get_reward`.
 
 It sends `{"query": [...], "prompts": [...], "labels": [...]}` and reads `{"rewards": [...], "scores": [...],
-"extra_logs": {...}}`; versions before June 2025 read `rewards` alone. A request that fails is made five times, then the
-sample goes without a reward. Learned from OpenRLHF/OpenRLHF at 3c3be62: `openrlhf/utils/agent.py`,
-`openrlhf/cli/serve_rm.py`; and at 707b106 (July 2024), where the form began.
+"extra_logs": {...}}`; versions before June 2025 read `rewards` alone. A request that fails is made five times. Learned
+from OpenRLHF/OpenRLHF at 3c3be62: `openrlhf/utils/agent.py`, `openrlhf/cli/serve_rm.py`,
+`openrlhf/trainer/ppo_utils/experience.py`; and at 707b106 (July 2024), where the form began.
 """
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,7 +51,7 @@ class OpenRLHFSettings(AskedModel):
     weight: float = Field(default=0.5, ge=0, le=1)
     """Of musicality in the mean."""
     failed: float | None = Field(default=None, allow_inf_nan=False)
-    """The reward of a song that cannot be scored; without it such a song makes the request fail."""
+    """The reward of a song that cannot be scored, and in the log its aspects; without it the request fails."""
     labels: Literal["lyrics"] | None = None
     """What the labels are."""
 
@@ -64,7 +63,10 @@ class OpenRLHFAnswer(BaseModel):
     scores: list[float]
     """The same."""
     extra_logs: dict[str, list[float]]
-    """What the trainer's log shows besides: what is judged of all songs, and which ones failed (1)."""
+    """What the trainer's log shows besides: which songs failed (1), and where the mean is rewarded, both aspects.
+
+    The names are the same in all answers: OpenRLHF cannot batch samples that differ in them.
+    """
 
 
 def openrlhf_router(served: "RewardApp") -> APIRouter:
@@ -125,7 +127,10 @@ def _answer(found: Sequence[Outcome], settings: OpenRLHFSettings) -> OpenRLHFAns
         rule.check(scores, settings.model or "The model")
     except UserError as error:
         raise RefusedError(ErrorCode.INVALID, error.what, "Write another by= into the address.") from None
-    logs = {aspect.value: [score.value(aspect) for score in scores] for aspect in Aspect}
-    logs = {name: values for name, values in logs.items() if not any(map(math.isnan, values))}
-    logs["failed"] = [float(one.problem is not None) for one in found]
+    logs = {"failed": [float(one.problem is not None) for one in found]}
+    if rule.by is By.MEAN:
+        for aspect in Aspect:
+            logs[aspect.value] = [
+                reward if one.problem else one.score.value(aspect) for one, reward in zip(found, rewards, strict=True)
+            ]
     return OpenRLHFAnswer(rewards=rewards, scores=rewards, extra_logs=logs)

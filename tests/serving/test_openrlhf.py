@@ -43,11 +43,12 @@ def test_queries_are_files_in_the_request_or_on_the_server(client, songs, scores
     answer = client.post("/get_reward", params={"labels": "lyrics"}, json=asked).json()
     musicality = pytest.approx([score.musicality for score in scores], abs=1e-9)
     assert answer["rewards"] == answer["scores"] == musicality
-    alignment = pytest.approx([score.alignment for score in scores], abs=1e-9)
-    assert answer["extra_logs"] == {"musicality": musicality, "alignment": alignment, "failed": [0, 0]}
+    assert answer["extra_logs"] == {"failed": [0, 0]}
     mean = client.post("/get_reward", params={"by": "mean", "weight": 0.25, "labels": "lyrics"}, json=asked).json()
     expected = [0.25 * score.musicality + 0.75 * score.alignment for score in scores]
     assert mean["rewards"] == pytest.approx(expected, abs=1e-9)
+    alignment = pytest.approx([score.alignment for score in scores], abs=1e-9)
+    assert mean["extra_logs"] == {"failed": [0, 0], "musicality": musicality, "alignment": alignment}
 
 
 def test_what_trainers_send_besides(client):
@@ -60,6 +61,8 @@ def test_what_trainers_send_besides(client):
 
 def test_a_song_that_fails_has_the_reward_that_the_address_names_or_none(client, songs):
     broken = {"query": ["200.flac", "gone.flac", "data:audio/flac;base64,AAA", "data:audio/flac,no"]}
+    both = client.post("/get_reward", params={"failed": -1, "by": "mean"}, json=broken).json()["extra_logs"]
+    assert both["musicality"][1:] == both["alignment"][1:] == [-1, -1, -1]
     answer = client.post("/get_reward", params={"failed": -1}, json=broken)
     assert answer.json()["rewards"][1:] == [-1, -1, -1]
     assert answer.json()["extra_logs"] == {"failed": [0, 1, 1, 1]}
