@@ -182,20 +182,23 @@ class SongQueue:
         Returns:
             How many songs went.
         """
-        gone = []
+        gone, count = [], 0
         with self._changed:
             unwanted = set(answers)
             for song in list(self._songs.values()):
                 if unwanted.isdisjoint(song.answers):
                     continue
                 song.answers = [waiting for waiting in song.answers if waiting not in unwanted]
-                if not song.answers and song.place in (Whereabouts.WAITING, Whereabouts.READY):
+                if song.answers or song.place is Whereabouts.SCORING:
+                    continue
+                count += 1
+                if song.place is not Whereabouts.DECODING:  # else it goes when it is decoded
                     gone.append(song)
                     self._remove(song)
             self._changed.notify_all()
         for song in gone:
             song.release()
-        return len(gone)
+        return count
 
     def next_to_decode(self) -> QueuedSong | None:
         """Return the song to decode next, as soon as there is one; None when no more will come."""

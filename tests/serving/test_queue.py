@@ -161,7 +161,7 @@ def test_a_song_that_is_left_while_it_is_decoded_goes_then(song, released):
     queue = queue_of()
     (waiting,) = queue.join([song(10)])
     decoding = queue.next_to_decode()
-    queue.leave([waiting])
+    assert queue.leave([waiting]) == 1
     assert (len(queue), released) == (1, [])
     queue.decoded(decoding, "samples")
     assert (len(queue), released) == (0, ["m10"])
