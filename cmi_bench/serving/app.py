@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import binascii
 import hmac
 import logging
 import time
@@ -136,7 +135,7 @@ def shown_token(header: str) -> bytes | None:
         return None
     try:
         return base64.b64decode(shown).partition(b":")[2]
-    except binascii.Error:
+    except ValueError:  # no base64
         return None
 
 
@@ -301,15 +300,9 @@ def _explain_errors(app: FastAPI, service: RewardService) -> None:
         what = f"There is no {request.method} {request.url.path}."
         return refuse(RefusedError(code, what, "GET /docs shows what there is."))
 
-    @app.exception_handler(Exception)
-    async def failed(_: Request, error: Exception) -> Response:
-        return refuse(
-            RefusedError(ErrorCode.FAILED, f"The server failed: {type(error).__name__}.", "Its log says more.")
-        )
-
 
 class _Watched:
-    """Counts answers, and how long they took."""
+    """Counts answers and how long they took; a failure of the server itself is logged, and answered as all are."""
 
     def __init__(self, app: ASGIApp, service: RewardService) -> None:
         self.app = app
@@ -329,6 +322,14 @@ class _Watched:
 
         try:
             await self.app(scope, receive, watched)
+        except Exception as error:
+            log.exception("A request failed.")
+            if status != CLIENT_GONE:  # the answer was begun
+                raise
+            self.metrics.failure(ErrorCode.FAILED)
+            what = f"The server failed: {type(error).__name__}."
+            failure = Problem(code=ErrorCode.FAILED, what=what, hint="Its log says more.")
+            await _error(failure)(scope, receive, watched)
         finally:
             route = scope.get("route")
             self.metrics.answered(getattr(route, "path", OTHER), status, time.monotonic() - start)

@@ -64,18 +64,18 @@ class EmbeddedWay:
     """The way of an embedding model: what the cache has of audio and texts is not encoded again."""
 
     def __init__(self, call: ModelCall[EmbeddingModel], cache: EmbeddingCache) -> None:
-        self.cache = cache
         self.stats = RunStats()
         self.model = CachedModel(call, cache, self.stats)
 
     def load(self, request: Request) -> dict[str, Tensor]:
         """Decode the audio that the cache lacks; by its address."""
-        items = self.model.addresses.inputs_of(request).audio_items
+        items = {item.key: item for item in self.model.addresses.inputs_of(request).audio_items}
         views, sr = self.model.addresses.views, self.model.sr
+        there = self.model.cache.contains_many(items)
         return {
-            item.key: decode(item.path, sr, views[item.is_reference].seconds)
-            for item in items
-            if item.key not in self.cache
+            key: decode(item.path, sr, views[item.is_reference].seconds)
+            for key, item in items.items()
+            if key not in there
         }
 
     def score(self, part: Sequence[tuple[Request, dict[str, Tensor]]]) -> Mapping[str, Score]:
@@ -107,6 +107,7 @@ class BatchScorer:
         self.call = call
         self.limits = limits
         self.name = name
+        self.embeddings = embeddings
         self.times_out_of_memory = 0
         is_embedded = isinstance(call.model, EmbeddingModel) and not call.score_kwargs
         self._way: Way = EmbeddedWay(call, embeddings) if is_embedded else WholeWay(call)  # type: ignore[arg-type]
@@ -118,8 +119,7 @@ class BatchScorer:
 
     def prune(self, max_gb: float) -> None:
         """Keep the embeddings within a bound, in 10^9 bytes."""
-        if isinstance(self._way, EmbeddedWay):
-            self._way.cache.keep_within(max_gb)
+        self.embeddings.keep_within(max_gb)
 
     def load(self, request: Request) -> Any:
         """Decode what a request needs; in any thread.

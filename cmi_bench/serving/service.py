@@ -124,8 +124,7 @@ class LoadedModel:
         """Return the scores that are kept of some requests."""
         if self._store is None:
             return {}
-        with self._lock:
-            return self._store.lookup(keys)
+        return self._store.lookup(keys)
 
     def keep(self, scores: Mapping[str, Score]) -> None:
         """Keep scores for later; where they cannot be, this is said, and they are answered all the same."""
@@ -133,10 +132,16 @@ class LoadedModel:
         if self._store is None or not sound:
             return
         try:
-            with self._lock, writing_to(self._store.folder, instead="give another --cache-dir"):
+            with writing_to(self._store.folder, instead="give another --cache-dir"):
                 self._store.append(sound)
         except RunError as error:
             log.warning("Scores are answered but not kept: %s", error.what)
+
+    def close(self) -> None:
+        """Let go of what was written to; at an address, send what waits."""
+        for store in (self._store, *(scorer.embeddings for scorer in self.scorers.values())):
+            if store is not None:
+                store.close()
 
     def judge(self, answer: SongAnswer) -> SongAnswer:
         """Return an answer; one without a number that the model gives elsewhere, or without any, is a failure."""
@@ -235,6 +240,8 @@ class RewardService:
         for thread in self._threads:
             thread.join()
         self._pool.shutdown(cancel_futures=True)
+        for model in self.models.values():
+            model.close()
 
     def check_ready(self) -> None:
         """Make sure that songs are taken.

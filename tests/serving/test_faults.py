@@ -391,3 +391,12 @@ def test_a_stopped_server_answers_what_it_has_taken():
         with pytest.raises(OSError, match="refused"):
             served.connection()
     until(lambda: threading.active_count() == threads)
+
+
+def test_a_failure_of_the_servers_own_is_an_answer_too(served, client, monkeypatch, caplog):
+    monkeypatch.setattr(served.service, "check_ready", lambda: 1 / 0)
+    answer = song(client)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "failed")
+    assert "ZeroDivisionError" in caplog.text
+    monkeypatch.undo()
+    assert song(client).status_code == 200
