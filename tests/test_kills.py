@@ -4,6 +4,7 @@ A few kills of each kind; `CMI_BENCH_KILLS=20` makes as many of each, `CMI_BENCH
 """
 
 import csv
+import json
 import os
 import random
 import signal
@@ -15,7 +16,7 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from quick_runs import read_rows
 from tiny_dataset import expected, upstream
-from warm_start import start_run, wait_until
+from warm_start import start_command, start_run, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -28,14 +29,15 @@ ORPHAN_SECONDS = 60.0
 class Command:
     """A command that is run again and again: killed, and then to its end."""
 
-    def __init__(self, words, home, environment=None):
+    def __init__(self, words, home, environment=None, start=start_run):
         self.environment = {**os.environ, **(environment or {})}
         self.words = words
+        self.start_words = start
         self.home = home
         self.started = []
 
     def start(self):
-        process = start_run(*self.words, folder=self.home, environment=self.environment)
+        process = self.start_words(*self.words, folder=self.home, environment=self.environment)
         self.started.append(process)
         return process
 
@@ -164,6 +166,29 @@ def table(folder):
             {name: value for name, value in row.items() if "seconds" not in name and "folder" not in name}
             for row in csv.DictReader(opened)
         ]
+
+
+def test_a_catalogue_that_is_killed(mini_root, tmp_path):
+    songs = sorted(mini_root.rglob("*.mp3"))[:4]
+    rows = [{"audio": str(songs[number % 4]), "text": f"take {number}"} for number in range(40)]
+
+    def command(place):
+        (place / "tmp").mkdir(parents=True)
+        (place / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        words = ["score", "--requests", "r.jsonl", "--out", "s", "--part-size", "6", "--model", "signal"]
+        words += ["--cache-dir", "cache", "--device", "cpu"]
+        return Command(words, place, {"TMPDIR": str(place / "tmp")}, start=start_command)
+
+    calm = tmp_path / "calm"
+    seconds = measure(command(calm), (calm / "s/part-000000.parquet").exists)
+    wanted = {path.name: path.read_bytes() for path in (calm / "s").glob("*.parquet")}
+    assert len(wanted) == 7
+    for one, place in killed("catalogue", command, "s/.shard-1-of-1.lock", seconds, tmp_path):
+        one.finish()
+        assert {path.name: path.read_bytes() for path in (place / "s").glob("*.parquet")} == wanted
+        assert list((place / "s").glob(".*.tmp")) == []
+        assert [path for path in (place / "tmp").rglob("*") if path.is_file()] == []
+        one.assert_nothing_is_left(place)
 
 
 def test_a_preparation_that_is_killed(tmp_path):

@@ -101,6 +101,11 @@ def start_run(*words: str, folder: Path, environment: Mapping[str, str] | None =
     return WarmProcess(_run, words, folder=folder, environment=environment)
 
 
+def start_command(*words: str, folder: Path, environment: Mapping[str, str] | None = None) -> WarmProcess:
+    """Start `cmi-bench` with these words; see `WarmProcess`."""
+    return WarmProcess(_run_command, words, folder=folder, environment=environment)
+
+
 def wait_until(is_so: Callable[[], bool], process: WarmProcess) -> None:
     """Return when it is so, or the process is over."""
     while not is_so() and process.poll() is None:
@@ -110,6 +115,11 @@ def wait_until(is_so: Callable[[], bool], process: WarmProcess) -> None:
 def _run(words: tuple[str, ...]) -> None:
     sys.argv = ["run.py", *words]
     runpy.run_path(str(PROJECT / "run.py"), run_name="__main__")
+
+
+def _run_command(words: tuple[str, ...]) -> None:
+    sys.argv = ["cmi-bench", *words]
+    runpy.run_module("cmi_bench", run_name="__main__")
 
 
 def _work(
