@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -34,6 +34,7 @@ from cmi_bench.utils.files import without_credentials
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Answer = TypeVar("Answer", bound=BaseModel)
 
 TOKEN_VARIABLE = "CMI_BENCH_TOKEN"
@@ -91,7 +92,7 @@ class AsyncRewardClient:
     ) -> Receipt:
         """Score one song; see `RewardClient.score`."""
         given = Song("", text, lyrics, ref_audio, sample_rate)  # type: ignore[arg-type]  # more kinds of audio
-        return await self.receipt(sent_song(audio, given, 0), 0, OnError.fail)
+        return await self.receipt(self.upload(audio, given, 0, OnError.fail), 0, OnError.fail)
 
     async def score_batch(
         self,
@@ -111,7 +112,7 @@ class AsyncRewardClient:
 
         async def work(ahead: Iterator[tuple[int, Any]]) -> None:
             for index, song in ahead:
-                found[index] = await self.receipt(sent_song(song, given, index), index, way)
+                found[index] = await self.receipt(self.upload(song, given, index, way), index, way)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -145,7 +146,7 @@ class AsyncRewardClient:
 
     async def models(self) -> ModelsAnswer:
         """Ask what the server scores with, and what it takes."""
-        return await self._get("/models", ModelsAnswer)
+        return await self._patiently(lambda: self._get("/models", ModelsAnswer), 0)
 
     async def health(self) -> HealthAnswer:
         """Ask whether the server is ready; a server that is not yet, or not any more, says so."""
@@ -203,26 +204,50 @@ class AsyncRewardClient:
             self._pool = loop, client
         return self._pool[1]
 
-    async def receipt(self, song: Song, index: int, on_error: OnError) -> Receipt:
+    def upload(self, song: Any, given: Song, index: int, on_error: OnError) -> Upload | Problem:
+        """Return a song as it is sent, or why it cannot be.
+
+        To be called in the thread that made the song: a tensor's values may not be there yet for another one.
+
+        Args:
+            song: A song, a mapping with its fields, or audio alone.
+            given: Has the instruction and the sampling rate of audio that comes alone.
+            index: Its place in a batch, from 0.
+            on_error: Whether a song that cannot be sent has a receipt.
+
+        Raises:
+            UserError: It is no song; or it cannot be sent, and is not to have a receipt.
+        """
+        one = sent_song(song, given, index)
+        try:
+            return upload_of(one, index, self.model)
+        except UserError as error:
+            if on_error is OnError.fail:
+                raise
+            return Problem(code=ErrorCode.UNREADABLE_AUDIO, what=error.what, hint=error.hint)
+
+    async def receipt(self, upload: Upload | Problem, index: int, on_error: OnError) -> Receipt:
         """Return a song's receipt.
 
         Args:
-            song: To be scored.
+            upload: Of `upload`.
             index: Its place in a batch, from 0.
             on_error: Whether a song that cannot be scored has a receipt.
 
         Raises:
             UserError: There is none.
         """
+        if isinstance(upload, Problem):
+            return await self._without_scores(upload)
         try:
-            # In a thread: a tensor may have to come from its device, and a long song takes time to copy.
-            upload = await asyncio.to_thread(upload_of, song, index, self.model)
-            receipt = await self._sent(upload, index)
+            receipt = await self._patiently(lambda: self._attempt(upload), index)
         except RewardServerError as error:
-            if on_error is OnError.fail or not error.is_of_the_song:
+            if not error.is_of_the_song:
                 raise
+            if on_error is OnError.fail:
+                raise error.about(upload.name) from None
             return await self._without_scores(error.problem)
-        except UserError as error:  # it was not sent
+        except UserError as error:  # a file is missing
             if on_error is OnError.fail:
                 raise
             problem = Problem(code=ErrorCode.UNREADABLE_AUDIO, what=error.what, hint=error.hint)
@@ -231,18 +256,18 @@ class AsyncRewardClient:
             raise _of_receipt(receipt.error).about(upload.name)
         return receipt
 
-    async def _sent(self, upload: Upload, index: int) -> Receipt:
-        """Send a song until there is a receipt, or there is no more hope of one."""
+    async def _patiently(self, ask: Callable[[], Awaitable[T]], index: int) -> T:
+        """Ask until there is an answer, or no more hope of one."""
         start, attempt = time.monotonic(), 0
         while True:
             attempt += 1
             try:
-                return await self._attempt(upload)
+                return await ask()
             except RewardServerError as error:
                 elapsed = time.monotonic() - start
                 wait = self._patience.wait(error, attempt=attempt, elapsed=elapsed, song=index, is_known=self._is_known)
                 if wait is None:
-                    raise error.about(upload.name) from None
+                    raise
                 log.info("%s Again in %.1f s.", error.what, wait)
             await asyncio.sleep(wait)
 

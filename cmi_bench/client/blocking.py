@@ -12,6 +12,7 @@ from cmi_bench.api.ranking import RankedSong, criterion
 from cmi_bench.api.songs import Song
 from cmi_bench.client.asynchronous import AsyncRewardClient, checked_on_error, ranked
 from cmi_bench.client.uploads import SentAudio, sent_song
+from cmi_bench.config import OnError
 from cmi_bench.serving.wire import HealthAnswer, ModelsAnswer, Receipt
 
 T = TypeVar("T")
@@ -87,7 +88,9 @@ class RewardClient:
             RewardServerError: The server refuses the song, or is not to be reached.
             UserError: The song is none, or its file is missing.
         """
-        return _run(self._client.score(audio, text=text, lyrics=lyrics, ref_audio=ref_audio, sample_rate=sample_rate))
+        given = Song("", text, lyrics, ref_audio, sample_rate)  # type: ignore[arg-type]  # more kinds of audio
+        upload = self._client.upload(audio, given, 0, OnError.fail)
+        return _run(self._client.receipt(upload, 0, OnError.fail))
 
     def score_batch(
         self,
@@ -124,7 +127,8 @@ class RewardClient:
         try:
             # Here, not in the event loop's thread: what makes the songs may be at home in this one only.
             for index, song in enumerate(songs):
-                asked.append(_started(self._client.receipt(sent_song(song, given, index), index, way)))
+                upload = self._client.upload(song, given, index, way)
+                asked.append(_started(self._client.receipt(upload, index, way)))
                 underway.add(asked[-1])
                 if len(underway) >= self._client.concurrency:
                     underway = _checked(*wait(underway, return_when=FIRST_COMPLETED))

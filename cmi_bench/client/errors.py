@@ -12,18 +12,8 @@ from cmi_bench.utils.files import without_credentials
 
 PASSING = frozenset({408, 429, 502, 503, 504})
 """Statuses that another attempt may change; scoring a song again does no harm."""
-OF_THE_SONG = frozenset(
-    {
-        ErrorCode.BAD_REQUEST,
-        ErrorCode.TOO_SLOW,
-        ErrorCode.TOO_LARGE,
-        ErrorCode.INVALID,
-        ErrorCode.UNREADABLE_AUDIO,
-        ErrorCode.MODEL_FAILED,
-        ErrorCode.FAILED,
-    }
-)
-"""Refusals that the next song need not meet."""
+OF_THE_SONG = frozenset({ErrorCode.TOO_SLOW, ErrorCode.TOO_LARGE, ErrorCode.FAILED})
+"""Refusals of a request that the next song need not meet; what is wrong with a song alone is in its receipt."""
 
 
 class RewardServerError(UserError):
@@ -56,8 +46,8 @@ class RewardServerError(UserError):
         return self.code in OF_THE_SONG
 
     def about(self, name: str) -> "RewardServerError":
-        """Return the error with the name of a song, where it is about that one."""
-        if not self.is_of_the_song or name in self.what:
+        """Return the error with the name of the song that has met it."""
+        if name in self.what:
             return self
         what = f"{name}: {self.what}"
         return RewardServerError(

@@ -125,7 +125,12 @@ def test_a_song_too_large_for_the_server_has_an_error_of_its_own(client, server)
 
 
 @pytest.mark.parametrize(
-    ("code", "what"), [(ErrorCode.UNAUTHORIZED, "The token is another one."), (ErrorCode.NOT_FOUND, "No model 'x'.")]
+    ("code", "what"),
+    [
+        (ErrorCode.UNAUTHORIZED, "The token is another one."),
+        (ErrorCode.NOT_FOUND, "No model 'x'."),
+        (ErrorCode.INVALID, "The request names no model."),
+    ],
 )
 def test_what_every_song_would_meet_ends_the_batch(client, server, code, what):
     server.faults += [refused(code, what, hint="Look again.") for _ in range(8)]
