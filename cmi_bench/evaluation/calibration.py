@@ -127,6 +127,10 @@ def calibration(
 MAX_BINS = 10
 DRAWS = 1000
 """Simulated sets of labels behind `chance_error`."""
+MOST_SIMULATED = 20_000
+"""Pairs; the labels of more are not drawn."""
+BLOCK_CELLS = 1 << 20
+"""Labels drawn at a time."""
 
 
 class MarginBin(NamedTuple):
@@ -189,7 +193,8 @@ def expected_calibration_error(bins: Sequence[MarginBin]) -> float | None:
 def chance_error(pairs: DecidedPairs, beta: float, *, seed: int = 0) -> float | None:
     """Return the calibration error that chance alone gives: the mean ECE of labels drawn from the fitted curve.
 
-    Few pairs in a bin miss their promise by luck; an ECE means something as far as it is above this.
+    Few pairs in a bin miss their promise by luck; an ECE means something as far as it is above this. Bins of thousands
+    of pairs miss it by a normal deviate, whose mean size is known without drawing any.
 
     Args:
         pairs: Decided pairs; their labels are not looked at.
@@ -200,11 +205,17 @@ def chance_error(pairs: DecidedPairs, beta: float, *, seed: int = 0) -> float | 
     if not size.size:
         return None
     promised = scipy.special.expit(beta * size)
-    hits = np.random.default_rng(seed).random((DRAWS, size.size)) < promised
-    credit = np.where(size > 0, hits, 0.5)
     starts = [int(part[0]) for part in np.array_split(np.arange(size.size), bin_count(size.size))]
-    gaps = np.add.reduceat(credit - promised, starts, axis=1)
-    return float(np.abs(gaps).sum(axis=1).mean() / size.size)
+    if size.size > MOST_SIMULATED:
+        variance = np.add.reduceat(np.where(size > 0, promised * (1.0 - promised), 0.0), starts)
+        return float(np.sqrt(2.0 / math.pi * variance).sum() / size.size)
+    chance = np.random.default_rng(seed)
+    gaps = []
+    for start in range(0, DRAWS, step := max(1, BLOCK_CELLS // size.size)):
+        hits = chance.random((min(step, DRAWS - start), size.size)) < promised
+        credit = np.where(size > 0, hits, 0.5)
+        gaps.append(np.abs(np.add.reduceat(credit - promised, starts, axis=1)).sum(axis=1))
+    return float(np.concatenate(gaps).mean() / size.size)
 
 
 def accuracy_bounds(credit: NDArray[np.float64], clusters: Clusters, confidence: float) -> Bounds | None:

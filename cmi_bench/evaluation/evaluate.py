@@ -277,7 +277,12 @@ def evaluate(
         settings=settings,
         summary=[summary_record(one, settings) for one in samples],
         detail=detail,
-        notes=[*selection.notes, *_duration_notes(read, durations, settings), *clips.notes()],
+        notes=[
+            *selection.notes,
+            *(note for one in read for note in one.groups.notes),
+            *_duration_notes(read, durations, settings),
+            *clips.notes(),
+        ],
         samples=samples,
         raters=[
             record

@@ -28,6 +28,10 @@ class Group(NamedTuple):
 GroupOfTask = tuple[Task, Group]
 
 
+MOST_GROUPS = 1000
+"""Of one grouping, those with the most rows; nobody reads more, and each is measured."""
+
+
 class Labels:
     """The labels of rows, each text kept once; four bytes of each row."""
 
@@ -56,7 +60,13 @@ class Labels:
         """
         positions = self.positions()
         nothing = np.empty(0, dtype=np.intp)
-        return [Group(key, name, positions.get(name, nothing)) for name in values or sorted(positions)]
+        largest = sorted(positions, key=lambda name: (-positions[name].size, name))[:MOST_GROUPS]
+        return [Group(key, name, positions.get(name, nothing)) for name in values or sorted(largest)]
+
+    @property
+    def count(self) -> int:
+        """How many different labels there are."""
+        return len(self._code_of) - 1
 
 
 class GroupReader:
@@ -80,6 +90,11 @@ class GroupReader:
         for part in self._parts:
             part.add(row.raw)
 
+    @property
+    def notes(self) -> list[str]:
+        """Groups that are left out, in sentences."""
+        return [note for part in self._parts for note in part.notes]
+
     def groups(self) -> Iterator[GroupOfTask]:
         """Yield the groups with the task each is for, in the public table's order."""
         for part in self._parts:
@@ -95,12 +110,20 @@ class _Grouped:
     def add(self, raw: Raw) -> None:
         self._labels.add(self._grouping.label(raw))
 
+    @property
+    def notes(self) -> list[str]:
+        if (count := self._labels.count) <= MOST_GROUPS or self._grouping.values:
+            return []
+        return [f"Groups by {self._grouping.key}: the {MOST_GROUPS:,} with the most rows, of {count:,}."]
+
     def groups(self) -> Iterator[GroupOfTask]:
         made = self._labels.groups(self._grouping.key, self._grouping.values)
         return ((task, group) for group in made for task in self._tasks)
 
 
 class _GroupedByTask:
+    notes: Sequence[str] = ()
+
     def __init__(self, grouping: TaskGrouping, tasks: Sequence[Task]) -> None:
         self._grouping = grouping
         self._labels = {task: Labels() for task in tasks}

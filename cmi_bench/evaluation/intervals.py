@@ -38,6 +38,8 @@ from cmi_bench.evaluation.samples import Samples
 MIN_JACKKNIFE_CLUSTERS = 5
 MIN_JACKKNIFE_ROWS = 15
 """Fewer clusters, or rows, allow no interval of a correlation."""
+MOST_DRAWN, MIN_RESAMPLES = 10**9, 1000
+"""Rows that a bootstrap draws in all: over more than 100,000 rows it has fewer resamples than 10,000, but so many."""
 MIN_VALID = 0.9
 """Share of the resamples in which a metric must be defined for their percentiles to mean anything."""
 DIGITS = 12
@@ -170,7 +172,7 @@ class ModelMetric:
         return bootstrap(
             lambda rows: value(samples.label[rows], samples.prediction[rows]).value,
             clusters.kinds[0].counted.ids,
-            resamples=settings.resamples,
+            resamples=min(settings.resamples, max(MIN_RESAMPLES, MOST_DRAWN // self.rows.n)),
             generator=stream(settings.seed, *self.rows.place),
         )
 

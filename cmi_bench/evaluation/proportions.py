@@ -189,7 +189,9 @@ def sign_flip_test(sums: Floats) -> float | None:
     sizes, counts = np.unique(differing, return_counts=True)
     length = scipy.fft.next_fast_len(2 * reach + 1, real=True)
     angle = 2 * np.pi * np.arange(length // 2 + 1) / length
-    characteristic = np.prod([np.cos(size * angle) ** count for size, count in zip(sizes, counts, strict=True)], axis=0)
+    characteristic = np.ones_like(angle)
+    for size, count in zip(sizes, counts, strict=True):
+        characteristic *= np.cos(size * angle) ** count
     chance = np.clip(scipy.fft.irfft(characteristic, length)[: reach + 1], 0.0, None)
     p = 2 * float(chance[observed:].sum()) - float(chance[observed]) if observed else 1.0
     # The transform rounds at 1e-16; what cannot be reached is not claimed.

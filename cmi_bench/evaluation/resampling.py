@@ -199,10 +199,16 @@ def bootstrap(
         [resamples], NaN where undefined.
     """
     sizes = np.bincount(ids)
-    members = np.split(np.argsort(ids, kind="stable"), np.cumsum(sizes)[:-1])
-    drawn = (generator.integers(0, sizes.size, sizes.size) for _ in range(resamples))
-    found = (value(np.concatenate([members[cluster] for cluster in clusters])) for clusters in drawn)
-    return np.array([math.nan if one is None else one for one in found])
+    members, starts = np.argsort(ids, kind="stable"), np.cumsum(sizes) - sizes
+    found = np.empty(resamples)
+    for draw in range(resamples):
+        clusters = generator.integers(0, sizes.size, sizes.size)
+        drawn = sizes[clusters]
+        # The rows of one cluster after the other: how far each stands behind the first of its cluster.
+        within = np.arange(drawn.sum()) - np.repeat(np.cumsum(drawn) - drawn, drawn)
+        one = value(members[np.repeat(starts[clusters], drawn) + within])
+        found[draw] = math.nan if one is None else one
+    return found
 
 
 class _Levels(NamedTuple):

@@ -1,7 +1,9 @@
 """What identifies the rows that a run scored, dataset by dataset."""
 
+import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +11,6 @@ from cmi_bench.data.fields import is_own
 from cmi_bench.data.manifest import Manifest
 from cmi_bench.data.rows import Row, names_anywhere
 from cmi_bench.tracking.metadata import look_up
-from cmi_bench.utils.files import content_key
 
 
 @dataclass(frozen=True)
@@ -22,22 +23,42 @@ class ScoredDataset:
     """SHA-256 over the rows' own fields, in their order, and over the contents of their audio: hexadecimal."""
 
 
-def describe_datasets(rows: Iterable[Row], manifest: Manifest) -> list[ScoredDataset]:
-    """Return the datasets of a run's rows, in the order in which they come; files that are missing do not count."""
-    rows_of: dict[str, list[Row]] = {}
+def describe_datasets(rows: Collection[Row], manifest: Manifest) -> list[ScoredDataset]:
+    """Return the datasets of a run's rows, in the order in which they come; files that are missing do not count.
+
+    The rows are gone through twice, and none of them is kept.
+    """
+    counts: Counter[str] = Counter()
+    audio: dict[str, set[str]] = {}
+    names: dict[str, dict[str, str]] = {}
     for row in rows:
-        rows_of.setdefault(row.dataset.name, []).append(row)
-    return [ScoredDataset(name, len(chosen), _digest(chosen, manifest)) for name, chosen in rows_of.items()]
+        counts[row.dataset.name] += 1
+        there = audio.setdefault(row.dataset.name, set())
+        there.update(path for path in row.audio_files if path in manifest.records)
+        names.setdefault(row.dataset.name, {}).update(names_anywhere([row]))
+    texts = {name: _RowsText(manifest.audio_digest(there, names[name])) for name, there in audio.items()}
+    for row in rows:
+        texts[row.dataset.name].add(row)
+    return [ScoredDataset(name, counts[name], text.digest()) for name, text in texts.items()]
 
 
-def _digest(rows: Iterable[Row], manifest: Manifest) -> str:
-    rows = list(rows)
-    own = [{field: value for field, value in row.raw.items() if is_own(field)} for row in rows]
-    there = {path for row in rows for path in row.audio_files if path in manifest.records}
-    # A row may hold NaN, which a content key does not take as it is.
-    return content_key(
-        rows=[json.dumps(one, sort_keys=True) for one in own], audio=manifest.audio_digest(there, names_anywhere(rows))
-    )
+class _RowsText:
+    """The `content_key` of a digest of audio and of all rows, which takes the rows as they come."""
+
+    def __init__(self, audio: str) -> None:
+        self._hash = hashlib.sha256(f'{{"audio": "{audio}", "rows": ['.encode())
+        self._between = ""
+
+    def add(self, row: Row) -> None:
+        own = {field: value for field, value in row.raw.items() if is_own(field)}
+        # As text, for a row may hold NaN.
+        self._hash.update(f"{self._between}{json.dumps(json.dumps(own, sort_keys=True), ensure_ascii=False)}".encode())
+        self._between = ", "
+
+    def digest(self) -> str:
+        whole = self._hash.copy()
+        whole.update(b"]}")
+        return whole.hexdigest()
 
 
 DATASETS = ("data", "datasets")

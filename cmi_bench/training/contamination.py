@@ -183,7 +183,7 @@ def known_test_rows(found: ExampleSet, config: TrainTask) -> KnownTests:
     data_root = Path(config.data.root)
     rows = list(found.test_rows)
     digests = dict(audio_digests(data_root, Path(config.data.manifest), (one.row for one in rows)))
-    datasets = describe_datasets((one.row for one in rows), read_manifest(Path(config.data.manifest)))
+    datasets = describe_datasets([one.row for one in rows], read_manifest(Path(config.data.manifest)))
     for file, (root, manifest) in _files_of_tests(config).items():
         if not is_regular(file):
             if is_rank_zero() and not config.data.synthesise:  # made-up rows are in no test set of people's
@@ -192,7 +192,7 @@ def known_test_rows(found: ExampleSet, config: TrainTask) -> KnownTests:
         of_file = [one for one in rows_of_file(file, root, allow_outside=True) if one.split == TEST]
         for path, digest in audio_digests(root, manifest, (one.row for one in of_file)).items():
             digests[located_path(path, root, data_root)] = digest
-        datasets += describe_datasets((one.row for one in of_file), read_manifest(manifest))
+        datasets += describe_datasets([one.row for one in of_file], read_manifest(manifest))
         rows += [one._replace(row=located(one.row, root, data_root)) for one in of_file]
     return KnownTests(rows, digests, datasets)
 

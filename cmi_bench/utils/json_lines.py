@@ -2,6 +2,7 @@
 
 import json
 import os
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BufferedReader
 from pathlib import Path
@@ -45,14 +46,15 @@ class JsonLines(Sequence[dict[str, Any]]):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         with self._opened() as file:
-            yield from (json.loads(line) for line in file if BRACE in line)
+            file.seek(int(self._starts[0]) if len(self) else 0)
+            yield from (_decode(line) for line in file if BRACE in line)
 
     def take(self, places: Iterable[int]) -> Iterator[dict[str, Any]]:
         """Yield the objects at some places, counted from 0; in rising order they are read from start to end."""
         with self._opened() as file:
             for place in places:
                 file.seek(int(self._starts[place]))
-                yield json.loads(file.readline())
+                yield _decode(file.readline())
 
     def _opened(self) -> BufferedReader:
         """Open the file, and make sure that lines still begin where they were found."""
@@ -75,13 +77,20 @@ class JsonLines(Sequence[dict[str, Any]]):
 
 BRACE = b"{"
 """Without it a line holds no object."""
+_json = json.JSONDecoder()
+
+
+def _decode(line: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = _json.decode(line.decode())
+    return found
 
 
 def _starts(lines: Iterable[bytes]) -> Iterator[int]:
     start = 0
     for line in lines:
         if BRACE in line:
-            yield start
+            # Behind a byte order mark, which only the file's first line can have.
+            yield start + (len(BOM_UTF8) if not start and line.startswith(BOM_UTF8) else 0)
         start += len(line)
 
 

@@ -8,6 +8,7 @@ from scored_rows import VALID, clips
 from statsmodels.stats.proportion import proportion_confint
 
 from cmi_bench.config import Clustering
+from cmi_bench.evaluation import calibration as module
 from cmi_bench.evaluation.calibration import (
     bin_count,
     calibration,
@@ -269,3 +270,12 @@ def test_a_perfect_order_has_no_mistakes():
 def test_one_clip_has_no_standing(n):
     samples = samples_of([1.0, 2.0], [0.1, 0.2]).take(np.arange(n))
     assert worst_clips(samples, 5) == []
+
+
+def test_the_error_by_chance_of_many_pairs_is_what_drawing_labels_gives(monkeypatch):
+    sample = drawn(4000)
+    simulated = chance_error(sample, 2.0)
+    monkeypatch.setattr(module, "BLOCK_CELLS", 9000)  # two draws at a time, and the same numbers
+    assert chance_error(sample, 2.0) == simulated
+    monkeypatch.setattr(module, "MOST_SIMULATED", 3999)
+    assert chance_error(sample, 2.0) == pytest.approx(simulated, rel=0.03)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist
 
+from cmi_bench.evaluation import collapse as module
 from cmi_bench.evaluation.collapse import Layer, check_collapse, collapse_notes, initial_values, mean_pairwise_cosine
 
 RNG = np.random.default_rng(0)
@@ -90,3 +91,13 @@ def test_a_report_names_a_collapsed_model():
 def test_a_clip_of_many_rows_counts_once():
     again = rows(1, lambda _: 1.0) * 30 + rows(10, float)[1:]
     assert collapse_notes(again) == []
+
+
+def test_of_many_clips_some_are_looked_at_whatever_their_order(monkeypatch):
+    monkeypatch.setattr(module, "MOST_CLIPS", 50)
+    assert collapse_notes(rows(300, float)) == []
+    many = rows(300, lambda i: float(i % 4 == 0))
+    (note,) = collapse_notes(many)
+    assert "musicality of 50 clips" in note
+    assert note.endswith("have the same score, of a sample of the clips.")
+    assert collapse_notes(many[::-1]) == [note]

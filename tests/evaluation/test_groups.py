@@ -2,8 +2,11 @@ import pytest
 from scored_rows import arena, cmi
 
 from cmi_bench.config import MetricSettings
+from cmi_bench.data import fields
 from cmi_bench.data.audio_info import DurationTable
 from cmi_bench.data.datasets import confidence_level
+from cmi_bench.data.declarations import Declaration
+from cmi_bench.evaluation import groups as module
 from cmi_bench.evaluation.evaluate import evaluate
 from cmi_bench.evaluation.groups import duration_bin
 
@@ -132,3 +135,16 @@ def test_single_clips_are_grouped_by_their_rank_correlation_alone():
     table = DurationTable({"0.wav": 20.0})
     (record,) = evaluate(clips([1, 2, 3], [1, 2, 3]), MetricSettings(by_duration=True), durations=table).detail
     assert record.metrics == {"SRCC": pytest.approx(1.0)}
+
+
+def test_of_very_many_groups_those_with_the_most_rows_are_made(monkeypatch):
+    monkeypatch.setattr(module, "MOST_GROUPS", 2)
+    mine = Declaration("grouped", False, ("musicality",), group_by=(("genre", "genre"),))
+    rows = [
+        {"source": "own:grouped", fields.DECLARED: mine.to_json(), "musicality": at, "genre": genre,
+         "predicted_musicality": at, "inference_valid_a": True}
+        for at, genre in enumerate("zabzbbz")
+    ]  # fmt: skip
+    evaluation = evaluate(rows, MetricSettings(resamples=0))
+    assert [(one.group_value, one.n) for one in evaluation.detail] == [("b", 3), ("z", 3)]
+    assert evaluation.notes == ["Groups by genre: the 2 with the most rows, of 3."]

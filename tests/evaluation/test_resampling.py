@@ -144,3 +144,11 @@ def test_somers_d_without_a_cluster_is_as_over_the_remaining_rows(decimals):
 def test_somers_d_without_the_only_error_is_undefined():
     found = left_out_somers(np.array([1.0, 0.0, 0.0]), np.array([3.0, 1.0, 2.0]), np.arange(3))
     assert np.isnan(found).tolist() == [True, False, False]
+
+
+def test_a_resample_has_the_rows_of_its_clusters_one_after_the_other():
+    ids = np.array([1, 0, 2, 1, 1])
+    drawn = []
+    bootstrap(lambda rows: drawn.append(rows.tolist()) or 0.0, ids, resamples=50, generator=stream(3))
+    generator, members = stream(3), {0: [1], 1: [0, 3, 4], 2: [2]}
+    assert drawn == [[row for one in generator.integers(0, 3, 3).tolist() for row in members[one]] for _ in drawn]

@@ -1,11 +1,14 @@
 """What identifies the rows that a run scored."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+from cmi_bench.data.fields import is_own
 from cmi_bench.data.manifest import update_manifest
 from cmi_bench.data.rows import load_rows
 from cmi_bench.tracking.scored_data import describe_datasets, recorded_datasets
+from cmi_bench.utils.files import content_key
 
 
 def described(tiny, tmp_path, **changes):
@@ -38,3 +41,18 @@ def test_a_row_that_is_changed_or_audio_that_is_other_makes_another_digest(tiny,
     audio.write_bytes(audio.read_bytes()[:-100] + b"x" * 100)
     after = described(tiny, tmp_path)
     assert [name for name in before if before[name] != after[name]] == ["PAM"]
+
+
+def test_the_digest_is_the_content_key_of_rows_and_audio(tiny, tmp_path):
+    rows = load_rows(Path(tiny) / "all_test.jsonl").rows
+    rows = [replace(row, raw=row.raw | {"prompt": 'ü "x"\n', "musicality": float("nan")}) for row in rows]
+    manifest = update_manifest(
+        Path(tiny), tmp_path / "manifest.parquet", [one for row in rows for one in row.audio_files]
+    )
+    for one in describe_datasets(rows, manifest):
+        own = [row for row in rows if row.dataset.name == one.name]
+        texts = [
+            json.dumps({key: value for key, value in row.raw.items() if is_own(key)}, sort_keys=True) for row in own
+        ]
+        audio = manifest.audio_digest({path for row in own for path in row.audio_files})
+        assert one.digest == content_key(rows=texts, audio=audio)

@@ -195,6 +195,8 @@ class KeptCurve(NamedTuple):
     """[n] mean outcome of the 1, 2, ... n least doubtful rows."""
 
 
+MOST_KEPT = 2000
+"""Points of a curve at most: as many as can be seen apart."""
 FEWEST_KEPT = 10
 """Rows from which on a curve is drawn: the mean of fewer jumps."""
 CURVES = ((Colour.FIRST, "-"), (Colour.MUTED, (0, (4, 2))), (Colour.SECOND, "-"))
@@ -214,11 +216,13 @@ def kept_plot(curves: Sequence[KeptCurve], *, label: str, name: str, alt: str) -
         axes = figure.subplots()
         n = curves[0].outcome.size
         first = min(FEWEST_KEPT, n) - 1
-        share = np.arange(1, n + 1) / n
+        kept = (
+            np.arange(first, n) if n - first <= MOST_KEPT else np.linspace(first, n - 1, MOST_KEPT).round().astype(int)
+        )
         for curve, (colour, style) in zip(curves, CURVES, strict=False):
             axes.plot(
-                share[first:],
-                curve.outcome[first:],
+                (kept + 1) / n,
+                curve.outcome[kept],
                 color=colour.value,
                 linewidth=1.4,
                 linestyle=style,
@@ -238,21 +242,24 @@ def drawable(samples: Samples) -> NDArray[np.bool_]:
     return samples.is_evaluated & np.isfinite(samples.label) & np.isfinite(samples.prediction)
 
 
-def scatter_plot(samples: Samples, *, name: str, alt: str) -> Plot:
-    """Draw each clip of a task at its mean opinion score and its prediction, with the least-squares line.
+def scatter_plot(samples: Samples, *, most: int, seed: int, name: str, alt: str) -> Plot:
+    """Draw each clip of a task at its mean opinion score and its prediction, with the least-squares line of all clips.
 
     Args:
         samples: Rows of a task on single clips, one or more of them `drawable`.
+        most: So many clips are drawn; of more, chance chooses.
+        seed: Of that choice.
         name: File stem.
         alt: Text alternative.
     """
     chosen = samples.take(drawable(samples))
+    drawn = chosen.take(_sample(chosen.label.size, most, seed))
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
         axes.scatter(
-            chosen.label,
-            chosen.prediction,
+            drawn.label,
+            drawn.prediction,
             s=22,
             color=Colour.FIRST.value,
             alpha=0.6,
@@ -280,6 +287,13 @@ def label_limits(labels: NDArray[np.float64], scale: Scale | None) -> tuple[floa
     low, high = scale or (float(labels.min()), float(labels.max()))
     margin = 0.025 * (high - low) or 0.1
     return min(low, float(labels.min())) - margin, max(high, float(labels.max())) + margin
+
+
+def _sample(n: int, most: int, seed: int) -> NDArray[np.intp]:
+    """Return the positions of up to `most` of n things, rising."""
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
 
 
 BINS = 36

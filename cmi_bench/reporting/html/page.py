@@ -93,6 +93,7 @@ def page_html(source: ReportSource, sections: list[FigureSection], folder: Path)
         tiles=tiles(evaluation.summary),
         summary=summary_table(evaluation.summary),
         detail=detail_table(evaluation.detail),
+        detail_title=detail_title(len(evaluation.detail)),
         notes=[
             *rater_notes(evaluation.raters),
             *evaluation.notes,
@@ -203,10 +204,26 @@ def summary_table(records: Sequence[SummaryRecord]) -> PageTable:
     return _table("All tasks", ("dataset", "task"), records, [(one.dataset, one.task) for one in records])
 
 
+SHOWN_GROUPS = 1000
+"""Lines of the page's table of groups at most; the detail table has all."""
+
+
 def detail_table(records: Sequence[DetailRecord]) -> PageTable:
-    """Return the table of all groups."""
-    names = [(one.dataset, one.task, key_name(one), value_name(one)) for one in records]
-    return _table("All groups", ("dataset", "task", "group by", "group"), records, names)
+    """Return the table of all groups, or of those with the most rows."""
+    shown = records
+    if len(records) > SHOWN_GROUPS:
+        largest = set(sorted(range(len(records)), key=lambda at: (-records[at].n, at))[:SHOWN_GROUPS])
+        shown = [one for at, one in enumerate(records) if at in largest]
+    names = [(one.dataset, one.task, key_name(one), value_name(one)) for one in shown]
+    caption = "All groups" if shown is records else f"The {SHOWN_GROUPS:,} groups with the most rows"
+    return _table(caption, ("dataset", "task", "group by", "group"), shown, names)
+
+
+def detail_title(count: int) -> str:
+    """Return what is said over the table of groups."""
+    if count <= SHOWN_GROUPS:
+        return f"The numbers of all groups ({count} lines)"
+    return f"The numbers of the {SHOWN_GROUPS:,} groups with the most rows, of {count:,}: metrics_detail.csv has all"
 
 
 def _table(

@@ -131,13 +131,20 @@ def duration_section(source: ReportSource) -> FigureSection:
     )
 
 
+DRAWN_GROUPS = 50
+"""Groups of one kind in a plot at most."""
+
+
 def _group_figure(overall: SummaryRecord, members: Sequence[DetailRecord]) -> Iterator[Figure]:
     metric = main_metric(overall)
-    sections = [
-        Section(key_name(chosen[0]), list(_rows(chosen, metric)))
-        for _, grouped in groupby(members, key=lambda record: record.group_key)
-        if (chosen := sorted(grouped, key=_is_part))
-    ]
+    sections = []
+    left_out = ""
+    for _, grouped in groupby(members, key=lambda record: record.group_key):
+        of_key = sorted(grouped, key=_is_part)
+        if len(of_key) > DRAWN_GROUPS:
+            left_out += f" Of {len(of_key):,} groups by {key_name(of_key[0])}, the {DRAWN_GROUPS} with the most rows."
+            of_key = sorted(of_key, key=lambda record: -record.n)[:DRAWN_GROUPS]
+        sections.append(Section(key_name(of_key[0]), list(_rows(of_key, metric))))
     if not any(section.rows for section in sections):
         return
     title = f"{overall.dataset}, {overall.task}"
@@ -149,7 +156,7 @@ def _group_figure(overall: SummaryRecord, members: Sequence[DetailRecord]) -> It
         overall=next(_rows([overall], metric), None),
         neutral=metric_by_name(metric).chance,
     )
-    yield Figure(title, f"All rows: {metric} {with_interval(overall, metric)}.", plot)
+    yield Figure(title, f"All rows: {metric} {with_interval(overall, metric)}.{left_out}", plot)
 
 
 def _duration_figure(metric: str, records: Sequence[DetailRecord]) -> Iterator[Figure]:
@@ -274,20 +281,27 @@ def scatter_section(source: ReportSource) -> FigureSection | None:
         "Predicted against human scores",
         "People",
         "Each dot is a clip: its mean opinion score, and the model's score. The line is the least-squares fit.",
-        list(_scatter_figures(tasks)),
+        list(_scatter_figures(tasks, evaluation.settings.seed)),
         empty="No clip has both a label and a prediction.",
     )
 
 
-def _scatter_figures(tasks: list[tuple[SummaryRecord, Samples]]) -> Iterator[Figure]:
+DOTS, DOTS_OF_PAGE = 2000, 12_000
+"""Clips drawn in one plot at most, and in all plots of a page: a dot takes 200 bytes."""
+
+
+def _scatter_figures(tasks: list[tuple[SummaryRecord, Samples]], seed: int) -> Iterator[Figure]:
+    most = min(DOTS, DOTS_OF_PAGE // len(tasks))
     for record, samples in tasks:
-        if not drawable(samples).any():
+        if not (n_drawable := int(drawable(samples).sum())):
             continue
+        sampled = f"; {most:,} of them are drawn, chosen by chance (seed {seed})" if n_drawable > most else ""
         title = f"{record.dataset}, {record.task}"
         metrics = "; ".join(f"{metric} {with_interval(record, metric)}" for metric in record.metrics)
         alt = f"Scatter plot of predicted {record.task} against mean opinion score, {count(record.n, 'clip')}."
         name = task_stem("scores", samples.dataset, samples.task)
-        yield Figure(title, f"{count(record.n, 'clip')}; {metrics}", scatter_plot(samples, name=name, alt=alt))
+        plot = scatter_plot(samples, most=most, seed=seed, name=name, alt=alt)
+        yield Figure(title, f"{count(record.n, 'clip')}; {metrics}{sampled}", plot)
 
 
 def spread_section(source: ReportSource) -> FigureSection:

@@ -12,7 +12,7 @@ from cmi_bench.evaluation.uncertainty import (
     spread_bins,
 )
 from cmi_bench.reporting.format import percent_name
-from cmi_bench.reporting.html.charts import KeptCurve, kept_plot, spread_plot
+from cmi_bench.reporting.html.charts import MOST_KEPT, KeptCurve, kept_plot, spread_plot
 from cmi_bench.reporting.html.format import PageCell, PageTable, ReportSource, count, interval_text, number
 from cmi_bench.reporting.html.sections import Figure, FigureSection, task_stem
 from cmi_bench.reporting.uncertainty import SIGN_NAMES
@@ -92,6 +92,8 @@ def _surest(rows: SignedRows) -> Figure:
     half = (rows.error.size - 1) // 2
     kept = ", ".join(f"{number(float(curve.outcome[half]))} by {curve.label}" for curve in curves)
     said = f"{label.capitalize()} of the surest half: {kept}; of all: {number(float(rows.outcome.mean()))}."
+    if rows.error.size > MOST_KEPT:
+        said += f" The curves are drawn at {MOST_KEPT:,} of the {rows.error.size:,} shares."
     name = task_stem("kept", rows.samples.dataset, rows.samples.task)
     return Figure(f"{_title(rows)}, the surest rows", said, kept_plot(curves, label=label, name=name, alt=said))
 

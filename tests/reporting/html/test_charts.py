@@ -5,18 +5,23 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from scored_rows import HOSTILE
+from scored_rows import HOSTILE, VALID, clips
 
+from cmi_bench.config import MetricSettings
 from cmi_bench.evaluation.calibration import MarginBin
+from cmi_bench.evaluation.evaluate import evaluate
 from cmi_bench.evaluation.proportions import Bounds
 from cmi_bench.reporting.html.charts import (
+    KeptCurve,
     ScoreSpread,
     Section,
     ValueRow,
     distribution_plot,
     interval_plot,
+    kept_plot,
     label_limits,
     margin_plot,
+    scatter_plot,
 )
 
 HEX = re.compile(r"#[0-9a-f]{6}")
@@ -123,3 +128,24 @@ def test_each_dataset_has_a_panel_with_its_name_and_pairs_a_legend():
 )
 def test_an_axis_of_labels_is_as_wide_as_their_scale(labels, scale, limits):
     assert label_limits(np.array(labels), scale) == pytest.approx(limits)
+
+
+def test_of_many_clips_some_are_drawn_and_the_line_is_that_of_all():
+    rng = np.random.default_rng(0)
+    label = rng.uniform(1, 5, 300)
+    rows = clips(label, 2 * label + rng.normal(size=300), **VALID)
+    (samples,) = evaluate(rows, MetricSettings(resamples=0)).samples
+    whole, part, again, other = (
+        scatter_plot(samples, most=most, seed=seed, name="n", alt="a").svg
+        for most, seed in ((300, 0), (50, 0), (50, 0), (50, 1))
+    )
+    assert [svg.count("<use ") - whole.count("<use ") for svg in (part, other)] == [-250, -250]
+    assert part == again != other
+
+
+def test_a_long_curve_is_drawn_at_some_points_from_its_first_to_its_last():
+    outcome = np.linspace(1.0, 0.5, 20_000)
+    short, long = (
+        kept_plot([KeptCurve("s", values)], label="l", name="n", alt="a") for values in (outcome[::10], outcome)
+    )
+    assert len(long.svg) < 1.1 * len(short.svg)
