@@ -19,7 +19,7 @@ TRAINED := outputs/make_train/$(shell date +%Y-%m-%d_%H-%M-%S)
 TRAINING := recipe=small head.rank=4 head.hidden=[64] head.dropout=0.7 optimizer.weight_decay=3 train.batch_size=48 \
 	train.max_steps=300 train.patience=null train.keep_every=100
 
-.PHONY: help env run train test test-slow test-all lint format docs bench bench-audio bench-start bench-statistics bench-training mutants ui screenshots clean
+.PHONY: help env run train test test-slow test-all lint format docs bench bench-audio bench-scale bench-start bench-statistics bench-training mutants ui screenshots clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ format: $(READY) ## Format the code
 
 docs: $(READY) ## Build the documentation site (site/index.html), without a warning
 	$(BIN)/python docs/build_site.py
+
+bench-scale: $(READY) ## Measure how memory and time grow with the number of rows, to a million: an hour or more (outputs/bench/; ROWS="1000 10000")
+	$(BIN)/python -m benchmarks.scale $(ROWS)
 
 bench: $(READY) ## Measure how fast CMI-RM scores, on a random network of its size (outputs/bench/; ROWS=16)
 	$(BIN)/python -m benchmarks.inference $(ROWS)

@@ -1,4 +1,4 @@
-"""How fast audio is decoded: the start of long files against all of them, and files per second by workers.
+"""How fast audio is decoded: the start of long files against all of them, songs, and files per second by workers.
 
 `python -m benchmarks.audio [FOLDER]`: long files are synthesised, or are those of the folder named (real
 music gives other figures than noise, most of all in OGG). Results are printed and go to `outputs/bench/`.
@@ -28,7 +28,7 @@ from cmi_bench.audio.probe import probe
 from cmi_bench.audio.readers import decoder_versions
 from cmi_bench.data.manifest import cores, update_manifest
 from cmi_bench.utils.console import plain_text, print_view
-from cmi_bench.utils.files import write_text_atomic
+from cmi_bench.utils.files import file_digest, write_text_atomic
 
 SR = 44100
 """Hz."""
@@ -57,6 +57,9 @@ LONG = 600.0
 """Seconds of a synthesised long file."""
 CONTAINERS = ("mp3", "ogg", "flac", "wav")
 REPEATS = 7
+SONG_SECONDS = 120.0
+MP3_COMPRESSION = {128: 2 / 3, 256: 2 / 9}
+"""kbit/s of a song as MP3, and libsndfile's level for it."""
 FILES, FILE_SECONDS = 40, 60.0
 """For files per second: how many, and how long."""
 WORKERS = tuple(sorted({1, 2, 4, cores(), 2 * cores()}))
@@ -86,6 +89,17 @@ class Throughput:
     files_per_second: float
 
 
+@dataclass(frozen=True)
+class Song:
+    """What all of a song takes, in milliseconds of one processor."""
+
+    file: str
+    kbit_per_second: float
+    digest_ms: float
+    """Its bytes' SHA-256, by which scores are known."""
+    decode_ms: float
+
+
 def main() -> None:
     """Measure, print, and write `audio.json` and `audio.txt`."""
     torch.set_num_threads(1)  # as in the processes that decode for a run
@@ -93,15 +107,17 @@ def main() -> None:
         folder = Path(name)
         named = sorted(Path(sys.argv[1]).expanduser().rglob("*.*")) if len(sys.argv) > 1 else list(_long_files(folder))
         parts = [_part_of(file) for file in named if probe(file).seconds > 2 * NEEDED]
+        songs = [_song(file) for file in _song_files(folder)]
         throughputs = list(_throughputs(folder))
     decoders = ", ".join(f"{name} {version}" for name, version in decoder_versions().items())
     machine = f"{platform.processor() or platform.machine()}, {cores()} cores; {decoders}"
-    tables = (_parts_table(parts), _throughput_table(throughputs))
+    tables = (_parts_table(parts), _songs_table(songs), _throughput_table(throughputs))
     for table in tables:
         print_view(table)
     document = {
         "machine": machine,
         "parts": [asdict(one) for one in parts],
+        "songs": [asdict(one) for one in songs],
         "throughput": [asdict(one) for one in throughputs],
     }
     write_text_atomic(OUTPUT / "audio.json", json.dumps(document, indent=2) + "\n")
@@ -129,13 +145,36 @@ def _part_of(file: Path) -> PartOfAFile:
     )
 
 
-def _milliseconds(work: Callable[[], object], repeats: int = REPEATS) -> float:
+def _song_files(folder: Path) -> Iterator[Path]:
+    samples = music(SONG_SECONDS)
+    for kbit, compression in MP3_COMPRESSION.items():
+        path = folder / f"song {kbit} kbit.mp3"
+        with soundfile.SoundFile(path, "w", SR, 2, bitrate_mode="CONSTANT", compression_level=compression) as file:
+            file.write(samples)
+        yield path
+    path = folder / "song.flac"
+    soundfile.write(path, samples, SR)
+    yield path
+
+
+def _song(file: Path) -> Song:
+    kbit = file.stat().st_size * 8 / 1000 / SONG_SECONDS
+    digest_ms, decode_ms = (
+        _milliseconds(work, clock=time.process_time)
+        for work in (lambda: file_digest(file), lambda: decode(file, MODEL_SR))
+    )
+    return Song(file.name, kbit, digest_ms, decode_ms)
+
+
+def _milliseconds(
+    work: Callable[[], object], repeats: int = REPEATS, clock: Callable[[], float] = time.perf_counter
+) -> float:
     work()  # files into memory, the resampler's filter made
     times = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = clock()
         work()
-        times.append(1000 * (time.perf_counter() - started))
+        times.append(1000 * (clock() - started))
     return min(times)  # whatever else the machine does makes it longer, nothing makes it shorter
 
 
@@ -185,6 +224,14 @@ def _parts_table(parts: list[PartOfAFile]) -> Table:
     for one in parts:
         cells = (f"{one.seconds:.0f} s", f"{one.part_ms:.0f} ms", f"{one.whole_ms:.0f} ms", f"{one.ratio:.1f}")
         table.add_row(one.file, *cells)
+    return table
+
+
+def _songs_table(songs: list[Song]) -> Table:
+    title = f"Songs of {SONG_SECONDS:.0f} s, all of it to {MODEL_SR} Hz, mono: processor time of one thread"
+    table = Table("file", "kbit/s", "digest", "decode", title=title)
+    for one in songs:
+        table.add_row(one.file, f"{one.kbit_per_second:.0f}", f"{one.digest_ms:.1f} ms", f"{one.decode_ms:.0f} ms")
     return table
 
 
