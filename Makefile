@@ -19,7 +19,7 @@ TRAINED := outputs/make_train/$(shell date +%Y-%m-%d_%H-%M-%S)
 TRAINING := recipe=small head.rank=4 head.hidden=[64] head.dropout=0.7 optimizer.weight_decay=3 train.batch_size=48 \
 	train.max_steps=300 train.patience=null train.keep_every=100
 
-.PHONY: help env run train test test-slow test-all lint format docs bench bench-audio bench-scale bench-start bench-statistics bench-training mutants ui screenshots clean
+.PHONY: help env run train test test-slow test-all lint format docs bench bench-audio bench-scale bench-serving bench-start bench-statistics bench-training mutants ui screenshots clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -81,6 +81,10 @@ bench-start: $(READY) ## Measure how soon mistakes are told and work shows its f
 
 bench-audio: $(READY) ## Measure how fast audio is decoded (outputs/bench/; MUSIC=folder for music of your own)
 	$(BIN)/python -m benchmarks.audio $(MUSIC)
+
+bench-serving: $(READY) ## Measure a reward server under load against the plain loop (outputs/bench/; MODEL=signal, CHECKPOINT, SECONDS=60)
+	$(BIN)/python -m benchmarks.serving --model $(or $(MODEL),signal) --seconds $(or $(SECONDS),60) \
+		$(if $(CHECKPOINT),--checkpoint $(CHECKPOINT))
 
 mutants: $(READY) ## Put mistakes into what changed since main, one at a time, and list those no test notices (FILES, SINCE, SET, SAMPLE, SEED, TESTS, THEN)
 	$(BIN)/python -m benchmarks.mutants $(FILES) $(if $(SINCE),--since $(SINCE)) $(if $(SET),--set $(SET)) \

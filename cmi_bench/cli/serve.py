@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,9 +73,9 @@ def served_models(words: Sequence[str], checkpoint: str | None) -> dict[str, tup
         raise UserError("--checkpoint goes with one --model.", "Write --model NAME:CHECKPOINT for each.")
     found: dict[str, tuple[str | None, str | None]] = {}
     for word in words:
-        before, has_alias, after = word.partition("=")
-        name, has_checkpoint, own = (after if has_alias else word).partition(":")
-        alias = before if has_alias else name
+        named, has_checkpoint, own = word.partition(":")
+        alias, has_alias, name = named.partition("=")
+        name = name if has_alias else alias
         if not alias or not name or (has_checkpoint and not own):
             raise UserError(
                 f"--model {word!r} is not understood.", "Write NAME, NAME:CHECKPOINT or ALIAS=NAME:CHECKPOINT."
@@ -96,16 +96,16 @@ def serve(models: Mapping[str, ModelOptions], options: ServeOptions) -> int:
     Raises:
         UserError: A model, a device, a setting, the address or the environment is not right.
     """
-    configs = {name: model_config(one) for name, one in models.items()}
-    devices = _devices(next(iter(models.values())).device)
     token = os.environ.get(TOKEN) or None
     if token is None and not _is_loopback(options.host):
         raise UserError(
             f"--host {options.host} lets other machines in, and there is no token.",
             f"Set the environment variable {TOKEN}, such as to what `openssl rand -hex 32` prints; clients show it.",
         )
+    devices = _devices(next(iter(models.values())).device)
     _check_extra()
     with _listener(options) as listener:
+        configs = {name: model_config(replace(one, device=devices[0])) for name, one in models.items()}
         return _serve(configs, devices, options, token, listener)
 
 
