@@ -20,6 +20,7 @@ from cmi_bench.api.songs import (
     Song,
     alignment_note,
     as_song,
+    checked_on_error,
     name_of,
     samples_of,
     seconds_of_array,
@@ -28,7 +29,7 @@ from cmi_bench.audio.decode import RESAMPLER_CONTEXT, decode, to_mono
 from cmi_bench.audio.readers import DecodedAudio, Start
 from cmi_bench.config import Config, OnError
 from cmi_bench.data.audio_info import read_seconds
-from cmi_bench.errors import UserError, did_you_mean
+from cmi_bench.errors import UserError
 from cmi_bench.models.adapter import adapt
 from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC, EmbeddingModel, RewardModel
 from cmi_bench.scoring.batching import BatchLimits, ScoreWriter
@@ -242,7 +243,7 @@ class SongScorer:
         """
         given = Song("", text, lyrics, ref_audio, sample_rate)
         numbered = [NumberedSong(index, as_song(one, given, index)) for index, one in enumerate(songs)]
-        return self._score(numbered, _on_error(on_error))
+        return self._score(numbered, checked_on_error(on_error))
 
     def rank(
         self,
@@ -288,7 +289,7 @@ class SongScorer:
         rule = criterion(by, weight)
         given = Song("", text, lyrics, ref_audio, sample_rate)
         numbered = [NumberedSong(index, as_song(one, given, index)) for index, one in enumerate(songs)]
-        scores = self._score(numbered, _on_error(on_error))
+        scores = self._score(numbered, checked_on_error(on_error))
         rule.check(scores, self.model.class_name)
         return [
             RankedSong(
@@ -327,9 +328,9 @@ class SongScorer:
         """
         numbered = [NumberedSong(index, song) for index, song in enumerate(songs)]
         if not isinstance(self.model, EmbeddingModel) or self._call.score_kwargs:
-            return self._score(numbered, _on_error(on_error))
+            return self._score(numbered, checked_on_error(on_error))
         found = DeviceScorer(self.model, self._call.max_dur, self._limits).scores(numbered)
-        return self._answer(numbered, found, _on_error(on_error))
+        return self._answer(numbered, found, checked_on_error(on_error))
 
     def _answer(self, songs: Sequence[NumberedSong], scores: Mapping[str, Score], on_error: OnError) -> list[Score]:
         """Return the songs' scores in order, or raise for the first failure."""
@@ -347,14 +348,6 @@ class SongScorer:
             if note and not self._has_warned:
                 self._has_warned = True
                 warnings.warn(f"{song.name}: {note}.", stacklevel=5)  # at the caller of `score`, `rank`, ...
-
-
-def _on_error(name: str) -> OnError:
-    try:
-        return OnError(name)
-    except ValueError:
-        names = [one.value for one in OnError]
-        raise UserError(f"on_error={name!r} is none of {', '.join(names)}.", did_you_mean(name, names)) from None
 
 
 def _raise_first_failure(songs: Sequence[NumberedSong], scores: Mapping[str, Score]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cmi_bench.audio.readers import AudioError, DecodedAudio
+from cmi_bench.config import OnError
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.types import Clip, Score
 
@@ -132,6 +133,19 @@ class NumberedSong:
     def name(self) -> str:
         """What to call it in messages."""
         return name_of(self.song.audio) or f"Song {self.index + 1}"
+
+
+def checked_on_error(name: str) -> OnError:
+    """Return what is to be done where a song cannot be scored: "fail" or "record".
+
+    Raises:
+        UserError: There is no such thing.
+    """
+    try:
+        return OnError(name)
+    except ValueError:
+        names = [one.value for one in OnError]
+        raise UserError(f"on_error={name!r} is none of {', '.join(names)}.", did_you_mean(name, names)) from None
 
 
 MAX_CHANNELS = 8

@@ -14,11 +14,11 @@ from pydantic import BaseModel, ValidationError
 
 from cmi_bench import __version__
 from cmi_bench.api.ranking import By, Criterion, RankedSong, criterion, places
-from cmi_bench.api.songs import Song
+from cmi_bench.api.songs import Song, checked_on_error
 from cmi_bench.client.errors import Patience, RewardServerError, refusal, silence, unreadable
 from cmi_bench.client.uploads import SentAudio, Upload, sent_song, upload_of
 from cmi_bench.config import OnError
-from cmi_bench.errors import UserError, did_you_mean
+from cmi_bench.errors import UserError
 from cmi_bench.serving.wire import (
     BatchAnswer,
     ErrorCode,
@@ -374,16 +374,3 @@ def checked_url(url: str) -> str:
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise UserError(f"{url!r} is no address of a server.", "It is one such as http://127.0.0.1:8000.")
     return url.rstrip("/")
-
-
-def checked_on_error(name: str) -> OnError:
-    """Return what is to be done where a song cannot be scored.
-
-    Raises:
-        UserError: There is no such thing.
-    """
-    try:
-        return OnError(name)
-    except ValueError:
-        names = [one.value for one in OnError]
-        raise UserError(f"on_error={name!r} is none of {', '.join(names)}.", did_you_mean(name, names)) from None

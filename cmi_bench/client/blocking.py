@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from cmi_bench.api.ranking import RankedSong, criterion
-from cmi_bench.api.songs import Song
-from cmi_bench.client.asynchronous import AsyncRewardClient, checked_on_error, ranked
+from cmi_bench.api.songs import Song, checked_on_error
+from cmi_bench.client.asynchronous import AsyncRewardClient, ranked
 from cmi_bench.client.uploads import SentAudio, sent_song
 from cmi_bench.config import OnError
 from cmi_bench.serving.wire import HealthAnswer, ModelsAnswer, Receipt
