@@ -4,25 +4,23 @@ One Parquet table with a row per audio file. Only files that are new or changed 
 """
 
 import hashlib
-import io
 import logging
-import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from cmi_bench.audio.probe import measure, probe
 from cmi_bench.audio.readers import AudioError
+from cmi_bench.data.audio_table import VERSION, VERSION_KEY, AudioRecord, AudioTable, AudioTableBuilder, manifest_schema
 from cmi_bench.errors import UserError
-from cmi_bench.utils.files import file_digest, is_regular, open_regular, write_bytes_atomic
+from cmi_bench.utils.files import file_digest, is_regular, open_regular, replacing
 from cmi_bench.utils.waiting import locked
-
-if TYPE_CHECKING:
-    import pyarrow
-
 
 log = logging.getLogger(__name__)
 
@@ -75,60 +73,6 @@ def _is_utf8(path: str) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class AudioRecord:
-    """One audio file; the fields are the manifest's columns."""
-
-    path: str
-    """Relative to the data root, with forward slashes."""
-    bytes: int
-    mtime_ns: int
-    """When the file was last written; with `bytes` it tells whether the record still holds."""
-    sha256: str
-    """Of the file's bytes, hexadecimal."""
-    seconds: float | None = None
-    """By the headers, put right where the file's frames say otherwise. This and what follows to `is_cut`: None
-    where the file is of no known format."""
-    sample_rate: int | None = None
-    """Hz."""
-    channels: int | None = None
-    container: str | None = None
-    codec: str | None = None
-    decoder: str | None = None
-    """The library that decodes it: "soundfile" or "av"."""
-    is_cut: bool | None = None
-    """Whether its own headers promise more than there is."""
-    decoded_seconds: float | None = None
-    """How much could be decoded; None where that was not tried (only `task=prepare` and `task=doctor` do)."""
-    peak: float | None = None
-    """Largest absolute sample, 1 being full scale; NaN where a sample is no number; None as for `decoded_seconds`."""
-    error: str | None = None
-    """Why the file cannot be decoded."""
-
-    def describes(self, stat: os.stat_result) -> bool:
-        """Tell whether a file's size and time are those of the record."""
-        return (self.bytes, self.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
-
-    @property
-    def was_decoded(self) -> bool:
-        """Whether all of the file was decoded, or tried to be."""
-        return self.peak is not None or self.error is not None
-
-    @property
-    def is_silent(self) -> bool:
-        """Whether every sample is zero, or below what 16 bits can hold."""
-        return self.peak is not None and self.peak < SILENCE
-
-    @property
-    def has_bad_samples(self) -> bool:
-        """Whether a sample is no number."""
-        return self.peak is not None and math.isnan(self.peak)
-
-
-SILENCE = 2**-15
-"""The smallest step of 16-bit audio."""
-
-
 def examine(root: Path, path: str, *, decode: bool) -> AudioRecord | None:
     """Return what a file of the data root is, None if there is no such file (any more).
 
@@ -155,33 +99,33 @@ def examine(root: Path, path: str, *, decode: bool) -> AudioRecord | None:
     return AudioRecord(**asdict(record) | facts)
 
 
-VERSION = "2"
-"""Raise it with any change of what a column means: files of another version are made anew."""
-VERSION_KEY = b"cmi_bench_manifest"
-
-
 @dataclass(frozen=True)
 class Manifest:
     """What is known of a data root's audio files."""
 
-    records: Mapping[str, AudioRecord] = field(default_factory=dict)
+    records: AudioTable = field(default_factory=AudioTable)
     """By path, relative to the data root."""
 
     def audio_digest(self, paths: Iterable[str], names: Mapping[str, str] | None = None) -> str:
         """Return one SHA-256 for the contents of files and their names; it is the same on every machine.
 
         Args:
-            paths: The files.
+            paths: The files; those without a record do not count.
             names: Of files whose paths say where they lie on this machine, what they are called anywhere.
-
-        Raises:
-            KeyError: A file has no record.
         """
-        called = names or {}
-        # Sorted by name; files of two roots may have the same one.
-        named = sorted((called.get(path, path), self.records[path].sha256) for path in set(paths))
-        lines = "".join(f"{name}\t{sha256}\n" for name, sha256 in named)
-        return hashlib.sha256(lines.encode()).hexdigest()
+        return self.digest_of(self.records.places_of(paths), names)
+
+    def digest_of(self, places: npt.NDArray[np.int64], names: Mapping[str, str] | None = None) -> str:
+        """Return what `audio_digest` does, of the records at some places of the table, each once and in order."""
+        named: Iterable[tuple[str, str]] = (
+            (self.records.path_at(place), self.records.sha256_at(place)) for place in places.tolist()
+        )
+        if names:  # sorted by name; files of two roots may have the same one
+            named = sorted((names.get(path, path), sha256) for path, sha256 in named)
+        digest = hashlib.sha256()
+        for name, sha256 in named:
+            digest.update(f"{name}\t{sha256}\n".encode())
+        return digest.hexdigest()
 
 
 def read_manifest(file: Path) -> Manifest:
@@ -201,10 +145,10 @@ def read_manifest(file: Path) -> Manifest:
     if (table.schema.metadata or {}).get(VERSION_KEY) != VERSION.encode():
         log.info("%s is of another version and is made anew.", file)
         return Manifest()
-    if not table.schema.equals(_schema()):
+    if not table.schema.equals(manifest_schema()):
         log.warning("%s has other columns than a manifest and is made anew.", file)
         return Manifest()
-    return Manifest({row["path"]: AudioRecord(**row) for row in table.to_pylist()})
+    return Manifest(AudioTable(table))
 
 
 def write_manifest(file: Path, manifest: Manifest) -> None:
@@ -213,36 +157,10 @@ def write_manifest(file: Path, manifest: Manifest) -> None:
     Raises:
         OSError: The place cannot be written to.
     """
-    import pyarrow
     from pyarrow import parquet
 
-    rows = [asdict(manifest.records[path]) for path in sorted(manifest.records)]
-    content = io.BytesIO()
-    parquet.write_table(pyarrow.Table.from_pylist(rows, schema=_schema()), content)
-    write_bytes_atomic(file, content.getvalue())
-
-
-def _schema() -> "pyarrow.Schema":
-    import pyarrow
-
-    number, text = pyarrow.float64(), pyarrow.string()
-    columns = {
-        "path": text,
-        "bytes": pyarrow.int64(),
-        "mtime_ns": pyarrow.int64(),
-        "sha256": text,
-        "seconds": number,
-        "sample_rate": pyarrow.int32(),
-        "channels": pyarrow.int32(),
-        "container": text,
-        "codec": text,
-        "decoder": text,
-        "is_cut": pyarrow.bool_(),
-        "decoded_seconds": number,
-        "peak": number,
-        "error": text,
-    }
-    return pyarrow.schema(list(columns.items()), metadata={VERSION_KEY: VERSION.encode()})
+    with replacing(file) as opened:
+        parquet.write_table(manifest.records.table, opened)
 
 
 Progress = Callable[[Iterable[AudioRecord], int], Iterable[AudioRecord]]
@@ -272,16 +190,31 @@ def update_manifest(
         progress: Wraps the records as they come.
     """
     known = read_manifest(file).records
-    stale = [path for path in dict.fromkeys(paths) if _is_stale(root, path, known.get(path), decode=decode)]
+    stale = [path for path in _often_once(paths) if _is_stale(root, path, known.get(path), decode=decode)]
     if not stale:
         return Manifest(known)
-    found: dict[str, AudioRecord] = {}
+    found = AudioTableBuilder()
     try:
         for record in progress(_examine_all(root, stale, decode=decode, workers=workers), len(stale)):
-            found[record.path] = record
+            found.append(record)
     finally:
-        known = _keep(root, file, found)
+        known = _keep(root, file, found.table())
     return Manifest(known)
+
+
+PATHS_REMEMBERED = 1 << 16
+"""Where many rows name one file, it is looked at once among so many that differ."""
+
+
+def _often_once(paths: Iterable[str]) -> Iterator[str]:
+    """Yield paths, each once among many."""
+    seen: set[str] = set()
+    for path in paths:
+        if path not in seen:
+            yield path
+            if len(seen) == PATHS_REMEMBERED:
+                seen.clear()
+            seen.add(path)
 
 
 def cores() -> int:
@@ -297,15 +230,20 @@ def _is_stale(root: Path, path: str, record: AudioRecord | None, *, decode: bool
     return record is None or not record.describes(stat) or (decode and not record.was_decoded)
 
 
-def _examine_all(root: Path, paths: list[str], *, decode: bool, workers: int | None) -> Iterator[AudioRecord]:
+def _examine_all(root: Path, paths: Sequence[str], *, decode: bool, workers: int | None) -> Iterator[AudioRecord]:
     # Threads: digests, headers and samples are the business of C code, which runs outside the interpreter's lock.
-    with ThreadPoolExecutor(workers or cores()) as pool:
-        jobs = [pool.submit(examine, root, path, decode=decode) for path in paths]
+    count = workers or cores()
+    remaining, jobs = iter(paths), set[Future[AudioRecord | None]]()
+    with ThreadPoolExecutor(count) as pool:
         try:
-            for job in as_completed(jobs):
-                record = job.result()
-                if record is not None:
-                    yield record
+            while True:
+                jobs |= {
+                    pool.submit(examine, root, path, decode=decode) for path in islice(remaining, 4 * count - len(jobs))
+                }
+                if not jobs:
+                    return
+                done, jobs = wait(jobs, return_when=FIRST_COMPLETED)
+                yield from (record for job in done if (record := job.result()) is not None)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -315,15 +253,15 @@ LOCK_SECONDS = 60.0
 """How long to wait for another process that writes the manifest, which takes it well below a second."""
 
 
-def _keep(root: Path, file: Path, found: Mapping[str, AudioRecord]) -> Mapping[str, AudioRecord]:
+def _keep(root: Path, file: Path, found: AudioTable) -> AudioTable:
     """Write what was found beside what is known by now (another run may have added to it), and return both."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with locked(file.with_name(f".{file.name}.lock"), seconds=LOCK_SECONDS, what=f"writes {file}"):
-            known = {path: record for path, record in read_manifest(file).records.items() if is_regular(root / path)}
-            write_manifest(file, Manifest(known | dict(found)))
+            known = read_manifest(file).records.where(lambda path: is_regular(root / path)).updated(found)
+            write_manifest(file, Manifest(known))
+            return known
     except (OSError, UserError) as error:
-        known = dict(read_manifest(file).records)
         reason = error.what if isinstance(error, UserError) else error.strerror
         log.warning("The manifest %s cannot be kept (%s); the next run looks at the audio again.", file, reason)
-    return known | dict(found)
+        return read_manifest(file).records.updated(found)

@@ -110,7 +110,7 @@ def _check_data(config: Config, root: Path, found: _FoundRows, remedies: Remedie
     manifest = update_manifest(
         root, Path(config.data.manifest), paths, decode=True, progress=ItemCount("decoding the audio")
     )
-    there = {path: record for path, record in manifest.records.items() if is_regular(root / path)}
+    there = manifest.records.where(lambda path: is_regular(root / path))
     state = AudioState(found.rows, paths, type(manifest)(there), _upstream(root))
     yield from check_audio(root, state, remedies)
 

@@ -10,9 +10,10 @@ from rich.filesize import decimal
 
 from cmi_bench.config import Config
 from cmi_bench.data import fields
+from cmi_bench.data.audio_table import AudioRecord
 from cmi_bench.data.datasets import Dataset, PairTask, dataset_of_source
 from cmi_bench.data.fields import is_missing
-from cmi_bench.data.manifest import AudioRecord, Manifest
+from cmi_bench.data.manifest import Manifest
 from cmi_bench.data.rows import Line, Row, parse_object, read_lines, to_row
 from cmi_bench.doctor.finding import Finding, Remedies, Severity
 from cmi_bench.download.model_files import in_cache, missing_files, tensor_shapes

@@ -13,7 +13,8 @@ from typing import NamedTuple, Protocol
 
 from rich.filesize import decimal
 
-from cmi_bench.data.manifest import AUDIO_SUFFIXES, AudioRecord, Manifest
+from cmi_bench.data.audio_table import AudioRecord
+from cmi_bench.data.manifest import AUDIO_SUFFIXES, Manifest
 from cmi_bench.download.fetch import Digest, Download, digest_of, parse_digest
 from cmi_bench.errors import UserError
 from cmi_bench.utils.files import write_text_atomic

@@ -124,20 +124,23 @@ def facts_afterwards(metadata: Mapping[str, Any], model: BenchmarkModelABC) -> d
     return {"model": {**metadata["model"], **model.facts}, "memory": peak_memory()}
 
 
-def audio_facts(config: Config, rows: Iterable[Row]) -> dict[str, Any]:
+def audio_facts(config: Config, rows: Sequence[Row]) -> dict[str, Any]:
     """Bring the manifest up to date for the rows' audio, and return what identifies that audio.
 
     Where nothing has changed since the last time, no audio file is opened. Otherwise each new file is read
     once for its digest and headers, which is little beside scoring it; nothing is decoded.
     """
-    rows, root, file = list(rows), Path(config.data.root), Path(config.data.manifest)
-    paths = dict.fromkeys(path for row in rows for path in row.audio_files)
-    manifest = update_manifest(root, file, paths, progress=ItemCount("looking at the audio"))
-    return describe_audio(manifest, paths, names_anywhere(rows)) | {
+    root, file = Path(config.data.root), Path(config.data.manifest)
+    manifest = update_manifest(root, file, _audio_of(rows), progress=ItemCount("looking at the audio"))
+    return describe_audio(manifest, _audio_of(rows), names_anywhere(rows)) | {
         "manifest": str(file),
         "manifest_sha256": file_digest(file) if file.is_file() else None,
         "datasets": [asdict(one) for one in describe_datasets(rows, manifest)],
     }
+
+
+def _audio_of(rows: Iterable[Row]) -> Iterator[str]:
+    return (path for row in rows for path in row.audio_files)
 
 
 def describe_audio(manifest: Manifest, paths: Iterable[str], names: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -148,13 +151,12 @@ def describe_audio(manifest: Manifest, paths: Iterable[str], names: Mapping[str,
         paths: The files.
         names: See `Manifest.audio_digest`.
     """
-    there = [path for path in paths if path in manifest.records]
-    records = [manifest.records[path] for path in there]
+    places = manifest.records.places_of(paths)
     return {
-        "audio_files": len(records),
-        "audio_bytes": sum(record.bytes for record in records),
-        "audio_sha256": manifest.audio_digest(there, names),
-        "audio_decoders": dict(Counter(record.decoder or "none" for record in records)),
+        "audio_files": len(places),
+        "audio_bytes": sum(manifest.records.column("bytes", places)),
+        "audio_sha256": manifest.digest_of(places, names),
+        "audio_decoders": dict(Counter(decoder or "none" for decoder in manifest.records.column("decoder", places))),
     }
 
 

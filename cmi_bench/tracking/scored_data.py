@@ -7,6 +7,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from cmi_bench.data.fields import is_own
 from cmi_bench.data.manifest import Manifest
 from cmi_bench.data.rows import Row, names_anywhere
@@ -29,14 +32,19 @@ def describe_datasets(rows: Collection[Row], manifest: Manifest) -> list[ScoredD
     The rows are gone through twice, and none of them is kept.
     """
     counts: Counter[str] = Counter()
-    audio: dict[str, set[str]] = {}
+    records = manifest.records
+    audio: dict[str, npt.NDArray[np.bool_]] = {}
     names: dict[str, dict[str, str]] = {}
     for row in rows:
-        counts[row.dataset.name] += 1
-        there = audio.setdefault(row.dataset.name, set())
-        there.update(path for path in row.audio_files if path in manifest.records)
-        names.setdefault(row.dataset.name, {}).update(names_anywhere([row]))
-    texts = {name: _RowsText(manifest.audio_digest(there, names[name])) for name, there in audio.items()}
+        name = row.dataset.name
+        counts[name] += 1
+        if name not in audio:
+            audio[name], names[name] = np.zeros(len(records), np.bool_), {}
+        audio[name][[place for path in row.audio_files if (place := records.place(path)) is not None]] = True
+        names[name] |= names_anywhere([row])
+    texts = {
+        name: _RowsText(manifest.digest_of(np.flatnonzero(is_there), names[name])) for name, is_there in audio.items()
+    }
     for row in rows:
         texts[row.dataset.name].add(row)
     return [ScoredDataset(name, counts[name], text.digest()) for name, text in texts.items()]
