@@ -19,7 +19,7 @@ TRAINED := outputs/make_train/$(shell date +%Y-%m-%d_%H-%M-%S)
 TRAINING := recipe=small head.rank=4 head.hidden=[64] head.dropout=0.7 optimizer.weight_decay=3 train.batch_size=48 \
 	train.max_steps=300 train.patience=null train.keep_every=100
 
-.PHONY: help env run train test test-slow test-all lint format docs bench bench-audio bench-scale bench-serving bench-start bench-statistics bench-training mutants ui screenshots clean
+.PHONY: help env run train test test-slow test-all lint format docs bench bench-audio bench-scale bench-serving bench-start bench-statistics bench-stores bench-training mutants ui screenshots clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -72,6 +72,9 @@ bench: $(READY) ## Measure how fast CMI-RM scores, on a random network of its si
 
 bench-training: $(READY) ## Measure how fast CMI-RM's head trains on cached embeddings, 7 GB for a while (outputs/bench/; STEPS=6, DEVICE=cuda)
 	DEVICE=$(DEVICE) $(BIN)/python -m benchmarks.training $(STEPS)
+
+bench-stores: $(READY) ## Measure how fast a million scores and 100,000 embeddings are kept and found, 3 GB for a while (outputs/bench/; SCORES, EMBEDDINGS)
+	$(BIN)/python -m benchmarks.stores $(or $(SCORES),1000000) $(or $(EMBEDDINGS),100000)
 
 bench-statistics: $(READY) ## Simulate how often intervals hold the truth and tests find what is not there (outputs/bench/; REPLICATES=1000)
 	$(BIN)/python -m benchmarks.statistics --replicates $(or $(REPLICATES),1000)

@@ -37,6 +37,8 @@ DIGEST_BYTES = 32
 """An entry begins with the SHA-256 of its key and content."""
 LARGEST_READ = 4 * 2**20
 """Bytes that are read at once of small entries side by side."""
+STALE_AFTER = 60.0
+"""Seconds after which is looked for what other processes have removed."""
 CHEAP, SHARE_OF_LOOKING = 1e-3, 0.05
 """Looking whether other processes have written something: seconds that do not count, and the share of the time that it
 may take where there are more packs."""
@@ -276,12 +278,15 @@ class _Opened:
     def known(self, hashed: NDArray[np.uint64]) -> Places:
         """Return what is known of keys, without a look at what others may have written meanwhile."""
         for reader in self.readers:
-            if not reader.has_looked:
+            if reader.is_stale:
                 reader.look_again()
         return self._newest(hashed)[0]
 
     def locate(self, hashed: NDArray[np.uint64]) -> tuple[Places, NDArray[np.int8]]:
         """Return where entries are, and the number of the reader that has each."""
+        for reader in self.readers:
+            if reader.is_stale:
+                reader.look_again()
         places, reader_of = self._newest(hashed)
         missing = np.flatnonzero(places["length"] == 0)
         looked = [reader.look_again() for reader in self.readers] if len(missing) else []
@@ -327,9 +332,9 @@ class _Reader:
         self._rest_until = -math.inf
 
     @property
-    def has_looked(self) -> bool:
-        """Whether the index was ever read."""
-        return self._rest_until > -math.inf
+    def is_stale(self) -> bool:
+        """Whether so long nobody has looked that packs may have been removed of which all entries seem to be there."""
+        return time.monotonic() - self._rest_until > STALE_AFTER
 
     def newest(self, hashed: NDArray[np.uint64]) -> Places:
         """See `PackIndex.newest`."""
