@@ -13,10 +13,11 @@ from fastapi import APIRouter, Depends, FastAPI
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import cmi_bench
+from cmi_bench.serving.api_page import api_page
 from cmi_bench.serving.openrlhf import openrlhf_router
 from cmi_bench.serving.queue import QueueClosedError, QueueFullError
 from cmi_bench.serving.receive import FORM, JSON, RAW, Received, Receiver, stopping
@@ -191,6 +192,8 @@ def create_app(
         title="cmi-bench serve",
         version=cmi_bench.__version__,
         description="Scores songs with music reward models.",
+        docs_url=None,  # pages that load scripts from the internet
+        redoc_url=None,
         lifespan=lifespan,
     )
     app.state.served = served
@@ -198,6 +201,12 @@ def create_app(
     for router in (openrlhf_router(served), unirl_router(served)):
         app.include_router(router, dependencies=[Depends(served.check_token)])
     app.include_router(_watching(served))
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> Response:
+        """Show what there is."""
+        return HTMLResponse(api_page(app.openapi(), str(request.base_url)))
+
     _explain_errors(app, service)
     app.add_middleware(_Watched, service=service)  # type: ignore[arg-type]
     return app

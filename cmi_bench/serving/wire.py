@@ -88,13 +88,19 @@ _STATUS = {
 }
 
 
-class AskedModel(BaseModel):
+class DescribedModel(BaseModel):
+    """A body or a part of one; the texts below its fields are in the API's description too."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class AskedModel(DescribedModel):
     """A part of a request; a field that it does not have is an error. Of answers, clients pass over what is new."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Problem(BaseModel):
+class Problem(DescribedModel):
     """What is wrong, and what to do about it."""
 
     code: ErrorCode
@@ -104,7 +110,7 @@ class Problem(BaseModel):
     """What to do about it."""
 
 
-class ErrorAnswer(BaseModel):
+class ErrorAnswer(DescribedModel):
     """The body of every answer whose status is not 200."""
 
     error: Problem
@@ -177,7 +183,7 @@ class BatchRequest(AskedModel):
     """Its name on this server; may be left out where the server has one."""
 
 
-class ServedModel(BaseModel):
+class ServedModel(DescribedModel):
     """A model, and what settles its scores."""
 
     name: str
@@ -190,7 +196,7 @@ class ServedModel(BaseModel):
     """Digest of the code and of the versions of the libraries that compute the scores."""
 
 
-class Settings(BaseModel):
+class Settings(DescribedModel):
     """How a model is asked."""
 
     max_dur: float
@@ -201,7 +207,7 @@ class Settings(BaseModel):
     """What the model is told besides."""
 
 
-class Receipt(BaseModel):
+class Receipt(DescribedModel):
     """A song's scores, with all that settles them."""
 
     musicality: float | None = None
@@ -240,13 +246,13 @@ class Receipt(BaseModel):
         return Score(nan_for_null(self.alignment), nan_for_null(self.musicality))
 
 
-class BatchAnswer(BaseModel):
+class BatchAnswer(DescribedModel):
     """A receipt for each song of a `BatchRequest`, in their order."""
 
     receipts: list[Receipt]
 
 
-class Limits(BaseModel):
+class Limits(DescribedModel):
     """What the server takes at once; more of it is `too_large`."""
 
     max_bytes: int
@@ -269,7 +275,7 @@ class ModelDescription(ServedModel):
     """Where it is loaded."""
 
 
-class ModelsAnswer(BaseModel):
+class ModelsAnswer(DescribedModel):
     """The body of `GET /models`."""
 
     models: list[ModelDescription]
@@ -286,7 +292,7 @@ class ServerState(StrEnum):
     STOPPING = "stopping"
 
 
-class HealthAnswer(BaseModel):
+class HealthAnswer(DescribedModel):
     """The body of `GET /health`; its status is 200 where the server is ready, else 503."""
 
     state: ServerState

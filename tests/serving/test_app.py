@@ -97,3 +97,15 @@ def test_health_and_models(client, served):
     assert client.get("/health").json()["state"] == "ready"
     (model,) = client.get("/models").json()["models"]
     assert (model["name"], model["sample_rate"], model["devices"]) == ("signal", 24000, ["cpu"])
+
+
+def test_the_page_describes_the_api_and_loads_nothing(client, served):
+    page = client.get("/docs").text
+    described = client.get("/openapi.json").json()
+    assert {"/v1/score", "/v1/score_batch", "/health", "/models", "/metrics"} <= described["paths"].keys()
+    for path in described["paths"]:
+        assert path in page
+    assert "Hz: the audio is raw samples" in page
+    assert f"{served.address}/v1/score" in page
+    assert "<script" not in page
+    assert 'src="' not in page
