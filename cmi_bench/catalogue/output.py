@@ -20,11 +20,12 @@ from pyarrow import parquet
 from cmi_bench.catalogue.parts import ERROR, METADATA, PartFacts
 from cmi_bench.data.tables import unreadable
 from cmi_bench.errors import UserError
-from cmi_bench.utils.addresses import below, open_address, open_place, place_of, remote_errors
+from cmi_bench.utils.addresses import below, open_address, open_place, place_of, remote_errors, try_to_write
 from cmi_bench.utils.files import replacing, without_credentials, writing_to
 
 FAILED = "failed.parquet"
 _PART = re.compile(r"part-(\d{6,})\.parquet")
+OTHER = "choose another --out"
 READERS = 16
 """Parts whose metadata are read at a time: of a remote folder each takes a while, and hardly any work."""
 
@@ -59,6 +60,15 @@ class ScoreFolder:
 
     def __str__(self) -> str:
         return without_credentials(str(self.place))
+
+    def check_writable(self) -> None:
+        """Make the folder, and find out whether it can be written to, before anything is scored.
+
+        Raises:
+            RunError: It cannot.
+        """
+        with writing_to(str(self), instead=OTHER):
+            try_to_write(self.place)
 
     def write(self, number: int, table: pa.Table) -> None:
         """Write a part, which appears when it is whole.
@@ -167,7 +177,7 @@ class ScoreFolder:
     @contextlib.contextmanager
     def _appearing(self, name: str) -> Iterator[BinaryIO]:
         """Write a file that appears when it is whole."""
-        with writing_to(str(self), instead="choose another --out"):
+        with writing_to(str(self), instead=OTHER):
             if isinstance(self.place, Path):
                 with replacing(self.place / name) as file:
                     yield file
@@ -181,7 +191,7 @@ class ScoreFolder:
                     shutil.copyfileobj(whole, file)
 
     def _remove(self, name: str) -> None:
-        with writing_to(str(self), instead="choose another --out"):
+        with writing_to(str(self), instead=OTHER):
             if isinstance(self.place, Path):
                 (self.place / name).unlink(missing_ok=True)
                 return

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from cmi_bench.catalogue.output import FAILED, ScoreFolder, part_name
+from cmi_bench.catalogue.output import FAILED, OTHER, ScoreFolder, part_name
 from cmi_bench.catalogue.parts import (
     PART_SIZE,
     RESULT_COLUMNS,
@@ -117,6 +117,7 @@ def score_catalogue(
     """
     progress = progress or CatalogueProgress()
     _check_free(stream)
+    out.check_writable()
     with _alone(out, shard):
         numbers = out.numbers()
         _check_end(numbers, stream, size=size, out=out)
@@ -173,7 +174,7 @@ def _alone(out: ScoreFolder, shard: Shard) -> Iterator[None]:
         yield
         return
     with contextlib.ExitStack() as stack:
-        with writing_to(out.place, instead="choose another --out"), contextlib.suppress(NotImplementedError):
+        with writing_to(out.place, instead=OTHER), contextlib.suppress(NotImplementedError):
             file = out.place / f".shard-{shard.number}-of-{shard.count}.lock"
             stack.enter_context(locked(file, seconds=TELL_SECONDS, what=f"scores shard {shard} into {out}"))
         yield

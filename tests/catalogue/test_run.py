@@ -140,8 +140,10 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is no folder"):
         score(tmp_path / "file")
+    engine = NameEngine()
     with pytest.raises(UserError, match="Cannot write to"):
-        score(tmp_path / "file" / "below")
+        score(tmp_path / "file" / "below", engine)
+    assert engine.scored == []
 
 
 def test_an_address_of_fsspec(tmp_path):
