@@ -200,6 +200,7 @@ class AsyncRewardClient:
                 timeout=httpx2.Timeout(self.timeout, connect=min(CONNECT_SECONDS, self.timeout), pool=None),
                 limits=httpx2.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency),
                 trust_env=False,  # proxies are for other networks
+                verify=self.url.startswith("https:"),  # without TLS, certificates would be read for nothing
             )
             self._pool = loop, client
         return self._pool[1]

@@ -221,6 +221,12 @@ def test_a_server_of_another_kind_is_told_apart(client, server):
             client.score_batch([b"one"])
 
 
+def test_proxies_of_the_environment_are_not_asked(server, monkeypatch, unused_port):
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{unused_port}")
+    with RewardClient(server.url, patience=0) as client:
+        assert client.health().state is ServerState.READY
+
+
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://host", "http://", "http://127.0.0.1:port", None])
 def test_an_address_that_is_none_is_refused_at_once(url):
     with pytest.raises(UserError, match="no address of a server"):
