@@ -271,6 +271,8 @@ def evaluate(
         _DatasetReader(dataset, chosen, settings, durations, clips, origin)
         for dataset, chosen in selection.rows_of.items()
     ]
+    notes = selection.notes
+    del selection  # and with it which rows are whose: of long files every array counts
     samples = [samples for one in read for samples in one.samples]
     detail = [*_measure_groups(read, settings), *_measure_durations(read, settings)]
     return Evaluation(
@@ -278,7 +280,7 @@ def evaluate(
         summary=[summary_record(one, settings) for one in samples],
         detail=detail,
         notes=[
-            *selection.notes,
+            *notes,
             *(note for one in read for note in one.groups.notes),
             *_duration_notes(read, durations, settings),
             *clips.notes(),
