@@ -138,11 +138,13 @@ def test_examples_of_the_reward_server(tmp_path, monkeypatch):
         page = page.replace("http://127.0.0.1:8000", running.address)
         parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
         assert not runner.run(parser.get_doctest(page, {}, "serving.md", None, 0)).failed
-        blocks = []
-        for found in re.finditer(r"^```python\n(.*?)^```", page, re.M | re.S):
-            blocks.append({})
-            exec(compile(found[1], "docs/serving.md", "exec"), blocks[-1])
-        openrlhf, get_reward, unirl, trl, in_process = blocks
+        ran = {}
+        for title, section in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", page, re.M | re.S):
+            for block in re.findall(r"^```python\n(.*?)^```", section, re.M | re.S):
+                ran.setdefault(title, []).append({})
+                exec(compile(block, "docs/serving.md", "exec"), ran[title][-1])
+        openrlhf, get_reward = ran["OpenRLHF"]
+        (unirl,), (trl,), (in_process,) = ran["UniRL"], ran["TRL"], ran["In the training process"]
         told = openrlhf["reward_func"](["a text"], ["calm piano"], ["..."])
         asked = {"prompts": ["calm piano", "loud"], "completions": ["a", "b"], "completion_ids": [[1], [2]]}
         rewarded, missing = asyncio.run(trl["reward"](**asked, lyrics=["...", ""]))
