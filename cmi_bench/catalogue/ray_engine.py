@@ -47,7 +47,7 @@ LOCAL = "local"
 SHARE_OF_STORE = 0.5
 """How much of the cluster's object store decoded audio may fill."""
 PATIENCE = 30.0
-"""Seconds without a worker after which people are told what is waited for."""
+"""Seconds without a worker after which people are told what is waited for, once."""
 ANSWER_WITHIN = 300.0
 """Seconds in which each machine has to say what it decodes with; it may have to start a process for that first."""
 CONNECT_WITHIN = 10.0
@@ -97,7 +97,8 @@ class WorkerPlan(NamedTuple):
     def describe(self) -> str:
         """Return it in a few words."""
         workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
-        return f"{workers} ({self.needs} each); {self.room.processors:g} to decode"
+        decoders = f"{self.room.processors:.3g} processor{'s' if self.room.processors > 1 else ''}"
+        return f"{workers} with {self.needs} each; {decoders} to decode for each"
 
     @property
     def needs(self) -> str:
@@ -153,6 +154,8 @@ class RayEngine:
         self._busy: dict[Any, tuple[_Worker, _Job]] = {}
         self._again: deque[_Job] = deque()
         self._scored_with: ScoredWith | None = None
+        self._told = False
+        """Whether people know that nothing works yet."""
         self._owns_connection = connect(address)
         try:
             check_machines()
@@ -221,12 +224,13 @@ class RayEngine:
 
     def _wait(self) -> tuple[CataloguePart, list[Answer]] | None:
         """Wait until a worker has done its job; return what it has scored, None where it has begun or ended."""
-        done, _ = ray.wait(list(self._busy), timeout=None if self._scored_with else PATIENCE)
+        is_known = self._told or any(job.part is not None for _, job in self._busy.values())
+        done, _ = ray.wait(list(self._busy), timeout=None if is_known else PATIENCE)
         if not done:
+            self._told = True
             log.warning(
-                "No worker has started yet; each takes %s. The cluster has: %s.",
-                self._plan.needs,
-                ", ".join(f"{name} {amount:g}" for name, amount in sorted(ray.cluster_resources().items())),
+                "No worker has started yet; each takes %s. The cluster has %g processors and %g GPUs.",
+                *(self._plan.needs, *(ray.cluster_resources().get(kind, 0) for kind in ("CPU", "GPU"))),
             )
             return None
         worker, job = self._busy.pop(done[0])
@@ -297,6 +301,8 @@ def connect(address: str) -> bool:
         return False
     check_address(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
     own = {"include_dashboard": False} if address == LOCAL else {}
+    # What Ray prints of a machine that is lost is pages long, and goes to stdout. Its debugger stops it like this.
+    ray._private.worker._worker_logs_enabled = False
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:

@@ -54,6 +54,7 @@ def cluster(tmp_path_factory):
         patch.setenv("PYTHONPATH", os.pathsep.join([helpers, os.environ.get("PYTHONPATH", "")]))
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # where Ray keeps a cluster's token
         ray.init(
+            address="local",
             num_cpus=2,
             object_store_memory=100_000_000,
             include_dashboard=False,
