@@ -46,10 +46,34 @@ class Numbering:
 
 def in_order(values: NDArray[np.int64]) -> Ids:
     """Number different values [n] from 0, in the order in which they first appear."""
-    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
-    number = np.empty(first.size, dtype=np.intp)
-    number[np.argsort(first)] = np.arange(first.size)
-    return number[inverse]
+    if (known := _few(values)) is None:
+        _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+        number = np.empty(first.size, dtype=np.intp)
+        number[np.argsort(first)] = np.arange(first.size)
+        return number[inverse]
+    # Block by block, as sorting long arrays takes several times their memory.
+    order = np.argsort(known)
+    found = np.empty(values.size, dtype=np.intp)
+    for start in range(0, values.size, BLOCK):
+        part = slice(start, start + BLOCK)
+        found[part] = order[np.searchsorted(known, values[part], sorter=order)]
+    return found
+
+
+BLOCK = 1 << 16
+FEW_NAMES = 1 << 14
+
+
+def _few(values: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Return the different values in the order in which they first appear; None where they are many."""
+    known = values[:0]
+    for start in range(0, values.size, BLOCK):
+        block, first = np.unique(values[start : start + BLOCK], return_index=True)
+        in_place = block[np.argsort(first)]
+        known = np.concatenate([known, in_place[~np.isin(in_place, known)]])
+        if known.size > FEW_NAMES:
+            return None
+    return known
 
 
 class PromptReader:
@@ -255,7 +279,9 @@ def _partition(ids: Ids) -> Membership:
 
 def _dense(ids: Ids) -> Ids:
     """Number without gaps."""
-    return np.unique(ids, return_inverse=True)[1].astype(np.intp)
+    if ids.max(initial=0) > 4 * ids.size:
+        return np.unique(ids, return_inverse=True)[1].astype(np.intp)
+    return (np.cumsum(np.bincount(ids) > 0) - 1)[ids]
 
 
 def _filled(systems: Ids) -> Ids:

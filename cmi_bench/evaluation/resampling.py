@@ -8,7 +8,7 @@ K-Tau are exact.
 import hashlib
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,8 +130,11 @@ def concordance(x: NDArray[np.intp], y: NDArray[np.intp]) -> Floats:
         x: [n] integers.
         y: [n] integers.
     """
-    found = _dominated(x, y) + _dominated(-x, -y) - _dominated(x, -y) - _dominated(-x, y)
-    return found.astype(np.float64)
+    found = _dominated(x, y).astype(np.float64)
+    found += _dominated(-x, -y)
+    found -= _dominated(x, -y)
+    found -= _dominated(-x, y)
+    return found
 
 
 def _concordance_within(x: NDArray[np.intp], y: NDArray[np.intp], ids: Ids) -> Floats:
@@ -152,7 +155,7 @@ def _concordance_within(x: NDArray[np.intp], y: NDArray[np.intp], ids: Ids) -> F
     return within
 
 
-def _dominated(x: NDArray[np.intp], y: NDArray[np.intp]) -> NDArray[np.intp]:
+def _dominated(x: NDArray[np.intp], y: NDArray[np.intp]) -> NDArray[np.integer[Any]]:
     """Count, for each row, the rows with both smaller x and smaller y [n].
 
     Rows in the order of x: the number of smaller y before each, bit by bit of y from the highest. Rows whose higher
@@ -160,13 +163,14 @@ def _dominated(x: NDArray[np.intp], y: NDArray[np.intp]) -> NDArray[np.intp]:
     """
     # Among rows of equal x the larger y comes first, so that none of them counts for another.
     order = np.lexsort((-y, x))
-    value = (y - y.min(initial=0))[order]
-    smaller = np.zeros(value.size, dtype=np.intp)
+    narrow = np.int32 if y.size < 2**31 else np.int64  # levels and counts are below the number of rows
+    value = (y - y.min(initial=0))[order].astype(narrow)
+    smaller = np.zeros(value.size, dtype=narrow)
     for bit in reversed(range(int(value.max(initial=0)).bit_length())):
         prefix = value >> (bit + 1)
         together = np.argsort(prefix, kind="stable")
         is_clear = ((value[together] >> bit) & 1) == 0
-        before = np.cumsum(is_clear) - is_clear
+        before = np.cumsum(is_clear, dtype=narrow) - is_clear
         starts = np.flatnonzero(np.diff(prefix[together], prepend=-1))
         before -= np.repeat(before[starts], np.diff(starts, append=value.size))
         smaller[together] += np.where(is_clear, 0, before)

@@ -5,7 +5,8 @@ import pytest
 
 from cmi_bench.config import Clustering
 from cmi_bench.data.datasets import MUSIC_ARENA, MUSIC_EVAL, PAM
-from cmi_bench.evaluation.clusters import NOBODY, POPULATION, clusters_of, prompt_ids, system_ids
+from cmi_bench.evaluation import clusters as module
+from cmi_bench.evaluation.clusters import NOBODY, POPULATION, clusters_of, in_order, prompt_ids, system_ids
 
 
 def prompted(*prompts):
@@ -102,3 +103,13 @@ def test_some_of_the_rows_have_the_same_clusters_among_themselves():
         direct = clusters_of(prompts[chosen], systems[chosen], clustering)
         assert variance(whole, values) == pytest.approx(variance(direct, values))
         assert whole.count == direct.count
+
+
+@pytest.mark.parametrize("few", [2, 40])
+def test_names_are_numbered_as_they_come_be_they_few_or_many(monkeypatch, few):
+    monkeypatch.setattr(module, "BLOCK", 8)
+    monkeypatch.setattr(module, "FEW_NAMES", few)
+    values = np.random.default_rng(0).integers(-9, 9, 100)
+    number_of = {}
+    assert in_order(values).tolist() == [number_of.setdefault(value, len(number_of)) for value in values.tolist()]
+    assert in_order(values[:0]).tolist() == []

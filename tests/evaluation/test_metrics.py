@@ -19,6 +19,7 @@ from cmi_bench.data.datasets import (
     register_dataset,
 )
 from cmi_bench.errors import UserError
+from cmi_bench.evaluation import metrics as metrics_module
 from cmi_bench.evaluation.evaluate import evaluate
 from cmi_bench.evaluation.metrics import (
     Metric,
@@ -243,3 +244,14 @@ def test_a_declaration_that_cannot_work_is_refused(changes, says):
 def test_a_metric_that_cannot_work_is_refused(metric, says):
     with pytest.raises(ValueError, match=says):
         register_metric(metric)
+
+
+@pytest.mark.parametrize("levels", [2, 9, 10**6])
+def test_ranks_of_many_rows_are_correlated_as_those_of_few(monkeypatch, levels):
+    label, prediction = np.random.default_rng(levels).integers(0, levels, (2, 501)).astype(float)
+    prediction[:9] = np.inf
+    of_few = spearman(label, prediction).value
+    monkeypatch.setattr(metrics_module, "MANY_ROWS", 500)
+    assert spearman(label, prediction).value == pytest.approx(of_few, abs=1e-14)
+    assert spearman(label, label * 2.0).value == pytest.approx(1.0, abs=1e-15)
+    assert spearman(label, np.ones(501)).value is None
