@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import soundfile
+from rich.box import SIMPLE
 from rich.table import Table
 
 from cmi_bench.data.manifest import cores
@@ -220,7 +221,10 @@ def _write(measured: Sequence[Measured]) -> None:
 
 
 def _table(measured: Sequence[Measured]) -> Table:
-    table = Table("what", "rows", "CPU s", "clock s", "CPU ms a further row", "peak MB", "disk MB", "page MB")
+    table = Table(title="+ms: what each row takes beyond those of the next smaller size, of the processor", box=SIMPLE)
+    table.add_column("what", no_wrap=True)
+    for name in ("rows", "CPU s", "+ms", "clock s", "peak MB", "disk MB", "page MB"):
+        table.add_column(name, justify="right", no_wrap=True)
     for one in sorted(measured, key=lambda one: [other.what for other in measured].index(one.what)):
         smaller = [other for other in measured if other.what == one.what and other.rows < one.rows]
         further = ""
@@ -229,7 +233,7 @@ def _table(measured: Sequence[Measured]) -> Table:
             further = f"{1000 * (one.cpu_seconds - before.cpu_seconds) / (one.rows - before.rows):.2f}"
         page = "" if one.page_mb is None else f"{one.page_mb:.2f}"
         sizes = (f"{one.peak_mb:.0f}", f"{one.disk_mb:.1f}", page)
-        cells = (f"{one.cpu_seconds:.0f}", f"{one.seconds:.0f}", further, *sizes)
+        cells = (f"{one.cpu_seconds:.0f}", further, f"{one.seconds:.0f}", *sizes)
         table.add_row(one.what, f"{one.rows:,}", *cells)
     return table
 
