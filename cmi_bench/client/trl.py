@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from cmi_bench.api.ranking import By, Criterion, criterion
+from cmi_bench.api.songs import Song
 from cmi_bench.client.asynchronous import AsyncRewardClient
 from cmi_bench.errors import UserError
 from cmi_bench.types import Aspect, Score
@@ -96,7 +97,9 @@ async def _rewards(
         )
     lyrics = columns.get("lyrics") or [""] * len(prompts)
     songs = {
-        place: song if isinstance(song, Mapping) else {"audio": song, "text": text_of(prompt), "lyrics": words or ""}
+        place: song
+        if isinstance(song, Mapping | Song)
+        else {"audio": song, "text": text_of(prompt), "lyrics": words or ""}
         for place, (song, prompt, words) in enumerate(zip(rendered, prompts, lyrics, strict=True))
         if song is not None
     }

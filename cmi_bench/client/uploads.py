@@ -80,7 +80,7 @@ def upload_of(song: Song, index: int, model: str | None) -> Upload:
     Args:
         song: Of `sent_song`.
         index: Its place in what the user gave, for messages.
-        model: Its name on the server; None where the server has song.
+        model: Its name on the server; None where the server has one.
 
     Raises:
         UserError: Its audio is none, or a text is too long.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from wire_server import receipt, toy_score, wire_server
 
-from cmi_bench import UserError
+from cmi_bench import Song, UserError
 from cmi_bench.client import AsyncRewardClient
 from cmi_bench.client.trl import reward_function
 from cmi_bench.serving.wire import ErrorCode, Problem
@@ -74,7 +74,7 @@ def test_several_rewards_and_conversations(server):
     given, logged = call(prompts, [[{"role": "assistant", "content": "both"}]])
 
     async def of_messages(completions, **columns):
-        return [{"audio": one[-1]["content"].encode(), "text": "own words"} for one in completions]
+        return [Song(one[-1]["content"].encode(), text="own words") for one in completions]
 
     functions = [
         reward_function(AsyncRewardClient(server.url), of_messages, by=by, weight=0.25)
