@@ -1,15 +1,22 @@
 """A catalogue's parts: resumed by what is there, the same whoever makes them, and never mixed with others."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import fsspec
 import pytest
 from catalogues import SCORED_WITH, NameEngine, Stream, column, part_bytes
+from own_tables import write_table
 from pyarrow import parquet
+from s3_bucket import s3_bucket
 
+from cmi_bench.catalogue.audio import SongFiles
 from cmi_bench.catalogue.output import ScoreFolder
 from cmi_bench.catalogue.parts import Shard
+from cmi_bench.catalogue.requests import open_requests
 from cmi_bench.catalogue.run import CatalogueScores, score_catalogue
+from cmi_bench.data.audio_info import FileFacts
 from cmi_bench.errors import UserError
 
 BROKEN = ("3.wav", "20.wav")
@@ -154,3 +161,50 @@ def test_an_address_of_fsspec(tmp_path):
     assert score_catalogue(stream, ScoreFolder(place), again, size=4, retry_failed=True) == CatalogueScores(23, 0)
     assert again.scored == [0, 5]
     assert ScoreFolder(place).numbers() == list(range(6))
+
+
+@pytest.fixture
+def s3():
+    with s3_bucket("songs") as address:
+        yield address
+
+
+@pytest.mark.slow
+def test_requests_songs_and_scores_in_s3(s3, tmp_path):
+    """The table, the songs that it names and the parts are objects; another machine goes on from them."""
+    names = [f"{number}.wav" if number % 4 else f"broken{number}.wav" for number in range(10)]
+    table = write_table(tmp_path / "r.parquet", [{"audio": f"audio/{name}"} for name in names])
+    filesystem = fsspec.filesystem("s3")
+    filesystem.put_file(table, "songs/r.parquet")
+    filesystem.pipe({f"songs/audio/{name}": name.encode() for name in names})
+
+    class Fetching(NameEngine):
+        def score(self, parts):
+            for part in parts:
+                places = [song.audio for song in part.songs()]
+                with ThreadPoolExecutor(4) as pool, SongFiles(places, tmp_path / "fetched", pool, content) as files:
+                    said = [files.facts(files.path(place)).digest for place in places]
+                yield part, [self.answer(name) for name in said]
+
+    def content(path):
+        return FileFacts(path.read_text(), None)
+
+    first = {"size": 3, "shard": Shard(1, 2)}
+    assert (
+        score_catalogue(open_requests(f"{s3}/r.parquet"), ScoreFolder(f"{s3}/scores"), Fetching(), **first).failed == 2
+    )
+    filesystem.pipe_file("songs/scores/part-000002.parquet", b"PAR1 cut off")
+    found = score_catalogue(open_requests(f"{s3}/audio"), ScoreFolder(f"{s3}/own"), Fetching(), size=3)
+    assert found == CatalogueScores(10, 3)
+    assert score_catalogue(open_requests(f"{s3}/r.parquet"), ScoreFolder(f"{s3}/scores"), Fetching(), size=3) == found
+    filesystem.invalidate_cache()
+    assert [path.rpartition("/")[2] for path in filesystem.ls("songs/scores", detail=False)] == [
+        "failed.parquet",
+        *(f"part-00000{number}.parquet" for number in range(4)),
+    ]
+    filesystem.get_file("songs/scores/failed.parquet", str(tmp_path / "failed.parquet"))
+    assert parquet.read_table(tmp_path / "failed.parquet")["error"].to_pylist() == [
+        f"Cannot decode broken{number}.wav" for number in (0, 4, 8)
+    ]
+    with pytest.raises(UserError, match=r"Cannot write to s3://nowhere/scores: The specified bucket does not exist"):
+        score_catalogue(open_requests(f"{s3}/audio"), ScoreFolder("s3://nowhere/scores"), NameEngine())

@@ -6,6 +6,7 @@ import sys
 
 import fsspec
 import pytest
+from s3_bucket import s3_bucket
 
 from cmi_bench.errors import RunError
 from cmi_bench.scoring import pack_address
@@ -116,23 +117,8 @@ store.close()
 
 @pytest.fixture(scope="module")
 def s3():
-    """A bucket of S3 on this machine."""
-    from moto.server import ThreadedMotoServer
-    from s3fs import S3FileSystem
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        environment.setenv("AWS_ACCESS_KEY_ID", "someone")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        S3FileSystem.clear_instance_cache()
-        S3FileSystem().mkdir("packs")
-        yield "s3://packs"
-        S3FileSystem.clear_instance_cache()
-    server.stop()
+    with s3_bucket("packs") as address:
+        yield address
 
 
 @pytest.mark.slow
