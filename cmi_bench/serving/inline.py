@@ -36,7 +36,7 @@ class InlineSong:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SongOutcome:
     """What came of a song."""
 
     score: Score
@@ -88,7 +88,7 @@ def from_base64(text: str) -> bytes | Problem:
 
 async def outcomes(
     served: "RewardApp", request: Request, songs: Sequence[InlineSong | Problem], model: str | None
-) -> list[Outcome]:
+) -> list[SongOutcome]:
     """Return what came of songs, in order; one that fails costs no other its score.
 
     Args:
@@ -111,13 +111,13 @@ async def outcomes(
 
     receipts = iter(await served.receipts(request, read) if sound else [])
     return [
-        Outcome(Score.failed(song.what), song) if isinstance(song, Problem) else _outcome(next(receipts))
+        SongOutcome(Score.failed(song.what), song) if isinstance(song, Problem) else _outcome(next(receipts))
         for song in songs
     ]
 
 
-def _outcome(receipt: Receipt) -> Outcome:
-    return Outcome(receipt.score, receipt.error)
+def _outcome(receipt: Receipt) -> SongOutcome:
+    return SongOutcome(receipt.score, receipt.error)
 
 
 def _spooled(songs: Sequence[InlineSong], model: str | None, folder: RequestFolder) -> Received:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from cmi_bench.api.ranking import By, Criterion
 from cmi_bench.errors import UserError
-from cmi_bench.serving.inline import InlineSong, Outcome, described, from_base64, inline_song, outcomes
+from cmi_bench.serving.inline import InlineSong, SongOutcome, described, from_base64, inline_song, outcomes
 from cmi_bench.serving.receive import checked_fields
 from cmi_bench.serving.refused import RefusedError
 from cmi_bench.serving.wire import AskedModel, ErrorAnswer, ErrorCode, Problem
@@ -110,7 +110,7 @@ def _audio(query: str) -> bytes | str | Problem:
     return Problem(code=ErrorCode.UNREADABLE_AUDIO, what=what, hint="Write data:audio/flac;base64,...")
 
 
-def _answer(found: Sequence[Outcome], settings: OpenRLHFSettings) -> OpenRLHFAnswer:
+def _answer(found: Sequence[SongOutcome], settings: OpenRLHFSettings) -> OpenRLHFAnswer:
     """Return the rewards.
 
     Raises:

@@ -15,7 +15,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
-from cmi_bench.serving.inline import InlineAudio, InlineSong, Outcome, described, from_base64, inline_song, outcomes
+from cmi_bench.serving.inline import InlineAudio, InlineSong, SongOutcome, described, from_base64, inline_song, outcomes
 from cmi_bench.serving.refused import RefusedError
 from cmi_bench.serving.wire import ErrorAnswer, ErrorCode, Problem
 from cmi_bench.types import Aspect
@@ -137,7 +137,7 @@ def _audio(turn: UniRLTurn) -> InlineAudio | Problem | None:
     return from_base64(content) if content is not None else turn.audio_path or turn.video_path
 
 
-def _add(answer: UniRLAnswer, place: int, name: str, reward: NamedReward, outcome: Outcome) -> None:
+def _add(answer: UniRLAnswer, place: int, name: str, reward: NamedReward, outcome: SongOutcome) -> None:
     values = {aspect.value: outcome.score.value(aspect) for aspect in reward.aspects}
     judged = {aspect: value for aspect, value in values.items() if not math.isnan(value)}
     if judged:
