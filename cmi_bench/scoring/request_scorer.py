@@ -18,10 +18,15 @@ from cmi_bench.scoring.requests import Request
 from cmi_bench.scoring.stages import EmbedAudioStage, EmbedTextStage, HeadStage, WholeStage
 from cmi_bench.scoring.store import FileScoreWriter, RunStats
 from cmi_bench.utils.addresses import below, place_of
+from cmi_bench.utils.console import share_of_part
 from cmi_bench.utils.distributed import is_rank_zero
 
 if TYPE_CHECKING:
     from typing import Self
+
+
+SHARE_OF_AUDIO, SHARE_OF_REST = 0.9, 0.05
+"""What of the progress of embedding and scoring is that of embedding audio, and that of each of the others."""
 
 
 class RequestScorer:
@@ -134,6 +139,11 @@ class RequestScorer:
             start = 0.0
             if self.config.cache.dir and is_rank_zero():
                 start = stack.enter_context(claim_start(cached.cache.folder))
-            self.runner.run(EmbedAudioStage(list(audio.values()), cached, self.stats, start=start), self.writer)
-            self.runner.run(EmbedTextStage(list(texts.values()), cached, self.stats), self.writer)
-            self.runner.run(HeadStage(inputs, cached, self.stats, failed=self.writer.failures.read), self.writer)
+            stages = (
+                (EmbedAudioStage(list(audio.values()), cached, self.stats, start=start), SHARE_OF_AUDIO),
+                (EmbedTextStage(list(texts.values()), cached, self.stats), SHARE_OF_REST),
+                (HeadStage(inputs, cached, self.stats, failed=self.writer.failures.read), SHARE_OF_REST),
+            )
+            for stage, share in stages:
+                with share_of_part(share):
+                    self.runner.run(stage, self.writer)

@@ -29,6 +29,7 @@ from cmi_bench.scoring.store import (
 )
 from cmi_bench.types import Clip, Score
 from cmi_bench.utils.addresses import below, place_of
+from cmi_bench.utils.console import ProgressBar, part_of
 from cmi_bench.utils.distributed import is_rank_zero, process_rank
 
 
@@ -95,6 +96,7 @@ def score_blocks(
     index: AudioIndex,
     folder: Path,
     with_batch_check: bool = True,
+    progress: ProgressBar | None = None,
 ) -> ScoredBlocks:
     """Score clips block by block, using what earlier runs left.
 
@@ -112,6 +114,7 @@ def score_blocks(
         index: Knows the audio files.
         folder: The run's folder.
         with_batch_check: See `score_clips`; done once, after the last block.
+        progress: Counts the clips of all blocks; None for a bar for each stage of each block.
     """
     call = ModelCall(model, config.max_dur, config.model.get("score_kwargs") or {}, config.model_timeout)
     store = _store(model.identity, config, folder)
@@ -124,7 +127,11 @@ def score_blocks(
         if scorer.wants_all_ahead:
             scorer.prepare(list(answers.ahead(blocks)) if is_rank_zero() else [])
         for clips in blocks:
-            _score_block(clips, scorer, answers)
+            before = progress.done if progress else 0
+            with part_of(progress, len(clips)):
+                _score_block(clips, scorer, answers)
+            if progress:
+                progress.advance(before + len(clips) - progress.done)
             if failures.stopped:  # rank 0 has raised
                 return ScoredBlocks(ScoreColumns(), stats)
     stats.write(folder, process_rank())

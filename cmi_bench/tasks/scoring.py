@@ -44,7 +44,7 @@ from cmi_bench.tracking.scored_data import describe_datasets
 from cmi_bench.tracking.sweep_plan import SweepPlace, sweep_place
 from cmi_bench.tracking.tracker import RunOutcome, Tracker
 from cmi_bench.tracking.trackers import tracker_of
-from cmi_bench.utils.console import ItemCount, peak_memory, spinner
+from cmi_bench.utils.console import ItemCount, ProgressBar, peak_memory, spinner
 from cmi_bench.utils.distributed import Devices, is_rank_zero, resolve_devices
 from cmi_bench.utils.files import file_digest, write_text_atomic
 from cmi_bench.utils.json_lines import JsonLines, write_json_lines
@@ -246,7 +246,10 @@ def score_rows(data: ChosenRows, config: Config, folder: Path, host: RunHost, *,
         log.info("Scoring %s", _describe(metadata))
     with recorded(folder, metadata), TrackingCallback(_tracker(config, metadata, host.place)) as tracking:
         blocks, runner = ClipBlocks(chosen.rows, Path(config.data.root)), host.runner(tracking)
-        scored = score_blocks(blocks, model, runner, config=config, index=audio_index(config), folder=folder)
+        with _bar_over(blocks, metadata["counts"]["clips"]) as bar:
+            scored = score_blocks(
+                blocks, model, runner, config=config, index=audio_index(config), folder=folder, progress=bar
+            )
         if not is_rank_zero():
             return None
         metadata["seconds"] = {"wall": time.monotonic() - started}
@@ -257,6 +260,13 @@ def score_rows(data: ChosenRows, config: Config, folder: Path, host: RunHost, *,
             tracking.record(outcome)
         _prune(config)
         return outcome
+
+
+def _bar_over(blocks: ClipBlocks, clips: int) -> contextlib.AbstractContextManager[ProgressBar | None]:
+    """Return a bar over all blocks, on rank 0; None where one block has bars enough."""
+    if len(blocks) < 2:
+        return contextlib.nullcontext()
+    return ProgressBar("scoring", clips if is_rank_zero() else 0, unit="clip", patience=0)
 
 
 def _finish(

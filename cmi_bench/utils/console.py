@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO, TypeVar
+from typing import NamedTuple, TextIO, TypeVar
 
 from rich.console import Console, RenderableType
 from rich.filesize import decimal
@@ -165,7 +165,9 @@ class ProgressBar:
             patience: Seconds.
         """
         self.description = description
-        self.total = 0 if _is_silent.get() else total
+        whole = _whole.get()
+        self._whole = whole and _Part(whole.bar, whole.worth / total if total else 0.0)
+        self.total = 0 if _is_silent.get() or whole else total
         self.unit = unit
         self.remark = ""
         """What is shown behind the amounts, such as ", 3 failed"; may be changed at any time."""
@@ -189,6 +191,9 @@ class ProgressBar:
 
     def advance(self, amount: float) -> None:
         """Count `amount` more, never beyond the total."""
+        if self._whole is not None:
+            self._whole.bar.advance(amount * self._whole.worth)
+            return
         with self._lock:
             if not self.total:
                 return
@@ -238,6 +243,40 @@ class ProgressBar:
             file=sys.stderr,
             flush=True,
         )
+
+
+class _Part(NamedTuple):
+    """What bars add to another one."""
+
+    bar: ProgressBar
+    worth: float
+    """In its unit: by all that a bar counts, or by each that it counts."""
+
+
+_whole: ContextVar[_Part | None] = ContextVar("whole", default=None)
+
+
+@contextlib.contextmanager
+def part_of(bar: ProgressBar | None, worth: float) -> Iterator[None]:
+    """Do a part of what a bar counts: bars that begin in the block are not shown, and each advances it by `worth`.
+
+    Args:
+        bar: None for bars of their own.
+        worth: In the bar's unit.
+    """
+    token = _whole.set(None if bar is None else _Part(bar, worth))
+    try:
+        yield
+    finally:
+        _whole.reset(token)
+
+
+@contextlib.contextmanager
+def share_of_part(share: float) -> Iterator[None]:
+    """Do a share, from 0 to 1, of the part that `part_of` speaks of; has no effect outside of one."""
+    whole = _whole.get()
+    with part_of(whole and whole.bar, whole.worth * share if whole else 0.0):
+        yield
 
 
 class _AmountColumn(ProgressColumn):

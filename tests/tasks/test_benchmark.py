@@ -14,8 +14,10 @@ from quick_runs import MODELS, cmi_rm_words, mini_words, read_rows, read_scores,
 from safetensors.torch import load_file, save_file
 
 from cmi_bench.errors import UserError
+from cmi_bench.scoring import requests
 from cmi_bench.tasks import scoring
 from cmi_bench.tasks.scoring import facts_afterwards
+from cmi_bench.utils import spool
 
 
 @pytest.fixture
@@ -110,6 +112,21 @@ def test_a_failing_model_is_named_with_its_clip(here, tmp_path):
     with pytest.raises(UserError, match=r"row 5, clip B .*RuntimeError: boom"):
         here("model=custom", "model.class_path=sleeper:Breaks")
     assert json.loads((tmp_path / "run/metadata.json").read_text())["status"] == "failed"
+
+
+def test_many_rows_come_to_what_few_come_to(here, tmp_path, monkeypatch, capsys):
+    """Rows in a temporary file, and blocks of them, as of a run over a million."""
+    names = ("results.jsonl", "metrics.json")
+    here("model=random", "resume=false")
+    expected = [(tmp_path / "run" / name).read_bytes() for name in names]
+    before = json.loads((tmp_path / "run/metadata.json").read_text())
+    monkeypatch.setattr(spool, "IN_MEMORY", 3)
+    monkeypatch.setattr(requests, "BLOCK", 7)
+    here("model=random", "resume=false")
+    assert [(tmp_path / "run" / name).read_bytes() for name in names] == expected
+    after = json.loads((tmp_path / "run/metadata.json").read_text())
+    for name in ("counts", "data", "batch_check"):
+        assert after[name] == before[name]
 
 
 DIGESTED = """

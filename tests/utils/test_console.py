@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from cmi_bench.utils import console
-from cmi_bench.utils.console import ConsoleLog, ItemCount, ProgressBar, peak_memory, silence, spinner
+from cmi_bench.utils.console import (
+    ConsoleLog,
+    ItemCount,
+    ProgressBar,
+    part_of,
+    peak_memory,
+    share_of_part,
+    silence,
+    spinner,
+)
 
 
 @pytest.fixture
@@ -119,3 +128,20 @@ def test_a_program_that_is_started_does_not_inherit_the_peak():
     del used
 
     assert float(found.stdout) < 0.9
+
+
+def test_bars_of_parts_advance_the_whole(capsys):
+    whole = ProgressBar("all", 100, unit="clip")
+    with part_of(whole, 40):
+        part = ProgressBar("encoding", 8, unit="clip", patience=0)
+        part.advance(4)
+        assert (whole.done, part.total) == (20, 0)
+        with share_of_part(0.25):
+            ProgressBar("scoring", 5, unit="clip").advance(5)
+            ProgressBar("nothing to do", 0, unit="clip").advance(1)
+    assert whole.done == 30
+    own = ProgressBar("own", 8, unit="clip")
+    with share_of_part(0.5), part_of(None, 8):
+        assert ProgressBar("own too", 8, unit="clip").total == 8
+    own.advance(3)
+    assert (own.done, whole.done) == (3, 30)
