@@ -212,9 +212,9 @@ class CacheConfig:
 
     name: str = MISSING
     dir: str | None = None
-    """Folder of embeddings and scores; null keeps neither."""
+    """Folder of embeddings and scores, or an address of fsspec such as s3://bucket/cache; null keeps neither."""
     max_gb: float = MISSING
-    """Size that the embeddings are pruned to after a run, in 10^9 bytes."""
+    """Size that the embeddings are pruned to after a run, in 10^9 bytes; at an address nothing is."""
 
 
 class TrackingKind(StrEnum):

@@ -9,6 +9,7 @@ The store is a local folder, where an entry is seen by all processes as soon as 
 where entries are gathered on this machine and sent as packs (`pack_address`).
 """
 
+import concurrent.futures.thread  # noqa: F401  Its hook at the end of a process is to come after ours.
 import contextlib
 import hashlib
 import logging
@@ -16,7 +17,6 @@ import math
 import os
 import threading
 import time
-import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -193,7 +193,7 @@ class PackStore:
             records["time"] = np.maximum(known["time"] + np.uint64(1), np.uint64(time.time_ns()))
             for written in store.writer.append(records, list(entries.values())):
                 store.readers[0].take(written)
-            store.send_if_due(self.pack_bytes)
+        store.send_if_due(self.pack_bytes)
         return sum(map(len, entries.values())) + records.nbytes
 
     def _read(self, keys: Sequence[str]) -> tuple[dict[str, bytes], list[str], list[str]]:
@@ -218,8 +218,6 @@ class PackStore:
         """Yield what this process has open, for this thread alone."""
         if self._state is None or self._state.process != os.getpid():
             self._state = _Opened(self.place, self.pack_bytes)
-            if self._state.shipment:
-                weakref.finalize(self, self._state.close)
         with self._state.lock:
             yield self._state
 
@@ -304,18 +302,34 @@ class _Opened:
 
     def send_if_due(self, pack_bytes: int) -> None:
         """Send what was written, where it is to be sent and there is enough of it."""
-        if self.shipment and (self.shipment.is_due() or self.writer.size >= pack_bytes):
-            self.writer.close()
-            self.shipment.send()
+        if self.shipment:
+            _UNSENT.add(self)
+            if self.shipment.is_due() or self.writer.size >= pack_bytes:
+                self.close()
 
     def close(self) -> None:
-        """Let go of the pack, and send what waits."""
+        """Let go of the pack, and send what waits; other threads may read and write meanwhile."""
         if self.process != os.getpid():
             return
         with self.lock:
             self.writer.close()
-            if self.shipment:
-                self.shipment.send()
+        if self.shipment:
+            _UNSENT.discard(self)
+            self.shipment.send()
+
+
+_UNSENT: set[_Opened] = set()
+"""What this process has written and not sent."""
+
+
+def _send_all() -> None:
+    for store in list(_UNSENT):
+        store.close()
+
+
+# At the end of a process, as long as there are threads, which file systems look up names with: `concurrent.futures`
+# ends its own by this same hook, and `atexit` comes after that.
+threading._register_atexit(_send_all)  # type: ignore[attr-defined]
 
 
 class _Reader:

@@ -101,7 +101,8 @@ def test_at_an_address_the_oldest_are_pruned_first(bucket):
     assert PackStore(bucket).contains_many("abc") == set("bc")
 
 
-# Two machines, each with a folder of its own for what waits: the first is killed in the middle of its work.
+# Two machines, each with a folder of its own for what waits: the first is killed in the middle of its work. What is
+# left at their end is sent without a word of theirs, where names have to be looked up as well.
 MACHINE = """
 import sys; from pathlib import Path
 import cmi_bench.utils.addresses as addresses
@@ -111,7 +112,6 @@ store = PackStore(sys.argv[1], pack_bytes=20_000)
 for i in range(int(sys.argv[4])):
     store.put_many({f"{sys.argv[3]}-{i}": f"{i}".encode() * 50})
     print(i, flush=True)
-store.close()
 """
 
 
