@@ -189,6 +189,17 @@ def test_songs_are_made_as_they_are_sent_in_the_callers_thread(client, server):
         client.score_batch([b"one", {"audoi": b"two"}])
 
 
+def test_no_songs_have_no_receipts_and_what_makes_them_may_fail(client, server):
+    assert client.score_batch([]) == client.rank([]) == []
+
+    def songs():
+        yield b"one"
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        client.score_batch(songs())
+
+
 def test_a_server_that_is_not_there_is_said_to_be_so(unused_port):
     with RewardClient(f"http://127.0.0.1:{unused_port}", patience=0) as client:
         for ask in (lambda: client.score(b"x"), client.models, client.health):
