@@ -1,6 +1,6 @@
 """How fast a reward server is under load, against the plain loop on the same machine, and whether receipts are right.
 
-`python -m benchmarks.serving [--model signal --checkpoint C] [--clients 32] [--seconds 60] [--songs 48]]`
+`python -m benchmarks.serving [--model signal --checkpoint C] [--clients 32] [--seconds 60] [--songs 48]`
 
 1. The plain loop scores the songs: what `cmi-bench score` does, without its start.
 2. `cmi-bench serve` is started, and so many clients send the songs, each as fast as it is answered, and each time with
@@ -40,6 +40,7 @@ from rich.table import Table
 
 from benchmarks.audio import music
 from cmi_bench.data.manifest import cores
+from cmi_bench.serving.spool import PREFIX
 from cmi_bench.utils.console import plain_text, print_view
 from cmi_bench.utils.files import write_text_atomic
 
@@ -325,7 +326,7 @@ class Result:
     answered_after: int
     """Songs that were on their way at SIGTERM and were answered."""
     left: list[str]
-    """Temporary files after the end."""
+    """The server's folders of temporary files after its end."""
 
 
 def measure(load: Load, folder: Path) -> tuple[Result, Answers]:
@@ -370,7 +371,7 @@ def measure(load: Load, folder: Path) -> tuple[Result, Answers]:
         exit_code=code,
         seconds_to_end=ended,
         answered_after=len(answers.seconds) - answered,
-        left=sorted(str(path.relative_to(server.spool)) for path in server.spool.rglob("*")),
+        left=sorted(path.name for path in server.spool.glob(f"{PREFIX}*")),
     ), answers
 
 
