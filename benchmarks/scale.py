@@ -108,13 +108,13 @@ def measure(folder: Path, rows: int) -> Iterator[Measured]:
              "--requests", f"{folder}/requests.jsonl", "--out", f"{folder}/scores")  # fmt: skip
     commands: Mapping[str, tuple[str, ...]] = {
         "run.py": (*run, f"hydra.run.dir={folder}/run"),
-        "run.py again": (*run, f"hydra.run.dir={folder}/again"),
-        "task=evaluate, rated songs": (
+        "run.py, again": (*run, f"hydra.run.dir={folder}/again"),
+        "evaluate, rated": (
             *evaluate, f"results={folder}/run/results.jsonl", f"hydra.run.dir={folder}/rated"
         ),
-        "task=evaluate, pairs": (*evaluate, f"results={folder}/pairs.jsonl", f"hydra.run.dir={folder}/of_pairs"),
-        "cmi-bench score --out": score,
-        "cmi-bench score --out again": score,
+        "evaluate, pairs": (*evaluate, f"results={folder}/pairs.jsonl", f"hydra.run.dir={folder}/of_pairs"),
+        "score --out": score,
+        "score --out, again": score,
     }  # fmt: skip
     for what, words in commands.items():
         yield _measured(what, rows, words, folder)
@@ -221,9 +221,10 @@ def _write(measured: Sequence[Measured]) -> None:
 
 
 def _table(measured: Sequence[Measured]) -> Table:
-    table = Table(title="+ms: what each row takes beyond those of the next smaller size, of the processor", box=SIMPLE)
+    title = "+ms: processor time of each row that the size before has not"
+    table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("what", no_wrap=True)
-    for name in ("rows", "CPU s", "+ms", "clock s", "peak MB", "disk MB", "page MB"):
+    for name in ("rows", "CPU s", "+ms", "clock", "peak MB", "disk MB", "page MB"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in sorted(measured, key=lambda one: [other.what for other in measured].index(one.what)):
         smaller = [other for other in measured if other.what == one.what and other.rows < one.rows]
