@@ -182,16 +182,18 @@ def _serve(
             [ModelToServe(name, config) for name, config in configs.items()], devices, spool, settings
         )
         app = create_app(service, token=token, body_seconds=options.body_timeout, failed=failed)
-        server = make_server(app)
+
+        def end_at_once() -> None:
+            print_error("Ended at once: songs that were on their way have no answer.")
+            spool.close()
+            os._exit(FORCED)
+
+        server = make_server(app, end_at_once)
         address = address_of(listener)
         print_view(
             f"Loading {', '.join(configs)}. {address}/health tells when the server is ready, {address}/docs how to ask."
         )
         server.run(sockets=[listener])
-        if server.force_exit:
-            print_error("Ended at once: songs that were on their way have no answer.")
-            spool.close()
-            os._exit(FORCED)
     if failures:
         raise failures[0]
     print_view("Stopped. All songs that were taken are answered.")

@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
 
 import h11
 import uvicorn
@@ -97,15 +97,17 @@ class PatientProtocol(H11Protocol):
 class GracefulServer(uvicorn.Server):
     """Uvicorn, whose first signal lets it finish its work, and whose second one ends it at once."""
 
-    def __init__(self, config: uvicorn.Config, stop: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, stop: Callable[[], None], end_at_once: Callable[[], None]) -> None:
         """Take the configuration.
 
         Args:
             config: Uvicorn's.
             stop: Called in the event loop's thread at the first signal.
+            end_at_once: Called at the second one; does not return.
         """
         super().__init__(config)
         self._stop = stop
+        self._end_at_once = end_at_once
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @contextlib.contextmanager
@@ -125,8 +127,7 @@ class GracefulServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end, or end."""
         if self.should_exit:
-            self.force_exit = True
-            return
+            self._end_at_once()
         self.end()
 
     def end(self) -> None:
@@ -161,8 +162,13 @@ def address_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def make_server(app: FastAPI, **options: Any) -> GracefulServer:
-    """Return the server of an application; it is `run` with a listening socket."""
+def make_server(app: FastAPI, end_at_once: Callable[[], None] = lambda: os._exit(1)) -> GracefulServer:
+    """Return the server of an application; it is `run` with a listening socket.
+
+    Args:
+        app: As of `create_app`.
+        end_at_once: Called at the second signal that asks for an end; does not return.
+    """
     config = uvicorn.Config(
         app,
         http=PatientProtocol,
@@ -172,11 +178,5 @@ def make_server(app: FastAPI, **options: Any) -> GracefulServer:
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE,
-        **options,
     )
-    return GracefulServer(config, app.state.served.stop)
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach an address."""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    return GracefulServer(config, app.state.served.stop, end_at_once)
