@@ -6,7 +6,7 @@ While the model works on songs, threads fetch and look at the audio of those tha
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -69,7 +69,7 @@ class LocalEngine:
         """What parts are scored with."""
         return ScoredWith.of(self.model, self.config)
 
-    def score(self, parts: Iterator[CataloguePart]) -> Iterator[tuple[CataloguePart, list[Answer]]]:
+    def score(self, parts: Iterator[CataloguePart]) -> Generator[tuple[CataloguePart, list[Answer]], None, None]:
         """Yield each part with its answers, in the order of the parts."""
         answers: list[Answer] = []
         with workspace() as folder:
@@ -82,7 +82,8 @@ class LocalEngine:
                     if block.is_last:
                         yield block.part, answers
                         answers = []
-                        self._prune()
+                        self._prune(every=PRUNE_SECONDS)
+                self._prune()
             finally:  # of a stopped run, what nobody waits for
                 pool.shutdown(cancel_futures=True)
 
@@ -124,11 +125,11 @@ class LocalEngine:
             on_batch=on_batch,
         )
 
-    def _prune(self) -> None:
+    def _prune(self, *, every: float = 0.0) -> None:
         """Keep the embeddings within their bound: a catalogue's would fill any disk."""
         from cmi_bench.scoring.embedding_cache import prune_after_run
 
-        if time.monotonic() - self._pruned > PRUNE_SECONDS:
+        if time.monotonic() - self._pruned >= every:
             prune_after_run(self.config.cache)
             self._pruned = time.monotonic()
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -307,10 +307,11 @@ class Engine(Protocol):
     def scored_with(self) -> ScoredWith:
         """What parts are scored with; asked for before the first part is."""
 
-    def score(self, parts: Iterator[CataloguePart]) -> Iterator[tuple[CataloguePart, list[Answer]]]:
+    def score(self, parts: Iterator[CataloguePart]) -> Generator[tuple[CataloguePart, list[Answer]], None, None]:
         """Yield each part with an answer for each of its requests, in any order of parts.
 
-        Parts are taken from the iterator as there is room for them: it reads the stream of requests.
+        Parts are taken from the iterator as there is room for them: it reads the stream of requests. Where it is
+        closed early, what it was doing is stopped.
 
         Raises:
             UserError: Something is no single song's fault: the disk is full, the model takes too long.

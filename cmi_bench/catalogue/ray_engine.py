@@ -15,7 +15,7 @@ import os
 import socket
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -190,7 +190,7 @@ class RayEngine:
                 self._wait()
         return self._scored_with
 
-    def score(self, parts: Iterator[CataloguePart]) -> Iterator[tuple[CataloguePart, list[Answer]]]:
+    def score(self, parts: Iterator[CataloguePart]) -> Generator[tuple[CataloguePart, list[Answer]], None, None]:
         """Yield each part with its answers, as workers are done with them; takes a part as a worker gets free.
 
         Raises:

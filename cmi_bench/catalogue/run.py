@@ -130,8 +130,12 @@ def score_catalogue(
         before = CatalogueScores(
             sum(facts.requests for facts in done.values()), sum(facts.failed for facts in done.values())
         )
-        with progress.shown(_requests_of(shard, stream.count, size), done=before.requests, failed=before.failed):
-            for part, answers in engine.score(_missing(stream, done, size=size, shard=shard, out=out)):
+        missing = _missing(stream, done, size=size, shard=shard, out=out)
+        with (
+            progress.shown(_requests_of(shard, stream.count, size), done=before.requests, failed=before.failed),
+            contextlib.closing(engine.score(missing)) as scored,
+        ):
+            for part, answers in scored:
                 share[part.number] = _write(part, answers, out, size=size, scored_with=scored_with)
                 progress.finished(share[part.number], sum(answer.seconds for answer in answers))
     out.write_failed()
