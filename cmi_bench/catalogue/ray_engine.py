@@ -29,9 +29,11 @@ from cmi_bench.utils.installation import install_command
 
 # Zero GPUs asked for hides none; Ray would announce that this is to change.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# A cluster that is started here tells nobody outside of it.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 try:
     import ray
-    from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+    from ray.exceptions import GetTimeoutError, ObjectLostError, RayActorError, RayError, RayTaskError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError as error:
     raise UserError(f"--engine ray needs the package ray: {error}.", install_command("ray")) from error
@@ -236,7 +238,7 @@ class RayEngine:
         worker, job = self._busy.pop(done[0])
         try:
             found = ray.get(done[0])
-        except RayActorError:
+        except (RayActorError, ObjectLostError):  # it died, or its machine did before the answers were here
             self._replace(worker, job)
             return None
         except RayTaskError as error:
@@ -263,6 +265,7 @@ class RayEngine:
         Raises:
             RunError: Too many died of it.
         """
+        ray.kill(worker.actor)
         job.deaths += 1
         if job.deaths >= ATTEMPTS:
             raise RunError(
@@ -355,11 +358,11 @@ def check_machines() -> None:
     Raises:
         UserError: One has not the same cmi-bench and libraries, or none.
     """
-    here, asked = decoding_identity(), {}
+    here, asked = decoding_identity(), []
     for node, name in machines():
         place = NodeAffinitySchedulingStrategy(node, soft=False)
-        asked[name] = ray.remote(num_cpus=0, scheduling_strategy=place)(decoding_identity).remote()
-    for name, ref in asked.items():
+        asked.append((name, ray.remote(num_cpus=0, scheduling_strategy=place)(decoding_identity).remote()))
+    for name, ref in asked:
         hint = f"Install the same cmi-bench there and here, with the same libraries ({install_command()})."
         try:
             there = ray.get(ref, timeout=ANSWER_WITHIN)

@@ -17,7 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy.typing as npt
 import ray
 import torch
-from ray.exceptions import OutOfMemoryError, WorkerCrashedError
+from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, WorkerCrashedError
 from ray.util import register_serializer
 
 import cmi_bench
@@ -37,6 +37,9 @@ from cmi_bench.types import Score
 
 RETRIES = 2
 """How often a task is started again whose process died."""
+
+DEATHS = (WorkerCrashedError, OutOfMemoryError, NodeDiedError, ObjectLostError)
+"""What Ray says of a task whose process died, whose machine did, or whose result was there."""
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -252,7 +255,7 @@ class Task(Generic[Given, Result]):
         """Wait for what it returns of each value; where the process dies time and again, each value is tried alone."""
         try:
             found: list[Result] = ray.get(self._ref)
-        except (WorkerCrashedError, OutOfMemoryError):
+        except DEATHS:
             if len(self._values) == 1:
                 return [self._blame(self._values[0])]
             alone = [Task(self._function, [value], blame=self._blame, name=self._name) for value in self._values]

@@ -155,8 +155,6 @@ def test_what_no_song_is_to_blame_for_ends_the_run_with_its_message(cluster, son
     assert sorted(part_bytes(tmp_path / "a")) == ["part-000000.parquet"]
     with pytest.raises(RunError, match=r"The model gives up\."):
         on_cluster(noted(tmp_path, "other", gives_up_at=samples(1)), songs, tmp_path / "b")
-    with pytest.raises(UserError, match="has no class 'Gone'"):
-        on_cluster(compose_config("custom", {"class_path": "cluster_models:Gone"}), songs, tmp_path / "c")
 
 
 def test_an_address_where_no_cluster_is():
