@@ -159,8 +159,12 @@ class DurationsBySource:
         return self.otherwise.seconds(audio)
 
 
+FILES_REMEMBERED = 1 << 16
+"""Of a million different files, no more are kept in memory."""
+
+
 class FileIndex:
-    """Reads each file once per run."""
+    """Reads each file once among many."""
 
     def __init__(self) -> None:
         self._known: dict[Path, FileFacts] = {}
@@ -168,7 +172,10 @@ class FileIndex:
     def facts(self, path: Path) -> FileFacts:
         """Return a file's digest and length; see `AudioIndex`."""
         if path not in self._known:
-            self._known[path] = read_facts(path)
+            facts = read_facts(path)
+            if len(self._known) == FILES_REMEMBERED:
+                self._known.clear()
+            self._known[path] = facts
         return self._known[path]
 
 
@@ -207,8 +214,8 @@ class ManifestIndex:
 
     def facts(self, path: Path) -> FileFacts:
         """Return a file's digest and length; see `AudioIndex`."""
-        name = path.relative_to(self.root) if path.is_relative_to(self.root) else path
-        record = self.manifest.records.get(name.as_posix())
+        name = path.as_posix().removeprefix(f"{self.root.as_posix().rstrip('/')}/")
+        record = self.manifest.records.get(name)
         if record is None or not record.describes(path.stat()):
             return self.otherwise.facts(path)
         return FileFacts(record.sha256, record.seconds)
