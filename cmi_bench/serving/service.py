@@ -121,10 +121,14 @@ class LoadedModel:
         )
 
     def lookup(self, keys: Sequence[str]) -> dict[str, Score]:
-        """Return the scores that are kept of some requests."""
+        """Return the scores that are kept of some requests; where they cannot be read, this is said."""
         if self._store is None:
             return {}
-        return self._store.lookup(keys)
+        try:
+            return self._store.lookup(keys)
+        except RunError as error:
+            log.warning("Nothing is looked up: %s", error.what)
+            return {}
 
     def keep(self, scores: Mapping[str, Score]) -> None:
         """Keep scores for later; where they cannot be, this is said, and they are answered all the same."""
@@ -472,12 +476,12 @@ class RewardService:
 
         try:
             scorer.score([(song.request, song.loaded) for song in batch], tell)
-        except Exception as error:
+            self._prune(scorer)
+        except Exception as error:  # the thread goes on; songs that have their answer keep it
             log.exception("A batch of %s failed.", name)
             failure = SongAnswer.failed(ErrorCode.FAILED, f"{type(error).__name__}: {error}")
             for song in batch:
                 self.queue.answer(song, failure)
-        self._prune(scorer)
 
     def _prune(self, scorer: BatchScorer) -> None:
         """Keep the embeddings within their bound."""
