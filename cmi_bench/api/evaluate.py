@@ -10,6 +10,7 @@ from cmi_bench.config import MetricSettings
 from cmi_bench.data.audio_info import Durations
 from cmi_bench.data.rows import read_results, results_file
 from cmi_bench.evaluation import evaluate as evaluation
+from cmi_bench.utils.json_lines import JsonLines
 
 
 def evaluate(
@@ -45,7 +46,8 @@ def evaluate(
     [['MusicEval', 1.0, 4]]
     """
     if not isinstance(results, str | PathLike):
-        return Results.of(evaluation.evaluate(list(results), settings, durations=durations))
+        rows = results if isinstance(results, JsonLines) else list(results)
+        return Results.of(evaluation.evaluate(rows, settings, durations=durations))
     path = results_file(Path(results))
     found = evaluation.evaluate(read_results(path), settings, durations=durations, origin=str(path))
     return Results.of(found, label=path.absolute().parent.name)

@@ -63,9 +63,13 @@ class DurationTable:
         return next((self.by_path[key] for key in keys if key in self.by_path), None)
 
 
+MOST_KNOWN = 100_000
+"""Lengths that are kept: rows name the same clips again soon, or never."""
+
+
 @dataclass
 class AudioHeaders:
-    """Durations read from the audio files themselves, each file once."""
+    """Durations read from the audio files themselves, each file once where there are no more than `MOST_KNOWN`."""
 
     root: Path
     """What the rows' paths are relative to."""
@@ -76,6 +80,8 @@ class AudioHeaders:
     def seconds(self, audio: str) -> float | None:
         """Return the length that the file's headers give; None where the file is missing or unreadable."""
         if audio not in self._known:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
             is_allowed = self.allow_outside or not leads_outside(self.root, audio)
             self._known[audio] = read_seconds(self.root / audio) if is_allowed else None
         return self._known[audio]

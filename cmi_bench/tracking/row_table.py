@@ -27,9 +27,8 @@ def row_table(rows: Sequence[Mapping[str, Any]], samples: Sequence[Samples]) -> 
         rows: The lines of `results.jsonl`.
         samples: Those of the evaluation: the rows of each task of each dataset.
     """
-    numbers: list[int] = np.unique(np.concatenate([NO_ROW, *(one.rows[:MAX_ROWS] for one in samples)])).tolist()[
-        :MAX_ROWS
-    ]
+    first = slice(MAX_ROWS)  # numbers of rows rise
+    numbers: list[int] = np.unique(np.concatenate([NO_ROW, *(one.rows[first] for one in samples)]))[first].tolist()
     chosen = list(objects_at(rows, (number - 1 for number in numbers)))
     of_number = {number: place for place, number in enumerate(numbers)}
     dataset: list[str | None] = [None] * len(numbers)
@@ -37,7 +36,6 @@ def row_table(rows: Sequence[Mapping[str, Any]], samples: Sequence[Samples]) -> 
     for one in samples:
         label = judged.setdefault(f"label {one.task.name}", [None] * len(numbers))
         prediction = judged.setdefault(f"prediction {one.task.name}", [None] * len(numbers))
-        first = slice(MAX_ROWS)  # their numbers rise
         for number, said, predicted in zip(one.rows[first], one.label[first], one.prediction[first], strict=True):
             if (place := of_number.get(int(number))) is not None:
                 dataset[place], label[place], prediction[place] = one.dataset.name, _known(said), _known(predicted)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from cmi_bench.data import audio_info as module
 from cmi_bench.data.audio_info import (
     AudioHeaders,
     DurationTable,
@@ -125,3 +126,14 @@ def test_lengths_of_files_outside_of_the_data_root_are_not_looked_up(tmp_path):
         assert ManifestDurations(tmp_path / "root", Manifest()).seconds(audio) is None
         assert ManifestDurations(tmp_path / "root", Manifest(), allow_outside=True).seconds(audio) == 0.25
     assert AudioHeaders(tmp_path / "root").seconds("a\0b.wav") is None
+
+
+def test_lengths_of_very_many_files_are_not_all_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_KNOWN", 2)
+    for number in range(5):
+        soundfile.write(tmp_path / f"{number}.wav", np.zeros(100 * (number + 1)), 1000)
+    headers = AudioHeaders(tmp_path)
+    assert [headers.seconds(f"{number}.wav") for number in (0, 1, 2, 3, 4, 0)] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.1]
+    for audio in tmp_path.iterdir():
+        audio.unlink()
+    assert [headers.seconds(f"{number}.wav") for number in (4, 0, 2)] == [0.5, 0.1, None]  # the last are still known
