@@ -158,7 +158,7 @@ def _serve(
         from cmi_bench.serving.app import create_app
         from cmi_bench.serving.listen import address_of, make_server
         from cmi_bench.serving.service import ModelToServe, RewardService, ServiceSettings
-        from cmi_bench.serving.spool import Spool
+        from cmi_bench.serving.spool import SpoolFolder
         from cmi_bench.serving.wire import Limits
 
     limits = Limits(
@@ -177,7 +177,7 @@ def _serve(
         failures.append(error)
         server.end()
 
-    with Spool() as spool:
+    with SpoolFolder() as spool:
         service = RewardService(
             [ModelToServe(name, config) for name, config in configs.items()], devices, spool, settings
         )

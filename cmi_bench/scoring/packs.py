@@ -261,15 +261,15 @@ class _Opened:
         self.lock = threading.RLock()
         folder = PackFolder(on_this_machine(place))
         self.writer = PackWriter(folder.folder, pack_bytes)
-        self.readers = [_Reader(folder)]
+        self.readers = [_PackReader(folder)]
         self.shipment: Shipment | None = None
         if isinstance(place, str):
             address = PackAddress(place)
-            self.readers.append(_Reader(address))
+            self.readers.append(_PackReader(address))
             self.shipment = Shipment(folder, address)
 
     @property
-    def home(self) -> "_Reader":
+    def home(self) -> "_PackReader":
         """The reader of the place itself, and not of what waits to be sent there."""
         return self.readers[-1]
 
@@ -332,7 +332,7 @@ def _send_all() -> None:
 threading._register_atexit(_send_all)  # type: ignore[attr-defined]
 
 
-class _Reader:
+class _PackReader:
     """The packs of a folder or an address, with their index."""
 
     def __init__(self, source: PackFolder | PackAddress) -> None:

@@ -28,7 +28,7 @@ from cmi_bench.serving.metrics import ServerMetrics
 from cmi_bench.serving.queue import QueueBounds, QueuedSong, SongAnswer, SongQueue
 from cmi_bench.serving.receive import DOCS, Received
 from cmi_bench.serving.refused import RefusedError
-from cmi_bench.serving.spool import RequestFolder, Spool, SpooledAudio
+from cmi_bench.serving.spool import RequestFolder, SpooledAudio, SpoolFolder
 from cmi_bench.serving.wire import (
     AudioPart,
     ErrorCode,
@@ -191,7 +191,7 @@ class RewardService:
     """Scores songs with models on devices."""
 
     def __init__(
-        self, models: Sequence[ModelToServe], devices: Sequence[str], spool: Spool, settings: ServiceSettings
+        self, models: Sequence[ModelToServe], devices: Sequence[str], spool: SpoolFolder, settings: ServiceSettings
     ) -> None:
         """Say what is served; nothing is loaded yet.
 

@@ -198,7 +198,7 @@ class RequestFolder:
             file.close()
 
 
-class Spool:
+class SpoolFolder:
     """A server's folder of temporary files, which goes with it."""
 
     def __init__(self) -> None:
@@ -208,7 +208,7 @@ class Spool:
         self._lock = FileLock(self.folder / LOCK)
         self._lock.acquire()
 
-    def __enter__(self) -> "Spool":
+    def __enter__(self) -> "SpoolFolder":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -166,7 +166,7 @@ class ProgressBar:
         """
         self.description = description
         whole = _whole.get()
-        self._whole = whole and _Part(whole.bar, whole.worth / total if total else 0.0)
+        self._whole = whole and _Share(whole.bar, whole.worth / total if total else 0.0)
         self.total = 0 if _is_silent.get() or whole else total
         self.unit = unit
         self.remark = ""
@@ -245,7 +245,7 @@ class ProgressBar:
         )
 
 
-class _Part(NamedTuple):
+class _Share(NamedTuple):
     """What bars add to another one."""
 
     bar: ProgressBar
@@ -253,7 +253,7 @@ class _Part(NamedTuple):
     """In its unit: by all that a bar counts, or by each that it counts."""
 
 
-_whole: ContextVar[_Part | None] = ContextVar("whole", default=None)
+_whole: ContextVar[_Share | None] = ContextVar("whole", default=None)
 
 
 @contextlib.contextmanager
@@ -264,7 +264,7 @@ def part_of(bar: ProgressBar | None, worth: float) -> Iterator[None]:
         bar: None for bars of their own.
         worth: In the bar's unit.
     """
-    token = _whole.set(None if bar is None else _Part(bar, worth))
+    token = _whole.set(None if bar is None else _Share(bar, worth))
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ from cmi_bench.models.adapter import adapt
 from cmi_bench.serving.app import create_app
 from cmi_bench.serving.listen import GracefulServer, address_of, listening, make_server
 from cmi_bench.serving.service import ModelToServe, RewardService, ServiceSettings
-from cmi_bench.serving.spool import Spool
+from cmi_bench.serving.spool import SpoolFolder
 from cmi_bench.serving.wire import Limits
 
 LIMITS = Limits(max_bytes=20_000_000, max_seconds=600, max_songs=64)
@@ -82,7 +82,7 @@ def serving(
         return ModelToServe(name, config, lambda _, device: adapt(_made(models[name])))
 
     failures: list[BaseException] = []
-    with Spool() as spool, listening("127.0.0.1", 0) as listener:
+    with SpoolFolder() as spool, listening("127.0.0.1", 0) as listener:
         service = RewardService(
             list(map(build, models)), ["cpu"], spool, ServiceSettings(**{"limits": LIMITS} | settings)
         )

@@ -9,13 +9,13 @@ import soundfile
 from scipy.io import wavfile
 
 from cmi_bench.serving.refused import RefusedError
-from cmi_bench.serving.spool import Spool, wav_header
+from cmi_bench.serving.spool import SpoolFolder, wav_header
 
 
 @pytest.fixture
 def spool(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with Spool() as spool:
+    with SpoolFolder() as spool:
         yield spool
     assert list(tmp_path.glob("cmi-bench-serve-*")) == []
 
@@ -89,7 +89,7 @@ def test_what_killed_servers_left_is_removed(spool, tmp_path):
     left.mkdir()
     (left / "lock").touch()
     (left / "song.wav").write_bytes(b"x")
-    with Spool() as other:
+    with SpoolFolder() as other:
         assert not left.exists()
         assert spool.folder.is_dir()
         assert other.folder != spool.folder
