@@ -157,7 +157,8 @@ def _serve(
     with spinner("loading torch"):  # which takes two seconds: mistakes are told before
         from cmi_bench.serving.app import create_app
         from cmi_bench.serving.listen import address_of, make_server
-        from cmi_bench.serving.service import ModelToServe, RewardService, ServiceSettings
+        from cmi_bench.serving.loaded_model import ModelToServe
+        from cmi_bench.serving.service import RewardService, ServiceSettings
         from cmi_bench.serving.spool import SpoolFolder
         from cmi_bench.serving.wire import Limits
 

@@ -11,19 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from cmi_bench.api.load import build_judge, torch_device
+from cmi_bench.api.load import torch_device
 from cmi_bench.api.songs import alignment_note
-from cmi_bench.config import Config
 from cmi_bench.data.audio_info import FileFacts, read_seconds
-from cmi_bench.errors import RunError, UserError
-from cmi_bench.models.base import BenchmarkModelABC
+from cmi_bench.errors import UserError
 from cmi_bench.scoring.batching import BatchLimits
-from cmi_bench.scoring.code_identity import code_identity
 from cmi_bench.scoring.embedding_cache import GIGABYTE, open_embeddings
-from cmi_bench.scoring.model_call import ModelCall, judged_by
+from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import Request, request_of
-from cmi_bench.scoring.store import ScoreStore, open_scores
 from cmi_bench.serving.batch_scorer import BatchScorer
+from cmi_bench.serving.loaded_model import LoadedModel, ModelToServe
 from cmi_bench.serving.metrics import ServerMetrics
 from cmi_bench.serving.queue import QueueBounds, QueuedSong, SongAnswer, SongQueue
 from cmi_bench.serving.receive import DOCS, Received
@@ -33,17 +30,13 @@ from cmi_bench.serving.wire import (
     AudioPart,
     ErrorCode,
     Limits,
-    ModelDescription,
     Problem,
     Receipt,
-    ServedModel,
     ServerState,
-    Settings,
     WireSong,
 )
-from cmi_bench.types import Aspect, Clip, Score
+from cmi_bench.types import Clip, Score
 from cmi_bench.utils.addresses import below, place_of
-from cmi_bench.utils.files import writing_to
 
 log = logging.getLogger(__name__)
 
@@ -55,17 +48,6 @@ PRUNED_EVERY = 0.05
 """Share of the cache's bound that may be added before it is pruned again."""
 UNCACHED_GB = 1.0
 """Embeddings kept for a while by a server that keeps none: those of the batches that are at work."""
-
-
-@dataclass(frozen=True)
-class ModelToServe:
-    """A model, by the name that requests call it by."""
-
-    name: str
-    config: Config
-    """Which model, how it is asked, how it is batched, and where embeddings and scores are kept."""
-    build: Callable[[Config, str], BenchmarkModelABC] = build_judge
-    """Returns it on a device."""
 
 
 @dataclass(frozen=True)
@@ -81,90 +63,6 @@ class ServiceSettings:
     """Seconds that a batch which is not full waits for more."""
     audio_root: Path | None = None
     """The folder below which requests may name audio by its path."""
-
-
-class LoadedModel:
-    """A model that is ready, on one device or several; what their threads share of it."""
-
-    def __init__(self, spec: ModelToServe, scorers: Mapping[str, BatchScorer]) -> None:
-        """Take a model.
-
-        Args:
-            spec: Its name and configuration.
-            scorers: By device.
-        """
-        first = next(iter(scorers.values()))
-        self.scorers = scorers
-        self.call, model = first.call, first.call.model
-        self.card = ServedModel(
-            name=spec.name, identity=model.identity, weights=model.weights_digest, code=code_identity(model)
-        )
-        self.settings = Settings(
-            max_dur=self.call.max_dur,
-            precision=spec.config.precision.value,
-            score_kwargs=dict(self.call.score_kwargs),
-        )
-        self._store = score_store(spec.config, model)
-        self._lock = threading.Lock()
-        self._judged: frozenset[Aspect] = frozenset()
-
-    @property
-    def description(self) -> ModelDescription:
-        """What `GET /models` says of it."""
-        model = self.call.model
-        return ModelDescription(
-            **self.card.model_dump(),
-            settings=self.settings,
-            sample_rate=int(model.sr),
-            unused_inputs=sorted(model.unused_inputs),
-            devices=list(self.scorers),
-        )
-
-    def lookup(self, keys: Sequence[str]) -> dict[str, Score]:
-        """Return the scores that are kept of some requests; where they cannot be read, this is said."""
-        if self._store is None:
-            return {}
-        try:
-            return self._store.lookup(keys)
-        except RunError as error:
-            log.warning("Nothing is looked up: %s", error.what)
-            return {}
-
-    def keep(self, scores: Mapping[str, Score]) -> None:
-        """Keep scores for later; where they cannot be, this is said, and they are answered all the same."""
-        sound = {key: score for key, score in scores.items() if not score.error}
-        if self._store is None or not sound:
-            return
-        try:
-            with writing_to(self._store.folder, instead="give another --cache-dir"):
-                self._store.append(sound)
-        except RunError as error:
-            log.warning("Scores are answered but not kept: %s", error.what)
-
-    def close(self) -> None:
-        """Let go of what was written to; at an address, send what waits."""
-        for store in (self._store, *(scorer.embeddings for scorer in self.scorers.values())):
-            if store is not None:
-                store.close()
-
-    def judge(self, answer: SongAnswer) -> SongAnswer:
-        """Return an answer; one without a number that the model gives elsewhere, or without any, is a failure."""
-        if answer.code is not None:
-            return answer
-        given = judged_by([answer.score])
-        with self._lock:
-            self._judged |= given
-            missing = sorted(self._judged - given) or (list(Aspect) if not given else [])
-        if not missing:
-            return answer
-        return SongAnswer.failed(ErrorCode.MODEL_FAILED, f"the model returned NaN for {' and '.join(missing)}")
-
-
-def score_store(config: Config, model: BenchmarkModelABC) -> ScoreStore | None:
-    """Return where a model's scores are kept; None of a model that says nothing of its identity, or without a cache."""
-    if model.identity is None or not config.cache.dir:
-        return None
-    return open_scores(below(place_of(config.cache.dir), "scores", model.identity))
 
 
 class PreparedSong(NamedTuple):

@@ -17,7 +17,8 @@ from cmi_bench.config import Config
 from cmi_bench.models.adapter import adapt
 from cmi_bench.serving.app import create_app
 from cmi_bench.serving.listen import GracefulServer, address_of, listening, make_server
-from cmi_bench.serving.service import ModelToServe, RewardService, ServiceSettings
+from cmi_bench.serving.loaded_model import ModelToServe
+from cmi_bench.serving.service import RewardService, ServiceSettings
 from cmi_bench.serving.spool import SpoolFolder
 from cmi_bench.serving.wire import Limits
 
