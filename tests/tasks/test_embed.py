@@ -144,5 +144,6 @@ def test_two_runs_at_one_cache_share_the_work(logged, cache):
     outputs = [process.finish() for process in both]
     encoded = logged.encoded()
     assert len(encoded) == FILES and encoded.total() <= FILES + 2  # at most those that both were at
-    assert cache.size().entries == FILES + TEXTS
+    # What both were at is written twice: nobody waits for another.
+    assert FILES + TEXTS <= cache.size().entries <= encoded.total() + 2 * TEXTS
     assert all("embeddings (" in output for output in outputs)
