@@ -123,3 +123,28 @@ def places(values: Sequence[float], top_k: int | None = None) -> list[Place]:
         tied = bool(best) and best[-1].value == values[index]
         best.append(Place(best[-1].rank if tied else position, index, values[index]))
     return best
+
+
+def ranked(
+    songs: Sequence[Song], scores: Sequence[Score], spreads: Sequence[float], rule: Criterion, top_k: int | None
+) -> list[RankedSong]:
+    """Return songs with their scores, the best first; one without a score is left out.
+
+    Args:
+        songs: What was scored.
+        scores: Theirs.
+        spreads: The standard deviation of what each is ranked by, over the members of an ensemble.
+        rule: What they are ranked by.
+        top_k: As of `places`, also for what is raised.
+    """
+    return [
+        RankedSong(
+            place.rank,
+            place.index,
+            songs[place.index],
+            place.value,
+            *scores[place.index].columns,
+            spread=spreads[place.index],
+        )
+        for place in places([rule.value(score) for score in scores], top_k)
+    ]

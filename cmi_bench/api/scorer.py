@@ -13,7 +13,7 @@ from scipy.io import wavfile
 from torch import Tensor
 
 from cmi_bench.api.on_device import DeviceScorer
-from cmi_bench.api.ranking import RankedSong, criterion, places
+from cmi_bench.api.ranking import RankedSong, criterion, ranked
 from cmi_bench.api.songs import (
     Audio,
     NumberedSong,
@@ -291,17 +291,8 @@ class SongScorer:
         numbered = [NumberedSong(index, as_song(one, given, index)) for index, one in enumerate(songs)]
         scores = self._score(numbered, checked_on_error(on_error))
         rule.check(scores, self.model.class_name)
-        return [
-            RankedSong(
-                place.rank,
-                place.index,
-                numbered[place.index].song,
-                place.value,
-                *scores[place.index].columns,
-                spread=rule.spread(scores[place.index]),
-            )
-            for place in places([rule.value(score) for score in scores], top_k)
-        ]
+        spreads = [rule.spread(score) for score in scores]
+        return ranked([one.song for one in numbered], scores, spreads, rule, top_k)
 
     def _score(self, songs: Sequence[NumberedSong], on_error: OnError) -> list[Score]:
         writer = MemoryScoreWriter()

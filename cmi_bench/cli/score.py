@@ -145,6 +145,7 @@ def score_songs(songs: Sequence[RequestedSong], options: ModelOptions) -> Scored
         from cmi_bench.api.songs import alignment_note
         from cmi_bench.data.audio_info import FileIndex
         from cmi_bench.scoring.batching import BatchLimits
+        from cmi_bench.scoring.embedding_cache import prune_after_run
         from cmi_bench.scoring.local import LocalRunner
         from cmi_bench.scoring.score import score_clips
 
@@ -156,7 +157,7 @@ def score_songs(songs: Sequence[RequestedSong], options: ModelOptions) -> Scored
         found = score_clips(
             clips, model, runner, config=config, index=FileIndex(), folder=Path(folder), with_batch_check=False
         ).scores
-    _prune(config)
+    prune_after_run(config.cache)
     scores = [found[clip.clip_id] for clip in clips]
     notes = [alignment_note(clip, one, model.unused_inputs) for clip, one in zip(clips, scores, strict=True)]
     return ScoredSongs(str(config.model["name"]), scores, notes)
@@ -187,13 +188,6 @@ def model_config(options: ModelOptions) -> "Config":
     check_device(options.device)
     check_cache(config)
     return config
-
-
-def _prune(config: "Config") -> None:
-    """Keep the embeddings within their bound, as the benchmark does after a run."""
-    from cmi_bench.scoring.embedding_cache import prune_after_run
-
-    prune_after_run(config.cache)
 
 
 def print_table(lines: Sequence[SongLine], *, title: str = "", note: str = "") -> None:

@@ -13,7 +13,7 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 from cmi_bench import __version__
-from cmi_bench.api.ranking import By, Criterion, RankedSong, criterion, places
+from cmi_bench.api.ranking import By, Criterion, RankedSong, criterion, ranked
 from cmi_bench.api.songs import Song, checked_on_error
 from cmi_bench.client.errors import Patience, RewardServerError, refusal, silence, unreadable
 from cmi_bench.client.uploads import SentAudio, Upload, sent_song, upload_of
@@ -142,7 +142,7 @@ class AsyncRewardClient:
             songs, text=text, lyrics=lyrics, ref_audio=ref_audio, sample_rate=sample_rate, on_error=on_error
         )
         given = Song("", text, lyrics, ref_audio, sample_rate)  # type: ignore[arg-type]
-        return ranked([sent_song(song, given, index) for index, song in enumerate(songs)], receipts, rule, top_k)
+        return by_receipts([sent_song(song, given, index) for index, song in enumerate(songs)], receipts, rule, top_k)
 
     async def models(self) -> ModelsAnswer:
         """Ask what the server scores with, and what it takes."""
@@ -225,7 +225,7 @@ class AsyncRewardClient:
         except UserError as error:
             if on_error is OnError.fail:
                 raise
-            return Problem(code=ErrorCode.UNREADABLE_AUDIO, what=error.what, hint=error.hint)
+            return _unreadable_audio(error)
 
     async def receipt(self, upload: Upload | Problem, index: int, on_error: OnError) -> Receipt:
         """Return a song's receipt.
@@ -251,8 +251,7 @@ class AsyncRewardClient:
         except UserError as error:  # a file is missing
             if on_error is OnError.fail:
                 raise
-            problem = Problem(code=ErrorCode.UNREADABLE_AUDIO, what=error.what, hint=error.hint)
-            return await self._without_scores(problem)
+            return await self._without_scores(_unreadable_audio(error))
         if receipt.error is not None and on_error is OnError.fail:
             raise _of_receipt(receipt.error).about(upload.name)
         return receipt
@@ -314,11 +313,17 @@ class AsyncRewardClient:
         return _read(response, answer)
 
 
+def _unreadable_audio(error: UserError) -> Problem:
+    return Problem(code=ErrorCode.UNREADABLE_AUDIO, what=error.what, hint=error.hint)
+
+
 def _of_receipt(problem: Problem) -> RewardServerError:
     return RewardServerError(problem, status=problem.code.status, is_passing=problem.code.is_passing)
 
 
-def ranked(songs: Sequence[Song], receipts: Sequence[Receipt], rule: Criterion, top_k: int | None) -> list[RankedSong]:
+def by_receipts(
+    songs: Sequence[Song], receipts: Sequence[Receipt], rule: Criterion, top_k: int | None
+) -> list[RankedSong]:
     """Return songs with their receipts, the best first; one without scores is left out.
 
     Raises:
@@ -327,17 +332,7 @@ def ranked(songs: Sequence[Song], receipts: Sequence[Receipt], rule: Criterion, 
     scores = [receipt.score for receipt in receipts]
     if receipts:
         rule.check(scores, receipts[0].model.name)
-    return [
-        RankedSong(
-            place.rank,
-            place.index,
-            songs[place.index],
-            place.value,
-            *scores[place.index].columns,
-            spread=_spread(receipts[place.index], rule),
-        )
-        for place in places([rule.value(score) for score in scores], top_k)
-    ]
+    return ranked(songs, scores, [_spread(receipt, rule) for receipt in receipts], rule, top_k)
 
 
 def _spread(receipt: Receipt, rule: Criterion) -> float:

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 
 from cmi_bench.api.ranking import RankedSong, criterion
 from cmi_bench.api.songs import Song, checked_on_error
-from cmi_bench.client.asynchronous import AsyncRewardClient, ranked
+from cmi_bench.client.asynchronous import AsyncRewardClient, by_receipts
 from cmi_bench.client.uploads import SentAudio, sent_song
 from cmi_bench.config import OnError
 from cmi_bench.serving.wire import HealthAnswer, ModelsAnswer, Receipt
@@ -176,7 +176,7 @@ class RewardClient:
             songs, text=text, lyrics=lyrics, ref_audio=ref_audio, sample_rate=sample_rate, on_error=on_error
         )
         given = Song("", text, lyrics, ref_audio, sample_rate)  # type: ignore[arg-type]
-        return ranked([sent_song(song, given, index) for index, song in enumerate(songs)], receipts, rule, top_k)
+        return by_receipts([sent_song(song, given, index) for index, song in enumerate(songs)], receipts, rule, top_k)
 
     def models(self) -> ModelsAnswer:
         """Ask what the server scores with, and what it takes."""

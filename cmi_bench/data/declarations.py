@@ -226,11 +226,3 @@ def declare_rows(rows: Iterable[Raw]) -> None:
             declaration = known.united(declaration)
         if known != declaration or not is_there:
             declare(declaration)
-
-
-def declared_tasks(dataset: Dataset, rows: Iterable[Raw]) -> tuple[Task, ...]:
-    """Return the tasks of a dataset that rows speak of: of one's own, those whose label some row has a place for."""
-    if not dataset.is_own:
-        return dataset.tasks
-    named = {name for raw in rows for name in raw}
-    return tuple(task for task in dataset.tasks if task.label_field in named)

@@ -4,7 +4,7 @@ A model that collapsed runs without an error and gives correlations near 0, whic
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -115,14 +115,6 @@ MOST_CLIPS = 50_000
 """Distinct clips that are looked at in results."""
 CONDITION = (fields.PROMPT, fields.LYRICS, fields.REF_AUDIO)
 """What a clip is scored with, beside its audio."""
-
-
-def collapse_notes(raws: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return a sentence for each aspect whose scores in results rows are a sign of collapse; see `ClipScores`."""
-    scores = ClipScores()
-    for place, raw in enumerate(raws, start=1):
-        scores.take(ResultRow(place, raw))
-    return scores.notes()
 
 
 class _Finding(NamedTuple):

@@ -18,7 +18,7 @@ from cmi_bench.data.fields import LabelError
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.clusters import NOBODY, Clusters, PromptReader, SystemReader, clusters_of
 from cmi_bench.evaluation.protocols import Protocol, is_silent, is_unjudged, number, score_fields
-from cmi_bench.evaluation.reading import ResultRow, RowView, as_numbers, read_rows
+from cmi_bench.evaluation.reading import ResultRow, RowView, as_numbers
 from cmi_bench.evaluation.resampling import Floats
 
 
@@ -222,15 +222,6 @@ class SampleReader:
             )
             for task in (self.tasks if tasks is None else tasks)
         ]
-
-
-def read_samples(
-    rows: Iterable[ResultRow], dataset: Dataset, protocol: Protocol, *, origin: str = "results"
-) -> list[Samples]:
-    """Read labels and predictions of the tasks that rows of a dataset speak of; see `SampleReader`."""
-    reader = SampleReader(dataset, protocol, origin=origin)
-    read_rows(rows, reader)
-    return reader.samples()
 
 
 class _TaskReader:

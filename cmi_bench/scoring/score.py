@@ -25,10 +25,9 @@ from cmi_bench.scoring.store import (
     ScoreStore,
     clear_stats,
     collect_stats,
-    open_scores,
+    kept_scores,
 )
 from cmi_bench.types import Clip, Score
-from cmi_bench.utils.addresses import below, place_of
 from cmi_bench.utils.console import ProgressBar, part_of
 from cmi_bench.utils.distributed import is_rank_zero, process_rank
 
@@ -117,7 +116,7 @@ def score_blocks(
         progress: Counts the clips of all blocks; None for a bar for each stage of each block.
     """
     call = ModelCall(model, config.max_dur, config.model.get("score_kwargs") or {}, config.model_timeout)
-    store = _store(model.identity, config, folder)
+    store = kept_scores(config.cache, model.identity) or ScoreStore(folder / "scores")
     failures, stats = FailureLog(folder, process_rank()), RunStats()
     if is_rank_zero():
         _clear(folder, failures, store, resume=config.resume)
@@ -211,12 +210,6 @@ def _check_batches(
     return check_batches(
         answers.probes, answers.probe_scores, rescore, units=units, run_batches_of_one=config.batch_size == 1
     )
-
-
-def _store(identity: str | None, config: Config, folder: Path) -> ScoreStore:
-    if identity is None or not config.cache.dir:
-        return ScoreStore(folder / "scores")
-    return open_scores(below(place_of(config.cache.dir), "scores", identity))
 
 
 def _clear(folder: Path, failures: FailureLog, store: ScoreStore, *, resume: bool) -> None:

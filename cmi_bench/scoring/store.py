@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from cmi_bench.config import CacheConfig
 from cmi_bench.scoring.packs import PackStore, StoreSize
 from cmi_bench.types import Score
-from cmi_bench.utils.addresses import Place, below, on_this_machine
+from cmi_bench.utils.addresses import Place, below, on_this_machine, place_of
 from cmi_bench.utils.files import writing_to
 
 OPEN_STORES = 4
@@ -77,6 +78,21 @@ class ScoreStore:
 def open_scores(place: Place) -> ScoreStore:
     """Return the store of a place that this process keeps open: what is in it is looked for once, not for each part."""
     return ScoreStore(place)
+
+
+def kept_scores(cache: CacheConfig, identity: str | None) -> ScoreStore | None:
+    """Return where a model's scores are kept from run to run.
+
+    Args:
+        cache: Of the configuration.
+        identity: The model's.
+
+    Returns:
+        None of a model that says nothing of its identity, and without a cache.
+    """
+    if identity is None or not cache.dir:
+        return None
+    return open_scores(below(place_of(cache.dir), "scores", identity))
 
 
 def _to_bytes(score: Score) -> bytes:

@@ -11,12 +11,11 @@ from cmi_bench.errors import RunError
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.scoring.code_identity import code_identity
 from cmi_bench.scoring.model_call import judged_by
-from cmi_bench.scoring.store import ScoreStore, open_scores
+from cmi_bench.scoring.store import kept_scores
 from cmi_bench.serving.batch_scorer import BatchScorer
 from cmi_bench.serving.queue import SongAnswer
 from cmi_bench.serving.wire import ErrorCode, ModelDescription, ServedModel, Settings
 from cmi_bench.types import Aspect, Score
-from cmi_bench.utils.addresses import below, place_of
 from cmi_bench.utils.files import writing_to
 
 log = logging.getLogger(__name__)
@@ -54,7 +53,7 @@ class LoadedModel:
             precision=spec.config.precision.value,
             score_kwargs=dict(self.call.score_kwargs),
         )
-        self._store = score_store(spec.config, model)
+        self._store = kept_scores(spec.config.cache, model.identity)
         self._lock = threading.Lock()
         self._judged: frozenset[Aspect] = frozenset()
 
@@ -108,10 +107,3 @@ class LoadedModel:
         if not missing:
             return answer
         return SongAnswer.failed(ErrorCode.MODEL_FAILED, f"the model returned NaN for {' and '.join(missing)}")
-
-
-def score_store(config: Config, model: BenchmarkModelABC) -> ScoreStore | None:
-    """Return where a model's scores are kept; None of a model that says nothing of its identity, or without a cache."""
-    if model.identity is None or not config.cache.dir:
-        return None
-    return open_scores(below(place_of(config.cache.dir), "scores", model.identity))

@@ -3,6 +3,7 @@ import json
 import pytest
 from registries import restored_registries
 
+from cmi_bench.config import ProtocolName
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import all_datasets, dataset_of_row, dataset_of_source
 from cmi_bench.data.declarations import (
@@ -10,12 +11,14 @@ from cmi_bench.data.declarations import (
     check_name,
     declare,
     declare_rows,
-    declared_tasks,
     name_of_file,
     read_declaration,
 )
 from cmi_bench.errors import UserError
 from cmi_bench.evaluation.evaluate import evaluate
+from cmi_bench.evaluation.protocols import PROTOCOLS
+from cmi_bench.evaluation.reading import ResultRow, read_rows
+from cmi_bench.evaluation.samples import SampleReader
 
 MINE = Declaration("mine", False, ("musicality",), group_by=(("genre", "genre"),))
 PAIRS = Declaration("mine", True, ("preference",))
@@ -78,7 +81,9 @@ def test_results_of_one_table_grouped_in_two_ways_are_one_dataset():
     assert [grouping.key for grouping in dataset.groupings] == ["genre", "system"]
     declare_rows(scored(MINE, 1.0))
     assert dataset_of_source("own:mine") is dataset
-    assert [task.name for task in declared_tasks(dataset, scored(MINE, 1.0))] == ["musicality"]
+    reader = SampleReader(dataset, PROTOCOLS[ProtocolName.strict])
+    read_rows([ResultRow(1, raw) for raw in scored(MINE, 1.0)], reader)
+    assert [task.name for task in reader.tasks] == ["musicality"]
 
 
 def test_pairs_and_single_songs_are_not_one_dataset():

@@ -6,7 +6,8 @@ import torch
 from scipy.spatial.distance import pdist
 
 from cmi_bench.evaluation import collapse as module
-from cmi_bench.evaluation.collapse import Layer, check_collapse, collapse_notes, initial_values, mean_pairwise_cosine
+from cmi_bench.evaluation.collapse import ClipScores, Layer, check_collapse, initial_values, mean_pairwise_cosine
+from cmi_bench.evaluation.reading import ResultRow
 
 RNG = np.random.default_rng(0)
 
@@ -77,6 +78,13 @@ def rows(count, score):
          "predicted_musicality": score(i), "predicted_musicality_b": score(i + 0.5)}
         for i in range(count)
     ]  # fmt: skip
+
+
+def collapse_notes(raws):
+    scores = ClipScores()
+    for place, raw in enumerate(raws, start=1):
+        scores.take(ResultRow(place, raw))
+    return scores.notes()
 
 
 def test_a_report_names_a_collapsed_model():

@@ -2,23 +2,13 @@
 
 import base64
 
-import numpy as np
 import pytest
-import soundfile
 from reward_server import serving
 
 from cmi_bench import SongScorer
 from cmi_bench.models.signal.model import SignalBaseline
 
 SR = 16000
-
-
-@pytest.fixture(scope="module")
-def songs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("songs")
-    for hertz in (200, 300):
-        soundfile.write(folder / f"{hertz}.flac", 0.3 * np.sin(2 * np.pi * hertz * np.arange(SR) / SR), SR)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import base64
 
 import numpy as np
 import pytest
-import soundfile
 from reward_server import serving
 
 from cmi_bench import SongScorer
@@ -21,14 +20,6 @@ class Lengths:
 
     def score_batch(self, inputs, batch_size, max_dur, **kwargs):
         return np.array([[np.nan, len(one.audio) / self.sr] for one in inputs])
-
-
-@pytest.fixture(scope="module")
-def songs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("songs")
-    for hertz in (200, 300):
-        soundfile.write(folder / f"{hertz}.flac", 0.3 * np.sin(2 * np.pi * hertz * np.arange(SR) / SR), SR)
-    return folder
 
 
 @pytest.fixture(scope="module")
