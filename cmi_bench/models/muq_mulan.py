@@ -14,14 +14,13 @@ from cmi_bench.models.batching import (
     arithmetic,
     batches_of,
     checked_precision,
-    equal_batches_of,
     exact,
     in_batches,
-    to_device,
     warn_if_slow,
 )
 from cmi_bench.models.config_files import Size, read_config_file
 from cmi_bench.models.embedding import TextSimilarity
+from cmi_bench.models.encoding import encode_waveforms
 from cmi_bench.models.hub import EITHER_WEIGHTS, ENCODER_CONFIG, TOKENIZER, find_folder, find_model
 from cmi_bench.models.kernels.prepare import Kernels, checked_kernels, kernels_used, prepare
 from cmi_bench.models.muq.config import MulanConfig, MulanSection, MuqConfig, read_muq_config
@@ -229,11 +228,13 @@ class MuQMuLan(TextSimilarity):
         return [torch.stack([next(latents) for _ in windows]).mean(dim=0, keepdim=True) for windows in cut]
 
     def _encode(self, windows: Sequence[Tensor]) -> list[Tensor]:
-        def latents(batch: Sequence[int]) -> Tensor:
-            return self.towers.audio(to_device(torch.stack([windows[index] for index in batch]), self.device)).cpu()
-
-        with arithmetic(self.precision, self.device):
-            return in_batches(equal_batches_of([len(window) for window in windows], WINDOW_BATCH), latents)
+        return encode_waveforms(
+            windows,
+            lambda batch: self.towers.audio(batch).cpu(),
+            device=self.device,
+            precision=self.precision,
+            batch_size=WINDOW_BATCH,
+        )
 
     def encode_texts(self, texts: Sequence[str]) -> list[Tensor]:
         """Embed texts: of each its latent, float32 [1, dim_latent] on the CPU."""

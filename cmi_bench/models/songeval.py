@@ -16,17 +16,14 @@ from torch import Tensor, nn
 import cmi_bench
 from cmi_bench.errors import NotFetchedError, UserError
 from cmi_bench.models.batching import (
-    arithmetic,
     audio_arithmetic,
     checked_precision,
-    equal_batches_of,
     exact,
-    in_batches,
-    to_device,
     warn_if_slow,
 )
 from cmi_bench.models.config_files import ConfigSection, Size, key_error, read_config_file
 from cmi_bench.models.embedding import AudioRating
+from cmi_bench.models.encoding import encode_waveforms
 from cmi_bench.models.hub import EITHER_WEIGHTS, ENCODER_CONFIG, WEIGHTS, CheckpointFiles, find_checkpoint, find_model
 from cmi_bench.models.kernels.prepare import checked_kernels, kernels_used, prepare
 from cmi_bench.models.muq.config import MuqConfig, read_muq_config
@@ -226,18 +223,14 @@ class SongEvalRM(AudioRating):
 
     def encode_waveforms(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Rate songs [samples], each by itself: of each float32 [1, 5] on the CPU."""
-        lengths = [len(waveform) for waveform in waveforms]
-        at_once = max(1, BATCH_SECONDS * self.sr // max(lengths))
+        at_once = max(1, BATCH_SECONDS * self.sr // max(map(len, waveforms)))
+        return encode_waveforms(waveforms, self._rate, device=self.device, precision=self.precision, batch_size=at_once)
 
-        def ratings(batch: Sequence[int]) -> Tensor:
-            songs = to_device(torch.stack([waveforms[index] for index in batch]), self.device)
-            frames = self.encoder(songs).float()
-            with exact(self.device):
-                rated: Tensor = self.head(frames)
-            return rated.cpu()[:, None]
-
-        with arithmetic(self.precision, self.device):
-            return in_batches(equal_batches_of(lengths, at_once), ratings)
+    def _rate(self, songs: Tensor) -> Tensor:
+        frames = self.encoder(songs).float()
+        with exact(self.device):
+            rated: Tensor = self.head(frames)
+        return rated.cpu()[:, None]
 
 
 def find_songeval(checkpoint: str) -> CheckpointFiles:

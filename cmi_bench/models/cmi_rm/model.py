@@ -21,14 +21,13 @@ from cmi_bench.models.batching import (
     audio_arithmetic,
     batches_of,
     checked_precision,
-    equal_batches_of,
     in_batches,
-    to_device,
     warn_if_slow,
 )
 from cmi_bench.models.cmi_rm.checkpoint import ENCODERS, check_encoders, load_cmi_rm, part_digests
 from cmi_bench.models.cmi_rm.network import Embedded, Mean, PreparedNetwork, judge, windows_on
 from cmi_bench.models.embedding import load_waveform
+from cmi_bench.models.encoding import encode_waveforms
 from cmi_bench.models.hub import find_checkpoint
 from cmi_bench.models.kernels.prepare import checked_kernels, kernels_used
 from cmi_bench.models.muq.mel import MIN_SAMPLES
@@ -140,8 +139,6 @@ RELEASED = "HaiwenXia/CMI-RM"
 """Hub id of the published checkpoint."""
 ENCODE_BATCH = 8
 """Chunks or texts encoded at once, unless the caller sets another number."""
-CPU_SECONDS = 30.0
-"""Audio that a CPU encodes at once, at most: more is slower there, by 5 %, and takes twice the memory."""
 
 
 def _encoder_digest(digests: Mapping[str, str]) -> str:
@@ -434,15 +431,12 @@ class CmiRM(EmbeddingModel):
         Returns:
             For each chunk its frames, float32 [time, dim] on the model's device: 25 a second.
         """
-        most = int(CPU_SECONDS * self.sr) if self.device.type == "cpu" else None
-        with arithmetic(self.precision, self.device):
-            return in_batches(
-                equal_batches_of([len(chunk) for chunk in chunks], batch_size, most=most),
-                lambda batch: self._frames(torch.stack([chunks[index] for index in batch])),
-            )
+        return encode_waveforms(
+            chunks, self._frames, device=self.device, precision=self.precision, batch_size=batch_size
+        )
 
     def _frames(self, chunks: Tensor) -> Tensor:
-        frames: Tensor = self.parts.audio_tower(to_device(chunks, self.device))
+        frames: Tensor = self.parts.audio_tower(chunks)
         return frames.float()
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = ENCODE_BATCH) -> list[Tensor]:
