@@ -57,7 +57,7 @@ class Run:
     """Of the first job: [row, (alignment a, b, musicality a, b)]."""
 
     def seconds(self, name: str) -> float:
-        """Return the first job's seconds of "decode", "encode", "score" or "wall" (without starting Python)."""
+        """Return the first job's seconds of "decode", "encode", "head", "write" or "wall" (without starting Python)."""
         return float(self.jobs[0]["seconds"].get(name, 0.0))
 
     def count(self, name: str) -> int:
@@ -208,7 +208,7 @@ def _tower_table(towers: list[TowerSpeed]) -> Table:
 
 
 def _run_table(runs: list[Run]) -> Table:
-    parts = ("decode", "encode", "score", "wall")
+    parts = ("decode", "encode", "head", "write", "wall")
     table = Table("run", "command", *parts, "peak memory", title="Whole runs, seconds (the parts of the first job)")
     for one in runs:
         cells = [f"{one.command_seconds:.1f}", *(f"{one.seconds(part):.1f}" for part in parts), f"{one.peak_gb:.1f} GB"]

@@ -35,8 +35,9 @@ from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC, Embedd
 from cmi_bench.scoring.batching import BatchLimits, ScoreWriter
 from cmi_bench.scoring.local import LocalRunner
 from cmi_bench.scoring.model_call import ModelCall, mark_partial_nan
+from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.scoring.stages import LoadedBatch, WholeStage, load_items
-from cmi_bench.scoring.store import MemoryScoreWriter, RunStats
+from cmi_bench.scoring.store import MemoryScoreWriter
 from cmi_bench.types import Score
 
 
@@ -94,7 +95,8 @@ class SongStage:
     def __init__(self, songs: Sequence[NumberedSong], call: ModelCall[BenchmarkModelABC], folder: Path) -> None:
         self.songs = songs
         self.load = SongLoader(call, folder)
-        self._whole = WholeStage([], call, RunStats())
+        self.stats = RunStats()
+        self._whole = WholeStage([], call, self.stats)
 
     def pending(self) -> list[NumberedSong]:
         """Return the songs."""

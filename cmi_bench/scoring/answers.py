@@ -13,8 +13,9 @@ from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.key_set import KeySet
 from cmi_bench.scoring.model_call import ModelCall, judged_by, nan_is_failure
 from cmi_bench.scoring.requests import Request, ScoringPlan, deduplicate
+from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.scoring.score_columns import ScoreColumns
-from cmi_bench.scoring.store import FileScoreWriter, RunStats
+from cmi_bench.scoring.store import FileScoreWriter
 from cmi_bench.types import Aspect, Clip, Score
 
 log = logging.getLogger(__name__)

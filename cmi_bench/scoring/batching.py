@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from cmi_bench.errors import RunError, UserError
+from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.types import Score
 
 log = logging.getLogger(__name__)
@@ -129,6 +130,10 @@ class Stage(Protocol[Item, LoadedT]):
     """For the progress bar."""
     start: float
     """Where in the plan to begin, from 0 to 1; what is before comes at the end."""
+
+    @property
+    def stats(self) -> RunStats:
+        """What takes the time of the work, and that of waiting for it to be loaded."""
 
     @property
     def load(self) -> Callable[[Sequence[Item]], LoadedT]:

@@ -21,7 +21,7 @@ from cmi_bench.models.base import EmbeddedInput, EmbeddingModel
 from cmi_bench.scoring.embedding_items import COMPACT, AudioItem, EmbeddingAddresses, KeptForm, TextItem
 from cmi_bench.scoring.model_call import ModelCall, read_answer
 from cmi_bench.scoring.packs import PackStore, StoreSize, prune
-from cmi_bench.scoring.store import RunStats
+from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.types import Score
 from cmi_bench.utils.addresses import Place, below, on_this_machine, place_of
 from cmi_bench.utils.files import writing_to
@@ -186,7 +186,7 @@ class CachedModel:
         self.cache = cache
         self.sr = int(call.model.sr)
         self.addresses = EmbeddingAddresses.of(call.model, call.max_dur)
-        self._stats = stats
+        self.stats = stats
 
     def embed_audio(
         self, items: Sequence[AudioItem], waveforms: Mapping[str, Tensor] | None = None
@@ -215,8 +215,8 @@ class CachedModel:
             ]
             embedded = self.call.model.embed_audio(audio, self.call.max_dur, is_reference=is_reference)
             found |= self._stored(lacking, embedded)
-            self._stats.counts["files_encoded"] += len(lacking)
-            self._stats.counts["chunks_encoded"] += sum(item.chunks for item in lacking)
+            self.stats.counts["files_encoded"] += len(lacking)
+            self.stats.counts["chunks_encoded"] += sum(item.chunks for item in lacking)
         return [found[item.key] for item in items]
 
     def embed_texts(self, items: Sequence[TextItem]) -> list[Tensor]:
@@ -230,7 +230,7 @@ class CachedModel:
         if lacking:
             embedded = self.call.model.embed_texts([item.text for item in lacking])
             found |= self._stored(lacking, [[tokens] for tokens in embedded])
-            self._stats.counts["texts_encoded"] += len(lacking)
+            self.stats.counts["texts_encoded"] += len(lacking)
         return [found[item.key][0] for item in items]
 
     def pool_stored(self, items: Sequence[AudioItem | TextItem]) -> None:
@@ -243,7 +243,7 @@ class CachedModel:
         for item in items:
             if (tensors := self.cache.get(item.key)) is not None:
                 self._stored([item], [tensors])
-                self._stats.counts["pooled"] += 1
+                self.stats.counts["pooled"] += 1
 
     def _stored(
         self, items: Sequence[AudioItem | TextItem], embedded: Sequence[Sequence[Tensor]]
@@ -254,14 +254,14 @@ class CachedModel:
             AudioError: Of an item, numbers that no head could be trained on; the others are stored.
         """
         broken = None
-        with writing_to(self.cache.folder, instead="set cache.dir to another disk"):
+        with self.stats.timed("write"), writing_to(self.cache.folder, instead="set cache.dir to another disk"):
             for item, tensors in zip(items, embedded, strict=True):
                 if item.forms and not all(map(is_finite, tensors)):
                     broken = item
                     continue
                 for form in item.forms or (KeptForm(item.key),):
                     size = self.cache.put(form.key, [self._formed(tensor, form) for tensor in tensors])
-                    self._stats.counts["bytes_stored"] += size
+                    self.stats.counts["bytes_stored"] += size
         if broken is not None:
             raise AudioError(f"The embedding of {broken.name} holds NaN or infinite numbers.", "Does its audio?")
         return {item.key: list(tensors) for item, tensors in zip(items, embedded, strict=True)}
@@ -273,7 +273,7 @@ class CachedModel:
         half = pooled.half()
         if is_finite(half) and (half - pooled).norm() <= HALF_ERROR * pooled.norm():
             return half
-        self._stats.counts["kept_in_float32"] += 1  # of values beyond its range float16 makes infinity or zero
+        self.stats.counts["kept_in_float32"] += 1  # of values beyond its range float16 makes infinity or zero
         return pooled
 
     def score_embedded(self, clips: Mapping[str, EmbeddedInput]) -> dict[str, Score]:

@@ -55,7 +55,7 @@ class LocalRunner:
             closing(self._loaded(plan, stage.load)) as batches,
             torch.no_grad(),
         ):
-            for batch, loaded in zip(plan, batches, strict=True):
+            for batch, loaded in zip(plan, stage.stats.waiting(batches), strict=True):
                 stage.work(loaded, writer)
                 bar.advance(len(batch))
                 done += len(batch)

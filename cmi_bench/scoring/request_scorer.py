@@ -15,8 +15,9 @@ from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache, claim
 from cmi_bench.scoring.key_set import KeySet
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import Request
+from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.scoring.stages import EmbedAudioStage, EmbedTextStage, HeadStage, WholeStage
-from cmi_bench.scoring.store import FileScoreWriter, RunStats
+from cmi_bench.scoring.store import FileScoreWriter
 from cmi_bench.utils.addresses import below, place_of
 from cmi_bench.utils.console import share_of_part
 from cmi_bench.utils.distributed import is_rank_zero

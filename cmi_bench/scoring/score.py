@@ -17,16 +17,9 @@ from cmi_bench.scoring.local import LocalRunner
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.request_scorer import RequestScorer
 from cmi_bench.scoring.requests import Request, ScoringPlan
+from cmi_bench.scoring.run_stats import RunStats, clear_stats, collect_stats
 from cmi_bench.scoring.score_columns import ScoreColumns
-from cmi_bench.scoring.store import (
-    FailureLog,
-    FileScoreWriter,
-    RunStats,
-    ScoreStore,
-    clear_stats,
-    collect_stats,
-    kept_scores,
-)
+from cmi_bench.scoring.store import FailureLog, FileScoreWriter, ScoreStore, kept_scores
 from cmi_bench.types import Clip, Score
 from cmi_bench.utils.console import ProgressBar, part_of
 from cmi_bench.utils.distributed import is_rank_zero, process_rank
@@ -96,6 +89,7 @@ def score_blocks(
     folder: Path,
     with_batch_check: bool = True,
     progress: ProgressBar | None = None,
+    stats: RunStats | None = None,
 ) -> ScoredBlocks:
     """Score clips block by block, using what earlier runs left.
 
@@ -114,13 +108,14 @@ def score_blocks(
         folder: The run's folder.
         with_batch_check: See `score_clips`; done once, after the last block.
         progress: Counts the clips of all blocks; None for a bar for each stage of each block.
+        stats: What this process has counted and timed of the run before.
     """
     call = ModelCall(model, config.max_dur, config.model.get("score_kwargs") or {}, config.model_timeout)
     store = kept_scores(config.cache, model.identity) or ScoreStore(folder / "scores")
-    failures, stats = FailureLog(folder, process_rank()), RunStats()
+    failures, stats = FailureLog(folder, process_rank()), stats or RunStats()
     if is_rank_zero():
         _clear(folder, failures, store, resume=config.resume)
-    writer = FileScoreWriter(store, failures, stop_on_failure=config.on_error is OnError.fail)
+    writer = FileScoreWriter(store, failures, stop_on_failure=config.on_error is OnError.fail, stats=stats)
     answers = Answers(call, index, writer, probe_limits=BatchLimits(config.batch_size, config.batch_seconds))
     with RequestScorer(call, runner, config=config, writer=writer, stats=stats) as scorer:
         if scorer.wants_all_ahead:
@@ -144,7 +139,9 @@ def score_blocks(
     summed = answers.summed(collect_stats(folder))
     if not with_batch_check or model.is_remote or not model.is_deterministic:
         return ScoredBlocks(scores, summed)
-    found = _check_batches(answers, units, config=config, folder=folder, is_encoded=summed.counts["chunks_encoded"] > 0)
+    is_encoded = summed.counts["chunks_encoded"] > 0
+    with summed.timed("check"):
+        found = _check_batches(answers, units, config=config, folder=folder, is_encoded=is_encoded)
     worst = keep_worst(store.notes, found, model=f"{model.class_name} {model.identity}")
     return ScoredBlocks(scores, summed, worst)
 

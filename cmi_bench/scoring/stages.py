@@ -21,7 +21,7 @@ from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache
 from cmi_bench.scoring.embedding_items import AudioItem, EmbeddingInputs, TextItem
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import Request
-from cmi_bench.scoring.store import RunStats
+from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.types import Clip, Score
 
 
@@ -149,11 +149,9 @@ class EmbedAudioStage:
         self.load = AudioLoader(
             model.cache, model.sr, {flag: view.seconds for flag, view in model.addresses.views.items()}
         )
-        self._idle_since: float | None = None
 
     def pending(self) -> list[AudioItem]:
-        """Return what the cache lacks; from now on the model waits for audio."""
-        self._idle_since = time.perf_counter()
+        """Return what the cache lacks."""
         return lacking(self.items, self.model.cache)
 
     def length(self, item: AudioItem) -> float:
@@ -162,12 +160,9 @@ class EmbedAudioStage:
 
     def work(self, loaded: LoadedBatch[AudioItem, Tensor], writer: ScoreWriter) -> None:
         """Encode and store."""
-        if self._idle_since is not None:
-            self.stats.seconds["wait"] += time.perf_counter() - self._idle_since
         self.stats.seconds["decode"] += loaded.seconds
         with self.stats.timed("encode"):
             work_on(loaded, self.model.call, self._embed, writer)
-        self._idle_since = time.perf_counter()
 
     def _embed(self, part: Sequence[tuple[AudioItem, Tensor]]) -> None:
         self.model.embed_audio([item for item, _ in part], {item.key: waveform for item, waveform in part})
@@ -285,7 +280,7 @@ class HeadStage:
             clips = {inputs.key: self._embedded(inputs, found) for inputs, found in part}
             writer.write(self.model.score_embedded(clips))
 
-        with self.stats.timed("score"):
+        with self.stats.timed("head"):
             work_on(loaded, self.model.call, score, writer)
 
     def _embedded(self, inputs: EmbeddingInputs, found: Embeddings) -> EmbeddedInput:

@@ -1,21 +1,18 @@
-"""What a run keeps on disk as it is made: scores by content, failures, and counts of each process.
+"""What a run keeps on disk as it is made: scores by content, and failures of each process.
 
 A run that was killed goes on where it stopped, as each score is on disk when its batch is done (`ScoreStore`). Failures
-(`FailureLog`) and counts (`RunStats`) are the run's own, a file per process, added up when all are done.
+(`FailureLog`) are the run's own, a file per process.
 """
 
 import json
 import struct
-import time
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
 from cmi_bench.config import CacheConfig
 from cmi_bench.scoring.packs import PackStore, StoreSize
+from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.types import Score
 from cmi_bench.utils.addresses import Place, below, on_this_machine, place_of
 from cmi_bench.utils.files import writing_to
@@ -167,17 +164,21 @@ class FailureLog:
 class FileScoreWriter:
     """Writes scores to the store and failures to the run's log, as they are made."""
 
-    def __init__(self, store: ScoreStore, failures: FailureLog, *, stop_on_failure: bool) -> None:
+    def __init__(
+        self, store: ScoreStore, failures: FailureLog, *, stop_on_failure: bool, stats: RunStats | None = None
+    ) -> None:
         """Take the files.
 
         Args:
             store: For scores.
             failures: For failures.
             stop_on_failure: Whether a failure stops the run, in all processes.
+            stats: Takes the time of writing.
         """
         self.store = store
         self.failures = failures
         self.stop_on_failure = stop_on_failure
+        self.stats = stats or RunStats()
 
     def write(self, scores: Mapping[str, Score]) -> None:
         """Store scores, and log the failures among them.
@@ -185,6 +186,10 @@ class FileScoreWriter:
         Raises:
             RunError: The disk is full.
         """
+        with self.stats.timed("write"):
+            self._write(scores)
+
+    def _write(self, scores: Mapping[str, Score]) -> None:
         with writing_to(self.store.folder, instead="set cache.dir to another disk"):
             self.store.append({key: score for key, score in scores.items() if not score.error})
         failures = {key: score.error for key, score in scores.items() if score.error}
@@ -212,46 +217,3 @@ class MemoryScoreWriter:
     def write(self, scores: Mapping[str, Score]) -> None:
         """Keep scores and failures."""
         self.scores |= scores
-
-
-STATS_FILES = "stats.rank*.json"
-
-
-@dataclass
-class RunStats:
-    """Counts, and seconds of work; of several processes, their sums."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        """Add the time that the block takes."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] += time.perf_counter() - start
-
-    def write(self, folder: Path, rank: int) -> None:
-        """Leave this process's numbers for rank 0."""
-        text = json.dumps({"counts": self.counts, "seconds": self.seconds})
-        (folder / f"stats.rank{rank}.json").write_text(text, "utf-8")
-
-
-def clear_stats(folder: Path) -> None:
-    """Remove the numbers of an earlier run in the same folder."""
-    for path in folder.glob(STATS_FILES):
-        path.unlink()
-
-
-def collect_stats(folder: Path) -> RunStats:
-    """Add up all processes' numbers, and remove their files."""
-    total = RunStats()
-    for path in sorted(folder.glob(STATS_FILES)):
-        value = json.loads(path.read_text("utf-8"))
-        total.counts.update(value["counts"])
-        for name, seconds in value["seconds"].items():
-            total.seconds[name] += seconds
-    clear_stats(folder)
-    return total

@@ -21,6 +21,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader, Dataset
 
 from cmi_bench.scoring.batching import BatchLimits, ScoreWriter, Stage, plan_batches
+from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.utils.console import ProgressBar
 from cmi_bench.utils.distributed import Devices
 
@@ -78,6 +79,7 @@ class BatchLoader(Generic[Item, Loaded]):
         *,
         workers: int,
         shares_memory: bool,
+        stats: RunStats,
     ) -> None:
         """Take the batches.
 
@@ -86,18 +88,23 @@ class BatchLoader(Generic[Item, Loaded]):
             load: Loads a batch.
             workers: Processes; 0 loads in this one.
             shares_memory: Whether workers hand over what they have loaded in shared memory, or through pipes.
+            stats: Takes the time that is waited for batches.
         """
         self.plan = plan
         self.load = load
         self.workers = min(workers, sum(map(len, plan)))
         self.workers_died = False
         self.shares_memory = shares_memory
+        self.stats = stats
 
     def __len__(self) -> int:
         return len(self.plan)
 
     def __iter__(self) -> Iterator[tuple[int, Loaded]]:
         """Yield each batch's number of items, and the batch."""
+        return self.stats.waiting(self._loaded())
+
+    def _loaded(self) -> Iterator[tuple[int, Loaded]]:
         done = 0
         if self.workers:
             try:
@@ -156,7 +163,9 @@ class StageModule(LightningModule, Generic[Item, Loaded]):
         plan, shares_memory = self.trainer.strategy.broadcast(planned)
         self.total = sum(map(len, plan))
         own = plan[self.trainer.global_rank :: self.trainer.world_size]
-        self.loader = BatchLoader(own, self.stage.load, workers=self.workers, shares_memory=shares_memory)
+        self.loader = BatchLoader(
+            own, self.stage.load, workers=self.workers, shares_memory=shares_memory, stats=self.stage.stats
+        )
         return self.loader
 
     def _plan(self) -> tuple[list[list[Item]], bool]:

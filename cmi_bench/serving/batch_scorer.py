@@ -18,8 +18,8 @@ from cmi_bench.scoring.batching import BatchLimits, bisect
 from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import Request
+from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.scoring.stages import InputLoader
-from cmi_bench.scoring.store import RunStats
 from cmi_bench.serving.queue import SongAnswer
 from cmi_bench.serving.wire import ErrorCode
 from cmi_bench.types import Score

@@ -33,6 +33,7 @@ from cmi_bench.scoring.embedding_cache import GIGABYTE, prune_after_run
 from cmi_bench.scoring.local import LocalRunner
 from cmi_bench.scoring.requests import ClipBlocks
 from cmi_bench.scoring.results import iter_results
+from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.scoring.score import ScoredBlocks, score_blocks
 from cmi_bench.scoring.trainer import LightningRunner
 from cmi_bench.tasks.evaluate import evaluate_and_report
@@ -237,8 +238,9 @@ def score_rows(data: ChosenRows, config: Config, folder: Path, host: RunHost, *,
         UserError: The model or the device is not right; nothing already scored is lost.
     """
     seed_everything(config.seed, workers=True, verbose=False)
-    chosen = data.rows
-    model = host.build()
+    chosen, stats = data.rows, RunStats()
+    with stats.timed("load"):
+        model = host.build()
     model.bind_rows(chosen.rows)  # known-answer models look at the labels
     audio = audio_facts(config, chosen.rows) | table_facts(data.tables) if is_rank_zero() else {}
     metadata = run_metadata(config, _facts(config, model, host.devices, chosen) | {"data": audio})
@@ -248,13 +250,19 @@ def score_rows(data: ChosenRows, config: Config, folder: Path, host: RunHost, *,
         blocks, runner = ClipBlocks(chosen.rows, Path(config.data.root)), host.runner(tracking)
         with _bar_over(blocks, metadata["counts"]["clips"]) as bar:
             scored = score_blocks(
-                blocks, model, runner, config=config, index=audio_index(config), folder=folder, progress=bar
+                blocks,
+                model,
+                runner,
+                config=config,
+                index=audio_index(config),
+                folder=folder,
+                progress=bar,
+                stats=stats,
             )
         if not is_rank_zero():
             return None
-        metadata["seconds"] = {"wall": time.monotonic() - started}
         metadata |= facts_afterwards(metadata, model)
-        outcome = _finish(config, folder, chosen, scored, metadata=metadata, is_shown=host.is_shown)
+        outcome = _finish(config, folder, chosen, scored, metadata=metadata, is_shown=host.is_shown, started=started)
         # This also starts the tracking of a run whose scores were all stored: it has been through no loop.
         with spinner("recording the run", is_shown=host.is_shown):
             tracking.record(outcome)
@@ -270,19 +278,26 @@ def _bar_over(blocks: ClipBlocks, clips: int) -> contextlib.AbstractContextManag
 
 
 def _finish(
-    config: Config, folder: Path, chosen: RowSet, scored: ScoredBlocks, *, metadata: dict[str, Any], is_shown: bool
+    config: Config,
+    folder: Path,
+    chosen: RowSet,
+    scored: ScoredBlocks,
+    *,
+    metadata: dict[str, Any],
+    is_shown: bool,
+    started: float,
 ) -> RunOutcome:
     """Write the files; the tracker is a sink, and is told after."""
     # First: a run that stops from here on has been seen to be scored.
     metadata |= _looks(config, metadata, folder)
     results = folder / RESULTS_FILE
-    write_json_lines(results, iter_results(chosen.rows, scored.scores, is_ensemble=scored.scores.is_ensemble))
+    with scored.stats.timed("write"):
+        write_json_lines(results, iter_results(chosen.rows, scored.scores, is_ensemble=scored.scores.is_ensemble))
     rows = JsonLines(results)
     metadata["counts"] |= scored.stats.counts
     metadata["batch_check"] = scored.batch_check.to_json() if scored.batch_check else None
-    metadata["seconds"] = {
-        name: round(seconds, 3) for name, seconds in (scored.stats.seconds | metadata["seconds"]).items()
-    }
+    seconds = scored.stats.seconds | {"wall": time.monotonic() - started}
+    metadata["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
     label = model_label(config.model)
     report = evaluate_and_report(
         rows, config, folder=folder, label=label, origin=str(results), metadata=metadata, is_shown=is_shown

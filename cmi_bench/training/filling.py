@@ -21,8 +21,9 @@ from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache, claim
 from cmi_bench.scoring.embedding_items import AudioItem, EmbeddingAddresses, KeptForm, TextItem
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import clips_of, deduplicate
+from cmi_bench.scoring.run_stats import RunStats, clear_stats, collect_stats
 from cmi_bench.scoring.stages import EmbedTextStage, LoadedBatch, load_items, work_on
-from cmi_bench.scoring.store import FailureLog, FileScoreWriter, RunStats, ScoreStore, clear_stats, collect_stats
+from cmi_bench.scoring.store import FailureLog, FileScoreWriter, ScoreStore
 from cmi_bench.training.forecast import Forecast, ForecastStage
 from cmi_bench.training_config import EmbeddingForm
 from cmi_bench.utils.console import describe_time, some_of
@@ -102,6 +103,7 @@ class PoolStage:
     def __init__(self, items: Sequence[Item], model: CachedModel) -> None:
         self.items = items
         self.model = model
+        self.stats = model.stats
         self.load = _named
 
     def pending(self) -> list[Item]:
@@ -187,7 +189,7 @@ def fill(
             _raise_first(_failed(needs, {}))
         log.info("%s", describe(needs.needs, cache))
     if runner.processes > 1 or any(_lacking(needs.needs, cache)):
-        writer = FileScoreWriter(ScoreStore(folder / "scores"), failures, stop_on_failure=stop)
+        writer = FileScoreWriter(ScoreStore(folder / "scores"), failures, stop_on_failure=stop, stats=stats)
         _make(needs.needs, CachedModel(call, cache, stats), runner, writer, stats, max_gb=config.cache.max_gb)
     stats.write(folder, process_rank())
     runner.wait("all embeddings are stored")

@@ -12,8 +12,8 @@ from torch import Tensor
 from cmi_bench.scoring.batching import ScoreWriter
 from cmi_bench.scoring.embedding_cache import GIGABYTE, CachedModel
 from cmi_bench.scoring.embedding_items import AudioItem
+from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.scoring.stages import EmbedAudioStage, LoadedBatch
-from cmi_bench.scoring.store import RunStats
 from cmi_bench.utils.console import describe_time
 from cmi_bench.utils.distributed import is_rank_zero
 

@@ -21,8 +21,8 @@ from cmi_bench.errors import RunError, UserError
 from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import deduplicate
+from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.scoring.stages import WholeStage
-from cmi_bench.scoring.store import RunStats
 from cmi_bench.types import Clip
 
 SONGS = 10

@@ -8,6 +8,7 @@ import torch
 
 from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.local import LocalRunner
+from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.scoring.store import MemoryScoreWriter
 
 BROKEN, TOO_MUCH = 500, 600
@@ -21,6 +22,7 @@ class Numbers:
 
     def __init__(self, items):
         self.items = items
+        self.stats = RunStats()
         self.loaded, self.worked = [], []
         self.ahead = 0
         self.threads = set()

@@ -17,8 +17,9 @@ from cmi_bench.scoring.embedding_items import AudioItem, TextItem
 from cmi_bench.scoring.local import LocalRunner
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import Request
+from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.scoring.stages import EmbedAudioStage, EmbedTextStage, HeadStage, WholeStage
-from cmi_bench.scoring.store import MemoryScoreWriter, RunStats
+from cmi_bench.scoring.store import MemoryScoreWriter
 from cmi_bench.types import Clip, Score
 
 

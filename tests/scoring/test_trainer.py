@@ -15,6 +15,7 @@ from scoring_run import TRAINER
 from cmi_bench.errors import RunError
 from cmi_bench.scoring import trainer
 from cmi_bench.scoring.batching import BatchLimits
+from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.scoring.store import MemoryScoreWriter
 from cmi_bench.scoring.trainer import BatchLoader, LightningRunner, StageModule, StageProgress
 from cmi_bench.types import Score
@@ -39,6 +40,7 @@ class Sums:
 
     def __init__(self, items):
         self.items = items
+        self.stats = RunStats()
 
     def pending(self):
         return list(self.items)
@@ -68,7 +70,7 @@ def test_a_decoding_process_that_was_killed_costs_no_clip(caplog):
 @pytest.mark.parametrize("shares_memory", [True, False])
 def test_batches_are_the_same_through_shared_memory_and_pipes(shares_memory):
     plan = [[1, 2], [3], []]
-    found = list(BatchLoader(plan, load, workers=2, shares_memory=shares_memory))
+    found = list(BatchLoader(plan, load, workers=2, shares_memory=shares_memory, stats=RunStats()))
     assert [count for count, _ in found] == [2, 1, 0]
     assert [[int(one[0]) for one in batch] for _, batch in found] == plan
 
@@ -100,7 +102,7 @@ def test_what_loading_raises_is_raised():
         raise RunError("no such codec")
 
     with pytest.raises(RunError, match="no such codec"):
-        list(BatchLoader([[1]], broken, workers=1, shares_memory=True))
+        list(BatchLoader([[1]], broken, workers=1, shares_memory=True, stats=RunStats()))
 
 
 SMALL = """

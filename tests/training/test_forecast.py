@@ -10,7 +10,7 @@ from encoders import FrameEncoder
 from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache
 from cmi_bench.scoring.embedding_items import AudioItem
 from cmi_bench.scoring.model_call import ModelCall
-from cmi_bench.scoring.store import RunStats
+from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.training import forecast
 from cmi_bench.training.forecast import Forecast
 

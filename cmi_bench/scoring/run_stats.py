@@ -1,0 +1,72 @@
+"""What a run counts, and where its time goes: each process for itself, added up on rank 0 when all are done."""
+
+import json
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+STATS_FILES = "stats.rank*.json"
+
+T = TypeVar("T")
+
+
+@dataclass
+class RunStats:
+    """Counts, and seconds of work; of several processes, their sums.
+
+    What is `timed` in one process adds up to at most its wall time: a block inside of another one counts once, as the
+    inner. Only the thread that runs the stages may time blocks. "decode" is other work, done beside by workers.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    _timed: float = field(default=0.0, repr=False, compare=False)
+    """Seconds of all blocks that are over."""
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the time that the block takes, without that of the timed blocks in it."""
+        start, before = time.perf_counter(), self._timed
+        try:
+            yield
+        finally:
+            took = time.perf_counter() - start
+            self.seconds[name] += took - (self._timed - before)
+            self._timed = before + took
+
+    def waiting(self, loaded: Iterator[T]) -> Iterator[T]:
+        """Yield what is loaded; the time that it lets the model wait is "wait"."""
+        while True:
+            with self.timed("wait"):
+                try:
+                    batch = next(loaded)
+                except StopIteration:
+                    return
+            yield batch
+
+    def write(self, folder: Path, rank: int) -> None:
+        """Leave this process's numbers for rank 0."""
+        text = json.dumps({"counts": self.counts, "seconds": self.seconds})
+        (folder / f"stats.rank{rank}.json").write_text(text, "utf-8")
+
+
+def clear_stats(folder: Path) -> None:
+    """Remove the numbers of an earlier run in the same folder."""
+    for path in folder.glob(STATS_FILES):
+        path.unlink()
+
+
+def collect_stats(folder: Path) -> RunStats:
+    """Add up all processes' numbers, and remove their files."""
+    total = RunStats()
+    for path in sorted(folder.glob(STATS_FILES)):
+        value = json.loads(path.read_text("utf-8"))
+        total.counts.update(value["counts"])
+        for name, seconds in value["seconds"].items():
+            total.seconds[name] += seconds
+    clear_stats(folder)
+    return total
