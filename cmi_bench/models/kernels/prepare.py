@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.models.batching import Precision
-from cmi_bench.models.kernels.packed import make_linear
+from cmi_bench.models.kernels.packed import PointwiseConv, make_linear
 from cmi_bench.models.kernels.winograd import WinogradConv
 from cmi_bench.models.muq.encoder import ConvolutionModule, FrozenBatchNorm, ResidualConv2d
 
@@ -115,8 +115,8 @@ def _fold_residual(block: ResidualConv2d, dtype: torch.dtype) -> ResidualConv2d:
 def _fold_convolution_module(module: ConvolutionModule, dtype: torch.dtype) -> ConvolutionModule:
     module.depthwise_conv = fold(module.depthwise_conv, module.batch_norm)
     module.batch_norm = cast(FrozenBatchNorm, nn.Identity())
-    module.pointwise_conv1.to(dtype)
-    module.pointwise_conv2.to(dtype)
+    for name in ("pointwise_conv1", "pointwise_conv2"):
+        setattr(module, name, PointwiseConv(getattr(module, name).weight.to(dtype)))
     return module
 
 

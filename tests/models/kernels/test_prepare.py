@@ -57,6 +57,20 @@ def test_convolution_module():
         torch.testing.assert_close(fast(x), module(x), atol=1e-5, rtol=1e-5)
 
 
+def test_one_thread_and_two_compute_the_same():
+    """PyTorch's own convolutions of kernel 1 do not, from this size on."""
+    module = prepare(randomise(ConvolutionModule(512, 31)), CPU, "32")
+    x, threads, found = torch.randn(1, 150, 512), torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            with arithmetic("32", CPU):
+                found.append(module(x))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*found)
+
+
 @pytest.fixture(scope="module")
 def tower():
     """A tower of sizes that are worth measuring."""
