@@ -7,11 +7,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 STATS_FILES = "stats.rank*.json"
+PARTS = ("load", "wait", "encode", "head", "score", "write", "check")
+"""Of a run's wall time: building the model, waiting for what is decoded or read, encoding, scoring embeddings, or with
+`score_batch`, writing embeddings and scores and results, scoring a few clips again in other company."""
 
 T = TypeVar("T")
+
+
+class TimeFacts(TypedDict):
+    """Where the time of a run went."""
+
+    seconds: dict[str, float]
+    """Of each part, "decode" and "wall"; but for "wall" over all processes."""
+    processes: int
+    shares_of_wall: dict[str, float]
+    """Of each part and "rest" in the wall time of all processes; they add up to 1."""
 
 
 @dataclass
@@ -24,6 +37,8 @@ class RunStats:
 
     counts: Counter[str] = field(default_factory=Counter)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    processes: int = 1
+    """Whose numbers these are."""
     _timed: float = field(default=0.0, repr=False, compare=False)
     """Seconds of all blocks that are over."""
 
@@ -48,6 +63,18 @@ class RunStats:
                     return
             yield batch
 
+    def over(self, wall: float) -> TimeFacts:
+        """Return the times of a run, in the words of `metadata.json`.
+
+        Args:
+            wall: Seconds from the run's start to its results.
+        """
+        seconds = {name: round(value, 3) for name, value in (self.seconds | {"wall": wall}).items()}
+        shares = {name: self.seconds[name] / (wall * self.processes) for name in PARTS if name in self.seconds}
+        shares["rest"] = max(1.0 - sum(shares.values()), 0.0)
+        rounded = {name: round(share, 4) for name, share in shares.items()}
+        return {"seconds": seconds, "processes": self.processes, "shares_of_wall": rounded}
+
     def write(self, folder: Path, rank: int) -> None:
         """Leave this process's numbers for rank 0."""
         text = json.dumps({"counts": self.counts, "seconds": self.seconds})
@@ -62,8 +89,9 @@ def clear_stats(folder: Path) -> None:
 
 def collect_stats(folder: Path) -> RunStats:
     """Add up all processes' numbers, and remove their files."""
-    total = RunStats()
-    for path in sorted(folder.glob(STATS_FILES)):
+    paths = sorted(folder.glob(STATS_FILES))
+    total = RunStats(processes=len(paths))
+    for path in paths:
         value = json.loads(path.read_text("utf-8"))
         total.counts.update(value["counts"])
         for name, seconds in value["seconds"].items():

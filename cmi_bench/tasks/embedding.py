@@ -13,6 +13,7 @@ from cmi_bench.data.rows import Row
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkModelABC, EmbeddingModel
 from cmi_bench.models.registry import configured_model
+from cmi_bench.reporting.times import describe_times
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
 from cmi_bench.tasks.scoring import (
     audio_facts,
@@ -115,11 +116,13 @@ def embed_rows(rows: Sequence[Row], config: EmbedTask, folder: Path, *, started:
         wall = time.monotonic() - started
         metadata |= facts_afterwards(metadata, model)
         metadata["counts"] = {"rows": len(rows), "failed": len(filled.failed), **filled.stats.counts}
-        metadata["seconds"] = {name: round(value, 3) for name, value in (filled.stats.seconds | {"wall": wall}).items()}
+        metadata |= filled.stats.over(wall)
         if filled.failed:
             write_text_atomic(folder / FAILED_FILE, json_text([one._asdict() for one in filled.failed]))
         write_metadata(folder / METADATA_FILE, metadata | {"status": "finished"})
     print_view(_summary(filled, run_cache(config, folder), wall, folder))
+    if time_note := describe_times(metadata, "Embedded"):
+        print_view(time_note)
 
 
 def _summary(filled: Filled, cache: EmbeddingCache, wall: float, folder: Path) -> str:

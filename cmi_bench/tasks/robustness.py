@@ -68,7 +68,7 @@ def run_robustness(config: Config, folder: Path) -> None:
             _report(results, config, folder)
             metadata["counts"] |= scored.stats.counts
             metadata |= facts_afterwards(metadata, model)
-            metadata["seconds"] = scored.stats.seconds | {"wall": round(time.monotonic() - started, 3)}
+            metadata |= scored.stats.over(time.monotonic() - started)
             write_metadata(folder / METADATA_FILE, metadata | {"status": "finished"})
 
 

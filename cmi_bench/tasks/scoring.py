@@ -27,6 +27,7 @@ from cmi_bench.data.rows import RESULTS_FILE, Row, RowSet, names_anywhere
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.registry import configured_model
+from cmi_bench.reporting.times import describe_times
 from cmi_bench.scoring.batching import BatchLimits, Runner
 from cmi_bench.scoring.code_identity import code_identity
 from cmi_bench.scoring.embedding_cache import GIGABYTE, prune_after_run
@@ -45,7 +46,7 @@ from cmi_bench.tracking.scored_data import describe_datasets
 from cmi_bench.tracking.sweep_plan import SweepPlace, sweep_place
 from cmi_bench.tracking.tracker import RunOutcome, Tracker
 from cmi_bench.tracking.trackers import tracker_of
-from cmi_bench.utils.console import ItemCount, ProgressBar, peak_memory, spinner
+from cmi_bench.utils.console import ItemCount, ProgressBar, peak_memory, print_view, spinner
 from cmi_bench.utils.distributed import Devices, is_rank_zero, resolve_devices
 from cmi_bench.utils.files import file_digest, write_text_atomic
 from cmi_bench.utils.json_lines import JsonLines, write_json_lines
@@ -262,7 +263,7 @@ def score_rows(data: ChosenRows, config: Config, folder: Path, host: RunHost, *,
         if not is_rank_zero():
             return None
         metadata |= facts_afterwards(metadata, model)
-        outcome = _finish(config, folder, chosen, scored, metadata=metadata, is_shown=host.is_shown, started=started)
+        outcome = _finish(config, folder, chosen, scored, metadata=metadata, host=host, started=started)
         # This also starts the tracking of a run whose scores were all stored: it has been through no loop.
         with spinner("recording the run", is_shown=host.is_shown):
             tracking.record(outcome)
@@ -284,7 +285,7 @@ def _finish(
     scored: ScoredBlocks,
     *,
     metadata: dict[str, Any],
-    is_shown: bool,
+    host: RunHost,
     started: float,
 ) -> RunOutcome:
     """Write the files; the tracker is a sink, and is told after."""
@@ -296,12 +297,13 @@ def _finish(
     rows = JsonLines(results)
     metadata["counts"] |= scored.stats.counts
     metadata["batch_check"] = scored.batch_check.to_json() if scored.batch_check else None
-    seconds = scored.stats.seconds | {"wall": time.monotonic() - started}
-    metadata["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
+    metadata |= scored.stats.over(time.monotonic() - started)
     label = model_label(config.model)
     report = evaluate_and_report(
-        rows, config, folder=folder, label=label, origin=str(results), metadata=metadata, is_shown=is_shown
+        rows, config, folder=folder, label=label, origin=str(results), metadata=metadata, is_shown=host.is_shown
     )
+    if host.is_shown and host.place is None and (time_note := describe_times(metadata)):  # a sweep has lines enough
+        print_view(time_note)
     resolved = folder / "config.yaml"
     write_text_atomic(resolved, OmegaConf.to_yaml(OmegaConf.create(resolved_config(config))))
     write_metadata(folder / METADATA_FILE, metadata | {"status": "finished"})

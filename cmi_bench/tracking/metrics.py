@@ -142,6 +142,9 @@ def _of_run(metadata: Mapping[str, Any]) -> Iterator[RecordedMetric]:
     yield RecordedMetric(f"{RUN}/clips scored", counts["scored"])
     yield RecordedMetric(f"{RUN}/clips failed", counts["failed"])
     yield RecordedMetric(f"{RUN}/wall seconds", wall)
+    for name, seconds in metadata["seconds"].items():
+        if name != "wall":
+            yield RecordedMetric(f"{RUN}/{name} seconds", seconds)
     if new > 0 and wall > 0:  # the others were looked up
         yield RecordedMetric(f"{RUN}/clips per second", new / wall)
     for name, gigabytes in (look_up(metadata, "memory") or {}).items():

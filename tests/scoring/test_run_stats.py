@@ -65,11 +65,11 @@ def test_processes_are_added_up(tmp_path):
         stats.seconds["encode"] = 1.5
         stats.write(tmp_path, rank)
     total = collect_stats(tmp_path)
-    assert (total.counts, total.seconds) == ({"files_encoded": 7}, {"encode": 3.0})
+    assert (total.counts, total.seconds, total.processes) == ({"files_encoded": 7}, {"encode": 3.0}, 2)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_earlier_run_in_the_same_folder_is_not_added(tmp_path):
     RunStats().write(tmp_path, 0)
     clear_stats(tmp_path)
-    assert collect_stats(tmp_path) == RunStats()
+    assert collect_stats(tmp_path) == RunStats(processes=0)
