@@ -19,7 +19,7 @@ TRAINED := outputs/make_train/$(shell date +%Y-%m-%d_%H-%M-%S)
 TRAINING := recipe=small head.rank=4 head.hidden=[64] head.dropout=0.7 optimizer.weight_decay=3 train.batch_size=48 \
 	train.max_steps=300 train.patience=null train.keep_every=100
 
-.PHONY: help env run train test test-slow test-all lint format docs bench bench-audio bench-scale bench-serving bench-start bench-statistics bench-stores bench-training mutants ui screenshots clean
+.PHONY: help env run train test test-slow test-all lint format docs bench bench-audio bench-public bench-scale bench-serving bench-start bench-statistics bench-stores bench-training mutants ui screenshots clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -69,6 +69,10 @@ bench-scale: $(READY) ## Measure how memory and time grow with the number of row
 
 bench: $(READY) ## Measure how fast CMI-RM scores, on a random network of its size (outputs/bench/; ROWS=16)
 	$(BIN)/python -m benchmarks.inference $(ROWS)
+
+bench-public: $(READY) ## Measure CMI-RM beside the public code, 4 GB for a while (REPO=checkout of it, PYTHON_PUBLIC=its interpreter, DEVICE=cuda, WORDS="--busy 0 2 4")
+	$(BIN)/python -m benchmarks.against_public --repo "$(or $(REPO),CMI-RewardBench)" --device $(or $(DEVICE),cpu) \
+		$(if $(PYTHON_PUBLIC),--python $(PYTHON_PUBLIC)) $(WORDS)
 
 bench-training: $(READY) ## Measure how fast CMI-RM's head trains on cached embeddings, 7 GB for a while (outputs/bench/; STEPS=6, DEVICE=cuda)
 	DEVICE=$(DEVICE) $(BIN)/python -m benchmarks.training $(STEPS)

@@ -127,7 +127,7 @@ def main() -> None:
         towers = measure_towers(checkpoints[0])
         runs = _whole_runs(checkpoints, write_workload(folder / "data", rows), folder)
     facts = _facts(towers, runs, rows)
-    about = _machine()
+    about = describe_machine()
     views = [_tower_table(towers), _run_table(list(runs.values())), _fact_table(facts)]
     print_view(about)
     for view in views:
@@ -182,7 +182,8 @@ def _facts(towers: list[TowerSpeed], runs: dict[str, Run], rows: int) -> dict[st
     }
 
 
-def _machine() -> str:
+def describe_machine() -> str:
+    """Return processor, cores, memory, and versions of Python and torch."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     name = next(iter(_cpu_names()), platform.machine())
     return (

@@ -24,6 +24,7 @@ from cmi_bench.data import fields
 from cmi_bench.models.cmi_rm.checkpoint import checkpoint_name, is_encoder
 from cmi_bench.models.cmi_rm.config import read_reward_config
 from cmi_bench.models.cmi_rm.network import Network
+from cmi_bench.models.hub import WEIGHTS
 from cmi_bench.models.muq.config import read_mulan_config, read_muq_config
 
 DIM = 768
@@ -42,12 +43,12 @@ REWARD: dict[str, Any] = {
     "dim_head": 64,
     "heads": 8,
     "ff_mult": 4,
-    "downsample": {"eval": "mean4", "configs": {"mean4": {"kind": "mean", "factor": 4}}},
+    "downsample": {"eval": "mean4", "configs": {"none": {"kind": "none"}, "mean4": {"kind": "mean", "factor": 4}}},
 }
 MULAN: dict[str, Any] = {
     "mulan": {"sr": 24000, "clip_secs": 10, "dim_latent": 512},
-    "audio_model": {"name": "muq", "model_dim": 1024},
-    "text_model": {"name": "xlm-roberta", "model_dim": None},
+    "audio_model": {"name": "muq", "model_dim": 1024, "use_layer_idx": -1},
+    "text_model": {"name": "xlm-roberta", "model_dim": None, "use_layer_idx": -1},
     "audio_transformer": TRANSFORMER,
     "text_transformer": TRANSFORMER | {"max_seq_len": 1024},
 }
@@ -67,6 +68,15 @@ MUQ: dict[str, Any] = {
         "hidden_act": "swish",
         "position_embeddings_type": "rotary",
         "rotary_embedding_base": 10000,
+        "max_source_positions": 5000,
+        "num_conv_pos_embeddings": 128,
+        "num_conv_pos_embedding_groups": 16,
+        "feat_extract_activation": "gelu",
+        "hidden_dropout": 0.0,
+        "attention_dropout": 0.0,
+        "activation_dropout": 0.0,
+        "conformer_conv_dropout": 0.0,
+        "layerdrop": 0.0,
     },
 }
 XLMR: dict[str, Any] = {
@@ -115,6 +125,26 @@ def write_checkpoints(folder: Path, count: int, *, seed: int = 0) -> list[Path]:
         changed = {name: tensor * (1 + 0.1 * torch.randn_like(tensor)) for name, tensor in head.items()}
         save_file(_apart(changed), checkpoint / "model.safetensors")
     return checkpoints
+
+
+def write_whole_checkpoint(folder: Path, *, seed: int = 0) -> Path:
+    """Write one checkpoint that holds all tensors in one file, 2.8 GB, as the released one does.
+
+    Args:
+        folder: Created; gets `muq-mulan`, `muq` and `xlm-roberta`, which hold no weights, and `whole`.
+        seed: Of the weights.
+
+    Returns:
+        The checkpoint's folder.
+    """
+    write_base(folder)
+    checkpoint = folder / "whole"
+    checkpoint.mkdir(exist_ok=True)
+    (checkpoint / "config.yaml").write_text(yaml.safe_dump({"model": REWARD}), "utf-8")
+    torch.manual_seed(seed)
+    state = build_network(checkpoint).state_dict()
+    save_file({checkpoint_name(name): tensor.contiguous() for name, tensor in state.items()}, checkpoint / WEIGHTS)
+    return checkpoint
 
 
 def build_network(checkpoint: Path) -> Network:

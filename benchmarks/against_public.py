@@ -1,0 +1,386 @@
+"""CMI-RM beside the public code: speed, memory and scores on the same random network and the same audio, in turns.
+
+`python -m benchmarks.against_public --repo FOLDER [--python INTERPRETER]`: FOLDER is a checkout of
+https://github.com/Haiwen-Xia/CMI-RewardBench, INTERPRETER one that has its `baselines/requirements.txt`. Nothing of it
+is in this project: `benchmarks.sides` imports it from there.
+
+1. Cold: a process for each side, from its start to the scores of one clip of 30 s.
+2. Steady: the processes stay, and score the same clips in turns, one while the other waits; who is first changes from
+   turn to turn. `--busy 0 2 4` repeats this beside so many busy processes.
+
+Each round gives one ratio. Results are printed and go to `outputs/bench/`. With `--precision bf16` on a CPU only ours
+computes in bfloat16: the public code does so on CUDA only.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from fnmatch import fnmatch
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+from safetensors.torch import save_file
+
+from benchmarks.audio import SR, music
+from benchmarks.inference import describe_machine
+from benchmarks.side_by_side import (
+    CHUNK_SECONDS,
+    SIDES,
+    Case,
+    ColdStart,
+    Turn,
+    agreement_table,
+    cold_line,
+    cold_table,
+    compare_scores,
+    describe_case,
+    ratios,
+    turn_line,
+    turn_table,
+)
+from benchmarks.turns import Worker, busy_processes
+from benchmarks.workload import write_whole_checkpoint
+from cmi_bench.audio.decode import decode
+from cmi_bench.errors import UserError
+from cmi_bench.models.cmi_rm.checkpoint import NOT_USED
+from cmi_bench.tracking.metadata import versions
+from cmi_bench.utils.console import plain_text, print_view
+from cmi_bench.utils.files import write_text_atomic
+
+OUTPUT = Path("outputs/bench")
+PROJECT = Path(__file__).parents[1]
+SPACE = 4e9
+"""Bytes of disk that are needed for a while."""
+MINUTES, QUICK_MINUTES = 10.0, 3.0
+WIDTH = 130
+"""Columns of the tables, where they do not go to a terminal."""
+MODEL_SR = 24_000
+"""Hz: of waveforms that are handed over."""
+URL = "https://github.com/Haiwen-Xia/CMI-RewardBench"
+
+
+def main() -> None:
+    """Measure, print, and write `public.json` and `public.txt`."""
+    args = _arguments(sys.argv[1:])
+    try:
+        document, views = measure(args)
+    except UserError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("Stopped; nothing was written.")
+    for view in views:
+        print_view(view, width=WIDTH)
+    write_text_atomic(OUTPUT / "public.json", json.dumps(document, indent=2) + "\n")
+    write_text_atomic(OUTPUT / "public.txt", "\n".join(plain_text(view, width=WIDTH) for view in views))
+    print_view(f"Results: {OUTPUT.absolute()}")
+
+
+def _arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.against_public", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    add = parser.add_argument
+    add("--repo", type=Path, required=True, help=f"a checkout of {URL}")
+    add("--python", default=sys.executable, help="an interpreter that has its requirements (default: this one)")
+    add("--device", default="cpu", help="cpu, cuda or cuda:N")
+    add("--precision", choices=("32", "bf16"), default="32")
+    add("--compile", action="store_true", help="on CUDA: ours with compile=true")
+    add("--threads", type=int, default=0, help="threads of each side (default: torch's)")
+    add("--batch", type=int, nargs="+", default=[1, 8], help="batch sizes (default: 1 8)")
+    add("--seconds", type=int, nargs="+", default=[30, 120], help="lengths of clips (default: 30 120)")
+    add("--references", choices=("no", "yes"), nargs="+", default=["no", "yes"], help="(default: no yes)")
+    add("--busy", type=int, nargs="+", default=[0], help="numbers of busy processes beside (default: 0)")
+    add("--container", choices=("wav", "mp3"), default="wav", help="of the audio files (default: wav)")
+    add("--rounds", type=int, default=5, help="turns of each case, at most (default: 5)")
+    add("--cold", type=int, default=2, help="cold starts of each side (default: 2)")
+    add("--minutes", type=float, default=MINUTES, help=f"no turn is begun that would end later (default: {MINUTES:g})")
+    add("--quick", action="store_true", help=f"--minutes {QUICK_MINUTES:g} --cold 1")
+    args = parser.parse_args(words)
+    if args.quick:
+        args.minutes, args.cold = QUICK_MINUTES, 1
+    for name in ("batch", "seconds", "rounds", "cold", "minutes"):
+        if np.min(getattr(args, name)) <= 0:
+            parser.error(f"--{name} must be above 0")
+    if min(args.busy) < 0:
+        parser.error("--busy must not be below 0")
+    return args
+
+
+def measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
+    """Measure what the arguments say: a document for machines, and texts and tables for people.
+
+    Raises:
+        UserError: Something is missing: a folder, an interpreter, a module, space, a device.
+    """
+    _check_request(args)
+    until = time.perf_counter() + 60 * args.minutes
+    cases = sorted(
+        (Case(*chosen) for chosen in _product(args.batch, args.seconds, args.references)), key=lambda case: case.chunks
+    )
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        clips = Clips(folder / "audio", args.container)
+        start = partial(_start, args, folder)
+        why_waveforms = _check_public(start, clips.file(CHUNK_SECONDS, 0))
+        clips.as_waveforms = bool(why_waveforms)
+        print_view("Writing a random network of the released sizes ...")
+        checkpoint = write_whole_checkpoint(folder)
+        write_empty_bases(folder)
+        one = clips.items(Case(1, CHUNK_SECONDS, references=False))
+        print_view("Cold starts ...")
+        cold: list[ColdStart] = []
+        workers: dict[str, Worker] = {}
+        for number in range(args.cold):
+            for side in _in_turn(number):
+                worker = stack.enter_context(start(side))
+                cold.append(_cold_start(side, worker, one, checkpoint))
+                print_view(cold_line(cold[-1]))
+                if number == args.cold - 1:
+                    workers[side] = worker
+                else:
+                    worker.close()
+        turns = _all_turns(args, workers, cases, clips, until)
+    about = [
+        describe_machine(),
+        f"{args.device}, precision {args.precision}; audio: {_audio_words(args.container, why_waveforms)}; public code:"
+        f" {_commit(args.repo)}",
+    ]
+    left_out = [case for case in cases if not any(turn.case == case for turn in turns)]
+    agreement = compare_scores(turns)
+    views = [*about, cold_table(cold), turn_table(turns), agreement_table(agreement)]
+    if left_out:
+        words = "; ".join(describe_case(case) for case in left_out)
+        views.append(f"Left out, for they take longer than --minutes {args.minutes:g} allows: {words}")
+    document = {
+        "about": about,
+        "versions": versions(),
+        "cold": [asdict(one) for one in cold],
+        "turns": [asdict(turn) | {"case": turn.case._asdict()} for turn in turns],
+        "ratios": [row._asdict() for row in ratios(turns)],
+        "agreement": agreement,
+    }
+    return document, views
+
+
+def _product(batches: list[int], seconds: list[int], references: list[str]) -> Iterator[tuple[int, int, bool]]:
+    for batch in dict.fromkeys(batches):
+        for length in dict.fromkeys(seconds):
+            for with_reference in dict.fromkeys(references):
+                yield batch, length, with_reference == "yes"
+
+
+# What is there
+
+
+def _check_request(args: argparse.Namespace) -> None:
+    if not (args.repo / "baselines" / "inference.py").is_file():
+        raise UserError(
+            f"{args.repo} is no checkout of the public repository: it has no baselines/inference.py.",
+            f"git clone {URL}, and name its folder: --repo CMI-RewardBench.",
+        )
+    if shutil.which(args.python) is None:
+        raise UserError(f"There is no interpreter {args.python}.", "Name one, as in --python venv/bin/python.")
+    if args.device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"There is no GPU for --device {args.device}.", "Leave --device out to measure on the CPU.")
+    if shutil.disk_usage(tempfile.gettempdir()).free < SPACE:
+        raise UserError(
+            f"{tempfile.gettempdir()} needs {SPACE / 1e9:.0f} GB for a while.", "Set TMPDIR to another disk."
+        )
+
+
+def _check_public(start: Any, probe: Path) -> str:
+    """Return why the public code cannot decode; empty if it can.
+
+    Raises:
+        UserError: It cannot be imported.
+    """
+    with start("check", probe=str(probe)) as worker:
+        return str(worker.ready()["cannot_decode"])
+
+
+def _start(args: argparse.Namespace, folder: Path, side: str, **more: Any) -> Worker:
+    settings = {
+        "repository": str(args.repo.absolute()),
+        "checkpoint": str(folder / "whole"),
+        "device": args.device,
+        "precision": args.precision,
+        "compile": args.compile,
+        "threads": args.threads,
+        "hint": "Make an environment with baselines/requirements.txt of the public repository, and name its"
+        " interpreter: --python ENVIRONMENT/bin/python.",
+        **more,
+    }
+    interpreter = sys.executable if side == "ours" else str(Path(shutil.which(args.python) or args.python).absolute())
+    # The public code takes the names in the configurations as folders of where it runs.
+    return Worker(
+        "Ours" if side == "ours" else "The public code",
+        [interpreter, "-m", "benchmarks.sides", side, json.dumps(settings)],
+        folder=folder,
+        environment={"PYTHONPATH": str(PROJECT), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
+    )
+
+
+def _audio_words(container: str, why_waveforms: str) -> str:
+    if why_waveforms:
+        return f"waveforms, the same for both, since the public code cannot decode here ({why_waveforms})"
+    return f"{container} files, decoded by each side"
+
+
+def _commit(repository: Path) -> str:
+    command = ["git", "-C", str(repository), "rev-parse", "--short=12", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    own = (repository / ".git").exists() and done.returncode == 0
+    return done.stdout.strip() if own else f"{repository} (no git checkout: which version is not known)"
+
+
+# What is scored
+
+
+def write_empty_bases(folder: Path) -> None:
+    """Write what the public code wants beside the configurations: weights without a tensor, and a tokenizer's names.
+
+    It fills its encoders from these before the checkpoint, which has all of their tensors, overwrites them.
+    """
+    for name in ("muq-mulan", "muq", "xlm-roberta"):
+        save_file({}, folder / name / "model.safetensors", metadata={"format": "pt"})
+    special = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    tokenizer = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 512, **special}
+    (folder / "xlm-roberta" / "tokenizer_config.json").write_text(json.dumps(tokenizer), "utf-8")
+
+
+class Clips:
+    """Pieces of music in files, written when first asked for."""
+
+    def __init__(self, folder: Path, container: str) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.container = container
+        self.as_waveforms = False
+        """Whether the sides get samples at the model's rate, decoded by ours, instead of files."""
+
+    def file(self, seconds: int, seed: int) -> Path:
+        """Return a file with another piece for each seed."""
+        path = self.folder / f"{seconds}_{seed}.{self.container}"
+        if not path.exists():
+            soundfile.write(path, music(seconds, seed=seed), SR)
+        return path
+
+    def items(self, case: Case) -> list[dict[str, Any]]:
+        """Return the clips of a case, as `benchmarks.sides` takes them."""
+        return [
+            {
+                "audio": self._audio(case.seconds, 2 * number),
+                "text": f"A slow song number {number} for strings and drums, warm and a little sad.",
+                "lyrics": f"[verse] line {number} and on we go, the night is long, the lights are low",
+                "ref_audio": self._audio(case.seconds, 2 * number + 1) if case.references else None,
+            }
+            for number in range(case.clips)
+        ]
+
+    def _audio(self, seconds: int, seed: int) -> str:
+        path = self.file(seconds, seed)
+        if not self.as_waveforms:
+            return str(path)
+        samples = path.with_suffix(".npy")
+        if not samples.exists():
+            np.save(samples, decode(path, MODEL_SR).numpy())
+        return str(samples)
+
+
+# Measuring
+
+
+def _in_turn(number: int) -> Sequence[str]:
+    return SIDES if number % 2 == 0 else SIDES[::-1]
+
+
+def _cold_start(side: str, worker: Worker, items: list[dict[str, Any]], checkpoint: Path) -> ColdStart:
+    ready = worker.ready()
+    if side == "public":
+        check_tensors(ready["not_filled"], ready["not_taken"], checkpoint)
+    answer = worker.ask(items=items, batch_size=1, max_dur=CHUNK_SECONDS)
+    return ColdStart(
+        side,
+        time.perf_counter() - worker.started,
+        answer["processor_seconds_since_start"],
+        ready["load_seconds"],
+        answer["seconds"],
+        answer["memory_gb"],
+    )
+
+
+def check_tensors(not_filled: Sequence[str], not_taken: Sequence[str], checkpoint: Path) -> None:
+    """Check that the public code computes with the checkpoint's tensors, of which it passes over any silently.
+
+    Args:
+        not_filled: Names of its tensors that the checkpoint has not.
+        not_taken: Names of the checkpoint's tensors that it has not.
+        checkpoint: In the message.
+
+    Raises:
+        UserError: One is missing that a score depends on, and the scores could not be compared.
+    """
+    missing = [name for name in not_filled if not any(fnmatch(name, pattern) for pattern in NOT_USED)]
+    wrong = [*missing, *(name for name in not_taken if not any(fnmatch(name, pattern) for pattern in NOT_USED))]
+    if wrong:
+        raise UserError(
+            f"The public code does not take the tensors of {checkpoint} as they are: {', '.join(wrong[:5])}"
+            f"{' ...' if len(wrong) > 5 else ''} ({len(missing)} missing, {len(wrong) - len(missing)} left over).",
+            "Use the version of the public repository that the released checkpoint is for.",
+        )
+
+
+def _all_turns(
+    args: argparse.Namespace, workers: dict[str, Worker], cases: list[Case], clips: Clips, until: float
+) -> list[Turn]:
+    turns: list[Turn] = []
+    for number, busy in enumerate(args.busy):
+        # What time is left is shared between the numbers of busy processes.
+        now = time.perf_counter()
+        level_ends = now + (until - now) / (len(args.busy) - number)
+        with busy_processes(busy):
+            for turn in take_turns(workers, cases, clips, busy=busy, rounds=args.rounds, until=level_ends):
+                print_view(turn_line(turn))
+                turns.append(turn)
+    return turns
+
+
+def take_turns(
+    workers: dict[str, Worker], cases: Sequence[Case], clips: Clips, *, busy: int, rounds: int, until: float
+) -> Iterator[Turn]:
+    """Yield what scoring each case took on each side, round by round.
+
+    Args:
+        workers: The sides' processes.
+        cases: The cheapest first.
+        clips: Their audio.
+        busy: How many other processes keep the machine busy.
+        rounds: How often each case is scored, at most.
+        until: On `time.perf_counter`: a case that would end later, by what was measured before, is
+            left out.
+    """
+    per_chunk = 0.0
+    for number in range(rounds):
+        for place, case in enumerate(cases):
+            if per_chunk and time.perf_counter() + per_chunk * case.chunks > until:
+                continue
+            items = clips.items(case)
+            began = time.perf_counter()
+            for side in _in_turn(number + place):
+                answer = workers[side].ask(items=items, batch_size=case.batch, max_dur=case.seconds)
+                del answer["processor_seconds_since_start"]
+                yield Turn(side, case, busy, number, **answer)
+            per_chunk = (time.perf_counter() - began) / case.chunks
+
+
+if __name__ == "__main__":
+    main()
