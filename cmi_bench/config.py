@@ -16,9 +16,11 @@ from cmi_bench.errors import UserError, did_you_mean
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
-Precision = Enum("Precision", {"32": "32", "bf16": "bf16"})
-# On the command line 32 is a number.
-Precision._missing_ = classmethod(lambda cls, value: cls.__members__.get(str(value)))  # type: ignore[assignment, method-assign]
+Precision = Enum("Precision", {"32": "32", "tf32": "tf32", "bf16": "bf16"})
+HeadPrecision = Enum("HeadPrecision", {"32": "32", "bf16": "bf16"})
+for _precision in (Precision, HeadPrecision):
+    # On the command line 32 is a number.
+    _precision._missing_ = classmethod(lambda cls, value: cls.__members__.get(str(value)))  # type: ignore[assignment, method-assign]
 
 
 class OnError(Enum):
@@ -298,10 +300,11 @@ class Config:
     resume: bool = True
     """Use the scores that an earlier run stored; false scores afresh."""
     precision: Precision = Precision["32"]
+    """Of the audio encoder's products: 32, bf16, or tf32 (TensorFloat-32) on a GPU."""
     compile: bool = False
     """Compile the network with torch.compile: for CUDA, where a long run saves more than the minute it takes."""
     kernels: str = "on"
-    """on: faster CPU kernels where a model has them; off: its plain modules, which compute on CUDA in any case."""
+    """on: faster kernels where a model has them; off: its plain modules."""
     seed: int = 0
     on_error: OnError = OnError.fail
     limit: int | None = None

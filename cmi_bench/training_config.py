@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from cmi_bench.config import Config, Precision
+from cmi_bench.config import Config, HeadPrecision
 from cmi_bench.errors import UserError
 
 
@@ -276,7 +276,7 @@ class TrainConfig:
     """Rows of a step, over all devices."""
     accumulate: int = 1
     """Parts that a step's rows are worked on in, one after the other, to save memory."""
-    precision: Precision = Precision["32"]
+    precision: HeadPrecision = HeadPrecision["32"]
     """Of the head's products; what is learnt stays in float32."""
     validate_every: int = 50
     """Steps; what is validated is written, and kept if it is the best, one of the last or one of every so many."""

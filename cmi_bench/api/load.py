@@ -137,7 +137,7 @@ def load_model(
             "cmi_rm" where none is given.
         checkpoint: A file, a folder or a hub id; None for the published one.
         device: "cpu", "cuda", "cuda:1", or "auto": a GPU if there is one.
-        precision: "32" or "bf16".
+        precision: "32", "tf32" or "bf16".
         max_dur: Seconds of each song that are used, from its start.
         options: Other keys of the model's file in `conf/model/`, such as `class_path` for "custom".
 

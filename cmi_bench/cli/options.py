@@ -117,7 +117,9 @@ MaxDur = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
-Precision = Annotated[str | None, typer.Option(help="32 or bf16.", show_default="32", rich_help_panel=MODEL)]
+Precision = Annotated[
+    str | None, typer.Option(help="32, bf16, or on a GPU tf32.", show_default="32", rich_help_panel=MODEL)
+]
 CacheDir = Annotated[
     str | None,
     typer.Option(

@@ -77,7 +77,7 @@ def check_model(
     Args:
         model: The model, on its device.
         folder: Takes the clips' audio, under a megabyte.
-        precision: "32" or "bf16"; settles how far scores may be apart, see `differences.TOLERANCES`.
+        precision: "32", "tf32" or "bf16"; settles how far scores may be apart, see `differences.TOLERANCES`.
         score_kwargs: Passed on to `score_batch`.
         progress: Wraps the names of the checks as they are made.
 

@@ -63,7 +63,7 @@ def failures(findings: Iterable[CheckResult]) -> list[CheckResult]:
 
 Scores = npt.NDArray[np.float64]
 """[N, 2], or [N, 4] of an ensemble: the columns of `COLUMNS`."""
-TOLERANCES = {"32": 1e-4, "bf16": 1e-3}
+TOLERANCES = {"32": 1e-4, "tf32": 1e-3, "bf16": 1e-3}
 """Largest difference by precision, of scores up to 1 in size; of larger scores, in proportion."""
 COLUMNS = ("alignment", "musicality", "spread of alignment", "spread of musicality")
 """Of scores: what the model gives; and of an ensemble, by how much its members differ (standard deviation)."""

@@ -14,7 +14,7 @@ from cmi_bench.errors import UserError, did_you_mean
 log = logging.getLogger(__name__)
 
 
-Precision = Literal["32", "bf16"]
+Precision = Literal["32", "tf32", "bf16"]
 
 CPUS_WITHOUT_BF16 = ("DEFAULT", "AVX2")
 """PyTorch's names of instruction sets on which it multiplies bfloat16 by a slow reference path."""
@@ -37,8 +37,19 @@ def computes_bf16() -> bool:
     return torch.backends.cpu.get_cpu_capability() not in CPUS_WITHOUT_BF16
 
 
-def warn_if_slow(precision: Precision, device: torch.device, *, key: str = "precision") -> None:
-    """Warn about bfloat16 on a processor that takes hundreds of times longer for it; `key` is what the user sets."""
+def check_device(precision: Precision, device: torch.device, *, key: str = "precision") -> None:
+    """Refuse a precision that a device does not have, and warn about one that takes hundreds of times longer there.
+
+    Args:
+        precision: Of the products.
+        device: Where they are computed.
+        key: What the user sets.
+
+    Raises:
+        UserError: TensorFloat-32 on the CPU, which has none.
+    """
+    if precision == "tf32" and device.type == "cpu":
+        raise UserError(f"{key}=tf32 needs a GPU; the CPU has no TensorFloat-32.", f"Use {key}=32 here.")
     if precision == "bf16" and device.type == "cpu" and not computes_bf16():
         capability = torch.backends.cpu.get_cpu_capability()
         log.warning("%s=bf16 is very slow on this CPU (%s); %s=32 is faster.", key, capability, key)
@@ -47,31 +58,38 @@ def warn_if_slow(precision: Precision, device: torch.device, *, key: str = "prec
 def audio_arithmetic(precision: Precision) -> str:
     """Return the name, for identities, of the arithmetic of audio embeddings and scores.
 
-    With "bf16" the audio encoder alone multiplies in bfloat16. Text encoders, projections and heads compute in float32:
+    The audio encoder alone multiplies in less than float32. Text encoders, projections and heads compute in float32:
     they take little of the time, and rounded scores would lie on a grid and depend on their batch.
     """
-    return "bf16 audio encoder" if precision == "bf16" else precision
+    return precision if precision == "32" else f"{precision} audio encoder"
 
 
 @contextmanager
 def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Compute without gradients in float32 throughout ("32"), or with products in bfloat16 ("bf16").
+    """Compute without gradients in float32 throughout ("32"), or with products in TensorFloat-32 or bfloat16.
 
-    Float32 means float32: TensorFloat-32, which PyTorch uses in CUDA convolutions by default and in
-    matrix products where a program switched it on, is off inside and as before outside.
+    Float32 means float32: TensorFloat-32, which PyTorch uses in CUDA convolutions by default and in matrix products
+    where a program switched it on, is off inside unless it is asked for, and as before outside.
     """
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        if precision == "bf16":
-            yield
-            return
-        matmul, convolution = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cudnn.allow_tf32 = False
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(matmul)
-            torch.backends.cudnn.allow_tf32 = convolution
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"),
+        _tensor_float32(precision == "tf32"),
+    ):
+        yield
+
+
+@contextmanager
+def _tensor_float32(on: bool) -> Iterator[None]:
+    """Switch TensorFloat-32 on or off for a while, in matrix products and in convolutions."""
+    matmul, convolution = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if on else "highest")
+    torch.backends.cudnn.allow_tf32 = on
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(matmul)
+        torch.backends.cudnn.allow_tf32 = convolution
 
 
 class Padded(NamedTuple):
@@ -86,7 +104,7 @@ class Padded(NamedTuple):
 @contextmanager
 def exact(device: torch.device) -> Iterator[None]:
     """Compute in float32 for a while inside `arithmetic`."""
-    with torch.autocast(device.type, enabled=False):
+    with torch.autocast(device.type, enabled=False), _tensor_float32(False):
         yield
 
 

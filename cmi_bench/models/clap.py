@@ -14,11 +14,11 @@ from torch.nn.utils.rnn import pad_sequence
 from cmi_bench.models.batching import (
     arithmetic,
     batches_of,
+    check_device,
     checked_precision,
     exact,
     in_batches,
     to_device,
-    warn_if_slow,
 )
 from cmi_bench.models.clap_checkpoint import ClapInput, load_clap
 from cmi_bench.models.embedding import TextSimilarity
@@ -108,7 +108,7 @@ class Clap(TextSimilarity):
             reference: What reference audio contributes: "ignore", "mean" or "only"; see `TextSimilarity`.
             tokenizer: RoBERTa's folder or hub id, for LAION's file.
             device: Torch device.
-            precision: "32", or "bf16" for the products of the audio encoder.
+            precision: "32", or "tf32" (on CUDA) or "bf16" for the products of the audio encoder.
 
         Raises:
             UserError: A file is missing or does not fit, or an option is not understood.
@@ -124,7 +124,7 @@ class Clap(TextSimilarity):
     def to(self, device: str | torch.device) -> "Clap":
         """Move the network to a torch device."""
         self.device = torch.device(device)
-        warn_if_slow(self.precision, self.device)
+        check_device(self.precision, self.device)
         self.network = self.loaded.network.to(self.device)
         self.mel = ClapMel(self.loaded.input).to(self.device)
         return self

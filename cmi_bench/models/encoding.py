@@ -1,40 +1,111 @@
 """Waveforms through an encoder: in batches of one length, as many at once as the device computes well."""
 
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from cmi_bench.models.batching import Precision, arithmetic, equal_batches_of, in_batches, to_device
+from cmi_bench.models.batching import Precision, arithmetic, equal_batches_of, in_batches
+from cmi_bench.models.memory import BatchFit, is_out_of_memory
+from cmi_bench.models.transfers import Mark, Transfers, transfers_of
 
 CPU_SAMPLES = 30 * 24_000
 """Samples that a CPU encodes in one batch, at most: more is slower there, by 5 %, and takes twice the memory."""
+AHEAD = 2
+"""Batches that are handed to a GPU before the first of them is done; more would only take its memory."""
+
+Encode = Callable[[Tensor], Iterable[Tensor]]
+"""Maps waveforms of one length [batch, samples], on the device, to one tensor for each."""
+
+
+def fit_of(encoder: nn.Module, arithmetic: str, device: torch.device) -> BatchFit:
+    """Return how much an encoder is given at once on a device, which is found as it computes."""
+    size = sum(parameter.numel() for parameter in encoder.parameters())
+    return BatchFit(f"{type(encoder).__name__} of {size:,} parameters, {arithmetic}", device)
 
 
 def encode_waveforms(
     waveforms: Sequence[Tensor],
-    encode: Callable[[Tensor], Iterable[Tensor]],
+    encode: Encode,
     *,
     device: torch.device,
     precision: Precision,
     batch_size: int,
+    fit: BatchFit,
+    folder: Path | None = None,
 ) -> list[Tensor]:
     """Encode waveforms, each by itself; what comes of one does not depend on the others.
 
     Args:
         waveforms: float32 [samples] each, on the CPU or on the device.
-        encode: Maps waveforms of one length [batch, samples], on the device, to one tensor for each; called inside of
-            `arithmetic`.
+        encode: Called inside of `arithmetic`.
         device: Where to compute.
         precision: Of the products.
         batch_size: Waveforms encoded in one batch, at most.
+        fit: On a GPU, how many samples are.
+        folder: Where that is kept from run to run; None for nowhere.
 
     Returns:
-        What `encode` makes of each, in the order of the waveforms.
+        What `encode` makes of each, in the order of the waveforms; on a GPU it may still be at it.
     """
-    most = CPU_SAMPLES if device.type == "cpu" else None
     with arithmetic(precision, device):
+        if device.type == "cuda":
+            fit.keep_in(folder)
+            return encode_ahead(waveforms, encode, transfers_of(device), batch_size=batch_size, fit=fit)
         return in_batches(
-            equal_batches_of([len(waveform) for waveform in waveforms], batch_size, most=most),
-            lambda batch: encode(to_device(torch.stack([waveforms[index] for index in batch]), device)),
+            equal_batches_of([len(waveform) for waveform in waveforms], batch_size, most=CPU_SAMPLES),
+            lambda batch: encode(torch.stack([waveforms[index] for index in batch]).to(device)),
         )
+
+
+def encode_ahead(
+    waveforms: Sequence[Tensor], encode: Encode, transfers: Transfers, *, batch_size: int, fit: BatchFit
+) -> list[Tensor]:
+    """Encode on a device that is handed the next batch while it computes one; see `encode_waveforms`.
+
+    A batch that does not fit into its memory is halved, and so are all after it.
+    """
+    lengths = [len(waveform) for waveform in waveforms]
+    made: dict[int, Tensor] = {}
+    queued: deque[Mark] = deque()
+    for equal in equal_batches_of(lengths, max(len(lengths), 1)):
+        length, start = lengths[equal[0]], 0
+        while start < len(equal):
+            batch = equal[start : start + fit.count(length, batch_size)]
+            try:
+                made |= zip(
+                    batch, _encode_batch([waveforms[i] for i in batch], encode, transfers, queued, fit), strict=True
+                )
+            except Exception as error:
+                if len(batch) == 1 or not is_out_of_memory(error):
+                    raise
+            else:
+                start += len(batch)
+                continue
+            # Outside of the handler: its traceback would keep the tensors of the failed attempt in memory.
+            fit.too_large(length * len(batch))
+    return [made[index] for index in range(len(waveforms))]
+
+
+def _encode_batch(
+    rows: Sequence[Tensor], encode: Encode, transfers: Transfers, queued: deque[Mark], fit: BatchFit
+) -> list[Tensor]:
+    samples = sum(map(len, rows))
+    is_timed = fit.is_trial(samples)
+    _wait(queued, 0 if is_timed else AHEAD - 1)
+    start = time.perf_counter()
+    made = list(encode(transfers.upload(rows)))
+    queued.append(transfers.mark())
+    if is_timed:
+        _wait(queued, 0)
+    fit.took(samples, time.perf_counter() - start)
+    return made
+
+
+def _wait(queued: deque[Mark], most: int) -> None:
+    """Wait until at most so many batches are not done."""
+    while len(queued) > most:
+        queued.popleft().synchronize()

@@ -12,17 +12,18 @@ from torch.nn import functional as F
 from cmi_bench.models.batching import (
     Precision,
     arithmetic,
+    audio_arithmetic,
     batches_of,
+    check_device,
     checked_precision,
     exact,
     in_batches,
-    warn_if_slow,
 )
 from cmi_bench.models.config_files import Size, read_config_file
 from cmi_bench.models.embedding import TextSimilarity
-from cmi_bench.models.encoding import encode_waveforms
+from cmi_bench.models.encoding import encode_waveforms, fit_of
 from cmi_bench.models.hub import EITHER_WEIGHTS, ENCODER_CONFIG, TOKENIZER, find_folder, find_model
-from cmi_bench.models.kernels.prepare import Kernels, checked_kernels, kernels_used, prepare
+from cmi_bench.models.kernels.prepare import Kernels, checked_kernels, prepare
 from cmi_bench.models.muq.config import MulanConfig, MulanSection, MuqConfig, read_muq_config
 from cmi_bench.models.muq.encoder import TRAINING_ONLY
 from cmi_bench.models.muq.mel import MIN_SAMPLES, SAMPLE_RATE
@@ -166,8 +167,8 @@ class MuQMuLan(TextSimilarity):
             checkpoint: MuQ-MuLan's folder or hub id; MuQ's and XLM-RoBERTa's configurations are found as it names them.
             reference: What reference audio contributes: "ignore", "mean" or "only"; see `TextSimilarity`.
             device: Torch device.
-            precision: "32", or "bf16" for the products of the audio tower.
-            kernels: "off" computes with the plain modules, as CUDA always does.
+            precision: "32", or "tf32" (on CUDA) or "bf16" for the products of the audio tower.
+            kernels: "off" computes with the plain modules.
 
         Raises:
             UserError: A file is missing or does not fit, or an option is not understood.
@@ -196,14 +197,15 @@ class MuQMuLan(TextSimilarity):
     def to(self, device: str | torch.device) -> "MuQMuLan":
         """Move the network to a torch device."""
         self.device = torch.device(device)
-        warn_if_slow(self.precision, self.device)
+        check_device(self.precision, self.device)
         self.towers = Towers(self.network, self.device, self.precision, self.kernels)
+        self.fit = fit_of(self.network.audio_tower, audio_arithmetic(self.precision), self.device)
         return self
 
     @property
     def facts(self) -> dict[str, Any]:
         """How this process computed, for the run's metadata."""
-        return {"kernels": kernels_used(self.device, self.kernels)}
+        return {"kernels": self.kernels}
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -225,15 +227,17 @@ class MuQMuLan(TextSimilarity):
         """Embed clips [samples]: of each the mean of its windows' latents, float32 [1, dim_latent] on the CPU."""
         cut = [windows_of(waveform, self.window) for waveform in waveforms]
         latents = iter(self._encode([window for windows in cut for window in windows]))
-        return [torch.stack([next(latents) for _ in windows]).mean(dim=0, keepdim=True) for windows in cut]
+        return [torch.stack([next(latents) for _ in windows]).mean(dim=0, keepdim=True).cpu() for windows in cut]
 
     def _encode(self, windows: Sequence[Tensor]) -> list[Tensor]:
         return encode_waveforms(
             windows,
-            lambda batch: self.towers.audio(batch).cpu(),
+            self.towers.audio,
             device=self.device,
             precision=self.precision,
             batch_size=WINDOW_BATCH,
+            fit=self.fit,
+            folder=self.digest_dir,
         )
 
     def encode_texts(self, texts: Sequence[str]) -> list[Tensor]:

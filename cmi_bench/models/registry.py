@@ -196,7 +196,7 @@ def build_model(
     Args:
         spec: The composed `model` group.
         device: Torch device, such as "cpu" or "cuda:1".
-        precision: "32" or "bf16".
+        precision: "32", "tf32" or "bf16".
         compile: Whether the model is to use torch.compile.
         kernels: "off" for the plain modules of models that have faster kernels; the others do not see it.
         digest_dir: Where digests of weights are kept from run to run; None for nowhere.

@@ -17,15 +17,15 @@ import cmi_bench
 from cmi_bench.errors import NotFetchedError, UserError
 from cmi_bench.models.batching import (
     audio_arithmetic,
+    check_device,
     checked_precision,
     exact,
-    warn_if_slow,
 )
 from cmi_bench.models.config_files import ConfigSection, Size, key_error, read_config_file
 from cmi_bench.models.embedding import AudioRating
-from cmi_bench.models.encoding import encode_waveforms
+from cmi_bench.models.encoding import encode_waveforms, fit_of
 from cmi_bench.models.hub import EITHER_WEIGHTS, ENCODER_CONFIG, WEIGHTS, CheckpointFiles, find_checkpoint, find_model
-from cmi_bench.models.kernels.prepare import checked_kernels, kernels_used, prepare
+from cmi_bench.models.kernels.prepare import checked_kernels, prepare
 from cmi_bench.models.muq.config import MuqConfig, read_muq_config
 from cmi_bench.models.muq.encoder import TRAINING_ONLY, Muq
 from cmi_bench.models.muq.mel import MIN_SAMPLES, SAMPLE_RATE
@@ -150,8 +150,8 @@ class SongEvalRM(AudioRating):
             hidden_state: Which of MuQ's the head reads.
             dimension: Which rating is the musicality column, or "mean".
             device: Torch device.
-            precision: "32", or "bf16" for the products of MuQ.
-            kernels: "off" computes with the plain modules, as CUDA always does.
+            precision: "32", or "tf32" (on CUDA) or "bf16" for the products of MuQ.
+            kernels: "off" computes with the plain modules.
 
         Raises:
             UserError: A file is missing or does not fit, or an option is not understood.
@@ -179,9 +179,10 @@ class SongEvalRM(AudioRating):
     def to(self, device: str | torch.device) -> "SongEvalRM":
         """Move the network to a torch device."""
         self.device = torch.device(device)
-        warn_if_slow(self.precision, self.device)
+        check_device(self.precision, self.device)
         self.__dict__.pop("encoder", None)
         self.head = deepcopy(self._head).to(self.device)
+        self.fit = fit_of(self._muq, audio_arithmetic(self.precision), self.device)
         return self
 
     @cached_property
@@ -192,7 +193,7 @@ class SongEvalRM(AudioRating):
     @property
     def facts(self) -> dict[str, Any]:
         """How this process computed, for the run's metadata."""
-        return {"kernels": kernels_used(self.device, self.kernels)}
+        return {"kernels": self.kernels}
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -224,13 +225,22 @@ class SongEvalRM(AudioRating):
     def encode_waveforms(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Rate songs [samples], each by itself: of each float32 [1, 5] on the CPU."""
         at_once = max(1, BATCH_SECONDS * self.sr // max(map(len, waveforms)))
-        return encode_waveforms(waveforms, self._rate, device=self.device, precision=self.precision, batch_size=at_once)
+        rated = encode_waveforms(
+            waveforms,
+            self._rate,
+            device=self.device,
+            precision=self.precision,
+            batch_size=at_once,
+            fit=self.fit,
+            folder=self.digest_dir,
+        )
+        return [one.cpu() for one in rated]
 
     def _rate(self, songs: Tensor) -> Tensor:
         frames = self.encoder(songs).float()
         with exact(self.device):
             rated: Tensor = self.head(frames)
-        return rated.cpu()[:, None]
+        return rated[:, None]
 
 
 def find_songeval(checkpoint: str) -> CheckpointFiles:

@@ -154,7 +154,7 @@ class TrainedModel(EmbeddingModel):
             checkpoint: A folder that training wrote, the `model.safetensors` in it, or a hub id.
             backbone: The backbone's checkpoint; None takes it from where it was in training.
             device: Torch device.
-            precision: Of the backbone: "32" or "bf16"; heads compute in float32.
+            precision: Of the backbone: "32", "tf32" or "bf16"; heads compute in float32.
             compile: Whether to compile the backbone with torch.compile.
             kernels: "off" for the backbone's plain modules.
             digest_dir: Where digests of weights are kept from run to run.

@@ -202,7 +202,7 @@ class Settings(DescribedModel):
     max_dur: float
     """Seconds of each song that are looked at, from its start."""
     precision: str
-    """"32" or "bf16"."""
+    """"32", "tf32" or "bf16"."""
     score_kwargs: dict[str, Any] = {}
     """What the model is told besides."""
 

@@ -14,8 +14,8 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from cmi_bench.config import Precision
-from cmi_bench.models.batching import checked_precision, warn_if_slow
+from cmi_bench.config import HeadPrecision
+from cmi_bench.models.batching import check_device, checked_precision
 from cmi_bench.scoring.trainer import configured_trainer, interruptible, without_noise
 from cmi_bench.training.history import History, TellCurves
 from cmi_bench.training.kept import KeptCheckpoints
@@ -160,9 +160,9 @@ class Fitted:
     processes: int = 1
 
 
-PRECISIONS: dict[Precision, Literal["32-true", "bf16-mixed"]] = {
-    Precision["32"]: "32-true",
-    Precision["bf16"]: "bf16-mixed",
+PRECISIONS: dict[HeadPrecision, Literal["32-true", "bf16-mixed"]] = {
+    HeadPrecision["32"]: "32-true",
+    HeadPrecision["bf16"]: "bf16-mixed",
 }
 """Lightning's names for `train.precision`."""
 
@@ -252,7 +252,7 @@ def fit(
     trainer = _trainer(trainer_settings, devices, settings, clip=module.settings.clip, callbacks=callbacks)
     if trainer.is_global_zero:
         device = trainer.strategy.root_device
-        warn_if_slow(checked_precision(settings.precision.value), device, key="train.precision")
+        check_device(checked_precision(settings.precision.value), device, key="train.precision")
     started = time.monotonic()
     with interruptible(), without_noise(), _threads_for(module):
         trainer.validate(module, verbose=False)

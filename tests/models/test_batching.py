@@ -13,11 +13,11 @@ from cmi_bench.models.base import EmbeddedInput
 from cmi_bench.models.batching import (
     arithmetic,
     batches_of,
+    check_device,
     equal_batches_of,
     exact,
     near_batches_of,
     pad,
-    warn_if_slow,
 )
 from cmi_bench.models.clap import Clap
 from cmi_bench.models.cmi_rm import CmiRM
@@ -113,8 +113,8 @@ def test_float32_whatever_the_caller_casts_to():
 def test_slow_bf16_is_warned_of(monkeypatch, caplog, capability, warned):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     with caplog.at_level(logging.WARNING, batching.__name__):
-        warn_if_slow("bf16", CPU, key="train.precision")
-        warn_if_slow("32", CPU)
+        check_device("bf16", CPU, key="train.precision")
+        check_device("32", CPU)
     assert ("train.precision=32 is faster" in caplog.text) == warned
 
 

@@ -20,16 +20,16 @@ from cmi_bench.models.batching import (
     arithmetic,
     audio_arithmetic,
     batches_of,
+    check_device,
     checked_precision,
     in_batches,
-    warn_if_slow,
 )
 from cmi_bench.models.cmi_rm.checkpoint import ENCODERS, check_encoders, load_cmi_rm, part_digests
 from cmi_bench.models.cmi_rm.network import Embedded, Mean, PreparedNetwork, judge, windows_on
 from cmi_bench.models.embedding import load_waveform
-from cmi_bench.models.encoding import encode_waveforms
+from cmi_bench.models.encoding import encode_waveforms, fit_of
 from cmi_bench.models.hub import find_checkpoint
-from cmi_bench.models.kernels.prepare import checked_kernels, kernels_used
+from cmi_bench.models.kernels.prepare import Kernels, checked_kernels
 from cmi_bench.models.muq.mel import MIN_SAMPLES
 from cmi_bench.utils.files import content_key
 
@@ -137,8 +137,10 @@ def samples_digest(waveform: Tensor) -> bytes:
 
 RELEASED = "HaiwenXia/CMI-RM"
 """Hub id of the published checkpoint."""
+ENCODE_CHUNKS = 64
+"""Chunks encoded at once, unless the caller sets another number; devices may take fewer, see `encoding`."""
 ENCODE_BATCH = 8
-"""Chunks or texts encoded at once, unless the caller sets another number."""
+"""Texts encoded, and clips scored, at once, unless the caller sets another number."""
 
 
 def _encoder_digest(digests: Mapping[str, str]) -> str:
@@ -173,12 +175,12 @@ class CmiRM(EmbeddingModel):
             checkpoint: A `.safetensors` file, its folder, or a hub id; None takes the published one.
             config: Its `config.yaml`; None takes the one beside the checkpoint.
             device: Torch device.
-            precision: "32", or "bf16" for the audio tower's products.
+            precision: "32", or "tf32" (on CUDA) or "bf16" for the audio tower's products.
             mode: "final" encodes the first `max_dur` seconds in chunks of 30 s and scores once; "standard"
                 scores windows of `max_dur` seconds and averages.
             dur_step: Seconds between windows in mode "standard"; None scores the first window only.
-            compile: Compile the audio tower with torch.compile, for CUDA.
-            kernels: "off" computes with the plain modules, as CUDA and `compile` always do.
+            compile: Compile the audio tower with torch.compile, for CUDA and mode "final".
+            kernels: "off" computes with the plain modules.
 
         Raises:
             UserError: A file is missing or does not fit, or an option is not understood.
@@ -195,8 +197,9 @@ class CmiRM(EmbeddingModel):
         self.audio_input: AudioInput = "waveform" if dur_step is None else "path"
         self.precision = checked_precision(precision)
         self.compile = compile
-        # torch.compile takes no packed weights (torch 2.14.1): it compiles the plain modules.
-        self.kernels = "off" if compile else checked_kernels(kernels)
+        self.kernels = checked_kernels(kernels)
+        if compile and mode != "final":
+            raise UserError(f"compile=true in mode {mode}.", "It needs mode=final, whose chunks are of one length.")
         self.checkpoint = checkpoint or RELEASED
         self.loaded = load_cmi_rm(find_checkpoint(self.checkpoint, config))
         self.to(device)
@@ -204,13 +207,23 @@ class CmiRM(EmbeddingModel):
     def to(self, device: str | torch.device) -> "CmiRM":
         """Move the network to a torch device."""
         self.device = torch.device(device)
-        warn_if_slow(self.precision, self.device)
+        check_device(self.precision, self.device)
         if self.compile and self.device.type == "cpu":
             log.warning("compile=true makes nothing faster on the CPU.")
         self.parts = PreparedNetwork(
-            self.loaded.network, self.device, self.precision, kernels=self.kernels, compile=self.compile
+            self.loaded.network,
+            self.device,
+            self.precision,
+            kernels=self._kernels_used,
+            compiled_samples=int(CHUNK_SECONDS * self.sr) if self.compile else None,
         )
+        self.fit = fit_of(self.loaded.network.audio_tower, self._arithmetic, self.device)
         return self
+
+    @property
+    def _kernels_used(self) -> Kernels:
+        """torch.compile takes no packed weights (torch 2.14.1): on the CPU it compiles the plain modules."""
+        return "off" if self.compile and self.device.type == "cpu" else self.kernels
 
     @property
     def projections(self) -> dict[str, nn.Linear]:
@@ -269,7 +282,8 @@ class CmiRM(EmbeddingModel):
     @property
     def facts(self) -> dict[str, Any]:
         """How this process computed, for the run's metadata."""
-        return {"compiled": self.compile, "kernels": kernels_used(self.device, self.kernels)}
+        facts: dict[str, Any] = {"compiled": self.compile, "kernels": self._kernels_used}
+        return facts | ({"batch_seconds": self.fit.largest / self.sr} if self.fit.largest else {})
 
     def _encoder_identity(self, part: str, arithmetic: str) -> str:
         """Checkpoints that were trained on the same frozen encoder agree in it."""
@@ -289,7 +303,7 @@ class CmiRM(EmbeddingModel):
         return AudioView(f"windows of {max_dur:g} s every {self.dur_step:g} s", None)
 
     def embed_audio(
-        self, waveforms: Sequence[Tensor], max_dur: float, *, is_reference: bool, batch_size: int = ENCODE_BATCH
+        self, waveforms: Sequence[Tensor], max_dur: float, *, is_reference: bool, batch_size: int = ENCODE_CHUNKS
     ) -> list[list[Tensor]]:
         """Embed waveforms float32 [samples] at `sr`: of each its windows' frames [time, dim].
 
@@ -421,7 +435,7 @@ class CmiRM(EmbeddingModel):
             embedded |= zip(group, windows, strict=True)
         return [[] if one is None else embedded[one.digest, one.view] for one in pieces]
 
-    def encode_audio(self, chunks: Sequence[Tensor], batch_size: int = ENCODE_BATCH) -> list[Tensor]:
+    def encode_audio(self, chunks: Sequence[Tensor], batch_size: int = ENCODE_CHUNKS) -> list[Tensor]:
         """Encode chunks, each by itself.
 
         Args:
@@ -432,7 +446,13 @@ class CmiRM(EmbeddingModel):
             For each chunk its frames, float32 [time, dim] on the model's device: 25 a second.
         """
         return encode_waveforms(
-            chunks, self._frames, device=self.device, precision=self.precision, batch_size=batch_size
+            chunks,
+            self._frames,
+            device=self.device,
+            precision=self.precision,
+            batch_size=batch_size,
+            fit=self.fit,
+            folder=self.digest_dir,
         )
 
     def _frames(self, chunks: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from cmi_bench.models.kernels.prepare import Kernels, prepare
 from cmi_bench.models.muq.config import MulanConfig, MuqConfig
 from cmi_bench.models.muq.towers import AudioTower, TextTower
 from cmi_bench.models.muq.transformer import DecoderLayer, Transformer
+from cmi_bench.models.static_batches import Compute, GraphRecorder, StaticBatches, unchanged
 
 
 def trim(x: Tensor, factor: int) -> Tensor:
@@ -307,6 +308,28 @@ def _length(prompt: Prompt) -> int:
     return sum(len(part) for part in prompt if part is not None)
 
 
+def compiled(tower: AudioTower, samples: int, device: torch.device, *, backend: str = "inductor") -> StaticBatches:
+    """Compile an audio tower for chunks of one length, in batches of any size.
+
+    Args:
+        tower: On the device.
+        samples: The length; other chunks go through the tower as it is.
+        device: On CUDA batches of each size are recorded as a graph as well.
+        backend: Of torch.compile.
+    """
+    # The spectrogram is a handful of the library's own kernels, in complex numbers, which the compiler leaves alone.
+    encode_mel = torch.compile(tower.encode_mel, fullgraph=True, backend=backend)
+
+    def encode(chunks: Tensor) -> Tensor:
+        mel = tower.muq.mel(chunks)
+        torch._dynamo.mark_dynamic(mel, 0)
+        frames: Tensor = encode_mel(mel)
+        return frames
+
+    fixed = GraphRecorder(device) if device.type == "cuda" else unchanged
+    return StaticBatches(tower, encode, length=samples, fixed=fixed)
+
+
 class PreparedNetwork:
     """The network on a device.
 
@@ -320,7 +343,7 @@ class PreparedNetwork:
         precision: Precision,
         *,
         kernels: Kernels = "on",
-        compile: bool = False,  # noqa: A002
+        compiled_samples: int | None = None,
     ) -> None:
         """Take the loaded network, which stays on the CPU and as it is.
 
@@ -329,23 +352,19 @@ class PreparedNetwork:
             device: Where it is to compute.
             precision: Of the audio tower; the rest computes in float32.
             kernels: "off" for the plain modules.
-            compile: Whether to compile the audio tower.
+            compiled_samples: Length of the chunks that the audio tower is compiled for; None compiles nothing.
         """
         self._network = network
         self._device = device
         self._precision = precision
         self._kernels = kernels
-        self._compile = compile
+        self._compiled_samples = compiled_samples
 
     @cached_property
-    def audio_tower(self) -> AudioTower:
-        """Waveform chunks to frames."""
+    def audio_tower(self) -> Compute:
+        """Waveform chunks [batch, samples] to frames [batch, time, dim]."""
         tower = prepare(self._network.audio_tower, self._device, self._precision, self._kernels)
-        if self._compile:
-            # Not all of it: mel and convolutions are a handful of the library's own kernels, and slow to compile.
-            tower.muq.conformer.compile(dynamic=True)
-            tower.transformer.compile(dynamic=True)
-        return tower
+        return tower if self._compiled_samples is None else compiled(tower, self._compiled_samples, self._device)
 
     @cached_property
     def text_tower(self) -> TextTower:

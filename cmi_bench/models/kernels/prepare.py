@@ -1,8 +1,9 @@
 """From the network that the weights were loaded into to the one that computes on a device.
 
-On the CPU batch normalisations are folded into the convolutions before them, products are packed, and in float32 the
-front end's 3x3 convolutions of stride 1 are Winograd's. Which kernel a layer gets depends on its type and precision
-only, so that every process on a machine computes alike. Elsewhere the plain modules compute.
+Batch normalisations are folded into the convolutions before them, and weights are held in the type that products are
+computed in. On the CPU products are packed as well, and in float32 the front end's 3x3 convolutions of stride 1 are
+Winograd's. Which kernel a layer gets depends on its type, the precision and the kind of device only, so that every
+process on a machine computes alike.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,8 +20,8 @@ from cmi_bench.models.kernels.winograd import WinogradConv
 from cmi_bench.models.muq.encoder import ConvolutionModule, FrozenBatchNorm, ResidualConv2d
 
 Kernels = Literal["on", "off"]
-DTYPES: dict[Precision, torch.dtype] = {"32": torch.float32, "bf16": torch.bfloat16}
-"""What products are computed in, and their weights held in."""
+DTYPES: dict[Precision, torch.dtype] = {"32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
+"""What weights of products are held in."""
 
 Part = TypeVar("Part", bound=nn.Module)
 Conv = TypeVar("Conv", nn.Conv1d, nn.Conv2d)
@@ -37,24 +38,22 @@ def checked_kernels(name: str) -> Kernels:
     return cast(Kernels, name)
 
 
-def kernels_used(device: torch.device, kernels: Kernels) -> Kernels:
-    """Return whether the kernels of this package compute on a device: on the CPU only, unless they are off."""
-    return kernels if device.type == "cpu" else "off"
-
-
 def prepare(part: Part, device: torch.device, precision: Precision, kernels: Kernels = "on") -> Part:
     """Return a part of a network, or all of it, for inference on a device.
 
     The same function but for rounding, to be called inside `batching.arithmetic`. The part itself stays as it was, on
     the CPU and in float32; tensors that do not change are shared with it, which may be mapped from a file.
     """
-    dtype = DTYPES[precision]
+    dtype, is_cpu = DTYPES[precision], device.type == "cpu"
     replacements: dict[type[nn.Module], Callable[[nn.Module], nn.Module]] = {}
-    if kernels_used(device, kernels) == "on":
+    if kernels == "on":
         replacements = {
-            ResidualConv2d: lambda block: _fold_residual(cast(ResidualConv2d, block), dtype),
+            # Differences of large numbers, as in Winograd's algorithm, are not for bfloat16.
+            ResidualConv2d: lambda block: _fold_residual(
+                cast(ResidualConv2d, block), dtype, winograd=is_cpu and dtype == torch.float32
+            ),
             ConvolutionModule: lambda module: _fold_convolution_module(cast(ConvolutionModule, module), dtype),
-            nn.Linear: lambda linear: _pack(cast(nn.Linear, linear), dtype),
+            nn.Linear: lambda linear: _pack(cast(nn.Linear, linear), dtype) if is_cpu else linear.to(dtype),
         }
     return cast(Part, rebuild(part, lambda tensor: tensor.to(device), replacements))
 
@@ -102,12 +101,12 @@ def fold(conv: Conv, norm: FrozenBatchNorm) -> Conv:
     return folded
 
 
-def _fold_residual(block: ResidualConv2d, dtype: torch.dtype) -> ResidualConv2d:
+def _fold_residual(block: ResidualConv2d, dtype: torch.dtype, *, winograd: bool) -> ResidualConv2d:
     for conv, norm in (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3")):
         folded = fold(getattr(block, conv), getattr(block, norm))
         setattr(block, conv, folded.to(dtype).to(memory_format=torch.channels_last))
         setattr(block, norm, nn.Identity())
-    if dtype == torch.float32:  # differences of large numbers are not for bfloat16
+    if winograd:
         block.conv2 = cast(nn.Conv2d, WinogradConv(block.conv2.weight, cast(Tensor, block.conv2.bias)))
     return block
 

@@ -242,6 +242,10 @@ class Muq(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Encode waveforms [batch, samples] of one length, without padding, to frames [batch, time, encoder_dim]."""
+        return self.encode_mel(self.mel(waveform))
+
+    def encode_mel(self, mel: Tensor) -> Tensor:
+        """Encode spectrograms [batch, n_mels, time] to frames [batch, time, encoder_dim]."""
         # In float32 whatever products are computed in: the layers add to what is here.
-        frames: Tensor = self.conformer(self.conv(self.mel(waveform)).float())
+        frames: Tensor = self.conformer(self.conv(mel).float())
         return frames

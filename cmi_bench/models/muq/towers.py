@@ -34,7 +34,11 @@ class AudioTower(nn.Module):
         Returns:
             Frames [batch, time, dim].
         """
-        frames: Tensor = self.transformer(self.proj(self.muq(chunks)).float())
+        return self.encode_mel(self.muq.mel(chunks))
+
+    def encode_mel(self, mel: Tensor) -> Tensor:
+        """Encode spectrograms [batch, n_mels, time] of chunks to frames [batch, time, dim]."""
+        frames: Tensor = self.transformer(self.proj(self.muq.encode_mel(mel)).float())
         return frames
 
 

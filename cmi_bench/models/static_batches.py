@@ -1,0 +1,94 @@
+"""A compiled network over batches of a few fixed shapes, on CUDA as graphs that are recorded once and replayed.
+
+Chunks of one length make up nearly all of the work. Their batches are filled up to powers of two, so that shapes are
+few; chunks of other lengths (the ends of clips) go through the network as it is.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Compute = Callable[[Tensor], Tensor]
+"""Maps [batch, ...] to [batch, ...]; what comes of one row does not depend on the others."""
+
+FEWEST_ROWS = 2
+"""The compiler makes a version of its own for one row."""
+WARM_UPS = 2
+"""Runs before a graph is recorded: the compiler's own, and the libraries' choice of kernels."""
+
+
+class StaticBatches:
+    """A network that is compiled for inputs of one length."""
+
+    def __init__(
+        self, plain: Compute, compiled: Compute, *, length: int, fixed: Callable[[Compute, Tensor], Compute]
+    ) -> None:
+        """Take both forms of the network.
+
+        Args:
+            plain: For other lengths.
+            compiled: For this one.
+            length: Of the second dimension, in samples.
+            fixed: Makes of `compiled` and an input what computes inputs of that shape: `record_graph`, or `unchanged`.
+        """
+        self._plain = plain
+        self._compiled = compiled
+        self._length = length
+        self._fixed = fixed
+        self._of_rows: dict[int, Compute] = {}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Compute [batch, samples]."""
+        count, length = x.shape
+        if length != self._length:
+            return self._plain(x)
+        rows = rows_of(count)
+        filled = x if rows == count else torch.cat([x, x.new_zeros(rows - count, length)])
+        if rows not in self._of_rows:
+            self._of_rows[rows] = self._fixed(self._compiled, filled)
+        return self._of_rows[rows](filled)[:count]
+
+
+def rows_of(count: int) -> int:
+    """Return the power of two that a batch is filled up to.
+
+    >>> [rows_of(count) for count in (1, 2, 3, 8, 9)]
+    [2, 2, 4, 8, 16]
+    """
+    return max(FEWEST_ROWS, 1 << (count - 1).bit_length())
+
+
+def unchanged(compute: Compute, example: Tensor) -> Compute:
+    """Return what computes inputs of the example's shape: the same."""
+    return compute
+
+
+class GraphRecorder:
+    """Records CUDA graphs that share their memory, as they run one after the other."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, compute: Compute, example: Tensor) -> Compute:
+        """Return what computes inputs of the example's shape by replaying one graph; its results are copies."""
+        with torch.cuda.device(self._device):
+            given = example.clone()
+            aside, current = torch.cuda.Stream(), torch.cuda.current_stream()
+            aside.wait_stream(current)
+            with torch.cuda.stream(aside):
+                for _ in range(WARM_UPS):
+                    compute(given)
+            current.wait_stream(aside)
+            graph = torch.cuda.CUDAGraph()
+            # Other threads copy results and decode meanwhile, which is no part of the graph.
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                made = compute(given)
+
+        def replay(x: Tensor) -> Tensor:
+            given.copy_(x)
+            graph.replay()
+            return made.clone()
+
+        return replay

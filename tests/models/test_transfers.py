@@ -1,0 +1,45 @@
+"""Copies to a GPU and back: in which order its streams are told what, recorded on the CPU."""
+
+import pytest
+import torch
+from recorded_device import recorded_cuda
+
+from cmi_bench.models.transfers import CudaTransfers, fetch
+
+CUDA = torch.device("cuda:0")
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    with recorded_cuda(monkeypatch) as calls:
+        yield CudaTransfers(CUDA), calls
+
+
+def test_a_batch_goes_through_pinned_memory_beside_what_is_computed(cuda):
+    transfers, calls = cuda
+    there = transfers.upload([torch.arange(3.0), torch.arange(3.0) + 1])
+    assert there.tolist() == [[0, 1, 2], [1, 2, 3]]
+    assert calls == ["pinned memory", "copy on inward", "computing waits for inward", "kept for computing"]
+
+
+def test_results_leave_when_they_are_computed(monkeypatch, cuda):
+    transfers, calls = cuda
+    made = torch.arange(3.0)
+    monkeypatch.setattr(torch.Tensor, "device", CUDA)
+    wait = transfers.fetch([made])
+    assert calls == ["outward waits for computing", "copy on outward", "kept for outward", "event on outward"]
+    (found,) = wait()
+    assert calls[-1] == "wait for event"
+    assert found is not made or found.tolist() == [0, 1, 2]
+
+
+def test_a_mark_is_where_the_computing_is(cuda):
+    transfers, calls = cuda
+    transfers.mark().synchronize()
+    assert calls == ["event on computing", "wait for event"]
+
+
+def test_what_is_on_the_cpu_is_there_already():
+    made = torch.arange(3.0)
+    (found,) = fetch([made])()
+    assert found.data_ptr() == made.data_ptr()
