@@ -14,6 +14,7 @@ from torch import Tensor
 from cmi_bench.audio.decode import AudioError, decode
 from cmi_bench.errors import RunError, UserError
 from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC, EmbeddingModel
+from cmi_bench.models.memory import is_out_of_memory, release_memory
 from cmi_bench.scoring.batching import BatchLimits, bisect
 from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache
 from cmi_bench.scoring.model_call import ModelCall
@@ -25,9 +26,6 @@ from cmi_bench.serving.wire import ErrorCode
 from cmi_bench.types import Score
 
 log = logging.getLogger(__name__)
-
-NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-"""How libraries say it whose error has no class of its own: CUDA's allocator in some places, the CPU's always."""
 
 
 class Way(Protocol):
@@ -162,8 +160,7 @@ class BatchScorer:
     def _shrink(self, part: Sequence[tuple[Request, Any]]) -> None:
         """Take no more at once, from now on, than half of what did not fit."""
         self.times_out_of_memory += 1
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release_memory()
         if len(part) == 1:
             return
         seconds = sum(request.seconds for request, _ in part)
@@ -172,13 +169,6 @@ class BatchScorer:
             "%s: %d songs of %.0f s together did not fit into memory; from now on at most %d songs and %.0f s.",
             self.name, len(part), seconds, self.limits.items, self.limits.seconds,
         )  # fmt: skip
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that the device's memory, or the machine's, was not enough."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in NO_MEMORY)
 
 
 def _code_of(error: Exception) -> ErrorCode:

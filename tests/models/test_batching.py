@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny_clap import save_laion_clap
 
+from cmi_bench.errors import UserError
 from cmi_bench.models import batching
 from cmi_bench.models.base import EmbeddedInput
 from cmi_bench.models.batching import (
@@ -49,6 +50,22 @@ def test_no_tf32_in_float32(tf32):
         raise RuntimeError("inside")
     assert torch.get_float32_matmul_precision() == "high"
     assert torch.backends.cudnn.allow_tf32
+
+
+def test_tf32_where_it_is_asked_for():
+    with arithmetic("tf32", torch.device("cuda")):
+        assert torch.get_float32_matmul_precision() == "high"
+        assert torch.backends.cudnn.allow_tf32
+        with exact(CPU):
+            assert torch.get_float32_matmul_precision() == "highest"
+            assert not torch.backends.cudnn.allow_tf32
+        assert torch.backends.cudnn.allow_tf32
+
+
+def test_the_cpu_has_no_tf32():
+    with pytest.raises(UserError, match="precision=tf32 needs a GPU") as caught:
+        CmiRM(str(BUNDLE / "sa_mean"), precision="tf32")
+    assert "precision=32" in caught.value.hint
 
 
 def test_bf16():

@@ -37,8 +37,8 @@ def can_pack(dtype: torch.dtype) -> bool:
 
 
 def make_linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
-    """Return a layer that maps [..., in] to [..., out]: packed where oneDNN can do it, else PyTorch's own."""
-    if can_pack(weight.dtype):
+    """Return a layer that maps [..., in] to [..., out]: on the CPU packed where oneDNN can, else PyTorch's own."""
+    if weight.device.type == "cpu" and can_pack(weight.dtype):
         return PackedLinear(weight, bias)
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
     linear.weight = nn.Parameter(weight, requires_grad=False)

@@ -44,16 +44,14 @@ def prepare(part: Part, device: torch.device, precision: Precision, kernels: Ker
     The same function but for rounding, to be called inside `batching.arithmetic`. The part itself stays as it was, on
     the CPU and in float32; tensors that do not change are shared with it, which may be mapped from a file.
     """
-    dtype, is_cpu = DTYPES[precision], device.type == "cpu"
+    dtype = DTYPES[precision]
+    winograd = device.type == "cpu" and dtype == torch.float32  # differences of large numbers are not for bfloat16
     replacements: dict[type[nn.Module], Callable[[nn.Module], nn.Module]] = {}
     if kernels == "on":
         replacements = {
-            # Differences of large numbers, as in Winograd's algorithm, are not for bfloat16.
-            ResidualConv2d: lambda block: _fold_residual(
-                cast(ResidualConv2d, block), dtype, winograd=is_cpu and dtype == torch.float32
-            ),
+            ResidualConv2d: lambda block: _fold_residual(cast(ResidualConv2d, block), dtype, winograd=winograd),
             ConvolutionModule: lambda module: _fold_convolution_module(cast(ConvolutionModule, module), dtype),
-            nn.Linear: lambda linear: _pack(cast(nn.Linear, linear), dtype) if is_cpu else linear.to(dtype),
+            nn.Linear: lambda linear: _pack(cast(nn.Linear, linear), dtype),
         }
     return cast(Part, rebuild(part, lambda tensor: tensor.to(device), replacements))
 
@@ -88,23 +86,23 @@ def rebuild(
     return copied(module)
 
 
-def fold(conv: Conv, norm: FrozenBatchNorm) -> Conv:
-    """Return a convolution that gives what `norm` makes of `conv`'s result."""
+def fold(conv: Conv, norm: FrozenBatchNorm, dtype: torch.dtype = torch.float32) -> Conv:
+    """Return a convolution that gives what `norm` makes of `conv`'s result, in two dimensions with channels last."""
     scale, shift = norm.scale_and_shift()
     weight = conv.weight.double() * scale.view(-1, *(1,) * (conv.weight.ndim - 1))
     bias = shift if conv.bias is None else shift + conv.bias.double() * scale
+    order = torch.channels_last if weight.ndim == 4 else torch.contiguous_format
     folded = copy(conv)
     folded._parameters = {
-        "weight": nn.Parameter(weight.float(), requires_grad=False),
-        "bias": nn.Parameter(bias.float(), requires_grad=False),
+        "weight": nn.Parameter(weight.to(dtype).contiguous(memory_format=order), requires_grad=False),
+        "bias": nn.Parameter(bias.to(dtype), requires_grad=False),
     }
     return folded
 
 
 def _fold_residual(block: ResidualConv2d, dtype: torch.dtype, *, winograd: bool) -> ResidualConv2d:
     for conv, norm in (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3")):
-        folded = fold(getattr(block, conv), getattr(block, norm))
-        setattr(block, conv, folded.to(dtype).to(memory_format=torch.channels_last))
+        setattr(block, conv, fold(getattr(block, conv), getattr(block, norm), dtype))
         setattr(block, norm, nn.Identity())
     if winograd:
         block.conv2 = cast(nn.Conv2d, WinogradConv(block.conv2.weight, cast(Tensor, block.conv2.bias)))
