@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from cmi_bench.api.songs import LOUDEST, MAX_CHANNELS, NumberedSong
-from cmi_bench.audio.decode import RESAMPLER_CONTEXT, AudioError, resample
+from cmi_bench.audio.decode import RESAMPLER_CONTEXT, AudioError
 from cmi_bench.audio.readers import Start
+from cmi_bench.audio.resample import resample
 from cmi_bench.models.base import EmbeddedInput, EmbeddingModel
 from cmi_bench.scoring.batching import BatchLimits, bisect, plan_batches
 from cmi_bench.scoring.model_call import read_answer

@@ -39,7 +39,7 @@ class DecodedAudio(NamedTuple):
 
     def mono(self) -> npt.NDArray[np.float32]:
         """Return the mean of the channels: [samples]."""
-        return _mean_of_channels(self.values)
+        return self.values[:, 0] if self.values.shape[1] == 1 else _mean_of_channels(self.values)
 
 
 def _mean_of_channels(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -67,6 +67,18 @@ class Start(NamedTuple):
 ALL = Start(seconds=None)
 
 
+class _ForwardFile(soundfile.SoundFile):
+    """A file that is read from its start to some end, and never sought in.
+
+    In a file that can be sought in, soundfile seeks after each read to where it is: that takes time, and an MP3 decoder
+    loses there what the next frame needs of the frames before, so that some 20 ms after it are wrong.
+    """
+
+    def seekable(self) -> bool:
+        """Return False, whatever the file."""
+        return False
+
+
 class AudioError(UserError):
     """A file that cannot be decoded."""
 
@@ -77,8 +89,9 @@ GET_AGAIN = "The file is damaged or cut off: get it again."
 SAMPLING_RATES = (1_000, 1_000_000)
 """Hz, the lowest and the highest that are read: music is sampled at 8 to 768 kHz, and the work grows without bound
 where a header says less or more."""
-BLOCK = 1 << 21
-"""Samples of all channels together that are decoded at a time: headers may claim any length and 1,024 channels."""
+BLOCK = 1 << 16
+"""Samples of all channels together that are decoded at a time: so many stay in a processor's cache until the channels
+are averaged, and headers may claim any length and 1,024 channels."""
 MAX_MP3_BYTES = 1 << 29
 """Larger files are not searched for MP3 frames: nobody's song, but somebody's film."""
 HEADERLESS = frozenset({".raw", ".pcm"})
@@ -151,7 +164,7 @@ def _open_as_it_is(path: Path) -> soundfile.SoundFile:
         )
     try:
         with quiet_c_library():
-            return soundfile.SoundFile(descriptor)  # closes it, also where that fails
+            return _ForwardFile(descriptor)  # closes it, also where that fails
     except soundfile.LibsndfileError:
         # A tag at the front that claims to be longer than the file keeps libsndfile from the music.
         cleaned = _open_cleaned(path)
@@ -183,30 +196,36 @@ def true_length(claimed: int, frames: MpegFrames) -> int:
 
 
 def blocks(file: soundfile.SoundFile, wanted: int | None = None) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield the samples of an open file, float32 [samples, channels], block by block.
+    """Yield the samples of an open file, float32 [samples, channels], block by block, each in the memory of the last.
 
     Not `file.blocks`, and no array of the length that the header promises, whatever the file holds.
 
     Args:
         file: Read on from where it is.
         wanted: Samples per channel; None for all.
+
+    Raises:
+        soundfile.LibsndfileError: The file is damaged.
     """
-    size = max(1, BLOCK // file.channels)
-    left = math.inf if wanted is None else wanted
-    while left > 0 and len(block := _read(file, int(min(size, left)))):
+    memory = np.empty((max(1, BLOCK // file.channels), file.channels), np.float32)
+    promised = file.frames if wanted is None else min(wanted, file.frames)
+    done = 0
+    while done < promised and len(block := _read(file, memory[: promised - done])):
         yield block
-        left -= len(block)
+        done += len(block)
+    if done < promised:  # of a FLAC file that ends too soon, only this says that it is damaged
+        file.seek(done)
 
 
-def _read(file: soundfile.SoundFile, count: int) -> npt.NDArray[np.float32]:
+def _read(file: soundfile.SoundFile, memory: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     with quiet_c_library() if file.format == MP3 else contextlib.nullcontext():
-        block: npt.NDArray[np.float32] = file.read(count, dtype="float32", always_2d=True)
+        block: npt.NDArray[np.float32] = file.read(len(memory), dtype="float32", out=memory)
         return block
 
 
 def _read_from_soundfile(file: soundfile.SoundFile, start: Start, *, mono: bool) -> DecodedAudio:
     found = blocks(file, start.samples(file.samplerate))
-    parts = [_mean_of_channels(block)[:, None] for block in found] if mono else list(found)
+    parts = [_mean_of_channels(block)[:, None] if mono else block.copy() for block in found]
     values = np.concatenate(parts) if parts else np.zeros((0, 1), dtype=np.float32)
     return DecodedAudio(values, file.samplerate, SOUNDFILE)
 
@@ -221,7 +240,7 @@ def _open_cleaned(path: Path) -> soundfile.SoundFile | None:
 
 def _open_stream(data: bytes, frames: MpegFrames) -> soundfile.SoundFile:
     with quiet_c_library():
-        return soundfile.SoundFile(io.BytesIO(clean_stream(data, frames)))
+        return _ForwardFile(io.BytesIO(clean_stream(data, frames)))
 
 
 PYAV = "av"

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from safetensors.torch import load, save
 from torch import Tensor
 
-from cmi_bench.audio.decode import AudioError, decode
+from cmi_bench.audio.decode import AudioError, decode, is_finite
 from cmi_bench.config import CacheConfig
 from cmi_bench.models.base import EmbeddedInput, EmbeddingModel
 from cmi_bench.scoring.embedding_items import COMPACT, AudioItem, EmbeddingAddresses, KeptForm, TextItem
@@ -160,11 +160,6 @@ def prune_after_run(cache: CacheConfig) -> StoreSize:
     if cache.dir is None:
         return StoreSize(0, 0)
     return EmbeddingCache(below(place_of(cache.dir), "embeddings")).keep_within(cache.max_gb)
-
-
-def is_finite(tensor: Tensor) -> bool:
-    """Tell whether a tensor holds neither NaN nor infinity; `isfinite` takes 15 times as long on the CPU."""
-    return not tensor.numel() or all(bool(bound.isfinite()) for bound in tensor.aminmax())
 
 
 class CachedModel:

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cmi_bench.audio.decode import is_finite
 from cmi_bench.data.audio_info import AudioIndex
 from cmi_bench.data.rows import Row
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import EmbeddedInput, EmbeddingModel, InputKind, UnusedInput
-from cmi_bench.scoring.embedding_cache import GIGABYTE, EmbeddingCache, is_finite
+from cmi_bench.scoring.embedding_cache import GIGABYTE, EmbeddingCache
 from cmi_bench.scoring.embedding_items import EmbeddingAddresses
 from cmi_bench.utils.installation import command_line
 

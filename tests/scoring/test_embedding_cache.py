@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cmi_bench.config import CacheConfig
-from cmi_bench.scoring.embedding_cache import EmbeddingCache, claim_start, is_finite, prune_after_run, spread
+from cmi_bench.scoring.embedding_cache import EmbeddingCache, claim_start, prune_after_run, spread
 from cmi_bench.scoring.embedding_items import COMPACT
 from cmi_bench.scoring.pack_index import RECORD
 from cmi_bench.utils.addresses import below, place_of
@@ -117,12 +117,3 @@ def test_without_locks_all_begin_at_the_start(tmp_path, monkeypatch, error):
     monkeypatch.setattr("filelock.FileLock.acquire", acquire)
     with claim_start(tmp_path) as first, claim_start(tmp_path) as second:
         assert (first, second) == (0.0, 0.0)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.bfloat16])
-def test_what_is_finite(dtype):
-    tensor = torch.zeros(3, 2, dtype=dtype)
-    assert is_finite(tensor) and is_finite(tensor[:0])
-    for value in (float("nan"), float("inf"), -float("inf")):
-        tensor[1, 1] = value
-        assert not is_finite(tensor)
