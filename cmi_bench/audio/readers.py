@@ -67,7 +67,7 @@ class Start(NamedTuple):
 ALL = Start(seconds=None)
 
 
-class _ForwardFile(soundfile.SoundFile):
+class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
     """A file that is read from its start to some end, and never sought in.
 
     In a file that can be sought in, soundfile seeks after each read to where it is: that takes time, and an MP3 decoder
