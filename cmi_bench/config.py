@@ -311,6 +311,8 @@ class Config:
     """At most this many rows of each dataset."""
     workers: int = 2
     """Decoding processes per device."""
+    profile: bool = False
+    """Write a trace of a few batches, and tables of the operators that took longest, into the run's folder."""
     model_timeout: float | None = None
     """Seconds that a model may take for a batch before the run ends with a message that names the clips; null: any."""
     intersect: bool = False

@@ -166,6 +166,8 @@ class Range(NamedTuple):
 
 
 KERNELS = ("on", "off")
+PROFILED = ("run_benchmark", "run_embed", "run_robustness")
+"""The functions of the tasks that `profile=true` is for."""
 LONGEST = 1e9
 """Seconds: longer than any clip."""
 SEEDS = Range(0, 2**32 - 1)
@@ -236,6 +238,12 @@ def checked(cfg: DictConfig) -> Config:
     config = cast(Config, OmegaConf.to_object(cfg))
     if config.kernels not in KERNELS:
         raise UserError(f"There is no kernels={config.kernels}.", did_you_mean(config.kernels, KERNELS))
+    task = config.task_function.rpartition(".")[2]
+    if config.profile and task not in PROFILED:
+        raise UserError(
+            "profile=true: this task scores nothing with a model in a loop that could be traced.",
+            "Leave it out; task=benchmark, task=embed and task=sanity take it.",
+        )
     for key, allowed in RANGES.items():
         value: Any = config
         for name in key.split("."):

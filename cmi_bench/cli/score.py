@@ -23,6 +23,7 @@ from cmi_bench.reporting.format import csv_text
 from cmi_bench.reporting.terminal import SongLine, songs_view, table_width
 from cmi_bench.types import Aspect, Score
 from cmi_bench.utils.console import print_view, spinner
+from cmi_bench.utils.installation import command_line
 
 if TYPE_CHECKING:
     from cmi_bench.config import Config
@@ -184,6 +185,8 @@ def model_config(options: ModelOptions) -> "Config":
         },
         overrides=[*(["cache=off"] if options.no_cache else []), *options.settings],
     )
+    if config.profile:
+        raise UserError("profile=true: songs alone leave no trace.", f"Profile a run: {command_line('profile=true')}.")
     check_model(config)
     check_device(options.device)
     check_cache(config)

@@ -14,6 +14,7 @@ NAMES = {
     "score": "scoring",
     "write": "writing",
     "check": "batch check",
+    "profile": "profiling",
 }
 LEAST = 0.01
 """A smaller share is among the rest."""

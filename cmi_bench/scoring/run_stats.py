@@ -3,16 +3,16 @@
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 STATS_FILES = "stats.rank*.json"
-PARTS = ("load", "wait", "encode", "head", "score", "write", "check")
+PARTS = ("load", "wait", "encode", "head", "score", "write", "check", "profile")
 """Of a run's wall time: building the model, waiting for what is decoded or read, encoding, scoring embeddings, or with
-`score_batch`, writing embeddings and scores and results, scoring a few clips again in other company."""
+`score_batch`, writing embeddings and scores and results, scoring a few clips again in other company, and profiling."""
 
 T = TypeVar("T")
 
@@ -39,6 +39,8 @@ class RunStats:
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     processes: int = 1
     """Whose numbers these are."""
+    named: Callable[[str], AbstractContextManager[Any]] = field(default=nullcontext, repr=False, compare=False)
+    """Gives blocks their names in a trace."""
     _timed: float = field(default=0.0, repr=False, compare=False)
     """Seconds of all blocks that are over."""
 
@@ -47,7 +49,8 @@ class RunStats:
         """Add the time that the block takes, without that of the timed blocks in it."""
         start, before = time.perf_counter(), self._timed
         try:
-            yield
+            with self.named(name):
+                yield
         finally:
             took = time.perf_counter() - start
             self.seconds[name] += took - (self._timed - before)

@@ -50,6 +50,10 @@ class LoadedBatch(Generic[Item, Value]):
     """Of an item that cannot be read, by its key, the reason."""
     seconds: float
     """How long that took."""
+    started: float = 0.0
+    """When it began, in seconds of the epoch."""
+    doing: str = "read"
+    """What that was, in a trace."""
 
 
 def load_items(
@@ -57,6 +61,7 @@ def load_items(
     read: Callable[[Item], Value],
     *,
     reason: Callable[[UserError], str] = lambda error: error.what,
+    doing: str = "read",
 ) -> LoadedBatch[Item, Value]:
     """Read items; one that cannot be read costs no other its place.
 
@@ -64,9 +69,10 @@ def load_items(
         items: Of a batch.
         read: Raises a `UserError` if it cannot.
         reason: What is kept of that.
+        doing: What reading is, in a trace.
     """
     start = time.perf_counter()
-    loaded = LoadedBatch[Item, Value]([], {}, 0.0)
+    loaded = LoadedBatch[Item, Value]([], {}, 0.0, time.time(), doing)
     for item in items:
         try:
             loaded.items.append((item, read(item)))
@@ -118,7 +124,7 @@ class AudioLoader:
 
     def __call__(self, items: Sequence[AudioItem]) -> LoadedBatch[AudioItem, Tensor]:
         """Decode a batch."""
-        return load_items(self.lacking(items), self._decode)
+        return load_items(self.lacking(items), self._decode, doing="decode")
 
     def lacking(self, items: Sequence[AudioItem]) -> list[AudioItem]:
         """Return those that are to be decoded."""
@@ -305,7 +311,7 @@ class InputLoader:
 
     def __call__(self, items: Sequence[Request]) -> LoadedBatch[Request, BenchmarkBatchInput]:
         """Decode, or hand over the paths."""
-        return load_items(items, lambda item: self.input_of(item.clip))
+        return load_items(items, lambda item: self.input_of(item.clip), doing="decode")
 
     def input_of(self, clip: Clip) -> BenchmarkBatchInput:
         """Return what the model is given of a clip.

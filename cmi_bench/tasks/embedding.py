@@ -15,12 +15,14 @@ from cmi_bench.models.base import BenchmarkModelABC, EmbeddingModel
 from cmi_bench.models.registry import configured_model
 from cmi_bench.reporting.times import describe_times
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
+from cmi_bench.scoring.profiling import Profile
 from cmi_bench.tasks.scoring import (
     audio_facts,
     audio_index,
     facts_afterwards,
     lightning_runner,
     model_facts,
+    profile_of,
     recorded,
     run_devices,
 )
@@ -65,6 +67,7 @@ def fill_as_configured(
     form: EmbeddingForm,
     index: ManifestIndex,
     folder: Path,
+    profile: Profile | None = None,
 ) -> Filled:
     """Make the embeddings of rows that the cache lacks, on all devices of the run; see `training.filling.fill`.
 
@@ -76,11 +79,13 @@ def fill_as_configured(
         form: What is kept of an embedding.
         index: Tells digests and lengths of the rows' audio.
         folder: The run's folder.
+        profile: Records the stages.
     """
+    runner = lightning_runner(config, devices)
     return fill(
         rows,
         model,
-        lightning_runner(config, devices),
+        profile.runner(runner) if profile else runner,
         config=config,
         form=form,
         cache=run_cache(config, folder),
@@ -107,9 +112,17 @@ def embed_rows(rows: Sequence[Row], config: EmbedTask, folder: Path, *, started:
     model = checked_backbone(configured_model(config, devices.this_process), config)
     metadata = run_metadata(config, model_facts(config, model, devices))
     metadata["data"] = audio_facts(config, rows) if is_rank_zero() else {}
+    profile = profile_of(config)
     with recorded(folder, metadata):
         filled = fill_as_configured(
-            rows, model, config, devices, form=config.embed.form, index=audio_index(config), folder=folder
+            rows,
+            model,
+            config,
+            devices,
+            form=config.embed.form,
+            index=audio_index(config),
+            folder=folder,
+            profile=profile,
         )
         if not is_rank_zero():
             return
@@ -123,6 +136,8 @@ def embed_rows(rows: Sequence[Row], config: EmbedTask, folder: Path, *, started:
     print_view(_summary(filled, run_cache(config, folder), wall, folder))
     if time_note := describe_times(metadata, "Embedded"):
         print_view(time_note)
+    if profile and profile.write(folder):
+        print_view(profile.describe(folder))
 
 
 def _summary(filled: Filled, cache: EmbeddingCache, wall: float, folder: Path) -> str:

@@ -31,6 +31,7 @@ from cmi_bench.tasks.scoring import (
     facts_afterwards,
     lightning_runner,
     model_facts,
+    profile_of,
     recorded,
     run_devices,
 )
@@ -61,8 +62,15 @@ def run_robustness(config: Config, folder: Path) -> None:
     model = _build(config, devices)
     metadata = run_metadata(config, model_facts(config, model, devices) | {"counts": {"clips": len(clips)}})
     with recorded(folder, metadata):
-        runner, index = lightning_runner(config, devices), audio_index(config)
-        scored = score_clips([one.clip for one in clips], model, runner, config=config, index=index, folder=folder)
+        runner, index, profile = lightning_runner(config, devices), audio_index(config), profile_of(config)
+        scored = score_clips(
+            [one.clip for one in clips],
+            model,
+            profile.runner(runner) if profile else runner,
+            config=config,
+            index=index,
+            folder=folder,
+        )
         if is_rank_zero():
             results = _measure(clips, [scored.scores[one.clip.clip_id] for one in clips])
             _report(results, config, folder)
@@ -70,6 +78,8 @@ def run_robustness(config: Config, folder: Path) -> None:
             metadata |= facts_afterwards(metadata, model)
             metadata |= scored.stats.over(time.monotonic() - started)
             write_metadata(folder / METADATA_FILE, metadata | {"status": "finished"})
+            if profile and profile.write(folder):
+                print_view(profile.describe(folder))
 
 
 def _degraded_clips(config: Config, folder: Path) -> list[DegradedClip]:

@@ -32,6 +32,7 @@ from cmi_bench.scoring.batching import BatchLimits, Runner
 from cmi_bench.scoring.code_identity import code_identity
 from cmi_bench.scoring.embedding_cache import GIGABYTE, prune_after_run
 from cmi_bench.scoring.local import LocalRunner
+from cmi_bench.scoring.profiling import Profile
 from cmi_bench.scoring.requests import ClipBlocks
 from cmi_bench.scoring.results import iter_results
 from cmi_bench.scoring.run_stats import RunStats
@@ -81,6 +82,11 @@ def lightning_runner(config: Config, devices: Devices, callbacks: Sequence[Callb
     """
     limits = BatchLimits(config.batch_size, config.batch_seconds)
     return LightningRunner(config.trainer, devices, limits=limits, workers=config.workers, callbacks=callbacks)
+
+
+def profile_of(config: Config) -> Profile | None:
+    """Return what records the stages of a run, on rank 0 and with `profile=true`."""
+    return Profile() if config.profile and is_rank_zero() else None
 
 
 def audio_index(config: Config) -> ManifestIndex:
@@ -249,6 +255,8 @@ def score_rows(data: ChosenRows, config: Config, folder: Path, host: RunHost, *,
         log.info("Scoring %s", _describe(metadata))
     with recorded(folder, metadata), TrackingCallback(_tracker(config, metadata, host.place)) as tracking:
         blocks, runner = ClipBlocks(chosen.rows, Path(config.data.root)), host.runner(tracking)
+        profile = profile_of(config)
+        runner = profile.runner(runner) if profile else runner
         with _bar_over(blocks, metadata["counts"]["clips"]) as bar:
             scored = score_blocks(
                 blocks,
@@ -263,7 +271,9 @@ def score_rows(data: ChosenRows, config: Config, folder: Path, host: RunHost, *,
         if not is_rank_zero():
             return None
         metadata |= facts_afterwards(metadata, model)
-        outcome = _finish(config, folder, chosen, scored, metadata=metadata, host=host, started=started)
+        outcome = _finish(
+            config, folder, chosen, scored, metadata=metadata, host=host, profile=profile, started=started
+        )
         # This also starts the tracking of a run whose scores were all stored: it has been through no loop.
         with spinner("recording the run", is_shown=host.is_shown):
             tracking.record(outcome)
@@ -286,6 +296,7 @@ def _finish(
     *,
     metadata: dict[str, Any],
     host: RunHost,
+    profile: Profile | None,
     started: float,
 ) -> RunOutcome:
     """Write the files; the tracker is a sink, and is told after."""
@@ -297,6 +308,10 @@ def _finish(
     rows = JsonLines(results)
     metadata["counts"] |= scored.stats.counts
     metadata["batch_check"] = scored.batch_check.to_json() if scored.batch_check else None
+    traced: list[Path] = []
+    if profile:
+        with scored.stats.timed("profile"):
+            traced = profile.write(folder)
     metadata |= scored.stats.over(time.monotonic() - started)
     label = model_label(config.model)
     report = evaluate_and_report(
@@ -304,10 +319,12 @@ def _finish(
     )
     if host.is_shown and host.place is None and (time_note := describe_times(metadata)):  # a sweep has lines enough
         print_view(time_note)
+    if host.is_shown and profile and traced:
+        print_view(profile.describe(folder))
     resolved = folder / "config.yaml"
     write_text_atomic(resolved, OmegaConf.to_yaml(OmegaConf.create(resolved_config(config))))
     write_metadata(folder / METADATA_FILE, metadata | {"status": "finished"})
-    files = [results, *report.files, resolved, folder / METADATA_FILE]
+    files = [results, *report.files, resolved, folder / METADATA_FILE, *traced]
     return RunOutcome(report.evaluation, rows, metadata, files)
 
 

@@ -350,6 +350,18 @@ def test_a_training_goes_on_as_if_nobody_had_asked(run, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_trace_is_an_artifact_of_the_run_in_the_store(run, tmp_path):
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    found = run("audio_statistics", profile=True, tracking={"name": "mlflow", "uri": store}, max_dur=0.3)
+    assert found.metadata["seconds"]["profile"] > 0
+    client = mlflow.MlflowClient(store)
+    (recorded,) = client.search_runs([one.experiment_id for one in client.search_experiments()])
+    artifacts = {file.path for file in client.list_artifacts(recorded.info.run_id)}
+    assert {"trace.json.gz", "operators.txt"} <= artifacts
+    assert recorded.data.metrics["run/encode seconds"] == found.metadata["seconds"]["encode"]
+
+
+@pytest.mark.slow
 def test_in_the_first_of_several_processes(tiny, tmp_path):
     folder = tmp_path / "runs"
     folder.mkdir()

@@ -19,7 +19,7 @@ TRAINER = {
 
 def score(
     clips, model, folder: Path, *, cache: Path | None, max_dur=0.3, limits, workers=0,
-    stop=True, resume=True, model_timeout=None, with_batch_check=False, batch_size=8, block=None,
+    stop=True, resume=True, model_timeout=None, with_batch_check=False, batch_size=8, block=None, profile=None,
 ):  # fmt: skip
     """Score clips in this process; with `block`, so many at a time."""
     config = Config(
@@ -32,6 +32,7 @@ def score(
         on_error=OnError.fail if stop else OnError.record,
     )
     runner = LightningRunner(TRAINER, Devices("cpu", 1, "cpu"), limits=limits, workers=workers)
+    runner = profile.runner(runner) if profile else runner
     options = {"config": config, "index": FileIndex(), "folder": folder, "with_batch_check": with_batch_check}
     if block is None:
         return score_clips(clips, model, runner, **options)

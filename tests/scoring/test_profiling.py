@@ -1,0 +1,87 @@
+"""`profile=true`: a trace of a few batches of each stage."""
+
+import gzip
+import json
+from collections import Counter
+
+import pytest
+import torch
+from scoring_run import score
+
+from cmi_bench.data.rows import load_rows
+from cmi_bench.models.base import AudioView, EmbeddingModel
+from cmi_bench.scoring.batching import BatchLimits
+from cmi_bench.scoring.profiling import OPERATORS_FILE, RECORDED, TRACE_FILE, Profile
+from cmi_bench.scoring.requests import clips_of
+
+
+class Products(EmbeddingModel):
+    """Embeds and scores with an operator of PyTorch each."""
+
+    sr = 8000
+    identity = audio_identity = text_identity = "products"
+
+    def score_batch(self, inputs, batch_size, max_dur, **kwargs):
+        raise AssertionError("an embedding model is scored from embeddings")
+
+    def audio_view(self, max_dur, *, is_reference):
+        return AudioView(f"first {max_dur:g} s", max_dur)
+
+    def embed_audio(self, waveforms, max_dur, *, is_reference):
+        return [[torch.mm(waveform[:64].view(8, 8), torch.ones(8, 1))] for waveform in waveforms]
+
+    def embed_texts(self, texts):
+        return [torch.zeros(1, 1) for _ in texts]
+
+    def score_embedded(self, clips):
+        return torch.stack([torch.sigmoid(clip.windows[0].sum()).expand(2) for clip in clips]).numpy()
+
+
+@pytest.fixture
+def traced(tiny, tmp_path):
+    """Score the tiny benchmark, and return how often each name is in the trace."""
+    clips = clips_of(load_rows(tiny / "all_test.jsonl").rows, tiny)
+
+    def run(batch_size):
+        profile, folder = Profile(), tmp_path / "run"
+        limits = BatchLimits(batch_size, 1e9)
+        score(clips, Products(), folder, cache=tmp_path / "cache", limits=limits, profile=profile)
+        files = profile.write(tmp_path)
+        if not files:
+            return profile, Counter()
+        with gzip.open(tmp_path / TRACE_FILE) as file:
+            return profile, Counter(event["name"] for event in json.load(file)["traceEvents"] if event["ph"] == "X")
+
+    return run
+
+
+def test_a_few_batches_after_the_first_are_recorded(traced, tmp_path):
+    profile, found = traced(batch_size=2)
+    assert found["encode"] == 2 * RECORDED  # of audio and of texts
+    assert found["head"] == RECORDED
+    assert found["aten::mm"] == 2 * RECORDED
+    assert found["decode"] == RECORDED
+    assert found["write"] >= RECORDED
+    tables = (tmp_path / OPERATORS_FILE).read_text()
+    assert "aten::mm" in tables
+    assert "aten::sigmoid" in tables
+    said = profile.describe(tmp_path)
+    assert str(tmp_path / TRACE_FILE) in said
+    assert "encoding audio (2), encoding text (2), scoring (2)" in said
+
+
+def test_a_single_batch_is_recorded(traced, tmp_path):
+    profile, found = traced(batch_size=100)
+    assert found["encode"] == 2
+    assert found["decode"] == found["head"] == 1
+    assert "encoding audio (1), encoding text (1), scoring (1)" in profile.describe(tmp_path)
+
+
+def test_a_run_that_computes_nothing_says_that_there_is_no_trace(traced, tmp_path, caplog):
+    traced(batch_size=100)
+    (tmp_path / TRACE_FILE).unlink()
+    profile, found = traced(batch_size=100)
+    assert not found
+    assert not (tmp_path / TRACE_FILE).exists()
+    assert "there is no trace; resume=false cache=off computes all" in caplog.text
+    assert not profile.describe(tmp_path)
