@@ -19,7 +19,7 @@ TRAINED := outputs/make_train/$(shell date +%Y-%m-%d_%H-%M-%S)
 TRAINING := recipe=small head.rank=4 head.hidden=[64] head.dropout=0.7 optimizer.weight_decay=3 train.batch_size=48 \
 	train.max_steps=300 train.patience=null train.keep_every=100
 
-.PHONY: help env run train test test-slow test-all lint format docs bench bench-audio bench-public bench-scale bench-serving bench-start bench-statistics bench-stores bench-training mutants ui screenshots clean
+.PHONY: help env run train test test-gpu test-slow test-all lint format docs bench bench-audio bench-public bench-scale bench-serving bench-start bench-statistics bench-stores bench-training mutants ui screenshots clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ test: lint ## Lint, type-check and run the tests that are not slow (less than 5 
 
 test-slow: $(READY) ## Run the slow tests: subprocesses, several processes, a browser, full sizes
 	$(BIN)/python -m pytest $(PARALLEL) -m slow
+
+test-gpu: $(READY) ## Run the tests that need a CUDA GPU; they say so where there is none
+	$(BIN)/python -m pytest -m gpu -rs tests/gpu
 
 test-all: test test-slow ## Run everything
 
