@@ -26,8 +26,9 @@ from torch.utils.data import DataLoader, Dataset
 from cmi_bench.audio.decode import decode
 from cmi_bench.audio.probe import probe
 from cmi_bench.audio.readers import decoder_versions
-from cmi_bench.data.manifest import cores, update_manifest
+from cmi_bench.data.manifest import update_manifest
 from cmi_bench.utils.console import plain_text, print_view
+from cmi_bench.utils.distributed import cores
 from cmi_bench.utils.files import file_digest, write_text_atomic
 
 SR = 44100

@@ -28,9 +28,9 @@ from scipy.stats import spearmanr
 from benchmarks.tower import TowerSpeed, measure_towers
 from benchmarks.workload import write_checkpoints, write_workload
 from cmi_bench.data import fields
-from cmi_bench.data.manifest import cores
 from cmi_bench.tracking.metadata import versions
 from cmi_bench.utils.console import plain_text, print_view
+from cmi_bench.utils.distributed import cores
 from cmi_bench.utils.files import write_text_atomic
 
 ALWAYS = (

@@ -26,8 +26,8 @@ import soundfile
 from rich.box import SIMPLE
 from rich.table import Table
 
-from cmi_bench.data.manifest import cores
 from cmi_bench.utils.console import plain_text, print_view
+from cmi_bench.utils.distributed import cores
 from cmi_bench.utils.files import write_text_atomic
 
 OUTPUT = Path("outputs/bench")

@@ -39,9 +39,9 @@ import numpy.typing as npt
 from rich.table import Table
 
 from benchmarks.audio import music
-from cmi_bench.data.manifest import cores
 from cmi_bench.serving.spool import PREFIX
 from cmi_bench.utils.console import plain_text, print_view
+from cmi_bench.utils.distributed import cores
 from cmi_bench.utils.files import write_text_atomic
 
 OUTPUT = Path("outputs/bench")

@@ -25,9 +25,9 @@ from typing import NamedTuple, Protocol
 
 from rich.table import Table
 
-from cmi_bench.data.manifest import cores
 from cmi_bench.scoring.packs import PackStore
 from cmi_bench.utils.console import peak_memory, plain_text, print_view
+from cmi_bench.utils.distributed import cores
 from cmi_bench.utils.files import write_text_atomic
 
 BATCH, BLOCK = 32, 4096

@@ -30,7 +30,6 @@ from benchmarks.workload import DIM, REWARD
 from cmi_bench.api.load import compose_config
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import dataset_by_slug
-from cmi_bench.data.manifest import cores
 from cmi_bench.data.rows import Row
 from cmi_bench.models.base import AudioView, InputKind
 from cmi_bench.models.batching import computes_bf16
@@ -52,6 +51,7 @@ from cmi_bench.training.validation import Validation
 from cmi_bench.training_config import TrainTask
 from cmi_bench.types import Aspect
 from cmi_bench.utils.console import peak_memory, plain_text, print_view
+from cmi_bench.utils.distributed import cores
 from cmi_bench.utils.files import content_key, write_text_atomic
 
 PAIRS, RATED = 3527, 3120

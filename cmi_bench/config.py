@@ -310,7 +310,7 @@ class Config:
     limit: int | None = None
     """At most this many rows of each dataset."""
     workers: int = 2
-    """Decoding processes per device."""
+    """Decoding processes per device; on a GPU the default is its share of the cores, 16 at most."""
     profile: bool = False
     """Write a trace of a few batches, and tables of the operators that took longest, into the run's folder."""
     model_timeout: float | None = None

@@ -29,7 +29,7 @@ from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.models.checkpoint_kinds import TRAINED, kind_of_checkpoint
 from cmi_bench.models.registry import installed_models
 from cmi_bench.task_config import TASK_SCHEMAS
-from cmi_bench.utils.distributed import device_option, job_device
+from cmi_bench.utils.distributed import decoders, device_option, job_device
 from cmi_bench.utils.files import content_key, without_credentials, write_text_atomic
 from cmi_bench.utils.installation import (
     BENCHMARK,
@@ -160,6 +160,7 @@ def register() -> None:
     project = project_folder()  # where the command was started, wherever a model goes to later
     resolvers: dict[str, Callable[..., Any]] = {
         "cache_folder": lambda: str(cache_folder()),
+        "decoders": decoders,
         "device_option": device_option,
         "digest_of": lambda path: content_key(path=str(Path(path).absolute()))[:16],
         "folder_of": lambda file: str(_table(file).parent),

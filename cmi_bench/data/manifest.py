@@ -5,7 +5,6 @@ One Parquet table with a row per audio file. Only files that are new or changed 
 
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
@@ -19,6 +18,7 @@ from cmi_bench.audio.probe import measure, probe
 from cmi_bench.audio.readers import AudioError
 from cmi_bench.data.audio_table import VERSION, VERSION_KEY, AudioRecord, AudioTable, AudioTableBuilder, manifest_schema
 from cmi_bench.errors import UserError
+from cmi_bench.utils.distributed import cores
 from cmi_bench.utils.files import file_digest, is_regular, open_regular, replacing
 from cmi_bench.utils.waiting import locked
 
@@ -215,11 +215,6 @@ def _often_once(paths: Iterable[str]) -> Iterator[str]:
             if len(seen) == PATHS_REMEMBERED:
                 seen.clear()
             seen.add(path)
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _is_stale(root: Path, path: str, record: AudioRecord | None, *, decode: bool) -> bool:

@@ -213,6 +213,36 @@ def device_option(option: str, device: str | None) -> str | int | list[int]:
     return found[("accelerator", "devices", "strategy").index(option)]
 
 
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+FEWEST_DECODERS, MOST_DECODERS = 2, 16
+"""Processes that decode for a device: two keep up with a CPU's encoding, sixteen with that of the fastest GPUs."""
+NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")
+"""Where NVIDIA's driver has an entry for each GPU."""
+
+
+def decoders(device: str | None) -> int:
+    """Return how many processes decode for each device of a run: the resolver `${decoders:}`.
+
+    Args:
+        device: As of `device_option`.
+
+    Returns:
+        On the CPU a few; for a GPU the cores that there are for each GPU of the machine, within bounds.
+    """
+    if device is None:
+        device = "cuda" if _has_gpu_driver() else "cpu"
+    if not str(device).startswith("cuda"):
+        return FEWEST_DECODERS
+    gpus = len(list(NVIDIA_GPUS.iterdir())) if NVIDIA_GPUS.is_dir() else 1
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = min(gpus, len(visible.split(","))) if visible else gpus
+    return min(max(cores() // max(gpus, 1), FEWEST_DECODERS), MOST_DECODERS)
+
+
 _held: list[FileLock] = []
 """Locks of this process: released when it ends, however it ends."""
 

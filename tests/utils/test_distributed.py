@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from cmi_bench.errors import UserError
+from cmi_bench.utils import distributed
 from cmi_bench.utils.distributed import has_ended, resolve_devices, this_process
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="speaks of a machine without a GPU")
@@ -73,3 +74,21 @@ def test_a_process_is_known_from_those_that_have_ended():
     assert has_ended(f"{number} {int(start) - 1} {host}")  # an earlier one with the same number
     assert not has_ended(f"{other.split()[0]} 1 elsewhere")
     assert not has_ended("")
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "wanted"),
+    [("cpu", "", 2), ("cpu_ddp", "", 2), ("cuda", "", 8), ("cuda:1", "", 8), ("cuda", "3", 16), ("cuda", "0,1,2", 10)],
+)
+def test_a_gpu_has_its_share_of_the_cores_to_decode(device, visible, wanted, tmp_path, monkeypatch):
+    for number in range(4):
+        (tmp_path / f"gpu{number}").mkdir()
+    monkeypatch.setattr(distributed, "NVIDIA_GPUS", tmp_path)
+    monkeypatch.setattr(distributed, "cores", lambda: 32)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert distributed.decoders(device) == wanted
+
+
+@no_gpu
+def test_without_a_gpu_two_processes_decode():
+    assert distributed.decoders(None) == 2
