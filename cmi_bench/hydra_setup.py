@@ -1,13 +1,16 @@
 """What Hydra and OmegaConf have to know before a configuration is composed: schemas, installed models, resolvers."""
 
 import contextlib
+import copy
 import threading
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
@@ -57,44 +60,82 @@ class CredentialsCallback(Callback):
                     write_text_atomic(file, hidden)
 
 
-class OwnSubsets(ConfigSource):
-    """Makes `subset=NAME` one for every name that no file in `conf/subset/` has: that of a dataset of the user's own.
+class GroupInCode(ConfigSource):
+    """A group whose configurations are made when they are asked for, and stand in no list."""
 
-    Which those are is known only when `data` is composed; `data.chosen.check_subset` refuses a name that none of them
-    has.
-    """
+    group: ClassVar[str]
+    package: ClassVar[str | None] = None
+    """Where its configurations stand in the composed one, as in `# @package`; None for below the group's name."""
 
-    @staticmethod
-    def scheme() -> str:
-        """Return how its address in the search path begins."""
-        return "own-subsets"
+    @abstractmethod
+    def node(self, name: str) -> DictConfig:
+        """Return the configuration of a name; Hydra writes into what it gets."""
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """Return the subset of one dataset."""
-        name = Path(config_path).stem
-        node = OmegaConf.create({"name": name, "datasets": [name]})
-        return ConfigResult(provider=self.provider, path=self.full_path(), config=node, header={"package": None})
+        """Return a configuration."""
+        header = {"package": self.package}
+        return ConfigResult(self.provider, self.full_path(), self.node(Path(config_path).stem), header)
 
     def is_group(self, config_path: str) -> bool:
-        """Tell whether a path is the group `subset`."""
-        return config_path.rstrip("/") == SUBSET
+        """Tell whether a path is the group."""
+        return config_path.rstrip("/") == self.group
 
     def is_config(self, config_path: str) -> bool:
-        """Tell whether a path is in the group `subset`."""
+        """Tell whether a path is in the group."""
         group, _, name = config_path.partition("/")
-        return group == SUBSET and bool(name) and "/" not in name
+        return group == self.group and bool(name) and "/" not in name
 
     def available(self) -> bool:
         """Tell that it can always be asked."""
         return True
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        """Return none: the names are the user's."""
+        """Return none."""
         return []
 
 
-SUBSET = "subset"
-"""The group of configurations that choose datasets."""
+class OwnSubsets(GroupInCode):
+    """Makes `subset=NAME` one for every name that no file in `conf/subset/` has: that of a dataset of the user's own.
+
+    Which those are is known only when `data` is composed; `data.chosen.check_subset` refuses a name that none of them
+    has.
+    """
+
+    group = "subset"
+
+    @staticmethod
+    def scheme() -> str:
+        """Return how its address in the search path begins."""
+        return "own-subsets"
+
+    def node(self, name: str) -> DictConfig:
+        """Return the subset of one dataset."""
+        return OmegaConf.create({"name": name, "datasets": [name]})
+
+
+class TaskSchemas(GroupInCode):
+    """The keys that a task has, which its file in `conf/task/` names: `/task_schema/train`.
+
+    Reading one takes as long as composing with it, so that they are not all read for a command that needs one.
+    """
+
+    group = "task_schema"
+    package = "_global_"
+
+    @staticmethod
+    def scheme() -> str:
+        """Return how its address in the search path begins."""
+        return "task-schemas"
+
+    def node(self, name: str) -> DictConfig:
+        """Return that of one task."""
+        return copy.deepcopy(_schema_of(name))
+
+
+@cache
+def _schema_of(task: str) -> DictConfig:
+    schema: DictConfig = OmegaConf.structured(TASK_SCHEMAS.get(task, Config))
+    return schema
 
 
 class OwnSearchPath(SearchPathPlugin):
@@ -104,7 +145,8 @@ class OwnSearchPath(SearchPathPlugin):
         """Add the packages that declare datasets, and the user's own subsets."""
         for package in dataset_packages():
             search_path.append(provider=package, path=f"pkg://{package}")
-        search_path.append(provider="cmi_bench", path=f"{OwnSubsets.scheme()}://")
+        for source in (OwnSubsets, TaskSchemas):
+            search_path.append(provider="cmi_bench", path=f"{source.scheme()}://")
 
 
 DATASETS = "cmi_bench.datasets"
@@ -144,17 +186,9 @@ def package_folder(name: str) -> str:
 
 def register() -> None:
     """Tell Hydra the schemas, what installed packages offer, subsets and resolvers; call before composing."""
-    Plugins.instance().register(OwnSubsets)
-    Plugins.instance().register(OwnSearchPath)
+    for plugin in (OwnSubsets, TaskSchemas, OwnSearchPath):
+        Plugins.instance().register(plugin)
     store = ConfigStore.instance()
-    for name, schema in {
-        "schema": Config,
-        **{f"{task}_schema": schema for task, schema in TASK_SCHEMAS.items()},
-    }.items():
-        known = store.repo.get(f"{name}.yaml")
-        # Reading a schema takes as long as all else here; a program that composes often has it already.
-        if known is None or OmegaConf.get_type(known.node) is not schema:
-            store.store(name=name, node=schema)
     for model in installed_models(taken=shipped_models()):
         store.store(group="model", name=model.name, node=model.config())
     project = project_folder()  # where the command was started, wherever a model goes to later
@@ -224,10 +258,11 @@ _COMPOSING = threading.RLock()
 def registered() -> Iterator[None]:
     """Register for a block in which a program composes, which may be one of Hydra's: what that has set up is put back.
 
-    The global Hydra, schemas and resolvers of the program are its own before and after.
+    The global Hydra, search path, schemas and resolvers of the program are its own before and after.
     """
     with _COMPOSING:
-        Plugins.instance()  # finds Hydra's plugins, once: what they register is to stay
+        plugins = Plugins.instance().plugin_type_to_subclass_list  # found once: what they register is to stay
+        searched = list(plugins[SearchPathPlugin])
         store, hydra = ConfigStore.instance(), GlobalHydra.instance().hydra
         repo, resolvers = _copy_of(store.repo), dict(BaseContainer._resolvers)
         GlobalHydra.instance().clear()
@@ -236,6 +271,7 @@ def registered() -> Iterator[None]:
             yield
         finally:
             GlobalHydra.instance().hydra = hydra
+            plugins[SearchPathPlugin] = searched
             store.repo = repo
             BaseContainer._resolvers = resolvers
 

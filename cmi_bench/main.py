@@ -1,9 +1,7 @@
 """From the words of a command line to a finished task, with messages instead of tracebacks."""
 
-import contextlib
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
@@ -13,14 +11,13 @@ from hydra.types import RunMode
 from hydra.utils import get_method
 from omegaconf import DictConfig
 
-from cmi_bench.hydra_errors import SHOW_TRACEBACK, explain
 from cmi_bench.hydra_setup import model_word, refuse_unknown_local, register
 from cmi_bench.sweeps.callback import completed_sweep
 from cmi_bench.task_config import checked
 from cmi_bench.tasks.preflight import preflight
-from cmi_bench.utils.console import print_error, spinner
+from cmi_bench.utils.command import explain_errors, prepare_process
+from cmi_bench.utils.console import spinner
 from cmi_bench.utils.installation import conf_folder
-from cmi_bench.utils.interrupt import raise_on_interrupt
 
 
 def run(words: Sequence[str]) -> None:
@@ -49,14 +46,6 @@ def run(words: Sequence[str]) -> None:
             hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
     finally:
         sys.argv = typed
-
-
-def prepare_process() -> None:
-    """Let a command find modules of the current folder, however Python was started, and draw without a screen."""
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)
-    # A notebook's kernel hands down a backend that need not be installed here, and Matplotlib refuses to be imported.
-    os.environ["MPLBACKEND"] = "agg"
 
 
 def _flags_first(words: Sequence[str]) -> list[str]:
@@ -92,29 +81,3 @@ def call_task(cfg: DictConfig, folder: Path) -> None:
     with spinner("loading libraries"):
         task = get_method(config.task_function)
     task(config, folder)
-
-
-@contextlib.contextmanager
-def explain_errors(kept: str = "What was written so far is kept in the run's folder.") -> Iterator[None]:
-    """Turn a user's mistake into one message on stderr and exit code 1; Ctrl-C into exit code 130.
-
-    Args:
-        kept: What is left when the user stops the work.
-    """
-    # Hydra would print and swallow errors itself; this makes it hand them to us as they are.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    raise_on_interrupt()
-    try:
-        yield
-    except BrokenPipeError:  # `... | head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
-    except KeyboardInterrupt:
-        print_error(f"Stopped. {kept}")
-        raise SystemExit(130) from None
-    except Exception as error:
-        message = explain(error)
-        if message is None or os.environ.get(SHOW_TRACEBACK):
-            raise
-        print_error(message)
-        raise SystemExit(1) from error

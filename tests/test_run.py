@@ -183,3 +183,23 @@ def test_what_needs_no_torch_imports_none(mini_root, tmp_path):
         assert done.returncode == 0, done.stderr
     for name in ("metrics_summary.csv", "metrics_detail.csv"):
         assert (tmp_path / "evaluated" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "never"),
+    [
+        (["--help"], {"numpy", "scipy", "pandas", "torch", "lightning", "mlflow", "huggingface_hub", "soundfile"}),
+        (["task=list"], {"scipy.stats", "pandas", "torch", "lightning", "mlflow", "huggingface_hub", "soundfile"}),
+    ],
+)
+def test_what_is_over_at_once_imports_little(tmp_path, words, never):
+    code = f"""
+import atexit, sys
+from cmi_bench.main import run
+sys.argv = ["run.py"]
+atexit.register(lambda: print(sorted({never} & set(sys.modules)), file=sys.stderr))
+run({[*words, f"hydra.run.dir={tmp_path}"]})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "[]"
+    assert len(done.stdout.splitlines()) > 20

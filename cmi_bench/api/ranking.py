@@ -4,10 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from cmi_bench.api.songs import Song
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.types import Aspect, Score, standard_deviation
+
+if TYPE_CHECKING:
+    from cmi_bench.api.songs import Song
 
 
 class By(StrEnum):
@@ -79,7 +82,7 @@ class RankedSong:
     """From 1; songs with equal values share theirs, and the next one counts them all (1, 2, 2, 4)."""
     index: int
     """Of the song in the list that was given, from 0."""
-    song: Song
+    song: "Song"
     value: float
     """What it was ranked by."""
     alignment: float
@@ -126,7 +129,7 @@ def places(values: Sequence[float], top_k: int | None = None) -> list[Place]:
 
 
 def ranked(
-    songs: Sequence[Song], scores: Sequence[Score], spreads: Sequence[float], rule: Criterion, top_k: int | None
+    songs: "Sequence[Song]", scores: Sequence[Score], spreads: Sequence[float], rule: Criterion, top_k: int | None
 ) -> list[RankedSong]:
     """Return songs with their scores, the best first; one without a score is left out.
 

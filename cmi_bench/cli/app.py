@@ -10,10 +10,9 @@ import cmi_bench
 from cmi_bench.cli import options as opt
 from cmi_bench.cli.benchmark import add_benchmark_commands
 from cmi_bench.cli.options import RANKING, with_option_groups
-from cmi_bench.main import explain_errors, prepare_process
 from cmi_bench.reporting.viewer.audio import AudioMode
 from cmi_bench.types import Aspect
-from cmi_bench.utils.console import ConsoleLog
+from cmi_bench.utils.command import explain_errors, prepare_process
 
 EXIT_CODES = (
     "Exit code: 0 all songs were scored; 1 a mistake, or no song could be scored; 2 wrong options;"
@@ -43,6 +42,8 @@ def main(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
 ) -> None:
     """Score and rank songs with a music reward model, and measure how well such models agree with people."""
+    from cmi_bench.utils.console import ConsoleLog
+
     prepare_process()
     # Stdout is for results; what models and libraries have to say goes to stderr.
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[ConsoleLog()])

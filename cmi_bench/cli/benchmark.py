@@ -6,7 +6,7 @@ from typing import Any
 import typer
 
 from cmi_bench.errors import UserError
-from cmi_bench.main import explain_errors, run
+from cmi_bench.utils.command import explain_errors
 from cmi_bench.utils.installation import BENCHMARK, command_of, tasks
 
 PANEL = "Benchmark (words as key=value; `cmi-bench run --help` shows them)"
@@ -32,6 +32,8 @@ def _command(task: str) -> Any:
     def command(context: typer.Context) -> None:
         with explain_errors():
             words = context.args if task == BENCHMARK else [*_without_task(context.args, task), f"task={task}"]
+        from cmi_bench.main import run
+
         run(words)
 
     return command

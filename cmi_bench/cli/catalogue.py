@@ -7,12 +7,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from cmi_bench.errors import UserError
-from cmi_bench.utils.console import spinner
 
 if TYPE_CHECKING:
     from cmi_bench.catalogue.parts import Engine
     from cmi_bench.catalogue.run import CatalogueProgress
-    from cmi_bench.cli.score import Form, ModelOptions
+    from cmi_bench.cli.options import Form, ModelOptions
     from cmi_bench.config import Config
 
 
@@ -51,7 +50,9 @@ def score_catalogue(requests: str | None, options: CatalogueOptions, model: "Mod
     Raises:
         UserError: An option, the requests, the model or the folder is not right.
     """
-    from cmi_bench.cli.score import NOTHING_SCORED, SOME_FAILED, Form, ModelOptions, model_config
+    from cmi_bench.cli.options import Form, ModelOptions
+    from cmi_bench.cli.score import NOTHING_SCORED, SOME_FAILED, model_config
+    from cmi_bench.utils.console import spinner
 
     if requests is None:
         raise UserError("--out goes with --requests.", "Give a table or a folder of songs: --requests songs.parquet.")
@@ -97,6 +98,8 @@ def _engine(
 
         yield LocalEngine(config, device, heard=progress.heard)
         return
+    from cmi_bench.utils.console import spinner
+
     with spinner("loading torch and ray"):
         from cmi_bench.catalogue.ray_engine import RayEngine
 

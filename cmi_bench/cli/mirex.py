@@ -11,7 +11,8 @@ import typer
 
 from cmi_bench.api.ranking import Criterion
 from cmi_bench.cli.inputs import Record, RequestedSong, check_columns, read_records
-from cmi_bench.cli.score import ModelOptions, exit_code, score_songs
+from cmi_bench.cli.options import ModelOptions
+from cmi_bench.cli.score import exit_code, score_songs
 from cmi_bench.config import ProtocolName
 from cmi_bench.data.fields import Preference
 from cmi_bench.errors import UserError

@@ -8,19 +8,19 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args
 
 import typer
 
 from cmi_bench.api.ranking import By, Criterion
 from cmi_bench.cli.catalogue import CatalogueOptions, EngineName
-from cmi_bench.cli.inputs import STDIN, Instruction, RequestedSong, named_songs, read_text, requested_songs
-from cmi_bench.cli.score import Form, ModelOptions
-from cmi_bench.cli.serve import served_models
 from cmi_bench.errors import UserError
-from cmi_bench.main import explain_errors
-from cmi_bench.utils.addresses import place_of
+from cmi_bench.utils.command import explain_errors
+
+if TYPE_CHECKING:
+    from cmi_bench.cli.inputs import Instruction, RequestedSong
 
 MODEL = "Model"
 INSTRUCTION = "What the songs were made from"
@@ -37,21 +37,70 @@ class OptionGroup:
     make: Callable[..., Any]
 
 
+_BENCHMARK = "It is a setting of the benchmark: cmi-bench run takes it."
+OF_THE_BENCHMARK = {
+    "device": "Give it as --device.",
+    "on_error": "A song that cannot be scored is shown as failed; the others are scored.",
+    **dict.fromkeys(
+        (
+            *("task", "data", "subset", "metrics", "trainer", "hydra", "limit", "intersect", "alpha"),
+            *("tracking", "tracking_uri", "experiment", "sweep", "launch"),
+        ),
+        _BENCHMARK,
+    ),
+}
+"""Keys of the configuration that say nothing here, and what to say of them."""
+
+
+class Form(StrEnum):
+    """How results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model, where, and how; None is the benchmark's own default."""
+
+    model: str | None = None
+    checkpoint: str | None = None
+    device: str = "auto"
+    max_dur: float | None = None
+    precision: str | None = None
+    cache_dir: str | None = None
+    no_cache: bool = False
+    settings: Sequence[str] = ()
+    """In Hydra's words, as on `run.py`'s command line."""
+
+    def __post_init__(self) -> None:
+        if self.no_cache and self.cache_dir is not None:
+            raise UserError("Both --no-cache and --cache-dir are given.", "Give one of them.")
+        for word in self.settings:
+            key = word.lstrip("+~").partition("=")[0].partition(".")[0]
+            if key in OF_THE_BENCHMARK:
+                raise UserError(f"--set {word} has no effect on songs.", OF_THE_BENCHMARK[key])
+
+
 class SongChoice(NamedTuple):
     """The songs of a command: named, or in a file of requests."""
 
     named: Sequence[Path]
-    instruction: Instruction
+    instruction: "Instruction"
     """Of the named ones."""
     requests: str | None
     """A table's path; for a catalogue a folder or an fsspec address as well."""
 
-    def read(self) -> list[RequestedSong]:
+    def read(self) -> "list[RequestedSong]":
         """Return them.
 
         Raises:
             UserError: See `requested_songs` and `named_songs`.
         """
+        from cmi_bench.cli.inputs import named_songs, requested_songs
+        from cmi_bench.utils.addresses import place_of
+
         if self.requests is None:
             return named_songs(self.named, self.instruction)
         place = place_of(self.requests)
@@ -92,6 +141,8 @@ def _songs(
         Path | None, typer.Option(metavar="AUDIO", help="The reference audio.", rich_help_panel=INSTRUCTION)
     ] = None,
 ) -> SongChoice:
+    from cmi_bench.cli.inputs import STDIN, Instruction, read_text
+
     if text_file == STDIN and lyrics_file == STDIN:
         raise UserError("Both --text-file and --lyrics-file are stdin.", "Give one of them as a file.")
     instruction = Instruction(read_text(text, text_file, "--text"), read_text(lyrics, lyrics_file, "--lyrics"), ref)
@@ -187,6 +238,8 @@ def _served(
     no_cache: NoCache = False,
     setting: ModelSettings = None,
 ) -> dict[str, ModelOptions]:
+    from cmi_bench.cli.serve import served_models
+
     named = served_models(model or [], checkpoint)
     return {
         alias: ModelOptions(name, found, device, max_dur, precision, cache_dir, no_cache, setting or ())

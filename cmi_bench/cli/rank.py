@@ -13,7 +13,8 @@ import typer
 
 from cmi_bench.api.ranking import By, Criterion, Place, places
 from cmi_bench.cli.inputs import Instruction, RequestedSong
-from cmi_bench.cli.score import Form, ModelOptions, exit_code, print_records, print_table, score_songs, song_record
+from cmi_bench.cli.options import Form, ModelOptions
+from cmi_bench.cli.score import exit_code, print_records, print_table, score_songs, song_record
 from cmi_bench.data.manifest import AUDIO_SUFFIXES
 from cmi_bench.errors import UserError
 from cmi_bench.reporting.terminal import SongLine

@@ -8,8 +8,6 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from cmi_bench.cli.inputs import RequestedSong
+from cmi_bench.cli.options import Form, ModelOptions
 from cmi_bench.data.fields import SPREAD
 from cmi_bench.errors import UserError
 from cmi_bench.reporting.format import csv_text
@@ -33,52 +32,6 @@ log = logging.getLogger(__name__)
 SOME_FAILED = 3
 """Exit code where songs could not be scored and others were."""
 NOTHING_SCORED = 1
-
-
-_BENCHMARK = "It is a setting of the benchmark: cmi-bench run takes it."
-OF_THE_BENCHMARK = {
-    "device": "Give it as --device.",
-    "on_error": "A song that cannot be scored is shown as failed; the others are scored.",
-    **dict.fromkeys(
-        (
-            *("task", "data", "subset", "metrics", "trainer", "hydra", "limit", "intersect", "alpha"),
-            *("tracking", "tracking_uri", "experiment", "sweep", "launch"),
-        ),
-        _BENCHMARK,
-    ),
-}
-"""Keys of the configuration that say nothing here, and what to say of them."""
-
-
-class Form(StrEnum):
-    """How results are printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """Which model, where, and how; None is the benchmark's own default."""
-
-    model: str | None = None
-    checkpoint: str | None = None
-    device: str = "auto"
-    max_dur: float | None = None
-    precision: str | None = None
-    cache_dir: str | None = None
-    no_cache: bool = False
-    settings: Sequence[str] = ()
-    """In Hydra's words, as on `run.py`'s command line."""
-
-    def __post_init__(self) -> None:
-        if self.no_cache and self.cache_dir is not None:
-            raise UserError("Both --no-cache and --cache-dir are given.", "Give one of them.")
-        for word in self.settings:
-            key = word.lstrip("+~").partition("=")[0].partition(".")[0]
-            if key in OF_THE_BENCHMARK:
-                raise UserError(f"--set {word} has no effect on songs.", OF_THE_BENCHMARK[key])
 
 
 def score(songs: Sequence[RequestedSong], options: ModelOptions, form: Form) -> int:

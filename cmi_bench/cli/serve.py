@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cmi_bench.cli.score import ModelOptions, model_config
+from cmi_bench.cli.options import ModelOptions
+from cmi_bench.cli.score import model_config
 from cmi_bench.errors import UserError
 from cmi_bench.utils.console import print_error, print_view, spinner
 from cmi_bench.utils.installation import install_command

@@ -10,9 +10,6 @@ from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import (
     AudioView,
@@ -26,6 +23,8 @@ from cmi_bench.models.base import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from torch import Tensor, nn
 
 PUBLIC_MODULE = "core.model_abc"
@@ -110,7 +109,7 @@ class AdaptedModel(BenchmarkModelABC):
 
     def score_batch(
         self, inputs: Sequence[BenchmarkBatchInput], batch_size: int, max_dur: float, **kwargs: Any
-    ) -> npt.NDArray[np.floating[Any]]:
+    ) -> "npt.NDArray[np.floating[Any]]":
         """Score clips; see `BenchmarkModelABC.score_batch`."""
         return self._model.score_batch(inputs, batch_size, max_dur, **kwargs)  # type: ignore[no-any-return]
 
@@ -169,7 +168,7 @@ class AdaptedEmbeddingModel(AdaptedModel, EmbeddingModel):
         """Embed prompts or lyrics."""
         return self._model.embed_texts(texts)  # type: ignore[no-any-return]
 
-    def score_embedded(self, clips: Sequence[EmbeddedInput]) -> npt.NDArray[np.floating[Any]]:
+    def score_embedded(self, clips: Sequence[EmbeddedInput]) -> "npt.NDArray[np.floating[Any]]":
         """Score embedded clips."""
         return self._model.score_embedded(clips)  # type: ignore[no-any-return]
 

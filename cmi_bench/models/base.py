@@ -12,12 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from cmi_bench.types import Aspect, Clip
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from torch import Tensor, nn
 
 
@@ -59,7 +58,7 @@ class BenchmarkBatchInput:
 class SomeFailedError(Exception):
     """Some clips of a batch could not be scored; the others were, and need not be scored again."""
 
-    def __init__(self, scores: npt.NDArray[np.floating[Any]], reasons: Mapping[int, str]) -> None:
+    def __init__(self, scores: "npt.NDArray[np.floating[Any]]", reasons: Mapping[int, str]) -> None:
         """Name the clips that failed.
 
         Args:
@@ -117,7 +116,7 @@ class RewardModel(Protocol):
 
     def score_batch(
         self, inputs: Sequence[BenchmarkBatchInput], batch_size: int, max_dur: float, **kwargs: Any
-    ) -> npt.NDArray[np.floating[Any]]:
+    ) -> "npt.NDArray[np.floating[Any]]":
         """Score clips; see `BenchmarkModelABC.score_batch`."""
 
 
@@ -146,7 +145,7 @@ class BenchmarkModelABC(ABC):
     @abstractmethod
     def score_batch(
         self, inputs: Sequence[BenchmarkBatchInput], batch_size: int, max_dur: float, **kwargs: Any
-    ) -> npt.NDArray[np.floating[Any]]:
+    ) -> "npt.NDArray[np.floating[Any]]":
         """Score clips.
 
         Args:
@@ -325,7 +324,7 @@ class EmbeddingModel(BenchmarkModelABC):
         """Embed prompts or lyrics: of each its tokens [tokens, dim]."""
 
     @abstractmethod
-    def score_embedded(self, clips: Sequence[EmbeddedInput]) -> npt.NDArray[np.floating[Any]]:
+    def score_embedded(self, clips: Sequence[EmbeddedInput]) -> "npt.NDArray[np.floating[Any]]":
         """Score embedded clips: array [N, 2], or [M, N, 2] of an ensemble, as from `score_batch`."""
 
     def pooling(self, kind: InputKind) -> str:

@@ -190,25 +190,22 @@ def all_options() -> Iterator[Option]:
     """Yield each group's options, those of the project and of any `--config-dir`, then the devices."""
     groups = GlobalHydra.instance().config_loader().list_groups("")
     others = sorted(set(groups) - set(FIRST) - NOT_SHOWN)
+    chosen = HydraConfig.get().runtime
+    files = [Path(source.path) for source in chosen.config_sources if source.schema == "file"]
     for group in (*(name for name in FIRST if name in groups), *others):
-        yield from _group_options(group)
+        # A group without a default is chosen with a plus.
+        key = f"{group}=" if group in chosen.choices else f"+{group}="
+        for name in GlobalHydra.instance().config_loader().get_group_options(group):
+            yield Option(key, name, _config_sentence(group, name, files))
     for name, description in DEVICES.items():
         yield Option("device=", name, description)
 
 
-def _group_options(group: str) -> Iterator[Option]:
-    # A group without a default is chosen with a plus.
-    key = f"{group}=" if group in HydraConfig.get().runtime.choices else f"+{group}="
-    names = GlobalHydra.instance().config_loader().get_group_options(group)
-    for name in names:
-        yield Option(key, name, _config_sentence(group, name))
-
-
-def _config_sentence(group: str, name: str) -> str:
+def _config_sentence(group: str, name: str, folders: Iterable[Path]) -> str:
     """Return the first sentence of an option's YAML file, or whose model it is; empty where nothing is known."""
-    for source in HydraConfig.get().runtime.config_sources:
-        path = Path(source.path) / group / f"{name}.yaml"
-        if source.schema == "file" and path.is_file():
+    for folder in folders:
+        path = folder / group / f"{name}.yaml"
+        if path.is_file():
             return config_sentence(path)
     installed = {model.name: model.package for model in installed_models()} if group == "model" else {}
     return f"Of the installed package {installed[name]}." if name in installed else ""

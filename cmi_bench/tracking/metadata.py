@@ -14,7 +14,6 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from cmi_bench.audio.readers import decoder_versions
 from cmi_bench.config import Config
 from cmi_bench.utils.files import file_digest, json_text, without_credentials, write_text_atomic
 
@@ -106,6 +105,8 @@ def run_metadata(config: Config, facts: Mapping[str, Any]) -> dict[str, Any]:
         facts: What only the task knows (model, device, counts, seconds), merged in. The rows' file is described where
             the task has `data` to say.
     """
+    from cmi_bench.audio.readers import decoder_versions  # imported here: who reads metadata decodes nothing
+
     file = config.data.jsonl if "data" in facts else None
     rows = {"jsonl": file, "jsonl_sha256": file_digest(Path(file))} if file else {}
     return {

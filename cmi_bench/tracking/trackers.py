@@ -1,21 +1,22 @@
-"""Which tracker a configuration names."""
+"""Which tracker a configuration names; each is imported when it is made: what is checked before needs none of them."""
 
 import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cmi_bench.config import TrackingConfig, TrackingKind
 from cmi_bench.errors import UserError
-from cmi_bench.tracking.description import RunDescription
-from cmi_bench.tracking.mlflow import MLflowRun
-from cmi_bench.tracking.mlflow_training import MLflowTraining
-from cmi_bench.tracking.tracker import Tracker
-from cmi_bench.tracking.training import TrainingDescription, TrainingTracker
 from cmi_bench.utils.installation import install_command
 
+if TYPE_CHECKING:
+    from cmi_bench.tracking.description import RunDescription
+    from cmi_bench.tracking.tracker import Tracker
+    from cmi_bench.tracking.training import TrainingDescription, TrainingTracker
 
-def tracker_of(settings: TrackingConfig, description: RunDescription) -> Tracker:
+
+def tracker_of(settings: TrackingConfig, description: "RunDescription") -> "Tracker":
     """Return what records a run, not started yet.
 
     Args:
@@ -23,13 +24,17 @@ def tracker_of(settings: TrackingConfig, description: RunDescription) -> Tracker
         description: The run's name, params and tags.
     """
     if settings.kind is TrackingKind.mlflow:
+        from cmi_bench.tracking.mlflow import MLflowRun
+
         return MLflowRun(settings, description)
     from cmi_bench.tracking.loggers import CsvRun, WandbRun  # which import Lightning
 
     return (WandbRun if settings.kind is TrackingKind.wandb else CsvRun)(settings, description)
 
 
-def training_tracker_of(settings: TrackingConfig, description: TrainingDescription, folder: Path) -> TrainingTracker:
+def training_tracker_of(
+    settings: TrackingConfig, description: "TrainingDescription", folder: Path
+) -> "TrainingTracker":
     """Return what records a training, not started yet.
 
     Args:
@@ -38,6 +43,8 @@ def training_tracker_of(settings: TrackingConfig, description: TrainingDescripti
         folder: The training's; what it is recorded as is kept there.
     """
     if settings.kind is TrackingKind.mlflow:
+        from cmi_bench.tracking.mlflow_training import MLflowTraining
+
         return MLflowTraining(settings, description, folder)
     from cmi_bench.tracking.logger_training import LoggerTraining
 
@@ -45,7 +52,7 @@ def training_tracker_of(settings: TrackingConfig, description: TrainingDescripti
 
 
 def record_sweep(
-    settings: TrackingConfig, description: RunDescription, metrics: Mapping[str, float], files: Sequence[Path]
+    settings: TrackingConfig, description: "RunDescription", metrics: Mapping[str, float], files: Sequence[Path]
 ) -> None:
     """Record a sweep beside the runs of its jobs; in MLflow it has a run above them instead.
 

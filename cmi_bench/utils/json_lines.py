@@ -2,13 +2,12 @@
 
 import json
 import os
+from array import array
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, overload
-
-import numpy as np
 
 from cmi_bench.errors import RunError
 from cmi_bench.utils.files import open_regular, replacing
@@ -30,10 +29,10 @@ class JsonLines(Sequence[dict[str, Any]]):
         self.path = path
         with open_regular(path) as file:
             self._state = _state(file)
-            self._starts = np.fromiter(_starts(file), dtype=np.int64)
+            self._starts = array("q", _starts(file))
 
     def __len__(self) -> int:
-        return int(self._starts.size)
+        return len(self._starts)
 
     @overload
     def __getitem__(self, index: int) -> dict[str, Any]: ...
@@ -46,14 +45,14 @@ class JsonLines(Sequence[dict[str, Any]]):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         with self._opened() as file:
-            file.seek(int(self._starts[0]) if len(self) else 0)
+            file.seek(self._starts[0] if len(self) else 0)
             yield from (_decode(line) for line in file if BRACE in line)
 
     def take(self, places: Iterable[int]) -> Iterator[dict[str, Any]]:
         """Yield the objects at some places, counted from 0; in rising order they are read from start to end."""
         with self._opened() as file:
             for place in places:
-                file.seek(int(self._starts[place]))
+                file.seek(self._starts[place])
                 yield _decode(file.readline())
 
     def _opened(self) -> BufferedReader:

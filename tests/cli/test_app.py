@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cmi_bench.cli.app import app
+from cmi_bench.utils.installation import command_of, tasks
 
 COMMAND = Path(sys.executable).with_name("cmi-bench")
 
@@ -92,3 +93,27 @@ def test_commands_and_options_are_completed(typed, offered):
     asked = {"_CMI_BENCH_COMPLETE": "complete_bash", "COMP_WORDS": f"cmi-bench {typed}"}
     asked["COMP_CWORD"] = str(len(typed.split()))
     assert CliRunner().invoke(app, env=asked, prog_name="cmi-bench").output.split() == [offered]
+
+
+OF_THE_WORK = {
+    *("hydra", "omegaconf", "numpy", "scipy", "pandas", "matplotlib", "pyarrow", "soundfile", "huggingface_hub"),
+    *("torch", "torchaudio", "lightning", "mlflow", "transformers", "ray", "fastapi", "cmi_bench.main"),
+}
+"""What help has no use for, and what takes most of a second to import."""
+
+
+def test_help_and_completion_import_nothing_of_the_work():
+    own = [command.name or command.callback.__name__ for command in app.registered_commands]
+    asked = [[], *([name] for name in own if name not in {command_of(task) for task in tasks()})]
+    code = f"""
+import sys
+from cmi_bench.cli.app import app
+from cmi_bench.utils.installation import command_of, tasks
+for words in {asked}:
+    app([*words, "--help"], standalone_mode=False)
+print(sorted({OF_THE_WORK} & set(sys.modules)), file=sys.stderr)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSTARTUP"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stderr.strip() == "[]"
+    assert done.stdout.count("Usage: ") == len(asked) > 6

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from cmi_bench.data.rows import leads_outside
-
 
 class FoundAudio(NamedTuple):
     """A clip of a row on this machine."""
@@ -26,6 +24,8 @@ def find_audio(audio: str, roots: Sequence[Path], *, allow_outside: bool = False
         roots: Data roots.
         allow_outside: Whether the clip may lie outside of the root; see `data.rows.leads_outside`.
     """
+    from cmi_bench.data.rows import leads_outside  # with the configuration's types: a command's help has no rows
+
     try:
         allowed = [root for root in roots if allow_outside or not leads_outside(root, audio)]
         found = next((root / audio for root in allowed if (root / audio).is_file()), None)

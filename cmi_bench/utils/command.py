@@ -1,0 +1,52 @@
+"""What a command does around its work: a process prepared for it, and mistakes as messages with exit codes.
+
+Rich and Hydra, which take a third of a second to import, are imported where there is something to say: a command's help
+is there at once.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from cmi_bench.utils.interrupt import raise_on_interrupt
+
+
+def prepare_process() -> None:
+    """Let a command find modules of the current folder, however Python was started, and draw without a screen."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    # A notebook's kernel hands down a backend that need not be installed here, and Matplotlib refuses to be imported.
+    os.environ["MPLBACKEND"] = "agg"
+
+
+@contextlib.contextmanager
+def explain_errors(kept: str = "What was written so far is kept in the run's folder.") -> Iterator[None]:
+    """Turn a user's mistake into one message on stderr and exit code 1; Ctrl-C into exit code 130.
+
+    Args:
+        kept: What is left when the user stops the work.
+    """
+    # Hydra would print and swallow errors itself; this makes it hand them to us as they are.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    raise_on_interrupt()
+    try:
+        yield
+    except BrokenPipeError:  # `... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+    except KeyboardInterrupt:
+        from cmi_bench.utils.console import print_error
+
+        print_error(f"Stopped. {kept}")
+        raise SystemExit(130) from None
+    except Exception as error:
+        from cmi_bench.hydra_errors import SHOW_TRACEBACK, explain
+        from cmi_bench.utils.console import print_error
+
+        message = explain(error)
+        if message is None or os.environ.get(SHOW_TRACEBACK):
+            raise
+        print_error(message)
+        raise SystemExit(1) from error
