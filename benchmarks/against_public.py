@@ -4,7 +4,7 @@
 https://github.com/Haiwen-Xia/CMI-RewardBench, INTERPRETER one that has its `baselines/requirements.txt`. Nothing of it
 is in this project: `benchmarks.sides` imports it from there.
 
-1. Cold: a process for each side, from its start to the scores of one clip of 30 s.
+1. Cold: a new process for each side, from its start to the scores of one clip of 30 s.
 2. Steady: the processes stay, and score the same clips in turns, one while the other waits; who is first changes from
    turn to turn. `--busy 0 2 4` repeats this beside so many busy processes.
 
@@ -13,19 +13,20 @@ computes in bfloat16: the public code does so on CUDA only.
 """
 
 import argparse
+import itertools
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import soundfile
@@ -50,9 +51,11 @@ from benchmarks.side_by_side import (
     turn_table,
 )
 from benchmarks.turns import Worker, busy_processes
-from benchmarks.workload import write_whole_checkpoint
+from benchmarks.whole_commands import Command, command_table, our_commands, public_command
+from benchmarks.workload import write_whole_checkpoint, write_workload
 from cmi_bench.audio.decode import decode
 from cmi_bench.errors import UserError
+from cmi_bench.models.batching import Precision
 from cmi_bench.models.cmi_rm.checkpoint import NOT_USED
 from cmi_bench.tracking.metadata import versions
 from cmi_bench.utils.console import plain_text, print_view
@@ -65,23 +68,74 @@ SPACE = 4e9
 MINUTES, QUICK_MINUTES = 10.0, 3.0
 WIDTH = 130
 """Columns of the tables, where they do not go to a terminal."""
+ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+"""Of the public code: everything is on this disk."""
 MODEL_SR = 24_000
 """Hz: of waveforms that are handed over."""
 URL = "https://github.com/Haiwen-Xia/CMI-RewardBench"
 
 
+@dataclass
+class Measured:
+    """What has been measured so far."""
+
+    about: list[str] = field(default_factory=list)
+    cold: list[ColdStart] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    """What was not measured, and why."""
+
+    def views(self, pairs: int) -> list[Any]:
+        """Return texts and tables for people."""
+        views: list[Any] = [*self.about]
+        if {start.side for start in self.cold} == set(SIDES):
+            views.append(cold_table(self.cold))
+        if rows := ratios(self.turns):
+            views += [turn_table(self.turns, rows), agreement_table(compare_scores(self.turns))]
+        if self.commands:
+            views.append(command_table(self.commands, pairs))
+        return [*views, *(f"Left out: {one}" for one in self.left_out)]
+
+    def document(self) -> dict[str, Any]:
+        """Return it for machines."""
+        rows = ratios(self.turns)
+        return {
+            "about": self.about,
+            "versions": versions(),
+            "cold": [asdict(one) for one in self.cold],
+            "turns": [asdict(turn) | {"case": turn.case._asdict()} for turn in self.turns],
+            "ratios": [
+                row._asdict() | {name: getattr(row, name)._asdict() for name in ("case", "clock", "processor")}
+                for row in rows
+            ],
+            "agreement": compare_scores(self.turns) if rows else {},
+            "commands": [asdict(one) for one in self.commands],
+            "left_out": self.left_out,
+        }
+
+
 def main() -> None:
-    """Measure, print, and write `public.json` and `public.txt`."""
+    """Measure, print, and write `public.json` and `public.txt`, of what there is if it ends early."""
     args = _arguments(sys.argv[1:])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was written for a while is removed
+    measured, stopped = Measured(), ""
     try:
-        document, views = measure(args)
+        measure(args, measured)
     except UserError as error:
-        sys.exit(str(error))
+        stopped = str(error)
     except KeyboardInterrupt:
-        sys.exit("Stopped; nothing was written.")
+        stopped = "Stopped."
+    if measured.cold:
+        _report(measured, args.pairs)
+    sys.exit(stopped or None)
+
+
+def _report(measured: Measured, pairs: int) -> None:
+    views = measured.views(pairs)
     for view in views:
         print_view(view, width=WIDTH)
-    write_text_atomic(OUTPUT / "public.json", json.dumps(document, indent=2) + "\n")
+    write_text_atomic(OUTPUT / "public.json", json.dumps(measured.document(), indent=2) + "\n")
     write_text_atomic(OUTPUT / "public.txt", "\n".join(plain_text(view, width=WIDTH) for view in views))
     print_view(f"Results: {OUTPUT.absolute()}")
 
@@ -92,7 +146,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     add("--repo", type=Path, required=True, help=f"a checkout of {URL}")
     add("--python", default=sys.executable, help="an interpreter that has its requirements (default: this one)")
     add("--device", default="cpu", help="cpu, cuda or cuda:N")
-    add("--precision", choices=("32", "bf16"), default="32")
+    add("--precision", choices=get_args(Precision), default="32")
     add("--compile", action="store_true", help="on CUDA: ours with compile=true")
     add("--threads", type=int, default=0, help="threads of each side (default: torch's)")
     add("--batch", type=int, nargs="+", default=[1, 8], help="batch sizes (default: 1 8)")
@@ -103,79 +157,56 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     add("--rounds", type=int, default=5, help="turns of each case, at most (default: 5)")
     add("--cold", type=int, default=2, help="cold starts of each side (default: 2)")
     add("--minutes", type=float, default=MINUTES, help=f"no turn is begun that would end later (default: {MINUTES:g})")
-    add("--quick", action="store_true", help=f"--minutes {QUICK_MINUTES:g} --cold 1")
+    add("--pairs", type=int, default=2, help="rows of the benchmark's own commands; 0 leaves them out (default: 2)")
+    add("--quick", action="store_true", help=f"--minutes {QUICK_MINUTES:g} --cold 1 --pairs 0")
     args = parser.parse_args(words)
     if args.quick:
-        args.minutes, args.cold = QUICK_MINUTES, 1
+        args.minutes, args.cold, args.pairs = QUICK_MINUTES, 1, 0
     for name in ("batch", "seconds", "rounds", "cold", "minutes"):
         if np.min(getattr(args, name)) <= 0:
             parser.error(f"--{name} must be above 0")
-    if min(args.busy) < 0:
-        parser.error("--busy must not be below 0")
+    for name in ("busy", "pairs", "threads"):
+        if np.min(getattr(args, name)) < 0:
+            parser.error(f"--{name} must not be below 0")
     return args
 
 
-def measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
-    """Measure what the arguments say: a document for machines, and texts and tables for people.
+def measure(args: argparse.Namespace, measured: Measured) -> None:
+    """Measure what the arguments say, into `measured`.
 
     Raises:
         UserError: Something is missing: a folder, an interpreter, a module, space, a device.
     """
     _check_request(args)
     until = time.perf_counter() + 60 * args.minutes
-    cases = sorted(
-        (Case(*chosen) for chosen in _product(args.batch, args.seconds, args.references)), key=lambda case: case.chunks
-    )
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+    chosen = itertools.product(sorted({*args.batch}), sorted({*args.seconds}), sorted({*args.references}))
+    cases = sorted((Case(b, s, r == "yes") for b, s, r in chosen), key=lambda case: case.chunks)
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         clips = Clips(folder / "audio", args.container)
-        start = partial(_start, args, folder)
-        why_waveforms = _check_public(start, clips.file(CHUNK_SECONDS, 0))
-        clips.as_waveforms = bool(why_waveforms)
+        cannot_decode = _why_public_cannot_decode(args, folder, clips.file(CHUNK_SECONDS, 0))
+        clips.as_waveforms = bool(cannot_decode)
+        measured.about += [
+            describe_machine(),
+            f"{args.device}, precision {args.precision}; audio: {_audio_words(args.container, cannot_decode)}; public"
+            f" code: {_commit(args.repo)}",
+        ]
         print_view("Writing a random network of the released sizes ...")
         checkpoint = write_whole_checkpoint(folder)
         write_empty_bases(folder)
-        one = clips.items(Case(1, CHUNK_SECONDS, references=False))
-        print_view("Cold starts ...")
-        cold: list[ColdStart] = []
-        workers: dict[str, Worker] = {}
-        for number in range(args.cold):
-            for side in _in_turn(number):
-                worker = stack.enter_context(start(side))
-                cold.append(_cold_start(side, worker, one, checkpoint))
-                print_view(cold_line(cold[-1]))
-                if number == args.cold - 1:
-                    workers[side] = worker
-                else:
-                    worker.close()
-        turns = _all_turns(args, workers, cases, clips, until)
-    about = [
-        describe_machine(),
-        f"{args.device}, precision {args.precision}; audio: {_audio_words(args.container, why_waveforms)}; public code:"
-        f" {_commit(args.repo)}",
-    ]
-    left_out = [case for case in cases if not any(turn.case == case for turn in turns)]
-    agreement = compare_scores(turns)
-    views = [*about, cold_table(cold), turn_table(turns), agreement_table(agreement)]
-    if left_out:
-        words = "; ".join(describe_case(case) for case in left_out)
-        views.append(f"Left out, for they take longer than --minutes {args.minutes:g} allows: {words}")
-    document = {
-        "about": about,
-        "versions": versions(),
-        "cold": [asdict(one) for one in cold],
-        "turns": [asdict(turn) | {"case": turn.case._asdict()} for turn in turns],
-        "ratios": [row._asdict() for row in ratios(turns)],
-        "agreement": agreement,
-    }
-    return document, views
-
-
-def _product(batches: list[int], seconds: list[int], references: list[str]) -> Iterator[tuple[int, int, bool]]:
-    for batch in dict.fromkeys(batches):
-        for length in dict.fromkeys(seconds):
-            for with_reference in dict.fromkeys(references):
-                yield batch, length, with_reference == "yes"
+        with ExitStack() as stack:
+            workers = _cold_starts(args, clips, checkpoint, stack, measured)
+            reserve = _seconds_of_commands(measured.cold, args.pairs)
+            _all_turns(args, workers, cases, clips, until - reserve, measured)
+        measured.left_out += [
+            f"{describe_case(case)}: takes longer than --minutes {args.minutes:g} allows"
+            for case in cases
+            if not any(turn.case == case for turn in measured.turns)
+        ]
+        if cannot_decode and args.pairs:
+            measured.left_out.append("the benchmark's own commands: the public code's cannot decode here")
+        elif args.pairs:
+            _commands(args, checkpoint, write_workload(folder / "rows", args.pairs), measured)
 
 
 # What is there
@@ -197,13 +228,13 @@ def _check_request(args: argparse.Namespace) -> None:
         )
 
 
-def _check_public(start: Any, probe: Path) -> str:
+def _why_public_cannot_decode(args: argparse.Namespace, folder: Path, probe: Path) -> str:
     """Return why the public code cannot decode; empty if it can.
 
     Raises:
         UserError: It cannot be imported.
     """
-    with start("check", probe=str(probe)) as worker:
+    with _start(args, folder, "check", probe=str(probe)) as worker:
         return str(worker.ready()["cannot_decode"])
 
 
@@ -219,14 +250,17 @@ def _start(args: argparse.Namespace, folder: Path, side: str, **more: Any) -> Wo
         " interpreter: --python ENVIRONMENT/bin/python.",
         **more,
     }
-    interpreter = sys.executable if side == "ours" else str(Path(shutil.which(args.python) or args.python).absolute())
     # The public code takes the names in the configurations as folders of where it runs.
     return Worker(
         "Ours" if side == "ours" else "The public code",
-        [interpreter, "-m", "benchmarks.sides", side, json.dumps(settings)],
+        [sys.executable if side == "ours" else _python(args), "-m", "benchmarks.sides", side, json.dumps(settings)],
         folder=folder,
-        environment={"PYTHONPATH": str(PROJECT), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
+        environment={"PYTHONPATH": str(PROJECT), **ENVIRONMENT},
     )
+
+
+def _python(args: argparse.Namespace) -> str:
+    return str(Path(shutil.which(args.python) or args.python).absolute())
 
 
 def _audio_words(container: str, why_waveforms: str) -> str:
@@ -303,6 +337,23 @@ def _in_turn(number: int) -> Sequence[str]:
     return SIDES if number % 2 == 0 else SIDES[::-1]
 
 
+def _cold_starts(
+    args: argparse.Namespace, clips: Clips, checkpoint: Path, stack: ExitStack, measured: Measured
+) -> dict[str, Worker]:
+    """Measure cold starts and return the last process of each side, which stays."""
+    print_view("Cold starts ...")
+    items = clips.items(Case(1, CHUNK_SECONDS, references=False))
+    workers: dict[str, Worker] = {}
+    for number in range(args.cold):
+        for side in _in_turn(number):
+            if side in workers:
+                workers[side].close()
+            workers[side] = stack.enter_context(_start(args, checkpoint.parent, side))
+            measured.cold.append(_cold_start(side, workers[side], items, checkpoint))
+            print_view(cold_line(measured.cold[-1]))
+    return workers
+
+
 def _cold_start(side: str, worker: Worker, items: list[dict[str, Any]], checkpoint: Path) -> ColdStart:
     ready = worker.ready()
     if side == "public":
@@ -314,6 +365,7 @@ def _cold_start(side: str, worker: Worker, items: list[dict[str, Any]], checkpoi
         answer["processor_seconds_since_start"],
         ready["load_seconds"],
         answer["seconds"],
+        answer["processor_seconds"],
         answer["memory_gb"],
     )
 
@@ -340,9 +392,13 @@ def check_tensors(not_filled: Sequence[str], not_taken: Sequence[str], checkpoin
 
 
 def _all_turns(
-    args: argparse.Namespace, workers: dict[str, Worker], cases: list[Case], clips: Clips, until: float
-) -> list[Turn]:
-    turns: list[Turn] = []
+    args: argparse.Namespace,
+    workers: dict[str, Worker],
+    cases: list[Case],
+    clips: Clips,
+    until: float,
+    measured: Measured,
+) -> None:
     for number, busy in enumerate(args.busy):
         # What time is left is shared between the numbers of busy processes.
         now = time.perf_counter()
@@ -350,8 +406,7 @@ def _all_turns(
         with busy_processes(busy):
             for turn in take_turns(workers, cases, clips, busy=busy, rounds=args.rounds, until=level_ends):
                 print_view(turn_line(turn))
-                turns.append(turn)
-    return turns
+                measured.turns.append(turn)
 
 
 def take_turns(
@@ -380,6 +435,24 @@ def take_turns(
                 del answer["processor_seconds_since_start"]
                 yield Turn(side, case, busy, number, **answer)
             per_chunk = (time.perf_counter() - began) / case.chunks
+
+
+def _seconds_of_commands(cold: Sequence[ColdStart], pairs: int) -> float:
+    """Return about how long the benchmark's own commands take."""
+    seconds = 0.0
+    for start in cold[-len(SIDES) :] if pairs else ():
+        started, clips = (1, 4 * pairs) if start.side == "public" else (3, 3 * pairs)
+        seconds += started * (start.seconds - start.first_seconds) + clips * start.first_seconds
+    return seconds
+
+
+def _commands(args: argparse.Namespace, checkpoint: Path, rows: Path, measured: Measured) -> None:
+    print_view("The benchmark's own commands ...")
+    how = {"device": args.device, "precision": args.precision}
+    measured.commands.append(
+        public_command(args.repo.absolute(), _python(args), checkpoint, rows, environment=ENVIRONMENT, **how)
+    )
+    measured.commands += our_commands(checkpoint, rows, **how)
 
 
 if __name__ == "__main__":

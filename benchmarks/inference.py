@@ -26,8 +26,8 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from benchmarks.tower import TowerSpeed, measure_towers
+from benchmarks.whole_commands import read_scores
 from benchmarks.workload import write_checkpoints, write_workload
-from cmi_bench.data import fields
 from cmi_bench.tracking.metadata import versions
 from cmi_bench.utils.console import plain_text, print_view
 from cmi_bench.utils.distributed import cores
@@ -88,7 +88,7 @@ def run(what: str, checkpoints: Sequence[Path], rows: Path, *, cache: Path, fold
     seconds = time.perf_counter() - start
     jobs = sorted(path.parent for path in folder.rglob("metadata.json"))
     described = [json.loads((job / "metadata.json").read_text("utf-8")) for job in jobs]
-    return Run(what, seconds, described, _scores(jobs[0] / "results.jsonl"))
+    return Run(what, seconds, described, read_scores(jobs[0] / "results.jsonl"))
 
 
 def rank_correlation(one: Run, other: Run) -> float:
@@ -101,12 +101,6 @@ def largest_difference(one: Run, other: Run) -> float:
     """Return the largest difference of two runs' scores, in standard deviations of the scores."""
     a, b = np.array(one.scores), np.array(other.scores)
     return float(np.abs(a - b).max() / a.std())
-
-
-def _scores(results: Path) -> list[list[float]]:
-    rows = [json.loads(line) for line in results.read_text("utf-8").splitlines()]
-    names = [name + side for name in (fields.PREDICTED_ALIGNMENT, fields.PREDICTED_MUSICALITY) for side in ("", "_b")]
-    return [[row[name] for name in names] for row in rows]
 
 
 OUTPUT = Path("outputs/bench")

@@ -110,14 +110,19 @@ def _device_peak_gb() -> float:
 
 
 def load_public(settings: dict[str, Any]) -> tuple[Score, dict[str, Any]]:
-    """Load the public code's model.
+    """Load the public code's model, in the arithmetic that ours computes in.
 
     Returns:
         What scores, and facts: the names of the tensors that the checkpoint has and the model has not, and the other
         way round. The public code passes over both.
     """
     module = _public_module(settings)
+    import torch
     from safetensors import safe_open
+
+    if settings["precision"] != "bf16":  # torch's own choice on CUDA is TensorFloat-32 in convolutions only
+        torch.backends.cudnn.allow_tf32 = settings["precision"] == "tf32"
+        torch.set_float32_matmul_precision("high" if settings["precision"] == "tf32" else "highest")
 
     checkpoint = settings["checkpoint"]
     model = module.RewardModelInference(

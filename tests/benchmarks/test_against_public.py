@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import against_public
 from benchmarks.against_public import check_tensors, main, take_turns
-from benchmarks.side_by_side import Case
+from benchmarks.side_by_side import Case, ColdStart
 from cmi_bench.errors import UserError
 
 STAND_IN = """
@@ -130,6 +130,20 @@ def test_a_case_that_would_end_too_late_is_left_out_but_for_the_first_one():
     assert len(turns) == 2
 
 
+def test_what_was_measured_is_kept_when_it_ends_early(tmp_path, monkeypatch, capsys):
+    def measure(args, measured):
+        measured.cold += [ColdStart(side, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0) for side in ("public", "ours")]
+        raise UserError("The public code ended with exit code -9 (killed: for memory?).")
+
+    monkeypatch.setattr(against_public, "measure", measure)
+    monkeypatch.chdir(tmp_path)
+
+    assert "exit code -9" in messages(capsys, "--repo", tmp_path)
+    assert "Cold" in (tmp_path / "outputs" / "bench" / "public.txt").read_text()
+    document = json.loads((tmp_path / "outputs" / "bench" / "public.json").read_text())
+    assert (len(document["cold"]), document["turns"]) == (2, [])
+
+
 @pytest.mark.slow
 def test_a_whole_comparison(narrow, checkout, tmp_path, monkeypatch, capsys):
     (checkout / "baselines" / "inference.py").write_text(STAND_IN)
@@ -140,11 +154,14 @@ def test_a_whole_comparison(narrow, checkout, tmp_path, monkeypatch, capsys):
     words = ("--minutes", "0.01", "--cold", "1", "--batch", "1", "--seconds", "2", "--threads", "1")
     monkeypatch.setattr(sys, "argv", ["against_public", "--repo", str(checkout), *words])
 
-    main()
+    with pytest.raises(SystemExit) as ended:
+        main()
 
+    assert ended.value.code is None
     said = capsys.readouterr().out
     assert "the public code cannot decode here (no decoder)" in said
     document = json.loads((tmp_path / "outputs" / "bench" / "public.json").read_text())
     assert document["agreement"]["largest difference of scores"] == pytest.approx(1e-3, rel=1e-2)
     assert {start["side"] for start in document["cold"]} == {"public", "ours"}
     assert [turn["case"]["seconds"] for turn in document["turns"]] == [2, 2]
+    assert document["left_out"][-1] == "the benchmark's own commands: the public code's cannot decode here"

@@ -72,16 +72,24 @@ def test_one_clip_has_no_standard_deviation():
     assert str(found["largest difference of scores, in standard deviations"]) == "nan"
 
 
+def test_what_only_one_side_has_done_is_left_out():
+    public, ours, ours_again, *_ = some_turns()
+    assert [row.rounds for row in ratios([public, ours, ours_again])] == [1]
+    assert ratios([public]) == []
+    only_public = turn("public", LONG, 0, 80.0, scores=[[2.0, 3.0], [4.0, 5.0]])
+    assert compare_scores([public, ours, only_public])["clips compared"] == 1
+
+
 def test_tables_name_both_sides():
     turns = some_turns()
-    shown = plain_text(turn_table(turns), width=130)
+    shown = plain_text(turn_table(turns, ratios(turns)), width=130)
     assert "9.0 / 3.8" in shown
     assert "2.50 (2.00-3.00)" in shown
     assert "device" not in shown
     assert "80.0 / 20.0" in shown
 
     on_device = [turn(side, SHORT, 0, 1.0, scores=[[0, 0]], device_gb=7.0) for side in ("public", "ours")]
-    assert "7.0 / 7.0" in plain_text(turn_table(on_device), width=130)
+    assert "7.0 / 7.0" in plain_text(turn_table(on_device, ratios(on_device)), width=130)
     assert turn_line(turns[-1]) == (
         "  round 1, 1 clip of 30 s, batch 1, 2 busy beside: ours 10.00 s, 20.00 processor seconds"
     )
@@ -89,7 +97,8 @@ def test_tables_name_both_sides():
 
 def test_cold_starts_give_a_ratio():
     starts = [
-        ColdStart(side, seconds, 2 * seconds, 3.0, 4.0, 5.0) for side, seconds in (("ours", 10.0), ("public", 25.0))
+        ColdStart(side, seconds, 2 * seconds, 3.0, 4.0, 5.0, 6.0)
+        for side, seconds in (("ours", 10.0), ("public", 25.0))
     ]
     shown = plain_text(cold_table(starts), width=130)
     assert "25.0" in shown
