@@ -10,10 +10,17 @@ from torch import Tensor, nn
 
 from cmi_bench.models.batching import Precision, arithmetic, equal_batches_of, in_batches
 from cmi_bench.models.memory import BatchFit, is_out_of_memory
+from cmi_bench.models.threads import in_threads
 from cmi_bench.models.transfers import Mark, Transfers, transfers_of
+from cmi_bench.utils.distributed import cores
+from cmi_bench.utils.memory import available_memory
 
-CPU_SAMPLES = 30 * 24_000
-"""Samples that a CPU encodes in one batch, at most: more is slower there, by 5 %, and takes twice the memory."""
+CPU_SAMPLES = 10 * 24_000
+"""Samples that one thread of a CPU encodes in one batch, at most: with more it is no faster, and takes more memory."""
+SAMPLE_BYTES = 2_000
+"""Memory that MuQ takes for each sample that it encodes at a time on a CPU; no other encoder here takes more."""
+MEMORY_PART = 0.5
+"""Of the free memory, what pieces encoded at once may take; the rest is for what decodes and stores beside them."""
 AHEAD = 2
 """Batches that are handed to a GPU before the first of them is done; more would only take its memory."""
 
@@ -41,7 +48,7 @@ def encode_waveforms(
 
     Args:
         waveforms: float32 [samples] each, on the CPU or on the device.
-        encode: Called inside of `arithmetic`.
+        encode: Called inside of `arithmetic`; on a CPU in several threads at once.
         device: Where to compute.
         precision: Of the products.
         batch_size: Waveforms encoded in one batch, at most.
@@ -55,10 +62,33 @@ def encode_waveforms(
         if device.type == "cuda":
             fit.keep_in(folder)
             return encode_ahead(waveforms, encode, transfers_of(device), batch_size=batch_size, fit=fit)
-        return in_batches(
-            equal_batches_of([len(waveform) for waveform in waveforms], batch_size, most=CPU_SAMPLES),
-            lambda batch: encode(torch.stack([waveforms[index] for index in batch]).to(device)),
-        )
+        # Settings of the process change here, not while other threads compute.
+        return encode_in_threads(waveforms, encode, device, precision, batch_size=batch_size)
+
+
+def encode_in_threads(
+    waveforms: Sequence[Tensor], encode: Encode, device: torch.device, precision: Precision, *, batch_size: int
+) -> list[Tensor]:
+    """Encode on the CPU, several pieces at once as far as there is memory for them; see `encode_waveforms`."""
+    lengths = [len(waveform) for waveform in waveforms]
+    batches = list(equal_batches_of(lengths, batch_size, most=CPU_SAMPLES))
+    samples = [sum(lengths[index] for index in batch) for batch in batches]
+
+    def encode_batch(batch: Sequence[int]) -> list[Tensor]:
+        with arithmetic(precision, device):
+            return list(encode(torch.stack([waveforms[index] for index in batch]).to(device)))
+
+    encoded = iter(in_threads(encode_batch, batches, sizes=samples, at_once=_at_once(max(samples, default=1))))
+    return in_batches(batches, lambda _: next(encoded))
+
+
+def _at_once(samples: int) -> int:
+    """Return how many pieces of so many samples there is memory for.
+
+    A process that computes on a part of the cores takes such a part of the memory: others compute on the rest.
+    """
+    part = min(1.0, torch.get_num_threads() / cores())
+    return int(MEMORY_PART * part * available_memory() / (SAMPLE_BYTES * max(samples, 1)))
 
 
 def encode_ahead(

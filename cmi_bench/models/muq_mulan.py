@@ -1,6 +1,6 @@
 """MuQ-MuLan (https://arxiv.org/abs/2501.01108): a music tower and a text tower, projected into one space."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -83,24 +83,23 @@ class Towers:
         self._precision = precision
         self._kernels = kernels
 
-    def audio(self, windows: Tensor) -> Tensor:
-        """Return the latents [batch, dim_latent], float32 of length 1, of windows [batch, samples]."""
-        pooled = self._audio_tower(windows).float().mean(dim=1)
-        with exact(self._device):
-            return F.normalize(self._audio_to_latents(pooled), dim=-1)
+    @cached_property
+    def audio(self) -> Callable[[Tensor], Tensor]:
+        """Maps windows [batch, samples] to latents [batch, dim_latent], float32 of length 1."""
+        tower = prepare(self._network.audio_tower, self._device, self._precision, self._kernels)
+        to_latents = prepare(self._network.audio_to_latents, self._device, "32", self._kernels)
+
+        def latents(windows: Tensor) -> Tensor:
+            pooled = tower(windows).float().mean(dim=1)
+            with exact(self._device):
+                return F.normalize(to_latents(pooled), dim=-1)
+
+        return latents
 
     def text(self, tokens: Sequence[Sequence[int]]) -> Tensor:
         """Return the latents [batch, dim_latent], of length 1, of tokenized texts."""
         pooled = torch.stack([embedded.mean(dim=0) for embedded in self._text_tower(tokens)])
         return F.normalize(self._text_to_latents(pooled), dim=-1)
-
-    @cached_property
-    def _audio_tower(self) -> AudioTower:
-        return prepare(self._network.audio_tower, self._device, self._precision, self._kernels)
-
-    @cached_property
-    def _audio_to_latents(self) -> nn.Linear:
-        return prepare(self._network.audio_to_latents, self._device, "32", self._kernels)
 
     @cached_property
     def _text_tower(self) -> TextTower:

@@ -5,7 +5,7 @@ The head: https://arxiv.org/abs/2505.10793; the public code is its definition.
 
 from collections.abc import Sequence
 from copy import deepcopy
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, cast
 
@@ -227,7 +227,7 @@ class SongEvalRM(AudioRating):
         at_once = max(1, BATCH_SECONDS * self.sr // max(map(len, waveforms)))
         rated = encode_waveforms(
             waveforms,
-            self._rate,
+            partial(self._rate, self.encoder),
             device=self.device,
             precision=self.precision,
             batch_size=at_once,
@@ -236,8 +236,8 @@ class SongEvalRM(AudioRating):
         )
         return [one.cpu() for one in rated]
 
-    def _rate(self, songs: Tensor) -> Tensor:
-        frames = self.encoder(songs).float()
+    def _rate(self, encoder: Muq, songs: Tensor) -> Tensor:
+        frames = encoder(songs).float()
         with exact(self.device):
             rated: Tensor = self.head(frames)
         return rated[:, None]

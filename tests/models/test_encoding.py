@@ -1,11 +1,19 @@
-"""Waveforms through an encoder, as a GPU is handed them."""
+"""Waveforms through an encoder: as a GPU is handed them, and several at once on the CPU, each as if it were alone."""
+
+import threading
 
 import pytest
 import torch
 from recorded_device import RecordedTransfers
+from torch import nn
 
-from cmi_bench.models.encoding import AHEAD, encode_ahead
+from cmi_bench.models import encoding
+from cmi_bench.models.batching import arithmetic
+from cmi_bench.models.encoding import AHEAD, encode_ahead, encode_waveforms, fit_of
 from cmi_bench.models.memory import BatchFit
+
+CPU = torch.device("cpu")
+LENGTHS = (4_800, 3_000, 4_800, 4_700, 4_700, 3_000, 1_000)
 
 
 def doubled(batch):
@@ -78,3 +86,99 @@ def test_other_errors_are_the_callers():
 
     with pytest.raises(RuntimeError, match="assert triggered"):
         encode_ahead(waveforms(5, 5), encode, RecordedTransfers(), batch_size=8, fit=settled(1000))
+
+
+@pytest.fixture
+def threads(seeded):
+    """Compute on the CPU with two threads, whatever the machine has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def encoder():
+    return nn.Sequential(nn.Conv1d(1, 64, 400, stride=160), nn.GELU(), nn.Conv1d(64, 32, 3))
+
+
+def encode(encoder, waveforms, batch_size=8):
+    return encode_waveforms(
+        waveforms,
+        lambda batch: encoder(batch[:, None]).float(),
+        device=CPU,
+        precision="32",
+        batch_size=batch_size,
+        fit=fit_of(encoder, "32", CPU),
+    )
+
+
+@pytest.mark.usefixtures("threads")
+def test_what_comes_of_one_does_not_depend_on_the_others(encoder):
+    waveforms = [torch.randn(length) for length in LENGTHS]
+    torch.set_num_threads(1)
+    alone = [encode(encoder, [waveform])[0] for waveform in waveforms]
+    torch.set_num_threads(2)
+    for batch_size in (1, 3):
+        together = encode(encoder, waveforms, batch_size)
+        turned = encode(encoder, waveforms[::-1], batch_size)[::-1]
+        for one, with_others, in_another_order in zip(alone, together, turned, strict=True):
+            torch.testing.assert_close(with_others, one, atol=1e-6, rtol=0.0)
+            torch.testing.assert_close(in_another_order, one, atol=1e-6, rtol=0.0)
+
+
+@pytest.mark.usefixtures("threads")
+def test_nothing_to_encode(encoder):
+    assert encode(encoder, []) == []
+
+
+@pytest.mark.usefixtures("threads")
+def test_each_thread_computes_as_the_precision_says(encoder):
+    found = []
+
+    def tell(batch):
+        found.append(
+            (
+                threading.current_thread() is threading.main_thread(),
+                torch.is_inference_mode_enabled(),
+                torch.is_autocast_enabled("cpu"),
+                torch.get_float32_matmul_precision(),
+                torch.get_num_threads(),
+            )
+        )
+        return batch
+
+    torch.set_float32_matmul_precision("high")
+    try:
+        for precision in ("32", "bf16"):
+            encode_waveforms(
+                [torch.zeros(4000)] * 2, tell, device=CPU, precision=precision, batch_size=1,
+                fit=fit_of(encoder, precision, CPU),
+            )  # fmt: skip
+        assert found == [(False, True, False, "highest", 1)] * 2 + [(False, True, True, "highest", 1)] * 2
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize(("free", "at_once"), [(10**12, 2), (0, 1), (4 * encoding.SAMPLE_BYTES * 4000, 2)])
+@pytest.mark.usefixtures("threads")
+def test_as_many_at_once_as_there_is_memory_for(monkeypatch, encoder, free, at_once):
+    monkeypatch.setattr(encoding, "available_memory", lambda: free)
+    monkeypatch.setattr(encoding, "cores", lambda: 2)
+    found = encode_waveforms(
+        [torch.zeros(4000)] * 4,
+        lambda batch: torch.full((len(batch), 1), torch.get_num_threads()),
+        device=CPU,
+        precision="32",
+        batch_size=1,
+        fit=fit_of(encoder, "32", CPU),
+    )
+    assert [int(one) for one in found] == [2 // at_once] * 4
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_failure_of_one_is_the_callers(encoder):
+    with arithmetic("32", CPU), pytest.raises(RuntimeError, match="size"):
+        encode(encoder, [torch.randn(48_000), torch.randn(100), torch.randn(48_000)])
+    assert torch.get_num_threads() == 2

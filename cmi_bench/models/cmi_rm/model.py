@@ -445,19 +445,16 @@ class CmiRM(EmbeddingModel):
         Returns:
             For each chunk its frames, float32 [time, dim] on the model's device: 25 a second.
         """
+        tower = self.parts.audio_tower  # made here, once, whatever threads call it
         return encode_waveforms(
             chunks,
-            self._frames,
+            lambda batch: tower(batch).float(),
             device=self.device,
             precision=self.precision,
             batch_size=batch_size,
             fit=self.fit,
             folder=self.digest_dir,
         )
-
-    def _frames(self, chunks: Tensor) -> Tensor:
-        frames: Tensor = self.parts.audio_tower(chunks)
-        return frames.float()
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = ENCODE_BATCH) -> list[Tensor]:
         """Encode prompts or lyrics, each by itself.
