@@ -16,7 +16,10 @@ PROGRESS_SECONDS = 15.0
 
 
 class TrackingCallback(Callback):
-    """Has a tracker open its run when prediction starts, follow it, and close it as FINISHED, FAILED or KILLED.
+    """Has a tracker open its run at the first scores, follow it, and close it as FINISHED, FAILED or KILLED.
+
+    The first scores are kept before: importing MLflow takes seconds, and a store may be slow. A run that fails before
+    is opened to be closed; one that the user stops before is not.
 
     Only rank 0 records. Use it as a context manager around the whole run, so that a failure in any part of it, not
     only in Lightning's loop, is recorded as such.
@@ -24,6 +27,8 @@ class TrackingCallback(Callback):
 
     def __init__(self, tracker: Tracker) -> None:
         self.tracker = tracker
+        self.is_predicting = False
+        """Whether there is a run to record by now."""
         self.done = 0
         self.last_sent = 0.0
         self.sent = False
@@ -34,6 +39,8 @@ class TrackingCallback(Callback):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.is_predicting and kind is not None and kind is not KeyboardInterrupt:
+            self.tracker.start()
         self.tracker.close("FINISHED" if kind is None else "KILLED" if kind is KeyboardInterrupt else "FAILED")
 
     def record(self, outcome: RunOutcome) -> None:
@@ -41,9 +48,8 @@ class TrackingCallback(Callback):
         self.tracker.record(outcome)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the run."""
-        if trainer.is_global_zero:
-            self.tracker.start()
+        """Note that the work begins."""
+        self.is_predicting = trainer.is_global_zero
         self.last_sent = time.monotonic()  # a short run has no progress to show
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -60,7 +66,9 @@ class TrackingCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Count the clips of the batch on all ranks, and send the count now and then."""
+        """Open the run at the first batch; count the clips on all ranks, and send the count now and then."""
+        if trainer.is_global_zero:
+            self.tracker.start()
         items, _ = batch
         self.done += items * trainer.world_size
         if trainer.is_global_zero and time.monotonic() - self.last_sent > PROGRESS_SECONDS:

@@ -1,5 +1,6 @@
 """A run and its Lightning callback, against MLflow's real SQLite store."""
 
+import contextlib
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -71,8 +72,22 @@ def test_progress_of_a_long_run_is_sent_by_the_first_rank_only(monkeypatch):
         trainer = SimpleNamespace(world_size=2, is_global_zero=is_first)
         callback.done = 0
         callback.on_predict_start(trainer, None)
+        assert not started
         for batch in range(2):
             callback.on_predict_batch_end(trainer, None, None, (3, None), batch)
         callback.on_predict_end(trainer, None)
-    assert started == [True]
+    assert started == [True, True]  # which a tracker takes as one
     assert sent == [6, 12, 12]
+
+
+@pytest.mark.parametrize(
+    ("error", "calls"), [(ValueError, ["start", "FAILED"]), (KeyboardInterrupt, ["KILLED"]), (None, ["FINISHED"])]
+)
+def test_a_run_that_fails_before_its_first_scores_is_recorded_too(error, calls):
+    said = []
+    tracker = SimpleNamespace(start=lambda: said.append("start"), close=said.append)
+    with contextlib.suppress(ValueError, KeyboardInterrupt), TrackingCallback(tracker) as callback:
+        callback.on_predict_start(SimpleNamespace(is_global_zero=True), None)
+        if error:
+            raise error
+    assert said == calls
