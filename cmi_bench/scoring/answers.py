@@ -118,6 +118,11 @@ class Answers:
         self.probes = choose_probes([*self.probes, *scored], items=items, seconds=seconds)
         self.probe_scores = {one.key: made.get(one.key) or self.probe_scores[one.key] for one in self.probes}
 
+    @property
+    def made(self) -> int:
+        """How many requests were scored in this run."""
+        return len(self._made)
+
     def summed(self, total: RunStats) -> RunStats:
         """Return what all ranks did, in the words of `metadata.json`."""
         counts, failed = total.counts, self.scores.failed

@@ -2,7 +2,8 @@
 
 They must not: a padded batch that is averaged without its mask, or batch statistics in a network that was left in
 training mode, make the same clip worth more or less with another `batch_size` or other rows. So a few clips of the run
-are scored once more: together in one batch, and the first of them alone.
+are scored once more: the first of them alone, and all together in one batch. With few clips and a slow model that would
+take as long as the run: there they are fewer, or none.
 """
 
 import contextlib
@@ -31,6 +32,10 @@ PROBES = 4
 TOLERANCE = 0.01
 """Standard deviations of the run's scores. Rounding stays below in every precision (1e-3 is promised of bfloat16), and
 a change of this size moves no metric in a digit that is shown."""
+FREE_SECONDS = 5.0
+"""What the check may take in any case."""
+SHARE = 0.1
+"""Of the run's time: what it may take in a longer run."""
 LEAST = 1e-6
 """The change, relative to the score, that counts where all scores of the run are equal."""
 
@@ -112,6 +117,24 @@ def choose_probes(requests: Sequence[Request], *, items: int, seconds: float) ->
     return chosen
 
 
+def clips_affordable(per_clip: float, run: float) -> int:
+    """Return how many clips may be scored again.
+
+    Args:
+        per_clip: Seconds that one takes.
+        run: Seconds that the run's clips took.
+
+    >>> clips_affordable(0.1, 20.0)
+    5
+    >>> clips_affordable(8.0, 300.0)
+    3
+    >>> clips_affordable(8.0, 16.0)
+    0
+    """
+    most, seconds = PROBES + 1, max(FREE_SECONDS, SHARE * run)
+    return most if per_clip * most <= seconds else int(seconds / per_clip)
+
+
 def units_of(scores: ScoreColumns) -> Units:
     """Return in what changes of the scores of a run are measured; nothing where there is one score or none."""
     columns = {aspect: scores.column(aspect) for aspect in Aspect} if len(scores) > 1 else {}
@@ -131,8 +154,9 @@ def check_batches(
     *,
     units: Units,
     run_batches_of_one: bool,
+    clips: int = PROBES + 1,
 ) -> BatchCheck | None:
-    """Score the probes again, together and the first alone, and compare.
+    """Score the probes again, the first alone and together, and compare.
 
     Args:
         probes: What to score again.
@@ -140,12 +164,15 @@ def check_batches(
         rescore: Scores in one batch.
         units: See `units_of`.
         run_batches_of_one: Whether the run scored each clip by itself, so that alone is no other company.
+        clips: How many may be scored, the one alone included.
 
     Returns:
         None where there is nothing to compare with, or the check could not be made (which is logged).
     """
-    companies = [*([list(probes)] if len(probes) > 1 else []), *([] if run_batches_of_one else [list(probes[:1])])]
-    if not any(companies) or not units:
+    alone = [] if run_batches_of_one else list(probes[: min(clips, 1)])
+    together = list(probes[: clips - len(alone)])
+    companies = [company for company in (together if len(together) > 1 else [], alone) if company]
+    if not companies or not units:
         return None
     try:
         changes = [_largest_change(rescore(company), known, units) for company in companies]
@@ -158,7 +185,7 @@ def check_batches(
         log.warning("Whether scores depend on the batch could not be checked: %s", getattr(error, "what", error))
         return None
     found = BatchCheck(
-        clips=len(probes),
+        clips=max(map(len, companies)),
         largest_change=float(f"{changes[worst]:.3g}"),
         tolerance=TOLERANCE,
         depends_on_batch=changes[worst] > TOLERANCE and not changes_by_itself,

@@ -11,7 +11,7 @@ from cmi_bench.config import Config, OnError
 from cmi_bench.data.audio_info import AudioIndex
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.scoring.answers import Answers, PlannedBlock, raise_first_failure
-from cmi_bench.scoring.batch_check import BatchCheck, Units, check_batches, keep_worst, units_of
+from cmi_bench.scoring.batch_check import BatchCheck, Units, check_batches, clips_affordable, keep_worst, units_of
 from cmi_bench.scoring.batching import BatchLimits, Runner
 from cmi_bench.scoring.local import LocalRunner
 from cmi_bench.scoring.model_call import ModelCall
@@ -139,9 +139,8 @@ def score_blocks(
     summed = answers.summed(collect_stats(folder))
     if not with_batch_check or model.is_remote or not model.is_deterministic:
         return ScoredBlocks(scores, summed)
-    is_encoded = summed.counts["chunks_encoded"] > 0
     with summed.timed("check"):
-        found = _check_batches(answers, units, config=config, folder=folder, is_encoded=is_encoded)
+        found = _check_batches(answers, units, summed, config=config, folder=folder)
     worst = keep_worst(store.notes, found, model=f"{model.class_name} {model.identity}")
     return ScoredBlocks(scores, summed, worst)
 
@@ -182,12 +181,13 @@ def _raise_late_failure(blocks: Iterable[Sequence[Clip]], scores: ScoreColumns) 
 
 
 def _check_batches(
-    answers: Answers, units: Units, *, config: Config, folder: Path, is_encoded: bool
+    answers: Answers, units: Units, stats: RunStats, *, config: Config, folder: Path
 ) -> BatchCheck | None:
     """Score a few of the clips that were scored in this run again, in other company.
 
     Audio that an embedding model encoded is encoded again; where it was all in the cache, only the head is looked at.
     """
+    is_encoded = stats.counts["chunks_encoded"] > 0
 
     def rescore(requests: Sequence[Request]) -> Mapping[str, Score]:
         again = folder / "batch_check"
@@ -205,8 +205,22 @@ def _check_batches(
             shutil.rmtree(again, ignore_errors=True)
 
     return check_batches(
-        answers.probes, answers.probe_scores, rescore, units=units, run_batches_of_one=config.batch_size == 1
+        answers.probes,
+        answers.probe_scores,
+        rescore,
+        units=units,
+        run_batches_of_one=config.batch_size == 1,
+        clips=_clips_affordable(stats, answers.made),
     )
+
+
+def _clips_affordable(stats: RunStats, made: int) -> int:
+    """Return how many of the clips scored in this run may be scored again, all of their audio encoded anew."""
+    counts, seconds = stats.counts, stats.seconds
+    encoded, scored = counts["chunks_encoded"], seconds["head"] + seconds["score"]
+    encoding = seconds["encode"] * (encoded + counts["chunks_from_cache"]) / encoded if encoded else 0.0
+    per_clip = (encoding + scored) / max(made, 1)
+    return clips_affordable(per_clip, (seconds["encode"] + scored) / stats.processes)
 
 
 def _clear(folder: Path, failures: FailureLog, store: ScoreStore, *, resume: bool) -> None:

@@ -1,6 +1,7 @@
 """Models whose scores depend on their batch, or on chance, are found and named; others are left alone."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from scoring_run import score
 
 from cmi_bench.data.rows import load_rows
 from cmi_bench.models.base import AudioView, BenchmarkModelABC, EmbeddingModel
+from cmi_bench.scoring import batch_check
 from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.requests import clips_of
 
@@ -108,6 +110,33 @@ def test_a_model_that_judges_each_clip_by_itself(check, batch_size):
     else:
         assert (found.depends_on_batch, found.changes_by_itself, found.note) == (False, False, "")
         assert found.largest_change < 1e-6
+
+
+class Counting(Crossings):
+    """Counts how many clips it is asked for at once."""
+
+    def __init__(self):
+        self.calls = []
+
+    def judge(self, values):
+        self.calls.append(len(values))
+        time.sleep(0.001)
+        return values
+
+
+@pytest.mark.parametrize(("clips", "again"), [(5, [4, 1]), (4, [3, 1]), (3, [2, 1]), (2, [1]), (1, [1]), (0, [])])
+def test_as_many_are_scored_again_as_there_is_time_for(check, monkeypatch, clips, again):
+    monkeypatch.setattr("cmi_bench.scoring.score.clips_affordable", lambda per_clip, run: clips)
+    model = Counting()
+    found = check(model, batch_size=100)
+    assert model.calls[1:] == again
+    assert (found.clips if found else 0) == max(again, default=0)
+
+
+def test_a_run_too_short_for_it_has_no_check(check, monkeypatch):
+    monkeypatch.setattr(batch_check, "FREE_SECONDS", 0.0)
+    monkeypatch.setattr(batch_check, "SHARE", 0.01)
+    assert check(Counting()) is None
 
 
 def test_rounding_is_no_dependence(check):
