@@ -1,11 +1,10 @@
-"""Embeddings on disk, by what was embedded and by which encoder; and a model that looks there before it encodes.
+"""Embeddings on disk, by what was embedded and by which encoder.
 
-`EmbeddingCache` is the store. `CachedModel` wraps an embedding model, has its methods, and encodes nothing twice.
 Processes that fill one cache at the same time share the work: each begins elsewhere (`claim_start`) and passes over
 what is there. Nobody waits for another; at most the batch that two are at in the same moment is encoded twice.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -15,20 +14,12 @@ from filelock import FileLock, Timeout
 from safetensors.torch import load, save
 from torch import Tensor
 
-from cmi_bench.audio.decode import AudioError, decode, is_finite
 from cmi_bench.config import CacheConfig
-from cmi_bench.models.base import EmbeddedInput, EmbeddingModel
-from cmi_bench.scoring.embedding_items import COMPACT, AudioItem, EmbeddingAddresses, KeptForm, TextItem
-from cmi_bench.scoring.model_call import ModelCall, read_answer
+from cmi_bench.scoring.embedding_items import COMPACT
 from cmi_bench.scoring.packs import PackStore, StoreSize, prune
-from cmi_bench.scoring.run_stats import RunStats
-from cmi_bench.types import Score
 from cmi_bench.utils.addresses import Place, below, on_this_machine, place_of
-from cmi_bench.utils.files import writing_to
 
 GIGABYTE = 10**9
-HALF_ERROR = 2**-10
-"""Share of an embedding's norm that may be lost by its rounding to float16, which in its range loses 2^-11 at most."""
 OPEN_CACHES = 2
 """How many caches a process keeps open."""
 
@@ -160,121 +151,6 @@ def prune_after_run(cache: CacheConfig) -> StoreSize:
     if cache.dir is None:
         return StoreSize(0, 0)
     return EmbeddingCache(below(place_of(cache.dir), "embeddings")).keep_within(cache.max_gb)
-
-
-class CachedModel:
-    """An embedding model that looks up before it encodes, and stores what it encodes.
-
-    Its methods are those of `EmbeddingModel`, but audio is named by its file (`AudioItem`): of a file whose embedding
-    is stored, nothing is decoded.
-    """
-
-    def __init__(self, call: ModelCall[EmbeddingModel], cache: EmbeddingCache, stats: RunStats) -> None:
-        """Wrap a model.
-
-        Args:
-            call: The model, on this process's device, and what it is told.
-            cache: Where embeddings are looked up and stored.
-            stats: Counts what is encoded.
-        """
-        self.call = call
-        self.cache = cache
-        self.sr = int(call.model.sr)
-        self.addresses = EmbeddingAddresses.of(call.model, call.max_dur)
-        self.stats = stats
-
-    def embed_audio(
-        self, items: Sequence[AudioItem], waveforms: Mapping[str, Tensor] | None = None
-    ) -> list[list[Tensor]]:
-        """Return of each file its windows' frames [time, dim]: from the cache, or encoded and stored.
-
-        Args:
-            items: The files.
-            waveforms: Those that are decoded already, by key; the others are decoded where that is needed.
-
-        Raises:
-            AudioError: A file cannot be decoded.
-            RunError: The disk is full.
-        """
-        decoded = waveforms or {}
-        found = self.cache.get_many(item.key for item in items)
-        for is_reference in (False, True):
-            lacking = [item for item in items if item.is_reference is is_reference and item.key not in found]
-            if not lacking:
-                continue
-            audio = [
-                decoded[item.key]
-                if item.key in decoded
-                else decode(item.path, self.sr, self.addresses.views[is_reference].seconds)
-                for item in lacking
-            ]
-            embedded = self.call.model.embed_audio(audio, self.call.max_dur, is_reference=is_reference)
-            found |= self._stored(lacking, embedded)
-            self.stats.counts["files_encoded"] += len(lacking)
-            self.stats.counts["chunks_encoded"] += sum(item.chunks for item in lacking)
-        return [found[item.key] for item in items]
-
-    def embed_texts(self, items: Sequence[TextItem]) -> list[Tensor]:
-        """Return of each text its tokens [tokens, dim]: from the cache, or encoded and stored.
-
-        Raises:
-            RunError: The disk is full.
-        """
-        found = self.cache.get_many(item.key for item in items)
-        lacking = [item for item in items if item.key not in found]
-        if lacking:
-            embedded = self.call.model.embed_texts([item.text for item in lacking])
-            found |= self._stored(lacking, [[tokens] for tokens in embedded])
-            self.stats.counts["texts_encoded"] += len(lacking)
-        return [found[item.key][0] for item in items]
-
-    def pool_stored(self, items: Sequence[AudioItem | TextItem]) -> None:
-        """Make the items' forms of what is stored under their keys; what is damaged there is passed over.
-
-        Raises:
-            AudioError: See `embed_audio`.
-            RunError: The disk is full.
-        """
-        for item in items:
-            if (tensors := self.cache.get(item.key)) is not None:
-                self._stored([item], [tensors])
-                self.stats.counts["pooled"] += 1
-
-    def _stored(
-        self, items: Sequence[AudioItem | TextItem], embedded: Sequence[Sequence[Tensor]]
-    ) -> dict[str, list[Tensor]]:
-        """Store embeddings in the forms that are asked for; return them as they are.
-
-        Raises:
-            AudioError: Of an item, numbers that no head could be trained on; the others are stored.
-        """
-        broken = None
-        with self.stats.timed("write"), writing_to(self.cache.folder, instead="set cache.dir to another disk"):
-            for item, tensors in zip(items, embedded, strict=True):
-                if item.forms and not all(map(is_finite, tensors)):
-                    broken = item
-                    continue
-                for form in item.forms or (KeptForm(item.key),):
-                    size = self.cache.put(form.key, [self._formed(tensor, form) for tensor in tensors])
-                    self.stats.counts["bytes_stored"] += size
-        if broken is not None:
-            raise AudioError(f"The embedding of {broken.name} holds NaN or infinite numbers.", "Does its audio?")
-        return {item.key: list(tensors) for item, tensors in zip(items, embedded, strict=True)}
-
-    def _formed(self, tensor: Tensor, form: KeptForm) -> Tensor:
-        if form.kind is None:
-            return tensor
-        pooled = self.call.model.pool(tensor, form.kind).float()
-        half = pooled.half()
-        if is_finite(half) and (half - pooled).norm() <= HALF_ERROR * pooled.norm():
-            return half
-        self.stats.counts["kept_in_float32"] += 1  # of values beyond its range float16 makes infinity or zero
-        return pooled
-
-    def score_embedded(self, clips: Mapping[str, EmbeddedInput]) -> dict[str, Score]:
-        """Score embedded clips, by their requests' keys; see `ModelCall.score`."""
-        answer = self.call.model.score_embedded(list(clips.values()))
-        return read_answer(list(clips), answer, self.call.model.class_name)
 
 
 MAX_FILLERS = 64

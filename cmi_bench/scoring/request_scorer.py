@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from cmi_bench.config import Config
 from cmi_bench.models.base import BenchmarkModelABC, ClipAhead, EmbeddingModel, WorkAhead
 from cmi_bench.scoring.batching import BatchLimits, Runner
-from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache, claim_start, open_embeddings
+from cmi_bench.scoring.cached_model import CachedModel
+from cmi_bench.scoring.embedding_cache import EmbeddingCache, claim_start, open_embeddings
 from cmi_bench.scoring.key_set import KeySet
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import Request
@@ -117,7 +118,9 @@ class RequestScorer:
         call = ModelCall(model, self.call.max_dur, timeout=self.call.timeout)
         cache = self._cache()
         self._at_end.callback(cache.release)
-        return CachedModel(call, cache, self.stats)
+        cached = CachedModel(call, cache, self.stats)
+        self._at_end.callback(cached.close)
+        return cached
 
     def _cache(self) -> EmbeddingCache:
         if self.config.cache.dir:
@@ -148,3 +151,5 @@ class RequestScorer:
             for stage, share in stages:
                 with share_of_part(share):
                     self.runner.run(stage, self.writer)
+                cached.finish()
+                self.runner.wait("what was encoded is stored")

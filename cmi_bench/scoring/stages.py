@@ -17,7 +17,8 @@ from cmi_bench.audio.decode import AudioError, decode
 from cmi_bench.errors import UserError
 from cmi_bench.models.base import AudioInput, BenchmarkBatchInput, BenchmarkModelABC, EmbeddedInput
 from cmi_bench.scoring.batching import ScoreWriter, bisect
-from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache
+from cmi_bench.scoring.cached_model import CachedModel
+from cmi_bench.scoring.embedding_cache import EmbeddingCache
 from cmi_bench.scoring.embedding_items import AudioItem, EmbeddingInputs, TextItem
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import Request

@@ -16,7 +16,8 @@ from cmi_bench.errors import RunError, UserError
 from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC, EmbeddingModel
 from cmi_bench.models.memory import is_out_of_memory, release_memory
 from cmi_bench.scoring.batching import BatchLimits, bisect
-from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache
+from cmi_bench.scoring.cached_model import CachedModel
+from cmi_bench.scoring.embedding_cache import EmbeddingCache
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import Request
 from cmi_bench.scoring.run_stats import RunStats

@@ -17,7 +17,8 @@ from cmi_bench.data.rows import Row
 from cmi_bench.errors import RunError, UserError
 from cmi_bench.models.base import EmbeddingModel, InputKind
 from cmi_bench.scoring.batching import Runner, ScoreWriter
-from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache, claim_start
+from cmi_bench.scoring.cached_model import CachedModel
+from cmi_bench.scoring.embedding_cache import EmbeddingCache, claim_start
 from cmi_bench.scoring.embedding_items import AudioItem, EmbeddingAddresses, KeptForm, TextItem
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import clips_of, deduplicate

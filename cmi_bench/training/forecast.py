@@ -10,7 +10,8 @@ from rich.filesize import decimal
 from torch import Tensor
 
 from cmi_bench.scoring.batching import ScoreWriter
-from cmi_bench.scoring.embedding_cache import GIGABYTE, CachedModel
+from cmi_bench.scoring.cached_model import CachedModel
+from cmi_bench.scoring.embedding_cache import GIGABYTE
 from cmi_bench.scoring.embedding_items import AudioItem
 from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.scoring.stages import EmbedAudioStage, LoadedBatch

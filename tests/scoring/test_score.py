@@ -13,7 +13,7 @@ from scoring_run import score
 from cmi_bench.data.rows import load_rows
 from cmi_bench.errors import RunError, UserError
 from cmi_bench.models.base import AudioView, BenchmarkModelABC, EmbeddingModel, SomeFailedError
-from cmi_bench.scoring import embedding_items, requests
+from cmi_bench.scoring import embedding_items, embedding_writer, requests
 from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
 from cmi_bench.scoring.requests import clips_of
@@ -302,7 +302,21 @@ def test_an_infinite_score_is_a_failure(run):
     assert all("infinite" in score.error for score in run.score(Infinite(), stop=False).scores.values())
 
 
-def test_a_full_disk_is_said_and_nothing_is_lost(run, monkeypatch):
+def test_scores_are_the_same_where_embeddings_are_stored_beside_the_encoding(run, tmp_path, monkeypatch):
+    expected = musicality(run.score(Encoder()))
+    monkeypatch.setattr(embedding_writer, "is_on_gpu", lambda entries: True)
+    monkeypatch.setattr(run, "cache", tmp_path / "another")
+    model = Encoder()
+    assert musicality(run.score(model)) == expected
+    assert len(model.encoded) == 15
+    again = Encoder(head=2.0)
+    run.score(again)
+    assert not again.encoded
+
+
+@pytest.mark.parametrize("is_on_gpu", [False, True])
+def test_a_full_disk_is_said_and_nothing_is_lost(run, monkeypatch, is_on_gpu):
+    monkeypatch.setattr(embedding_writer, "is_on_gpu", lambda entries: is_on_gpu)
     put = EmbeddingCache.put
     room = iter([True] * 5)
 

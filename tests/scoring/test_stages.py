@@ -12,7 +12,8 @@ import torch
 from cmi_bench.data.audio_info import FileFacts
 from cmi_bench.models.base import AudioView, BenchmarkModelABC, EmbeddingModel, SomeFailedError
 from cmi_bench.scoring.batching import BatchLimits, plan_batches
-from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache
+from cmi_bench.scoring.cached_model import CachedModel
+from cmi_bench.scoring.embedding_cache import EmbeddingCache
 from cmi_bench.scoring.embedding_items import AudioItem, TextItem
 from cmi_bench.scoring.local import LocalRunner
 from cmi_bench.scoring.model_call import ModelCall

@@ -12,7 +12,7 @@ from cmi_bench.config import CacheConfig, Config, OnError
 from cmi_bench.data.audio_info import FileIndex
 from cmi_bench.data.rows import load_rows
 from cmi_bench.errors import UserError
-from cmi_bench.scoring import embedding_cache, stages
+from cmi_bench.scoring import cached_model, stages
 from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
 from cmi_bench.scoring.requests import clips_of
@@ -67,7 +67,7 @@ def filling(tiny, tmp_path):
 def decoded(monkeypatch):
     """The files that are decoded, as often as they are."""
     names = []
-    for module in (stages, embedding_cache):
+    for module in (stages, cached_model):
         decode = module.decode
         monkeypatch.setattr(
             module, "decode", lambda path, *rest, decode=decode: (names.append(path), decode(path, *rest))[1]

@@ -7,7 +7,8 @@ import pytest
 import torch
 from encoders import FrameEncoder
 
-from cmi_bench.scoring.embedding_cache import CachedModel, EmbeddingCache
+from cmi_bench.scoring.cached_model import CachedModel
+from cmi_bench.scoring.embedding_cache import EmbeddingCache
 from cmi_bench.scoring.embedding_items import AudioItem
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.run_stats import RunStats
