@@ -70,8 +70,8 @@ docs: $(READY) ## Build the documentation site (site/index.html), without a warn
 bench-scale: $(READY) ## Measure how memory and time grow with the number of rows, to a million: an hour or more (outputs/bench/; ROWS="1000 10000")
 	$(BIN)/python -m benchmarks.scale $(ROWS)
 
-bench: $(READY) ## Measure how fast CMI-RM scores, on a random network of its size (outputs/bench/; ROWS=16)
-	$(BIN)/python -m benchmarks.inference $(ROWS)
+bench: $(READY) ## Measure how fast CMI-RM scores, on a random network of its size (outputs/bench/; ROWS=16, or on a GPU DEVICE=cuda CLIPS=1024)
+	$(BIN)/python -m $(if $(DEVICE),benchmarks.gpu $(CLIPS),benchmarks.inference $(ROWS))
 
 bench-public: $(READY) ## Measure CMI-RM beside the public code, 4 GB for a while (REPO=checkout of it, PYTHON_PUBLIC=its interpreter, DEVICE=cuda, WORDS="--busy 0 2 4")
 	$(BIN)/python -m benchmarks.against_public --repo "$(or $(REPO),CMI-RewardBench)" --device $(or $(DEVICE),cpu) \

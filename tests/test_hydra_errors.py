@@ -19,7 +19,7 @@ MISTAKES = [
     (["model.checkpont=x"], "There is no setting 'model.checkpont'.", "Did you mean checkpoint"),
     (["task=compare", "runs=x/y"], "runs is a list, and x/y is none.", "Write runs=[x/y]"),
     (["max_dur=long"], "'long' of type 'str' could not be converted to Float", "--help"),
-    (["precision=16"], "expected one of [32, bf16]", "--help"),
+    (["precision=16"], "expected one of [32, tf32, bf16]", "--help"),
     (["+subet=pam"], "There is no setting 'subet'.", "Did you mean subset"),
     (["+sweeep=max_dur"], "There is no setting 'sweeep'.", "Did you mean sweep"),
     (["+metrics.resample=9"], "There is no setting 'metrics.resample'.", "Did you mean resamples"),

@@ -104,6 +104,11 @@ def test_a_gpu_without_a_driver_is_told(tmp_path, monkeypatch, device, named):
     checked("model=signal", "cache=off", "device=cpu_ddp")
 
 
+def test_the_cpu_has_no_tf32():
+    with pytest.raises(UserError, match="precision=tf32 needs a GPU"):
+        checked("model=signal", "cache=off", "device=cpu", "precision=tf32")
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
