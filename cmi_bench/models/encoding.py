@@ -62,21 +62,17 @@ def encode_waveforms(
         if device.type == "cuda":
             fit.keep_in(folder)
             return encode_ahead(waveforms, encode, transfers_of(device), batch_size=batch_size, fit=fit)
-        # Settings of the process change here, not while other threads compute.
-        return encode_in_threads(waveforms, encode, device, precision, batch_size=batch_size)
+        return encode_in_threads(waveforms, encode, batch_size=batch_size)
 
 
-def encode_in_threads(
-    waveforms: Sequence[Tensor], encode: Encode, device: torch.device, precision: Precision, *, batch_size: int
-) -> list[Tensor]:
+def encode_in_threads(waveforms: Sequence[Tensor], encode: Encode, *, batch_size: int) -> list[Tensor]:
     """Encode on the CPU, several pieces at once as far as there is memory for them; see `encode_waveforms`."""
     lengths = [len(waveform) for waveform in waveforms]
     batches = list(equal_batches_of(lengths, batch_size, most=CPU_SAMPLES))
     samples = [sum(lengths[index] for index in batch) for batch in batches]
 
     def encode_batch(batch: Sequence[int]) -> list[Tensor]:
-        with arithmetic(precision, device):
-            return list(encode(torch.stack([waveforms[index] for index in batch]).to(device)))
+        return list(encode(torch.stack([waveforms[index] for index in batch])))
 
     encoded = iter(in_threads(encode_batch, batches, sizes=samples, at_once=_at_once(max(samples, default=1))))
     return in_batches(batches, lambda _: next(encoded))

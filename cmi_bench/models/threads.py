@@ -5,11 +5,11 @@ piece of audio. On a busy machine one of the threads is often not running. A pie
 nobody.
 """
 
-import contextlib
 import contextvars
 import ctypes
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Generic, NamedTuple, TypeVar
 
 import torch
@@ -54,7 +54,7 @@ def in_threads(
     """Do work on each item, several at once, with as many threads in all as this thread may compute with.
 
     Args:
-        work: Called in several threads at once; gradients, autocast and the like are a thread's own.
+        work: Called in several threads at once, under this one's inference mode and autocast.
         items: What to work on.
         sizes: How much work each is.
         at_once: How many at once, at most.
@@ -66,15 +66,32 @@ def in_threads(
         BaseException: What `work` raised first; no other item is begun then. What interrupts this thread also
             interrupts the others, between two of their operations.
     """
-    threads = torch.get_num_threads()
+    threads, modes = torch.get_num_threads(), modes_of_this_thread()
     results: dict[int, Result] = {}
+
+    def work_on(piece: int) -> Result:
+        with modes():
+            return work(items[piece])
+
     for pieces, workers in plan_rounds(sizes, max(1, min(at_once, threads))):
         if workers == 1:
             results |= {piece: work(items[piece]) for piece in pieces}
         else:
-            crew = Crew(lambda piece: work(items[piece]), pieces, workers=workers, threads=threads // workers)
-            results |= crew.run()
+            results |= Crew(work_on, pieces, workers=workers, threads=threads // workers).run()
     return [results[index] for index in range(len(items))]
+
+
+def modes_of_this_thread() -> Callable[[], AbstractContextManager[None]]:
+    """Return what enters, in another thread, the inference mode and the autocast on the CPU that this one is in."""
+    is_inference, dtype = torch.is_inference_mode_enabled(), torch.get_autocast_dtype("cpu")
+    is_autocast = torch.is_autocast_enabled("cpu")
+
+    @contextmanager
+    def modes() -> Iterator[None]:
+        with torch.inference_mode(is_inference), torch.autocast("cpu", dtype, enabled=is_autocast):
+            yield
+
+    return modes
 
 
 class Worker(threading.Thread):
@@ -89,7 +106,7 @@ class Worker(threading.Thread):
     def run(self) -> None:
         """Work."""
         try:
-            with contextlib.suppress(Interrupted):
+            with suppress(Interrupted):
                 super().run()
         finally:
             self.ended.set()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cmi_bench.models.kernels.packed import make_linear
+from cmi_bench.models.threads import in_threads
 
 Matrix = npt.NDArray[np.float64]
 
@@ -77,8 +78,13 @@ class WinogradConv(nn.Module):
         """Map [batch, channels in, height, width] to [batch, channels out, height, width], channels last in memory."""
         x = x.permute(0, 2, 3, 1)
         out = x.new_empty(*x.shape[:3], len(self.bias))
-        for start in range(0, x.shape[2], STRIP):
+        starts = range(0, x.shape[2], STRIP)
+
+        def compute(start: int) -> None:
             torch.add(self._strip(x, start), self.bias, out=out[:, :, start : start + STRIP])
+
+        # Each strip by one thread: at each of its hundred operations threads would wait for each other.
+        in_threads(compute, starts, sizes=[1] * len(starts), at_once=len(starts))
         return out.permute(0, 3, 1, 2)
 
     def _strip(self, x: Tensor, start: int) -> Tensor:
