@@ -30,6 +30,9 @@ class EmbedConfig:
     """The key `embed` of task=embed."""
 
     form: EmbeddingForm = EmbeddingForm.compact
+    also: list[str] = field(default_factory=list)
+    """Further models that embed the same rows, each file decoded once for all: names, each with its own keys where
+    these differ from its configuration, such as "clap model.checkpoint=FOLDER". All are loaded at once."""
 
 
 @dataclass

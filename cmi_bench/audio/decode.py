@@ -1,6 +1,8 @@
 """Decode the part of an audio file that is needed, as a mono waveform at a model's sampling rate."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -8,7 +10,7 @@ from torch import Tensor
 from cmi_bench.audio.readers import AudioError, DecodedAudio, Start, read_audio
 from cmi_bench.audio.resample import resample
 
-__all__ = ["AudioError", "decode", "is_finite", "to_mono"]
+__all__ = ["AudioError", "AudioForm", "decode", "decode_forms", "is_finite", "to_mono"]
 
 RESAMPLER_CONTEXT = 4096
 """Source samples read past the crop, so that the resampler's filter sees what it would see in the whole file."""
@@ -33,6 +35,46 @@ def decode(path: str | Path, sr: int, max_dur: float | None = None) -> Tensor:
     """
     start = Start(max_dur, context=RESAMPLER_CONTEXT)
     return to_mono(read_audio(Path(path), start, mono=True), sr, max_dur, name=str(path))
+
+
+class AudioForm(NamedTuple):
+    """How a model takes audio."""
+
+    sr: int
+    """Hz."""
+    seconds: float | None
+    """Kept from the start; None keeps all."""
+
+
+def decode_forms(path: str | Path, forms: Iterable[AudioForm]) -> dict[AudioForm, Tensor | AudioError]:
+    """Read a file once for several models.
+
+    Args:
+        path: The file.
+        forms: How the models take audio.
+
+    Returns:
+        For each form what `decode` returns, or raises: a file may be damaged behind what one of them needs.
+    """
+    wanted = list(dict.fromkeys(forms))
+    samples = None
+    if len(wanted) > 1:
+        longest = None if any(form.seconds is None for form in wanted) else max(form.seconds or 0.0 for form in wanted)
+        try:
+            samples = read_audio(Path(path), Start(longest, RESAMPLER_CONTEXT), mono=True)
+        except AudioError:  # each form for itself: then it is as if the others were not there
+            samples = None
+
+    def decoded(form: AudioForm) -> Tensor | AudioError:
+        try:
+            if samples is None:
+                return decode(path, *form)
+            needed = Start(form.seconds, RESAMPLER_CONTEXT).samples(samples.sr)
+            return to_mono(samples._replace(values=samples.values[:needed]), *form, name=str(path))
+        except AudioError as error:
+            return error
+
+    return {form: decoded(form) for form in wanted}
 
 
 def to_mono(samples: DecodedAudio, sr: int, max_dur: float | None = None, *, name: str) -> Tensor:

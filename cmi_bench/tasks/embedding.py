@@ -1,7 +1,7 @@
 """Embedding as a task does it: the model on its devices, the cache filled in Lightning's loop, what it came to."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lightning.pytorch import seed_everything
@@ -16,6 +16,7 @@ from cmi_bench.models.registry import configured_model
 from cmi_bench.reporting.times import describe_times
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
 from cmi_bench.scoring.profiling import Profile
+from cmi_bench.tasks.run_models import configs_of_models
 from cmi_bench.tasks.scoring import (
     audio_facts,
     audio_index,
@@ -60,7 +61,7 @@ def run_cache(config: Config, folder: Path) -> EmbeddingCache:
 
 def fill_as_configured(
     rows: Sequence[Row],
-    model: EmbeddingModel,
+    models: Mapping[str, EmbeddingModel],
     config: Config,
     devices: Devices,
     *,
@@ -73,7 +74,7 @@ def fill_as_configured(
 
     Args:
         rows: The rows.
-        model: The model, on this process's device.
+        models: The models, on this process's device, by what to call them.
         config: The run's configuration.
         devices: Where.
         form: What is kept of an embedding.
@@ -84,7 +85,7 @@ def fill_as_configured(
     runner = lightning_runner(config, devices)
     return fill(
         rows,
-        model,
+        models,
         profile.runner(runner) if profile else runner,
         config=config,
         form=form,
@@ -96,7 +97,7 @@ def fill_as_configured(
 
 
 def embed_rows(rows: Sequence[Row], config: EmbedTask, folder: Path, *, started: float) -> None:
-    """Embed rows with the configured model, and say what it came to; metadata and failures go to `folder`.
+    """Embed rows with the configured models, and say what it came to; metadata and failures go to `folder`.
 
     Args:
         rows: The rows.
@@ -105,18 +106,21 @@ def embed_rows(rows: Sequence[Row], config: EmbedTask, folder: Path, *, started:
         started: When the run started, by `time.monotonic`.
 
     Raises:
-        UserError: The model makes no embeddings, or an embedding cannot be made and `on_error=fail`.
+        UserError: A model makes no embeddings, or an embedding cannot be made and `on_error=fail`.
     """
     seed_everything(config.seed, workers=True, verbose=False)
     devices = run_devices(config)
-    model = checked_backbone(configured_model(config, devices.this_process), config)
-    metadata = run_metadata(config, model_facts(config, model, devices))
+    configs = configs_of_models(config)
+    models = {name: checked_backbone(configured_model(own, devices.this_process), own) for name, own in configs.items()}
+    model, *others = models
+    metadata = run_metadata(config, model_facts(config, models[model], devices))
+    metadata |= {"also": {name: model_facts(configs[name], models[name], devices)["model"] for name in others}}
     metadata["data"] = audio_facts(config, rows) if is_rank_zero() else {}
     profile = profile_of(config)
     with recorded(folder, metadata):
         filled = fill_as_configured(
             rows,
-            model,
+            models,
             config,
             devices,
             form=config.embed.form,
@@ -127,7 +131,8 @@ def embed_rows(rows: Sequence[Row], config: EmbedTask, folder: Path, *, started:
         if not is_rank_zero():
             return
         wall = time.monotonic() - started
-        metadata |= facts_afterwards(metadata, model)
+        metadata |= facts_afterwards(metadata, models[model])
+        metadata["also"] = {name: {**metadata["also"][name], **models[name].facts} for name in others}
         metadata["counts"] = {"rows": len(rows), "failed": len(filled.failed), **filled.stats.counts}
         metadata |= filled.stats.over(wall)
         if filled.failed:

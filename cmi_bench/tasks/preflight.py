@@ -9,7 +9,9 @@ from cmi_bench.errors import NotFetchedError, UserError
 from cmi_bench.models.registry import SHIPPED, check_target, target_of
 from cmi_bench.task_config import EvaluateTask
 from cmi_bench.tracking.trackers import check_tracker
+from cmi_bench.training_config import EmbedTask
 from cmi_bench.utils.addresses import place_of, try_to_write
+from cmi_bench.utils.console import some_of
 from cmi_bench.utils.distributed import check_driver, is_rank_zero
 from cmi_bench.utils.files import without_credentials
 from cmi_bench.utils.installation import command_line
@@ -50,7 +52,8 @@ def preflight(config: Config, *, builds_model: bool = True) -> None:
 def first_line(config: Config) -> str:
     """Return what is said of a task before it begins; nothing of those that are over at once."""
     if config.task in SCORING_TASKS:
-        return f"Loading {config.model['name']}"
+        also = config.embed.also if isinstance(config, EmbedTask) else []
+        return f"Loading {some_of([config.model['name'], *also])}"
     if isinstance(config, EvaluateTask):
         return f"Evaluating {config.results}" if config.results else ""
     return FIRST_LINES.get(config.task, "")
@@ -64,8 +67,17 @@ def _check_scoring(config: Config, builds_model: bool) -> None:
     if config.task == EMBED and config.cache.dir is None:
         raise UserError("cache=off keeps nothing, and task=embed fills the cache.", "Leave out cache=off.")
     if builds_model:
-        check_model(config)
+        for one in _configs_of_models(config):
+            check_model(one)
     check_cache(config)
+
+
+def _configs_of_models(config: Config) -> list[Config]:
+    if not isinstance(config, EmbedTask) or not config.embed.also:
+        return [config]
+    from cmi_bench.tasks.run_models import configs_of_models  # what composes is not needed otherwise
+
+    return list(configs_of_models(config).values())
 
 
 def check_model(config: Config) -> None:

@@ -214,7 +214,8 @@ def _embedded(
     """Fill the cache for all rows; return what reads it, and the rows that have embeddings."""
     rows = [one.row for one in (*split.training, *split.validation)]
     place = folder / "embedding"
-    fill_as_configured(rows, model, config, devices, form=EmbeddingForm.compact, index=index, folder=place)
+    models = {str(config.model["name"]): model}
+    fill_as_configured(rows, models, config, devices, form=EmbeddingForm.compact, index=index, folder=place)
     embeddings = TrainingEmbeddings.of(
         model,
         rows,

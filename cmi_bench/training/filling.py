@@ -5,9 +5,10 @@ stages. Processes share the work as those of a run do, and what was stopped goes
 """
 
 import logging
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,8 @@ from cmi_bench.scoring.requests import clips_of, deduplicate
 from cmi_bench.scoring.run_stats import RunStats, clear_stats, collect_stats
 from cmi_bench.scoring.stages import EmbedTextStage, LoadedBatch, load_items, work_on
 from cmi_bench.scoring.store import FailureLog, FileScoreWriter, ScoreStore
-from cmi_bench.training.forecast import Forecast, ForecastStage
+from cmi_bench.training.forecast import Forecast
+from cmi_bench.training.shared_audio import SharedAudioStage
 from cmi_bench.training_config import EmbeddingForm
 from cmi_bench.utils.console import describe_time, some_of
 from cmi_bench.utils.distributed import is_rank_zero, process_rank
@@ -150,7 +152,7 @@ class Filled:
 
 def fill(
     rows: Sequence[Row],
-    model: EmbeddingModel,
+    models: Mapping[str, EmbeddingModel],
     runner: Runner,
     *,
     config: Config,
@@ -164,7 +166,7 @@ def fill(
 
     Args:
         rows: The rows.
-        model: The model, on this process's device.
+        models: What embeds them, on this process's device, each by what to call it; several decode each file once.
         runner: Runs the stages.
         config: `max_dur`, `model_timeout`, `cache.max_gb` and `on_error` count here.
         form: What is kept of an embedding.
@@ -177,21 +179,23 @@ def fill(
         UserError: An embedding cannot be made and `on_error=fail`; the disk is full; the model takes too long.
         KeyboardInterrupt: The user stopped the run.
     """
-    call = ModelCall(model, config.max_dur, timeout=config.model_timeout)
+    calls = {name: ModelCall(model, config.max_dur, timeout=config.model_timeout) for name, model in models.items()}
     failures, stats = FailureLog(folder, process_rank()), RunStats()
     stop = config.on_error is OnError.fail
-    needs = Needs([], {})
+    needs = {name: Needs([], {}) for name in calls}
     if is_rank_zero():
         folder.mkdir(parents=True, exist_ok=True)
         failures.clear()
         clear_stats(folder)
-        needs = needs_of(rows, call, form, root=root, index=index)
+        needs = {name: needs_of(rows, call, form, root=root, index=index) for name, call in calls.items()}
         if stop:
             _raise_first(_failed(needs, {}))
-        log.info("%s", describe(needs.needs, cache))
-    if runner.processes > 1 or any(_lacking(needs.needs, cache)):
+        for name, own in needs.items():
+            log.info("%s%s", f"{name}: " if len(needs) > 1 else "", describe(own.needs, cache))
+    if runner.processes > 1 or any(_lacking(own.needs, cache) for own in needs.values()):
         writer = FileScoreWriter(ScoreStore(folder / "scores"), failures, stop_on_failure=stop, stats=stats)
-        _make(needs.needs, CachedModel(call, cache, stats), runner, writer, stats, max_gb=config.cache.max_gb)
+        parts = [(needs[name].needs, CachedModel(call, cache, stats)) for name, call in calls.items()]
+        _make(parts, cache, runner, writer, stats, max_gb=config.cache.max_gb)
     stats.write(folder, process_rank())
     runner.wait("all embeddings are stored")
     if not is_rank_zero():
@@ -199,30 +203,33 @@ def fill(
     failed = _failed(needs, failures.read())
     if stop:
         _raise_first(failed)
-    _check_complete(needs.needs, failures.read(), cache)
+    for own in needs.values():
+        _check_complete(own.needs, failures.read(), cache)
     return Filled(failed, collect_stats(folder))
 
 
 def _make(
-    needs: Sequence[Embeddable],
-    cached: CachedModel,
+    parts: Sequence[tuple[Sequence[Embeddable], CachedModel]],
+    cache: EmbeddingCache,
     runner: Runner,
     writer: FileScoreWriter,
     stats: RunStats,
     *,
     max_gb: float,
 ) -> None:
-    cache = cached.cache
     with ExitStack() as stack:
         start = stack.enter_context(claim_start(cache.folder)) if is_rank_zero() else 0.0
-        runner.run(PoolStage(to_pool(needs, cache), cached), writer)
-        # What is damaged is gone from the cache now, and encoded.
-        items = to_encode(needs, cache)
-        texts = [item for item in items if isinstance(item, TextItem)]
-        runner.run(EmbedTextStage(texts, cached, stats), writer)
-        audio = [item for item in items if isinstance(item, AudioItem)]
-        forecast = Forecast(audio, cached, processes=runner.processes, max_gb=max_gb)
-        runner.run(ForecastStage(audio, cached, stats, forecast, start=start), writer)
+        audio: list[list[AudioItem]] = []
+        for needs, model in parts:
+            runner.run(PoolStage(to_pool(needs, cache), model), writer)
+            # What is damaged is gone from the cache now, and encoded.
+            items = to_encode(needs, cache)
+            texts = [item for item in items if isinstance(item, TextItem)]
+            runner.run(EmbedTextStage(texts, model, stats), writer)
+            audio.append([item for item in items if isinstance(item, AudioItem)])
+        forecast = Forecast(list(chain(*audio)), cache, processes=runner.processes, max_gb=max_gb)
+        models = [model for _, model in parts]
+        runner.run(SharedAudioStage(audio, models, stats, forecast, start=start), writer)
 
 
 def to_pool(needs: Sequence[Embeddable], cache: EmbeddingCache) -> list[Item]:
@@ -271,12 +278,20 @@ def _amount(items: Sequence[Item]) -> str:
     return f"{len(audio):,} audio files ({length}) and {len(items) - len(audio):,} texts"
 
 
-def _failed(needs: Needs, failures: dict[str, str]) -> list[Failed]:
-    found = [Failed("", (int(clip.partition(":")[0]),), reason) for clip, reason in needs.unreadable.items()]
-    for need in needs.needs:
-        reasons = [failures[key] for key in need.keys if key in failures]
-        if reasons:
-            found.append(Failed(need.item.name, tuple(dict.fromkeys(need.rows)), reasons[0]))
+def _failed(needs: Mapping[str, Needs], failures: Mapping[str, str]) -> list[Failed]:
+    """Return what failed, and of several models which of them, but where it is the same with all."""
+    missing = {clip: reason for own in needs.values() for clip, reason in own.unreadable.items()}
+    found = [Failed("", (int(clip.partition(":")[0]),), reason) for clip, reason in missing.items()]
+    models: dict[Failed, list[str]] = {}
+    for name, own in needs.items():
+        for need in own.needs:
+            reasons = [failures[key] for key in need.keys if key in failures]
+            if reasons:
+                failed = Failed(need.item.name, tuple(dict.fromkeys(need.rows)), reasons[0])
+                models.setdefault(failed, []).append(name)
+    for failed, names in models.items():
+        of_whom = f"{', '.join(names)}: " if len(names) < len(needs) else ""
+        found.append(failed._replace(reason=of_whom + failed.reason))
     return found
 
 
@@ -289,7 +304,7 @@ def _raise_first(failed: Sequence[Failed]) -> None:
         )
 
 
-def _check_complete(needs: Sequence[Embeddable], failures: dict[str, str], cache: EmbeddingCache) -> None:
+def _check_complete(needs: Sequence[Embeddable], failures: Mapping[str, str], cache: EmbeddingCache) -> None:
     lacking = [need for need in _lacking(needs, cache) if not any(key in failures for key in need.keys)]
     if lacking:
         raise RunError(

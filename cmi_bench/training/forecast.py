@@ -9,14 +9,9 @@ from typing import NamedTuple
 from rich.filesize import decimal
 from torch import Tensor
 
-from cmi_bench.scoring.batching import ScoreWriter
-from cmi_bench.scoring.cached_model import CachedModel
-from cmi_bench.scoring.embedding_cache import GIGABYTE
+from cmi_bench.scoring.embedding_cache import GIGABYTE, EmbeddingCache
 from cmi_bench.scoring.embedding_items import AudioItem
-from cmi_bench.scoring.run_stats import RunStats
-from cmi_bench.scoring.stages import EmbedAudioStage, LoadedBatch
 from cmi_bench.utils.console import describe_time
-from cmi_bench.utils.distributed import is_rank_zero
 
 log = logging.getLogger(__name__)
 
@@ -31,17 +26,17 @@ SHORTEST = 1e-3
 class Forecast:
     """Says once, while audio is encoded, what it will come to."""
 
-    def __init__(self, items: Sequence[AudioItem], model: CachedModel, *, processes: int, max_gb: float) -> None:
+    def __init__(self, items: Sequence[AudioItem], cache: EmbeddingCache, *, processes: int, max_gb: float) -> None:
         """Take what there is to do.
 
         Args:
             items: All that is to be encoded.
-            model: Encodes it.
+            cache: Where its embeddings are kept.
             processes: How many share the work.
             max_gb: What runs that score prune the cache to, in 10^9 bytes.
         """
         self.items = items
-        self.cache = model.cache
+        self.cache = cache
         self.processes = processes
         self.max_gb = max_gb
         self._batches: list[_Batch] = []
@@ -59,7 +54,7 @@ class Forecast:
             return
         seconds = max(sum(item.seconds for item in items), SHORTEST)
         self._batches.append(_Batch(len(items), seconds, size, time.perf_counter()))
-        whole = self._whole_size(items[0])
+        whole = self._whole_size(items)
         if len(self._batches) == 1:
             self._warn(whole)
         left = self._seconds_left()
@@ -70,10 +65,10 @@ class Forecast:
                 decimal(int(whole)), self.cache.folder, decimal(self._free()), describe_time(left),
             )  # fmt: skip
 
-    def _whole_size(self, example: AudioItem) -> float:
+    def _whole_size(self, examples: Sequence[AudioItem]) -> float:
         """Return the bytes of all that is to be encoded."""
         files, seconds, size = (sum(column) for column in zip(*(batch[:3] for batch in self._batches), strict=True))
-        if self._is_one_vector(example):
+        if all(map(self._is_one_vector, examples)):
             return size / files * len(self.items)
         return size / seconds * sum(item.seconds for item in self.items)
 
@@ -117,20 +112,3 @@ class _Batch(NamedTuple):
     seconds: float
     size: int
     ended: float
-
-
-class ForecastStage(EmbedAudioStage):
-    """Encodes audio, with a forecast on rank 0."""
-
-    def __init__(
-        self, items: Sequence[AudioItem], model: CachedModel, stats: RunStats, forecast: Forecast, *, start: float
-    ) -> None:
-        super().__init__(items, model, stats, start=start)
-        self.forecast = forecast
-
-    def work(self, loaded: LoadedBatch[AudioItem, Tensor], writer: ScoreWriter) -> None:
-        """Encode and store."""
-        before = self.stats.counts["bytes_stored"]
-        super().work(loaded, writer)
-        if is_rank_zero() and loaded.items:
-            self.forecast.note([item for item, _ in loaded.items], self.stats.counts["bytes_stored"] - before)

@@ -9,7 +9,7 @@ import torch
 from torchaudio.functional import resample as torchaudio_resample
 from torchaudio.transforms import Resample
 
-from cmi_bench.audio.decode import AudioError, decode, is_finite
+from cmi_bench.audio.decode import AudioError, AudioForm, decode, decode_forms, is_finite
 from cmi_bench.audio.probe import measure
 
 FORMATS = ["wav", "flac", "ogg", "mp3"]
@@ -162,3 +162,27 @@ def test_what_is_finite(dtype):
     for value in (float("nan"), float("inf"), -float("inf")):
         tensor[1, 1] = value
         assert not is_finite(tensor)
+
+
+FORMS = [AudioForm(24000, 1.0), AudioForm(16000, 1.0), AudioForm(24000, None), AudioForm(48000, 0.3)]
+
+
+@pytest.mark.parametrize("container", FORMATS)
+def test_a_file_read_once_for_several_models_is_what_each_reads(tmp_path, container):
+    path = tmp_path / f"clip.{container}"
+    soundfile.write(path, noise(44100, seconds=2.0, channels=2), 44100)
+    found = decode_forms(path, [*FORMS, *FORMS])
+    assert list(found) == FORMS
+    for form, waveform in found.items():
+        torch.testing.assert_close(waveform, decode(path, *form), rtol=0, atol=1e-6)
+
+
+def test_a_file_that_is_damaged_behind_what_one_model_needs_is_decoded_for_that_one(tmp_path):
+    path = tmp_path / "clip.flac"
+    soundfile.write(path, noise(44100, seconds=3.0), 44100)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    found = decode_forms(path, [AudioForm(24000, 0.5), AudioForm(24000, None)])
+    torch.testing.assert_close(found[AudioForm(24000, 0.5)], decode(path, 24000, 0.5))
+    with pytest.raises(AudioError) as alone:
+        decode(path, 24000)
+    assert found[AudioForm(24000, None)].what == alone.value.what

@@ -60,6 +60,18 @@ class FrameEncoder(EmbeddingModel):
         return embedding.reshape(-1, 2, embedding.shape[1]).mean(dim=1) if kind == "audio" else embedding
 
 
+class ShortEncoder(FrameEncoder):
+    """Another encoder, which takes the first half of a clip, at twice the rate."""
+
+    sr = 16000
+    identity = "short frames and a head"
+    audio_identity = "short frames"
+    text_identity = "numbers of letters"
+
+    def audio_view(self, max_dur, *, is_reference):
+        return AudioView(f"first {max_dur / 2:g} s", max_dur / 2)
+
+
 def pooled(model: EmbeddingModel, clips: Iterable[EmbeddedInput]) -> list[EmbeddedInput]:
     """Return embedded clips as a head takes them, pooled by the model that embedded them."""
     return [

@@ -42,7 +42,7 @@ def embeddings(rows, cache, tiny, tmp_path):
         model = model or FrameEncoder()
         if filled:
             fill(
-                rows, model, LocalRunner(BatchLimits(4, 60.0), workers=0, show_progress=False),
+                rows, {"frames": model}, LocalRunner(BatchLimits(4, 60.0), workers=0, show_progress=False),
                 config=Config(model={}, cache=CacheConfig(max_gb=50.0), max_dur=MAX_DUR), form=EmbeddingForm.compact,
                 cache=cache, root=tiny, index=FileIndex(), folder=tmp_path / "run",
             )  # fmt: skip

@@ -5,20 +5,21 @@ import logging
 import pytest
 import torch
 from cached_entries import damage, entries
-from encoders import FrameEncoder
+from encoders import FrameEncoder, ShortEncoder
 from scoring_run import TRAINER, score
 
+from cmi_bench.audio import decode
 from cmi_bench.config import CacheConfig, Config, OnError
 from cmi_bench.data.audio_info import FileIndex
 from cmi_bench.data.rows import load_rows
 from cmi_bench.errors import UserError
-from cmi_bench.scoring import cached_model, stages
 from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
+from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import clips_of
 from cmi_bench.scoring.trainer import LightningRunner
 from cmi_bench.training.embeddings import TrainingEmbeddings
-from cmi_bench.training.filling import fill
+from cmi_bench.training.filling import fill, needs_of
 from cmi_bench.training_config import EmbeddingForm
 from cmi_bench.utils.distributed import Devices
 
@@ -41,8 +42,9 @@ class Filling:
             on_error=OnError.fail if stop else OnError.record,
         )
         runner = LightningRunner(TRAINER, Devices("cpu", 1, "cpu"), limits=BatchLimits(batch_size, 60.0), workers=0)
+        models = model if isinstance(model, dict) else {"frames": model}
         return fill(
-            self.rows, model, runner, config=config, form=EmbeddingForm(form), cache=self.cache, root=self.root,
+            self.rows, models, runner, config=config, form=EmbeddingForm(form), cache=self.cache, root=self.root,
             index=FileIndex(), folder=self.folder,
         )  # fmt: skip
 
@@ -67,11 +69,10 @@ def filling(tiny, tmp_path):
 def decoded(monkeypatch):
     """The files that are decoded, as often as they are."""
     names = []
-    for module in (stages, cached_model):
-        decode = module.decode
-        monkeypatch.setattr(
-            module, "decode", lambda path, *rest, decode=decode: (names.append(path), decode(path, *rest))[1]
-        )
+    read = decode.read_audio
+    monkeypatch.setattr(
+        decode, "read_audio", lambda path, *rest, **more: (names.append(path), read(path, *rest, **more))[1]
+    )
     return names
 
 
@@ -198,3 +199,53 @@ def test_a_disk_that_is_full_ends_it_and_what_is_embedded_is_kept(filling, monke
     model = FrameEncoder()
     filling.fill(model)
     assert len(model.texts) + len(model.encoded) == FILES + TEXTS - 9
+
+
+def both():
+    return {"frames": FrameEncoder(), "short": ShortEncoder()}
+
+
+@pytest.mark.parametrize("form", ["compact", "full"])
+def test_several_models_decode_each_file_once_and_embed_what_they_embed_alone(tiny, tmp_path, decoded, form):
+    together, apart = Filling(tiny, tmp_path / "together"), Filling(tiny, tmp_path / "apart")
+    models = both()
+    filled = together.fill(models, form)
+    assert len(decoded) == len(set(decoded)) == FILES
+    assert [len(model.encoded) for model in models.values()] == [FILES, FILES]
+    assert filled.stats.counts["files_encoded"] == 2 * FILES
+    for name, model in both().items():
+        apart.fill(model, form)
+        call = ModelCall(model, MAX_DUR)
+        needs = needs_of(together.rows, call, EmbeddingForm(form), root=tiny, index=FileIndex()).needs
+        for key in (kept.key for need in needs for kept in need.forms):
+            for one, other in zip(together.cache.get(key), apart.cache.get(key), strict=True):
+                assert torch.equal(one, other), (name, key)
+    decoded.clear()
+    assert not together.fill(both(), form).failed and not decoded
+
+
+def test_what_one_model_has_already_is_decoded_for_the_other_alone(filling, decoded):
+    filling.fill(FrameEncoder())
+    models = both()
+    filling.fill(models)
+    assert not models["frames"].encoded and len(models["short"].encoded) == FILES and len(decoded) == 2 * FILES
+
+
+def test_models_with_one_encoder_share_its_work(filling):
+    models = {"step 1": FrameEncoder(), "step 2": FrameEncoder()}
+    filling.fill(models, "full")
+    assert len(models["step 1"].encoded) == FILES and not models["step 2"].encoded
+
+
+def test_a_clip_that_one_model_cannot_embed_costs_the_others_nothing(filling, tiny):
+    (tiny / "pam/1.wav").write_bytes(b"no sound")
+    models = both()
+    models["short"].fail = {int(MAX_DUR / 2 * 16000)}
+    filled = filling.fill(models, stop=False)
+    assert len(models["frames"].encoded) == FILES - 1 and not models["short"].encoded
+    reasons = [one.reason for one in filled.failed]
+    assert sum(one.startswith("short: RuntimeError") for one in reasons) == FILES - 1
+    assert sum(one.startswith("Cannot decode") for one in reasons) == 1
+    (tiny / "pam/1.wav").unlink()
+    with pytest.raises(UserError, match=r"No embedding for row 4: .*pam/1\.wav"):
+        filling.fill(models)

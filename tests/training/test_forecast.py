@@ -5,13 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from encoders import FrameEncoder
 
-from cmi_bench.scoring.cached_model import CachedModel
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
 from cmi_bench.scoring.embedding_items import AudioItem
-from cmi_bench.scoring.model_call import ModelCall
-from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.training import forecast
 from cmi_bench.training.forecast import Forecast
 
@@ -29,8 +25,7 @@ def forecast_of(tmp_path, monkeypatch, caplog):
     cache = EmbeddingCache(tmp_path)
 
     def say(items, seconds, *, rows, processes=1, max_gb=1.0):
-        made = Forecast(items, CachedModel(ModelCall(FrameEncoder(), 60.0), cache, RunStats()), processes=processes,
-                        max_gb=max_gb)  # fmt: skip
+        made = Forecast(items, cache, processes=processes, max_gb=max_gb)
         for number, took in enumerate(seconds):
             clock[0] += took
             batch = items[2 * number : 2 * number + 2]
