@@ -12,6 +12,7 @@ from mlflow_server import free_port, mlflow_server
 from parity_rows import BUNDLE, write_parity_rows
 from quick_runs import MODELS, cmi_rm_words, mini_words, read_rows, read_scores, read_summary
 from safetensors.torch import load_file, save_file
+from tiny_clap import save_small_clap
 
 from cmi_bench.errors import UserError
 from cmi_bench.scoring import requests
@@ -255,6 +256,21 @@ def test_a_sweep_over_checkpoints_with_one_encoder_encodes_each_clip_once(cmi_rm
     assert [count["chunks_from_cache"] for count in counts] == [0, 6, 6]
     assert [count["texts_encoded"] for count in counts] == [8, 0, 0]
     assert len({json.dumps(read_scores(tmp_path / name)) for name in names}) == 3
+
+
+@pytest.mark.slow
+def test_models_that_embedded_together_score_as_alone_and_encode_nothing(cmi_rm, run_here, tmp_path):
+    clap = save_small_clap(tmp_path / "clap")
+    cmi_rm(tmp_path / "alone", BUNDLE / "sa_mean", f"cache.dir={tmp_path}/other")
+    words = cmi_rm_words(tmp_path / "root", tmp_path / "cache", BUNDLE / "sa_mean")
+    also = f"embed.also=['clap model.checkpoint={clap}']"
+    run_here("task=embed", "data.split=test", "embed.form=full", *words, also, "+device=cpu", folder=tmp_path / "embed")
+    assert cmi_rm(tmp_path / "cmi_rm", BUNDLE / "sa_mean")["chunks_encoded"] == 0
+    assert read_scores(tmp_path / "cmi_rm") == read_scores(tmp_path / "alone")
+    words = [word for word in words if not word.startswith("model")]
+    run_here(*words, "model=clap", f"model.checkpoint={clap}", "+device=cpu", folder=tmp_path / "of_clap")
+    counts = json.loads((tmp_path / "of_clap/metadata.json").read_text())["counts"]
+    assert (counts["chunks_encoded"], counts["texts_encoded"], counts["failed"]) == (0, 0, 0)
 
 
 @pytest.mark.slow
