@@ -161,8 +161,9 @@ def plain_loop(load: Load, folder: Path, first: int) -> tuple[float, float, list
 
 def score_plainly(load: Load, folder: Path, first: int) -> None:
     """Score the songs here, and print what came of it."""
-    from cmi_bench.api.load import build_judge, compose_config
+    from cmi_bench.api.load import build_judge
     from cmi_bench.data.audio_info import FileIndex
+    from cmi_bench.hydra_compose import compose_config
     from cmi_bench.scoring.batching import BatchLimits
     from cmi_bench.scoring.local import LocalRunner
     from cmi_bench.scoring.score import score_clips

@@ -27,10 +27,10 @@ import torch
 from rich.table import Table
 
 from benchmarks.workload import DIM, REWARD
-from cmi_bench.api.load import compose_config
 from cmi_bench.data import fields
 from cmi_bench.data.datasets import dataset_by_slug
 from cmi_bench.data.rows import Row
+from cmi_bench.hydra_compose import compose_config
 from cmi_bench.models.base import AudioView, InputKind
 from cmi_bench.models.batching import computes_bf16
 from cmi_bench.models.cmi_rm.head import JointHead

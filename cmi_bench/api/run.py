@@ -13,11 +13,11 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cmi_bench.api.load import compose_config
 from cmi_bench.api.results import RunResults
 from cmi_bench.api.words import words_of
 from cmi_bench.config import Config
 from cmi_bench.errors import UserError
+from cmi_bench.hydra_compose import compose_config
 from cmi_bench.hydra_errors import explain
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.models.checkpoint_names import checkpoint_label

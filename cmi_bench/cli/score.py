@@ -123,7 +123,8 @@ def model_config(options: ModelOptions) -> "Config":
     Raises:
         UserError: A name, a value, a device or a checkpoint is not right.
     """
-    from cmi_bench.api.load import check_device, compose_config
+    from cmi_bench.api.load import check_device
+    from cmi_bench.hydra_compose import compose_config
     from cmi_bench.tasks.preflight import check_cache, check_model
     from cmi_bench.utils.addresses import absolute, place_of
 

@@ -7,7 +7,7 @@ import time
 import webbrowser
 from dataclasses import replace
 
-from cmi_bench.api.load import compose_config
+from cmi_bench.hydra_compose import compose_config
 from cmi_bench.tracking.mlflow_store import find_experiment
 from cmi_bench.tracking.mlflow_ui import models_page, runs_page, served
 from cmi_bench.utils.console import print_error, print_view

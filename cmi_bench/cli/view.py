@@ -8,9 +8,9 @@ from typing import Any
 
 import typer
 
-from cmi_bench.api.load import compose_config
 from cmi_bench.config import Config
 from cmi_bench.errors import UserError
+from cmi_bench.hydra_compose import compose_config
 from cmi_bench.reporting.viewer.audio import AudioMode, PageAudio
 from cmi_bench.reporting.viewer.page import PAGE_FILE, Bound, WrittenPage, check_replaceable, write_view
 from cmi_bench.tasks.named_runs import load_runs

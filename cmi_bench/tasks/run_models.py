@@ -5,9 +5,9 @@ import shlex
 
 from hydra.core.hydra_config import HydraConfig
 
-from cmi_bench.api.load import compose_config
 from cmi_bench.config import Config
 from cmi_bench.errors import UserError
+from cmi_bench.hydra_compose import compose_config
 from cmi_bench.training_config import EmbedTask
 
 

@@ -13,8 +13,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from cmi_bench import load_model
-from cmi_bench.api.load import compose_config
 from cmi_bench.errors import UserError
+from cmi_bench.hydra_compose import compose_config
 from cmi_bench.hydra_setup import registered
 
 PROJECT = Path(__file__).parents[2]
@@ -82,7 +82,7 @@ import sys, cmi_bench
 print(any(name in sys.modules for name in ("numpy", "torch", "hydra")))
 from cmi_bench import MetricSettings, evaluate
 print(any(name in sys.modules for name in ("torch", "hydra", "lightning")))
-from cmi_bench.api.load import compose_config
+from cmi_bench.hydra_compose import compose_config
 compose_config("signal")
 print("torch" in sys.modules)
 from cmi_bench import load_model

@@ -6,11 +6,11 @@ import fsspec
 import pytest
 from own_tables import write_song, write_table
 
-from cmi_bench.api.load import compose_config
 from cmi_bench.catalogue import local
 from cmi_bench.catalogue.local import LocalEngine
 from cmi_bench.catalogue.parts import plan_parts
 from cmi_bench.catalogue.requests import open_requests
+from cmi_bench.hydra_compose import compose_config
 from cmi_bench.models.adapter import adapt
 
 

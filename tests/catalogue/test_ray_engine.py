@@ -12,12 +12,12 @@ from catalogues import Stream, part_bytes
 from cluster_models import DyingLoader, NotedModel
 from own_tables import write_song
 
-from cmi_bench.api.load import compose_config
 from cmi_bench.catalogue.local import LocalEngine
 from cmi_bench.catalogue.output import ScoreFolder
 from cmi_bench.catalogue.run import CatalogueScores, score_catalogue
 from cmi_bench.data.audio_info import FileIndex
 from cmi_bench.errors import RunError, UserError
+from cmi_bench.hydra_compose import compose_config
 from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import deduplicate

@@ -5,9 +5,9 @@ import pytest
 from scored_rows import VALID_PAIR, arena
 from typer.testing import CliRunner
 
-from cmi_bench.api.load import compose_config
 from cmi_bench.cli import view as view_module
 from cmi_bench.cli.app import app
+from cmi_bench.hydra_compose import compose_config
 
 
 @functools.cache

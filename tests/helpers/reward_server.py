@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import httpx2
 
-from cmi_bench.api.load import compose_config
 from cmi_bench.config import Config
+from cmi_bench.hydra_compose import compose_config
 from cmi_bench.models.adapter import adapt
 from cmi_bench.serving.app import create_app
 from cmi_bench.serving.listen import GracefulServer, address_of, listening, make_server

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cmi_bench.api.load import compose_config
 from cmi_bench.errors import UserError
+from cmi_bench.hydra_compose import compose_config
 from cmi_bench.hydra_setup import model_word
 from cmi_bench.models.checkpoint_kinds import CMI_RM, TRAINED, check_fits, kind_of_checkpoint
 
