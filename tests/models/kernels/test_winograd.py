@@ -37,6 +37,19 @@ def test_is_a_convolution(size):
     torch.testing.assert_close(WinogradConv(weight, bias)(last), wanted, atol=1e-5, rtol=1e-5)
 
 
+def test_strips_in_threads_are_strips_in_turn():
+    x, convolution = torch.randn(1, 5, 6, 5 * STRIP + 3), WinogradConv(torch.randn(6, 5, 3, 3), torch.randn(6))
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            with torch.inference_mode():
+                found.append(convolution(x))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*found)
+
+
 def test_as_exact_as_direct():
     """With the front end's channels, and a common offset such as rectified values have."""
     x, weight, bias = torch.randn(1, 512, 19, 16).abs() + 1.0, torch.randn(64, 512, 3, 3) * 0.02, torch.zeros(64)
