@@ -1,4 +1,4 @@
-"""Sizes of MuQ and MuQ-MuLan, from the `config.json` files that come with their weights."""
+"""Sizes of MuQ, MuQ-MuLan and XLM-RoBERTa, from the `config.json` files that come with their weights."""
 
 from pathlib import Path
 from typing import Annotated
@@ -116,6 +116,22 @@ class MuqConfig(ConfigSection):
         return TIME_STRIDES[self.label_rate]
 
 
+class XlmRobertaConfig(ConfigSection):
+    """XLM-RoBERTa: `config.json`, in Hugging Face's names."""
+
+    vocab_size: Size
+    width: Annotated[Size, Field(alias="hidden_size")]
+    depth: Annotated[int, Field(alias="num_hidden_layers")]
+    heads: Annotated[Size, Field(alias="num_attention_heads")]
+    ffn_dim: Annotated[Size, Field(alias="intermediate_size")]
+    positions: Annotated[Size, Field(alias="max_position_embeddings")]
+    types: Annotated[Size, Field(alias="type_vocab_size")]
+    pad_id: Annotated[int, Field(alias="pad_token_id")]
+    layer_norm_eps: float
+    hidden_act: Annotated[str, one_of("gelu")] = "gelu"
+    position_embedding_type: Annotated[str, one_of("absolute")] = "absolute"
+
+
 def read_mulan_config(file: Path) -> MulanConfig:
     """Read MuQ-MuLan's `config.json`; a missing or wrong key is a `UserError` that names it."""
     return read_config_file(file, MulanConfig)
@@ -124,3 +140,8 @@ def read_mulan_config(file: Path) -> MulanConfig:
 def read_muq_config(file: Path) -> MuqConfig:
     """Read MuQ's `config.json`; a missing or wrong key is a `UserError` that names it."""
     return read_config_file(file, MuqConfig)
+
+
+def read_xlm_roberta_config(file: Path) -> XlmRobertaConfig:
+    """Read XLM-RoBERTa's `config.json`; a missing or wrong key is a `UserError` that names it."""
+    return read_config_file(file, XlmRobertaConfig)

@@ -7,12 +7,12 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from cmi_bench.errors import UserError
-from cmi_bench.models.muq.config import MulanConfig, MuqConfig
+from cmi_bench.models.muq.config import MulanConfig, MuqConfig, read_xlm_roberta_config
 from cmi_bench.models.muq.encoder import Muq
 from cmi_bench.models.muq.transformer import Transformer
+from cmi_bench.models.muq.xlm_roberta import XlmRoberta
 
 
 class AudioTower(nn.Module):
@@ -49,10 +49,9 @@ class TextTower(nn.Module):
         """Build the tower; `xlmr_config` is XLM-RoBERTa's `config.json`."""
         super().__init__()
         dim, width = mulan.text_transformer.dim, mulan.text_model.dim
-        xlmr = XLMRobertaConfig.from_json_file(xlmr_config)
-        self.pad_id: int = xlmr.pad_token_id
-        self.model = XLMRobertaModel(xlmr, add_pooling_layer=False)
-        _make_position_constants(self.model, xlmr.max_position_embeddings)
+        xlmr = read_xlm_roberta_config(xlmr_config)
+        self.pad_id = xlmr.pad_id
+        self.model = XlmRoberta(xlmr)
         self.proj = nn.Linear(width, dim) if width not in (None, dim) else nn.Identity()
         self.transformer = Transformer(mulan.text_transformer)
 
@@ -67,16 +66,8 @@ class TextTower(nn.Module):
         device = self.model.embeddings.word_embeddings.weight.device
         ids = pad_sequence(rows, batch_first=True, padding_value=self.pad_id).to(device)
         valid = pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in rows], batch_first=True).to(device)
-        hidden = self.model(input_ids=ids, attention_mask=valid.long()).last_hidden_state
-        embedded = self.transformer(self.proj(hidden), valid)
+        embedded = self.transformer(self.proj(self.model(ids, valid)), valid)
         return [row[:length] for row, length in zip(embedded, lengths, strict=True)]
-
-
-def _make_position_constants(model: XLMRobertaModel, positions: int) -> None:
-    """Fill the two buffers that no checkpoint holds, also where the network is built without memory."""
-    with torch.device("cpu"):
-        model.embeddings.position_ids = torch.arange(positions).expand(1, -1)
-        model.embeddings.token_type_ids = torch.zeros(1, positions, dtype=torch.long)
 
 
 MAX_TOKENS = 512
