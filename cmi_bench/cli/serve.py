@@ -157,7 +157,7 @@ def _serve(
 ) -> int:
     with spinner("loading torch"):  # which takes two seconds: mistakes are told before
         from cmi_bench.serving.app import create_app
-        from cmi_bench.serving.listen import address_of, keep_freed_memory, make_server
+        from cmi_bench.serving.listen import address_of, make_server
         from cmi_bench.serving.loaded_model import ModelToServe
         from cmi_bench.serving.service import RewardService, ServiceSettings
         from cmi_bench.serving.spool import SpoolFolder
@@ -173,7 +173,6 @@ def _serve(
         patience=options.max_wait / 1000,
         audio_root=options.audio_root,
     )
-    keep_freed_memory()
     failures: list[BaseException] = []
 
     def failed(error: BaseException) -> None:

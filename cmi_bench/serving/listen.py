@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -23,23 +22,6 @@ PATIENCE = 20.0
 KEEP_ALIVE = 75
 """Seconds that a connection may be idle between two requests; longer than clients' pools wait for the next."""
 BACKLOG = 2048
-
-
-TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
-"""Of glibc's `mallopt`, from malloc.h."""
-KEPT_BYTES = {MMAP_THRESHOLD: 32 * 2**20, TRIM_THRESHOLD: 256 * 2**20, TOP_PAD: 64 * 2**20}
-"""Smaller blocks than the first are not mapped one by one, and so much freed memory stays with the process."""
-
-
-def keep_freed_memory() -> None:
-    """Have freed memory used again instead of given back: each batch needs as much as the last, page by page.
-
-    Nothing is done where the C library is not glibc.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for parameter, size in KEPT_BYTES.items():
-            mallopt(parameter, size)
 
 
 class PatientProtocol(H11Protocol):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cmi_bench.utils.interrupt import raise_on_interrupt
+from cmi_bench.utils.memory import keep_freed_memory
 
 SPINS = "10000"
 """Rounds that a thread of libgomp, PyTorch's, spends looking for work: some 0.1 ms. By default it is 30 times that."""
@@ -19,13 +20,14 @@ SPINS = "10000"
 def prepare_process() -> None:
     """Let a command find modules of the current folder, however Python was started, and draw without a screen.
 
-    Threads that wait for others sleep soon, where nothing else is said in the environment: on a busy machine one that
-    keeps looking takes the core from the one it waits for.
+    Memory that one batch frees is kept for the next. Threads that wait for others sleep soon, unless the
+    environment says otherwise: on a busy machine one that keeps looking takes the core from the one it waits for.
     """
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
     # A notebook's kernel hands down a backend that need not be installed here, and Matplotlib refuses to be imported.
     os.environ["MPLBACKEND"] = "agg"
+    keep_freed_memory()
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when libgomp is loaded
 

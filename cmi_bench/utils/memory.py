@@ -1,5 +1,6 @@
-"""Memory: how much of the machine's is free for this process."""
+"""Memory: how much of the machine's is free for this process, and what becomes of what it frees."""
 
+import ctypes
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,3 +50,22 @@ def _lines(file: Path) -> list[str]:
 def _number(file: Path) -> int | None:
     """Return what a group's file says; "max" is no limit."""
     return next((int(line) for line in _lines(file) if line.isdigit()), None)
+
+
+TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
+"""Of glibc's `mallopt`, from malloc.h."""
+KEPT_BYTES = {MMAP_THRESHOLD: 32 * 2**20, TRIM_THRESHOLD: 256 * 2**20, TOP_PAD: 64 * 2**20}
+"""Smaller blocks than the first are not mapped one by one, and so much freed memory stays with the process."""
+
+
+def keep_freed_memory() -> None:
+    """Have freed memory used again instead of given back: each batch needs as much as the last, page by page.
+
+    Nothing is done where the C library is not glibc.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for parameter, size in KEPT_BYTES.items():
+            mallopt(parameter, size)
