@@ -1,6 +1,7 @@
 """Batches and precision: the arithmetic scores are computed in, padded batches of sequences, tensors to a device."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, NamedTuple, get_args
@@ -79,17 +80,38 @@ def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
         yield
 
 
+_wanted: list[bool] = []
+"""Of each block that is being computed, in all threads, whether it may use TensorFloat-32: a setting of the process."""
+_before: tuple[str, bool] = ("highest", False)
+_settings = threading.Lock()
+
+
 @contextmanager
 def _tensor_float32(on: bool) -> Iterator[None]:
-    """Switch TensorFloat-32 on or off for a while, in matrix products and in convolutions."""
-    matmul, convolution = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("high" if on else "highest")
-    torch.backends.cudnn.allow_tf32 = on
+    """Switch TensorFloat-32 on or off for a while, in matrix products and in convolutions.
+
+    While several threads compute, such as one for each device of a server, it is on if all of them want it.
+    """
+    global _before
+    with _settings:
+        if not _wanted:
+            _before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+        _wanted.append(on)
+        _set_tensor_float32("high" if all(_wanted) else "highest", all(_wanted))
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(matmul)
-        torch.backends.cudnn.allow_tf32 = convolution
+        with _settings:
+            _wanted.remove(on)
+            if _wanted:
+                _set_tensor_float32("high" if all(_wanted) else "highest", all(_wanted))
+            else:
+                _set_tensor_float32(*_before)
+
+
+def _set_tensor_float32(matmul: str, convolution: bool) -> None:
+    torch.set_float32_matmul_precision(matmul)
+    torch.backends.cudnn.allow_tf32 = convolution
 
 
 class Padded(NamedTuple):

@@ -14,7 +14,7 @@ NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "_al
 """How libraries say it whose error has no class of its own: CUDA's allocator in some places, cuBLAS, cuDNN and cuFFT
 as a status, the CPU's allocator always."""
 FIRST_SAMPLES = 8 * 30 * 24_000
-"""Eight chunks of 30 s: enough work for a large GPU; of the full-size network 4 GB in bfloat16."""
+"""Eight chunks of 30 s: enough work for a large GPU; of the full-size network 3 GB in bfloat16, 6 GB in float32."""
 GAIN = 1.05
 """A batch twice as large is worth its memory if it is at least this much faster."""
 

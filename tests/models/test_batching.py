@@ -1,6 +1,7 @@
 """Batches, and arithmetic: float32 means float32, and bfloat16 stays in the audio encoder."""
 
 import logging
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,21 @@ def test_tf32_where_it_is_asked_for():
             assert torch.get_float32_matmul_precision() == "highest"
             assert not torch.backends.cudnn.allow_tf32
         assert torch.backends.cudnn.allow_tf32
+
+
+def test_float32_is_float32_while_another_thread_leaves_it(tf32):
+    """A thread that began earlier, and ends earlier, does not switch TensorFloat-32 on under another one's hands."""
+    first, second = arithmetic("32", CPU), arithmetic("32", CPU)
+    first.__enter__()
+    thread = threading.Thread(target=second.__enter__)
+    thread.start()
+    thread.join()
+    first.__exit__(None, None, None)
+    assert not torch.backends.cudnn.allow_tf32
+    thread = threading.Thread(target=second.__exit__, args=(None, None, None))
+    thread.start()
+    thread.join()
+    assert torch.backends.cudnn.allow_tf32
 
 
 def test_the_cpu_has_no_tf32():
