@@ -38,20 +38,23 @@ def computes_bf16() -> bool:
     return torch.backends.cpu.get_cpu_capability() not in CPUS_WITHOUT_BF16
 
 
-def check_device(precision: Precision, device: torch.device, *, key: str = "precision") -> None:
+def check_device(
+    precision: Precision, device: torch.device, *, key: str = "precision", fast_bf16: bool = False
+) -> None:
     """Refuse a precision that a device does not have, and warn about one that takes hundreds of times longer there.
 
     Args:
         precision: Of the products.
         device: Where they are computed.
         key: What the user sets.
+        fast_bf16: Whether float32 products stand in for bfloat16 ones on such a processor, at the cost of float32.
 
     Raises:
         UserError: TensorFloat-32 on the CPU, which has none.
     """
     if precision == "tf32" and device.type == "cpu":
         raise UserError(f"{key}=tf32 needs a GPU; the CPU has no TensorFloat-32.", f"Use {key}=32 here.")
-    if precision == "bf16" and device.type == "cpu" and not computes_bf16():
+    if precision == "bf16" and device.type == "cpu" and not (fast_bf16 or computes_bf16()):
         capability = torch.backends.cpu.get_cpu_capability()
         log.warning("%s=bf16 is very slow on this CPU (%s); %s=32 is faster.", key, capability, key)
 

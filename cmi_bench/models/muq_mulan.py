@@ -196,7 +196,7 @@ class MuQMuLan(TextSimilarity):
     def to(self, device: str | torch.device) -> "MuQMuLan":
         """Move the network to a torch device."""
         self.device = torch.device(device)
-        check_device(self.precision, self.device)
+        check_device(self.precision, self.device, fast_bf16=self.kernels == "on")
         self.towers = Towers(self.network, self.device, self.precision, self.kernels)
         self.fit = fit_of(self.network.audio_tower, audio_arithmetic(self.precision), self.device)
         return self

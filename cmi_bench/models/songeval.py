@@ -179,7 +179,7 @@ class SongEvalRM(AudioRating):
     def to(self, device: str | torch.device) -> "SongEvalRM":
         """Move the network to a torch device."""
         self.device = torch.device(device)
-        check_device(self.precision, self.device)
+        check_device(self.precision, self.device, fast_bf16=self.kernels == "on")
         self.__dict__.pop("encoder", None)
         self.head = deepcopy(self._head).to(self.device)
         self.fit = fit_of(self._muq, audio_arithmetic(self.precision), self.device)

@@ -207,7 +207,7 @@ class CmiRM(EmbeddingModel):
     def to(self, device: str | torch.device) -> "CmiRM":
         """Move the network to a torch device."""
         self.device = torch.device(device)
-        check_device(self.precision, self.device)
+        check_device(self.precision, self.device, fast_bf16=self.kernels == "on")
         if self.compile and self.device.type == "cpu":
             log.warning("compile=true makes nothing faster on the CPU.")
         self.parts = PreparedNetwork(

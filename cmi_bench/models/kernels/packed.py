@@ -7,7 +7,7 @@ takes oneDNN, but packs the weights anew at each call.
 import torch
 from torch import Tensor, nn
 
-from cmi_bench.models.batching import computes_bf16
+from cmi_bench.models.batching import computes_bf16, exact
 
 
 class PackedLinear(nn.Module):
@@ -36,8 +36,29 @@ def can_pack(dtype: torch.dtype) -> bool:
     )
 
 
+class Bfloat16Products(nn.Module):
+    """A layer in bfloat16 on a processor that multiplies float32 only.
+
+    A product of two bfloat16 numbers is a float32 number, and sums of them are kept in float32 also where a processor
+    multiplies bfloat16 by itself. So it gives the same numbers but for the order of the sums, at the cost of float32.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        """Take the layer, in float32, with weights and bias that bfloat16 can hold."""
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the layer of what x is in bfloat16; bfloat16 comes out."""
+        with exact(x.device):
+            out: Tensor = self.layer(x.bfloat16().float()).bfloat16()
+        return out
+
+
 def make_linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
     """Return a layer that maps [..., in] to [..., out]: on the CPU packed where oneDNN can, else PyTorch's own."""
+    if weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and not computes_bf16():
+        return Bfloat16Products(make_linear(weight.float(), None if bias is None else bias.float()))
     if weight.device.type == "cpu" and can_pack(weight.dtype):
         return PackedLinear(weight, bias)
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
@@ -45,20 +66,3 @@ def make_linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
     if bias is not None:
         linear.bias = nn.Parameter(bias, requires_grad=False)
     return linear
-
-
-class PointwiseConv(nn.Module):
-    """A convolution of kernel 1 as a product, whose result does not depend on how many threads compute it.
-
-    That of PyTorch's own does, by a few units in the last place (torch 2.14.1).
-    """
-
-    def __init__(self, weight: Tensor) -> None:
-        """Take weight [channels out, channels in, 1], float32 or bfloat16 on the CPU."""
-        super().__init__()
-        self.product = make_linear(weight[..., 0], None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [batch, channels in, time] to [batch, channels out, time], a transposed view."""
-        out: Tensor = self.product(x.transpose(1, 2))
-        return out.transpose(1, 2)

@@ -1,9 +1,9 @@
 """From the network that the weights were loaded into to the one that computes on a device.
 
 Batch normalisations are folded into the convolutions before them, and weights are held in the type that products are
-computed in. On the CPU products are packed as well, and in float32 the front end's 3x3 convolutions of stride 1 are
-Winograd's. Which kernel a layer gets depends on its type, the precision and the kind of device only, so that every
-process on a machine computes alike.
+computed in. On the CPU products are packed as well, and the front end's 3x3 convolutions are Winograd's, except in
+bfloat16 on processors that compute it. Which kernel a layer gets depends on its type, the precision, and the kind of
+device and processor only, so that every process on a machine computes alike.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,12 +12,13 @@ from typing import Literal, TypeVar, cast, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cmi_bench.errors import UserError, did_you_mean
-from cmi_bench.models.batching import Precision
-from cmi_bench.models.kernels.packed import PointwiseConv, make_linear
+from cmi_bench.models.batching import Precision, computes_bf16
+from cmi_bench.models.kernels.packed import Bfloat16Products, make_linear
 from cmi_bench.models.kernels.winograd import WinogradConv
-from cmi_bench.models.muq.encoder import ConvolutionModule, FrozenBatchNorm, ResidualConv2d
+from cmi_bench.models.muq.encoder import ConvolutionModule, FrozenBatchNorm, PointwiseConv, ResidualConv2d
 
 Kernels = Literal["on", "off"]
 DTYPES: dict[Precision, torch.dtype] = {"32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
@@ -45,12 +46,12 @@ def prepare(part: Part, device: torch.device, precision: Precision, kernels: Ker
     the CPU and in float32; tensors that do not change are shared with it, which may be mapped from a file.
     """
     dtype = DTYPES[precision]
-    winograd = device.type == "cpu" and dtype == torch.float32  # differences of large numbers are not for bfloat16
     replacements: dict[type[nn.Module], Callable[[nn.Module], nn.Module]] = {}
     if kernels == "on":
         replacements = {
-            ResidualConv2d: lambda block: _fold_residual(cast(ResidualConv2d, block), dtype, winograd=winograd),
-            ConvolutionModule: lambda module: _fold_convolution_module(cast(ConvolutionModule, module), dtype),
+            ResidualConv2d: lambda block: _fold_residual(cast(ResidualConv2d, block), dtype),
+            ConvolutionModule: lambda module: _fold_convolution_module(cast(ConvolutionModule, module)),
+            PointwiseConv: lambda conv: make_linear(cast(PointwiseConv, conv).weight.squeeze(2).to(dtype), None),
             nn.Linear: lambda linear: _pack(cast(nn.Linear, linear), dtype),
         }
     return cast(Part, rebuild(part, lambda tensor: tensor.to(device), replacements))
@@ -100,20 +101,68 @@ def fold(conv: Conv, norm: FrozenBatchNorm, dtype: torch.dtype = torch.float32) 
     return folded
 
 
-def _fold_residual(block: ResidualConv2d, dtype: torch.dtype, *, winograd: bool) -> ResidualConv2d:
-    for conv, norm in (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3")):
-        setattr(block, conv, fold(getattr(block, conv), getattr(block, norm), dtype))
-        setattr(block, norm, nn.Identity())
-    if winograd:
-        block.conv2 = cast(nn.Conv2d, WinogradConv(block.conv2.weight, cast(Tensor, block.conv2.bias)))
-    return block
+class FoldedResidual(nn.Module):
+    """A `ResidualConv2d` without normalisations, which computes both convolutions of its input at once."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        """Take the convolution to twice the channels, for main path and shortcut, and the main path's other one."""
+        super().__init__()
+        self.first = first
+        self.second = second
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [batch, channels_in, mel, time] as `ResidualConv2d` does."""
+        main, shortcut = self.first(x).chunk(2, dim=1)
+        out: Tensor = shortcut.add_(self.second(main.relu_())).relu_()
+        return out
 
 
-def _fold_convolution_module(module: ConvolutionModule, dtype: torch.dtype) -> ConvolutionModule:
-    module.depthwise_conv = fold(module.depthwise_conv, module.batch_norm)
+class DepthwiseConv(nn.Module):
+    """A depthwise convolution over time, several times as fast on the CPU with its channels side by side in memory."""
+
+    def __init__(self, conv: nn.Conv1d) -> None:
+        """Take over a convolution."""
+        super().__init__()
+        self.weight = conv.weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+        self.bias = conv.bias
+        self.padding = (0, int(conv.padding[0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [batch, channels, time] to the same shape."""
+        line = x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+        return F.conv2d(line, self.weight, self.bias, padding=self.padding, groups=len(self.weight)).squeeze(2)
+
+
+def _fold_residual(block: ResidualConv2d, dtype: torch.dtype) -> FoldedResidual:
+    main, second, shortcut = (
+        fold(conv, norm, dtype)
+        for conv, norm in ((block.conv1, block.bn1), (block.conv2, block.bn2), (block.conv3, block.bn3))
+    )
+    first = copy(main)
+    first.out_channels *= 2
+    first._parameters = {
+        name: nn.Parameter(torch.cat((getattr(main, name), getattr(shortcut, name))), requires_grad=False)
+        for name in ("weight", "bias")
+    }
+    return FoldedResidual(_convolution(first), _convolution(second))
+
+
+def _convolution(conv: nn.Conv2d) -> nn.Module:
+    """Return what computes a 3x3 convolution on its device, in the type of its weights."""
+    if conv.weight.device.type != "cpu":
+        return conv
+    if conv.weight.dtype == torch.bfloat16:
+        return conv if computes_bf16() else Bfloat16Products(_convolution(conv.float()))
+    if conv.in_channels == 1:  # more work in the transforms than products saved
+        return conv
+    return WinogradConv(conv.weight.data, cast(Tensor, conv.bias).data, cast(tuple[int, int], conv.stride))
+
+
+def _fold_convolution_module(module: ConvolutionModule) -> ConvolutionModule:
+    folded = fold(module.depthwise_conv, module.batch_norm)
+    on_cpu = folded.weight.device.type == "cpu"
+    module.depthwise_conv = cast(nn.Conv1d, DepthwiseConv(folded)) if on_cpu else folded
     module.batch_norm = cast(FrozenBatchNorm, nn.Identity())
-    for name in ("pointwise_conv1", "pointwise_conv2"):
-        setattr(module, name, PointwiseConv(getattr(module, name).weight.to(dtype)))
     return module
 
 

@@ -145,23 +145,34 @@ class FeedForward(nn.Module):
         return out
 
 
+class PointwiseConv(nn.Conv1d):
+    """A convolution of one tap and no bias: a linear layer, with weights [channels out, channels in, 1]."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(channels_in, channels_out, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [..., channels in] to [..., channels out]."""
+        return F.linear(x, self.weight.squeeze(2))
+
+
 class ConvolutionModule(nn.Module):
     """Gated pointwise convolution, depthwise convolution over time, pointwise convolution."""
 
     def __init__(self, dim: int, kernel: int) -> None:
         super().__init__()
         self.layer_norm = nn.LayerNorm(dim)
-        self.pointwise_conv1 = nn.Conv1d(dim, 2 * dim, 1, bias=False)
+        self.pointwise_conv1 = PointwiseConv(dim, 2 * dim)
         self.depthwise_conv = nn.Conv1d(dim, dim, kernel, padding=(kernel - 1) // 2, groups=dim, bias=False)
         self.batch_norm = FrozenBatchNorm(dim)
-        self.pointwise_conv2 = nn.Conv1d(dim, dim, 1, bias=False)
+        self.pointwise_conv2 = PointwiseConv(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [batch, time, dim] to the same shape."""
-        y = F.glu(self.pointwise_conv1(self.layer_norm(x).transpose(1, 2)), dim=1)
-        y = F.silu(self.batch_norm(self._depthwise(y)))
-        out: Tensor = self.pointwise_conv2(y)
-        return out.transpose(1, 2)
+        y = F.glu(self.pointwise_conv1(self.layer_norm(x)), dim=-1)
+        y = F.silu(self.batch_norm(self._depthwise(y.transpose(1, 2))))
+        out: Tensor = self.pointwise_conv2(y.transpose(1, 2))
+        return out
 
     def _depthwise(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu":

@@ -46,7 +46,7 @@ def test_front_end(strides):
     fast = prepare(front, CPU, "32")
     for frames in (1, 2, 5, 24, 25, 99, 1100):
         mel = torch.randn(2, 16, frames)
-        torch.testing.assert_close(fast(mel), front(mel), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(fast(mel), front(mel), atol=3e-5, rtol=1e-5)
 
 
 def test_convolution_module():
@@ -121,14 +121,24 @@ def test_audio_tower_and_its_batches(tower):
 
 def test_bf16_is_close_and_held_in_bf16(tower):
     fast = prepare(tower, CPU, "bf16")
-    kinds = (PackedLinear,) if can_pack(torch.bfloat16) else (nn.Linear,)
-    assert {layer.weight.dtype for layer in fast.modules() if isinstance(layer, kinds)} == {torch.bfloat16}
+    held = torch.bfloat16 if can_pack(torch.bfloat16) else torch.float32
+    assert {layer.weight.dtype for layer in fast.modules() if isinstance(layer, PackedLinear)} == {held}
     chunk = torch.randn(1, 40_000) * 0.1
     with arithmetic("32", CPU):
         exact = tower(chunk)
     with arithmetic("bf16", CPU):
         found = fast(chunk).float()
     assert ((found - exact).norm() / exact.norm()).item() < 0.05
+
+
+def test_bf16_computes_what_pytorch_does(tower):
+    chunk = torch.randn(1, 12_000) * 0.1
+    with arithmetic("bf16", CPU):
+        found, plain = (part(chunk).float() for part in (prepare(tower, CPU, "bf16"), tower))
+    with arithmetic("32", CPU):
+        exact = tower(chunk)
+    # Folded weights are rounded once more, and a sum in another order may round to the neighbour.
+    assert (found - exact).norm() < 1.2 * (plain - exact).norm()
 
 
 def test_the_loaded_network_stays_as_it_is(tower):

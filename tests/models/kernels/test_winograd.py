@@ -19,22 +19,23 @@ def test_cook_toom_is_a_filter(taps):
     np.testing.assert_allclose(found, np.correlate(samples, weights, "valid"), atol=1e-12)
 
 
-def expected(x, weight, bias):
-    return F.conv2d(x.double(), weight.double(), bias.double(), padding=1).float()
+def expected(x, weight, bias, stride=(1, 1)):
+    return F.conv2d(x.double(), weight.double(), bias.double(), stride, padding=1).float()
 
 
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2), (2, 1)], ids=str)
 @pytest.mark.parametrize(
     "size",
     [(1, 1, 1), (1, 3, 4), (2, 9, 8), (1, 18, 7), (3, 4, STRIP), (1, 5, STRIP + 1), (1, 6, 2 * STRIP + 3)],
     ids=str,
 )
-def test_is_a_convolution(size):
+def test_is_a_convolution(size, stride):
     batch, height, width = size
     x, weight, bias = torch.randn(batch, 5, height, width), torch.randn(6, 5, 3, 3) * 0.15, torch.randn(6)
-    wanted = expected(x, weight, bias)
-    torch.testing.assert_close(WinogradConv(weight, bias)(x), wanted, atol=1e-5, rtol=1e-5)
+    wanted = expected(x, weight, bias, stride)
+    torch.testing.assert_close(WinogradConv(weight, bias, stride)(x), wanted, atol=1e-5, rtol=1e-5)
     last = x.contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(WinogradConv(weight, bias)(last), wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(WinogradConv(weight, bias, stride)(last), wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_strips_in_threads_are_strips_in_turn():
@@ -50,11 +51,12 @@ def test_strips_in_threads_are_strips_in_turn():
     assert torch.equal(*found)
 
 
-def test_as_exact_as_direct():
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2)], ids=str)
+def test_as_exact_as_direct(stride):
     """With the front end's channels, and a common offset such as rectified values have."""
     x, weight, bias = torch.randn(1, 512, 19, 16).abs() + 1.0, torch.randn(64, 512, 3, 3) * 0.02, torch.zeros(64)
-    exact = expected(x, weight, bias)
-    direct = (F.conv2d(x, weight, bias, padding=1) - exact).abs().max()
-    winograd = (WinogradConv(weight, bias)(x) - exact).abs().max()
+    exact = expected(x, weight, bias, stride)
+    direct = (F.conv2d(x, weight, bias, stride, padding=1) - exact).abs().max()
+    winograd = (WinogradConv(weight, bias, stride)(x) - exact).abs().max()
     assert winograd < 3 * direct
     assert winograd < 1e-5 * exact.abs().max()
