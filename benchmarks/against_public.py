@@ -119,6 +119,7 @@ def main() -> None:
     """Measure, print, and write `public.json` and `public.txt`, of what there is if it ends early."""
     args = _arguments(sys.argv[1:])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was written for a while is removed
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # in a file, too, each line as it comes
     measured, stopped = Measured(), ""
     try:
         measure(args, measured)
