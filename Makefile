@@ -89,6 +89,9 @@ bench-statistics: $(READY) ## Simulate how often intervals hold the truth and te
 bench-start: $(READY) ## Measure how soon mistakes are told and work shows its first line (outputs/bench/; REPEATS=5)
 	$(BIN)/python -m benchmarks.first_output --repeats $(or $(REPEATS),5)
 
+bench-memory: $(READY) ## Measure how much memory CMI-RM takes by batch and length of clips, 3 GB of disk for a while (outputs/bench/)
+	$(BIN)/python -m benchmarks.memory
+
 bench-audio: $(READY) ## Measure how fast audio is decoded (outputs/bench/; MUSIC=folder for music of your own)
 	$(BIN)/python -m benchmarks.audio $(MUSIC)
 

@@ -1,5 +1,6 @@
 """Waveforms through an encoder: in batches of one length, as many at once as the device computes well."""
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +15,8 @@ from cmi_bench.models.threads import in_threads
 from cmi_bench.models.transfers import Mark, Transfers, transfers_of
 from cmi_bench.utils.distributed import cores
 from cmi_bench.utils.memory import available_memory
+
+log = logging.getLogger(__name__)
 
 CPU_SAMPLES = 10 * 24_000
 """Samples that one thread of a CPU encodes in one batch, at most: with more it is no faster, and takes more memory."""
@@ -74,17 +77,26 @@ def encode_in_threads(waveforms: Sequence[Tensor], encode: Encode, *, batch_size
     def encode_batch(batch: Sequence[int]) -> list[Tensor]:
         return list(encode(torch.stack([waveforms[index] for index in batch])))
 
-    encoded = iter(in_threads(encode_batch, batches, sizes=samples, at_once=_at_once(max(samples, default=1))))
+    encoded = iter(in_threads(encode_batch, batches, sizes=samples, at_once=_at_once(max(samples, default=0))))
     return in_batches(batches, lambda _: next(encoded))
 
 
 def _at_once(samples: int) -> int:
-    """Return how many pieces of so many samples there is memory for.
+    """Return how many pieces of so many samples there is memory for; warn where there may not be enough for one.
 
     A process that computes on a part of the cores takes such a part of the memory: others compute on the rest.
     """
+    free, wanted = available_memory(), SAMPLE_BYTES * max(samples, 1)
+    if wanted > free:  # the system would end the process without a word
+        log.warning(
+            "Encoding %d samples in one piece takes up to %.1f GB of memory, and %.1f GB are free: a lower max_dur"
+            " makes pieces shorter.",
+            samples,
+            wanted / 1e9,
+            free / 1e9,
+        )
     part = min(1.0, torch.get_num_threads() / cores())
-    return int(MEMORY_PART * part * available_memory() / (SAMPLE_BYTES * max(samples, 1)))
+    return int(MEMORY_PART * part * free / wanted)
 
 
 def encode_ahead(

@@ -177,6 +177,15 @@ def test_as_many_at_once_as_there_is_memory_for(monkeypatch, encoder, free, at_o
     assert [int(one) for one in found] == [2 // at_once] * 4
 
 
+def test_what_may_not_fit_into_memory_is_said_before(monkeypatch, caplog, encoder):
+    monkeypatch.setattr(encoding, "available_memory", lambda: 4_000_000)
+    with caplog.at_level("WARNING"):
+        encode(encoder, [torch.zeros(1_000)])
+        assert not caplog.messages
+        encode(encoder, [torch.zeros(4_000)])
+    assert "4000 samples" in caplog.text and "0.0 GB are free" in caplog.text
+
+
 @pytest.mark.usefixtures("threads")
 def test_a_failure_of_one_is_the_callers(encoder):
     with arithmetic("32", CPU), pytest.raises(RuntimeError, match="size"):
