@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -20,6 +20,7 @@ from cmi_bench.scoring.batching import ScoreWriter, bisect
 from cmi_bench.scoring.cached_model import CachedModel
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
 from cmi_bench.scoring.embedding_items import AudioItem, EmbeddingInputs, TextItem
+from cmi_bench.scoring.fitted_batches import FittedBatches
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import Request
 from cmi_bench.scoring.run_stats import RunStats
@@ -88,6 +89,8 @@ def work_on(
     call: ModelCall[BenchmarkModelABC],
     work: Callable[[Sequence[tuple[Item, Value]]], None],
     writer: ScoreWriter,
+    *,
+    fitted: FittedBatches[tuple[Item, Value]] | None = None,
 ) -> None:
     """Do the work on a batch, bisected where it fails, and write the failures.
 
@@ -96,14 +99,21 @@ def work_on(
         call: Says how long the model may take.
         work: Does the work on a part, and writes what the part comes to.
         writer: Takes what could not be read, and what fails alone.
+        fitted: Knows what fits into memory; None where the work itself sees to that.
     """
 
     def within_time(part: Sequence[tuple[Item, Value]]) -> None:
         with call.within_time([item.name for item, _ in part]):
             work(part)
 
+    def blame(one: tuple[Item, Value], reason: str) -> None:
+        writer.write({one[0].key: Score.failed(reason)})
+
     writer.write(loaded.errors)
-    bisect(loaded.items, within_time, blame=lambda one, reason: writer.write({one[0].key: Score.failed(reason)}))
+    if fitted is None:
+        bisect(loaded.items, within_time, blame=blame)
+    else:
+        fitted.work(loaded.items, within_time, blame=blame)
 
 
 def lacking(items: Sequence[Item], cache: EmbeddingCache) -> list[Item]:
@@ -271,6 +281,9 @@ class HeadStage:
         for request in (one.request for one in inputs):
             self._longest[_prompt(request)] = max(request.seconds, self._longest.get(_prompt(request), 0.0))
         self.load = EmbeddingLoader(model.cache, failed)
+        self._fitted = FittedBatches[tuple[EmbeddingInputs, Embeddings]](
+            model.call.model.class_name, lambda item: item[0].request.seconds
+        )
 
     def pending(self) -> list[EmbeddingInputs]:
         """Return what nothing has answered yet."""
@@ -288,7 +301,7 @@ class HeadStage:
             writer.write(self.model.score_embedded(clips))
 
         with self.stats.timed("head"):
-            work_on(loaded, self.model.call, score, writer)
+            work_on(loaded, self.model.call, score, writer, fitted=self._fitted)
 
     def _embedded(self, inputs: EmbeddingInputs, found: Embeddings) -> EmbeddedInput:
         for item in inputs.audio_items:
@@ -343,6 +356,9 @@ class WholeStage:
         self.call = call
         self.stats = stats
         self.load = InputLoader(call.model.audio_input, int(call.model.sr), call.max_dur)
+        self._fitted = FittedBatches[tuple[Any, BenchmarkBatchInput]](
+            call.model.class_name, lambda item: _seconds(item[1], int(call.model.sr))
+        )
 
     def pending(self) -> list[Request]:
         """Return the requests that nothing has answered yet."""
@@ -361,4 +377,10 @@ class WholeStage:
                 self.call,
                 lambda part: writer.write(self.call.score({item.key: given for item, given in part})),
                 writer,
+                fitted=self._fitted,
             )
+
+
+def _seconds(given: BenchmarkBatchInput, sr: int) -> float:
+    """Return the length of a clip and its reference; of files, whose lengths are not known here, 0."""
+    return sum(len(audio) / sr for audio in (given.audio, given.ref_audio) if isinstance(audio, Tensor))

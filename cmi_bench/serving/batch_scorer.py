@@ -14,10 +14,10 @@ from torch import Tensor
 from cmi_bench.audio.decode import AudioError, decode
 from cmi_bench.errors import RunError, UserError
 from cmi_bench.models.base import BenchmarkBatchInput, BenchmarkModelABC, EmbeddingModel
-from cmi_bench.models.memory import is_out_of_memory, release_memory
-from cmi_bench.scoring.batching import BatchLimits, bisect
+from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.cached_model import CachedModel
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
+from cmi_bench.scoring.fitted_batches import FittedBatches
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import Request
 from cmi_bench.scoring.run_stats import RunStats
@@ -104,12 +104,21 @@ class BatchScorer:
             embeddings: Where embeddings are looked up and kept.
         """
         self.call = call
-        self.limits = limits
         self.name = name
         self.embeddings = embeddings
-        self.times_out_of_memory = 0
+        self._fitted = FittedBatches[tuple[Request, Any]](name, lambda song: song[0].seconds, limits=limits)
         is_embedded = isinstance(call.model, EmbeddingModel) and not call.score_kwargs
         self._way: Way = EmbeddedWay(call, embeddings) if is_embedded else WholeWay(call)  # type: ignore[arg-type]
+
+    @property
+    def limits(self) -> BatchLimits:
+        """How large a batch may get."""
+        return self._fitted.limits
+
+    @property
+    def times_out_of_memory(self) -> int:
+        """How often a batch did not fit into memory."""
+        return self._fitted.times_out_of_memory
 
     @property
     def bytes_stored(self) -> int:
@@ -144,8 +153,6 @@ class BatchScorer:
             except Exception as error:
                 if len(part) == 1:
                     codes[part[0][0].key] = _code_of(error)
-                if is_out_of_memory(error):
-                    self._shrink(part)
                 # What ends a run (an answer in no known form, a full disk) is here the song's own failure.
                 if isinstance(error, RunError):
                     raise UserError(error.what, error.hint) from error
@@ -156,20 +163,7 @@ class BatchScorer:
             key = one[0].key
             tell({key: SongAnswer.failed(codes.get(key, ErrorCode.MODEL_FAILED), reason)})
 
-        bisect(songs, work, blame=blame)
-
-    def _shrink(self, part: Sequence[tuple[Request, Any]]) -> None:
-        """Take no more at once, from now on, than half of what did not fit."""
-        self.times_out_of_memory += 1
-        release_memory()
-        if len(part) == 1:
-            return
-        seconds = sum(request.seconds for request, _ in part)
-        self.limits = BatchLimits(min(self.limits.items, len(part) // 2), min(self.limits.seconds, seconds / 2))
-        log.warning(
-            "%s: %d songs of %.0f s together did not fit into memory; from now on at most %d songs and %.0f s.",
-            self.name, len(part), seconds, self.limits.items, self.limits.seconds,
-        )  # fmt: skip
+        self._fitted.work(songs, work, blame=blame)
 
 
 def _code_of(error: Exception) -> ErrorCode:
