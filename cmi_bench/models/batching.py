@@ -168,15 +168,15 @@ def near_batches_of(lengths: Sequence[tuple[int, ...]], size: int, *, padding: f
     """Group indices into batches of at most `size` in which padding adds at most a share, longest first.
 
     Args:
-        lengths: Of each sequence the length that is padded, and further numbers that bring those of equal length into
-            an order.
-        size: Sequences in a batch, at most.
-        padding: Padded positions for each real one, at most.
+        lengths: Of what belongs to an index: one sequence, or several that are each padded to the batch's longest.
+        size: Indices in a batch, at most.
+        padding: Padded positions for each real one, at most; with 0 nothing is padded.
     """
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda index: lengths[index], reverse=True):
         together = [*batch, index]
-        padded, real = lengths[together[0]][0] * len(together), sum(lengths[one][0] for one in together)
+        columns = list(zip(*(lengths[one] for one in together), strict=True))
+        padded, real = len(together) * sum(map(max, columns)), sum(map(sum, columns))
         if batch and (len(together) > size or padded > (1 + padding) * real):
             yield batch
             together = [index]

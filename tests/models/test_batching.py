@@ -169,10 +169,18 @@ def test_every_index_once():
     assert list(batches_of([], 4)) == list(equal_batches_of([], 4)) == []
 
 
-def test_padding_is_bounded_and_equal_lengths_come_in_the_order_of_what_else_is_said():
-    lengths = [(5, 1), (100, 2), (98, 9), (100, 7), (91, 0), (80, 0), (5, 3)]
+def test_padding_is_bounded():
+    lengths = [(5,), (100,), (98,), (100,), (91,), (80,), (5,)]
     batches = list(near_batches_of(lengths, 3, padding=0.05))
-    assert batches == [[3, 1, 2], [4], [5], [6, 0]]
-    assert list(near_batches_of(lengths, 7, padding=0.2)) == [[3, 1, 2, 4, 5], [6, 0]]
+    assert batches == [[1, 3, 2], [4], [5], [0, 6]]
+    assert list(near_batches_of(lengths, 7, padding=0.2)) == [[1, 3, 2, 4, 5], [0, 6]]
+    assert list(near_batches_of(lengths, 7, padding=0.0)) == [[1, 3], [2], [4], [5], [0, 6]]
     assert list(near_batches_of([(0,), (0,)], 4, padding=0.0)) == [[0, 1]]
     assert list(near_batches_of([], 4, padding=0.1)) == []
+
+
+def test_padding_of_several_sequences_counts_for_all_of_them():
+    lengths = [(10, 5), (10, 90), (10, 5), (10, 89)]
+    assert list(near_batches_of(lengths, 4, padding=0.0)) == [[1], [3], [0, 2]]
+    assert list(near_batches_of(lengths, 4, padding=0.1)) == [[1, 3], [0, 2]]
+    assert list(near_batches_of(lengths, 4, padding=1.0)) == [[1, 3, 0, 2]]

@@ -19,10 +19,10 @@ from cmi_bench.models.base import AudioInput, AudioView, BenchmarkBatchInput, Em
 from cmi_bench.models.batching import (
     arithmetic,
     audio_arithmetic,
-    batches_of,
     check_device,
     checked_precision,
     in_batches,
+    near_batches_of,
 )
 from cmi_bench.models.cmi_rm.checkpoint import ENCODERS, check_encoders, load_cmi_rm, part_digests
 from cmi_bench.models.cmi_rm.network import Embedded, Mean, PreparedNetwork, judge, windows_on
@@ -139,6 +139,8 @@ RELEASED = "HaiwenXia/CMI-RM"
 """Hub id of the published checkpoint."""
 ENCODE_CHUNKS = 64
 """Chunks encoded at once, unless the caller sets another number; devices may take fewer, see `encoding`."""
+TEXT_PADDING = 0.1
+"""Share that padding may add to texts encoded at once: short ones share the reading of weights, long ones need not."""
 ENCODE_BATCH = 8
 """Texts encoded, and clips scored, at once, unless the caller sets another number."""
 
@@ -469,7 +471,7 @@ class CmiRM(EmbeddingModel):
         ids = self.loaded.tokenizer.encode(texts)
         with arithmetic("32", self.device):
             return in_batches(
-                batches_of([len(tokens) for tokens in ids], batch_size),
+                near_batches_of([(len(tokens),) for tokens in ids], batch_size, padding=TEXT_PADDING),
                 lambda batch: [tokens.float() for tokens in self.parts.text_tower([ids[index] for index in batch])],
             )
 

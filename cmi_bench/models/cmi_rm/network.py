@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cmi_bench.models.base import EmbeddedInput
-from cmi_bench.models.batching import Padded, Precision, batches_of, in_batches, join, pad
+from cmi_bench.models.batching import Padded, Precision, in_batches, join, near_batches_of, pad
 from cmi_bench.models.cmi_rm.config import DownsampleConfig, RewardConfig
 from cmi_bench.models.kernels.prepare import Kernels, prepare
 from cmi_bench.models.muq.config import MulanConfig, MuqConfig
@@ -193,12 +193,16 @@ class Scorer(nn.Module):
             nn.LayerNorm(dim), nn.Linear(dim, config.mlp_dim), nn.ReLU(), nn.Linear(config.mlp_dim, config.output_dim)
         )
 
+    def joined(self, prompt: Prompt) -> Tensor:
+        """Return text, lyrics and reference, downsampled, one after the other: [length, dim]."""
+        return torch.cat(self._parts(prompt))
+
     def embed_prompts(self, prompts: Sequence[Prompt]) -> list[Tensor]:
-        """Return what clips are judged by: text, lyrics, reference, for each prompt [length, dim]."""
-        return self.embed_joined([torch.cat(self._parts(prompt)) for prompt in prompts])
+        """Return what clips are judged by, for each prompt [length, dim]."""
+        return self.embed_joined([self.joined(prompt) for prompt in prompts])
 
     def embed_joined(self, prompts: Sequence[Tensor]) -> list[Tensor]:
-        """Return the same of prompts whose parts are downsampled and joined: for each [length, dim]."""
+        """Return the same of prompts that are `joined`."""
         embedded = self.prompt_transformer(*pad(prompts))
         return [row[: len(prompt)] for row, prompt in zip(embedded, prompts, strict=True)]
 
@@ -284,28 +288,31 @@ def judge(scorer: Scorer, clips: Sequence[Embedded], batch_size: int) -> Tensor:
     Args:
         scorer: On the device that the clips are on.
         clips: At least one.
-        batch_size: Prompts, and clips, computed at once; near lengths together.
+        batch_size: Prompts, and clips, computed at once, at most.
 
     Returns:
         float32 [len(clips), 2]: column 0 alignment, column 1 musicality.
     """
+    padding = CPU_PADDING if clips[0].audio.device.type == "cpu" else GPU_PADDING
     prompts = list({id(clip.prompt): clip.prompt for clip in clips}.values())
+    joined = [scorer.joined(prompt) for prompt in prompts]
     embedded = in_batches(
-        batches_of([_length(prompt) for prompt in prompts], batch_size),
-        lambda batch: scorer.embed_prompts([prompts[index] for index in batch]),
+        near_batches_of([(len(prompt),) for prompt in joined], batch_size, padding=padding),
+        lambda batch: scorer.embed_joined([joined[index] for index in batch]),
     )
     prompt_tokens = {id(prompt): tokens for prompt, tokens in zip(prompts, embedded, strict=True)}
+    tokens = [prompt_tokens[id(clip.prompt)] for clip in clips]
     scores = in_batches(
-        batches_of([len(clip.audio) for clip in clips], batch_size),
-        lambda batch: scorer(
-            [clips[index].audio for index in batch], [prompt_tokens[id(clips[index].prompt)] for index in batch]
+        near_batches_of(
+            [(len(clip.audio), len(one)) for clip, one in zip(clips, tokens, strict=True)], batch_size, padding=padding
         ),
+        lambda batch: scorer([clips[index].audio for index in batch], [tokens[index] for index in batch]),
     )
     return torch.stack(scores)
 
 
-def _length(prompt: Prompt) -> int:
-    return sum(len(part) for part in prompt if part is not None)
+CPU_PADDING, GPU_PADDING = 0.0, 0.1
+"""Share that padding may add: a CPU computes one clip as fast as several, a GPU is faster with larger batches."""
 
 
 def compiled(tower: AudioTower, samples: int, device: torch.device, *, backend: str = "inductor") -> StaticBatches:

@@ -169,15 +169,16 @@ def test_clips_with_the_same_tensors_have_one_prompt(clips):
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_each_prompt_is_embedded_once(load, clips, name, monkeypatch):
     scorer, embedded = load(name).parts.scorer, []
-    embed = scorer.embed_prompts
-    monkeypatch.setattr(scorer, "embed_prompts", lambda prompts: embedded.extend(prompts) or embed(prompts))
+    embed = scorer.embed_joined
+    monkeypatch.setattr(scorer, "embed_joined", lambda prompts: embedded.extend(prompts) or embed(prompts))
     judge(scorer, windows_on(CPU, clips), 2)
     assert len(embedded) == 3
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
-@pytest.mark.parametrize("batch_size", [1, 2, 6])
-def test_a_score_is_that_of_the_clip_alone(load, clips, name, batch_size):
+@pytest.mark.parametrize(("batch_size", "padding"), [(1, 0.0), (2, 0.0), (6, 0.0), (2, 9.0), (6, 9.0)])
+def test_a_score_is_that_of_the_clip_alone(load, clips, name, batch_size, padding, monkeypatch):
+    monkeypatch.setattr("cmi_bench.models.cmi_rm.network.CPU_PADDING", padding)  # as on a GPU
     scorer = load(name).parts.scorer
     windows = windows_on(CPU, clips)
     alone = torch.cat([judge(scorer, [window], 1) for window in windows])
