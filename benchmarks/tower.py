@@ -14,52 +14,15 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.workload import build_network
 from cmi_bench.models.batching import Precision, arithmetic, checked_precision
 from cmi_bench.models.cmi_rm.checkpoint import load_cmi_rm
 from cmi_bench.models.cmi_rm.network import PreparedNetwork
+from cmi_bench.models.device_rate import best_rate
+from cmi_bench.models.device_rate import tower_operations as count_operations
 from cmi_bench.models.hub import find_checkpoint
-from cmi_bench.models.kernels.prepare import DTYPES, Kernels, checked_kernels
-
-FRAMES, WIDTH, WIDER = 750, 1024, 4096
-"""Of the product: frames of 30 s, a conformer's feed-forward."""
-CHANNELS, HEIGHT, LENGTH = 512, 32, 256
-"""Of the 3x3 convolution."""
-RATE_SECONDS = 0.5
-"""How long each is repeated."""
-
-
-def best_rate(dtype: torch.dtype) -> float:
-    """Return the higher rate of a 3x3 convolution of 512 channels and a 750x1024x4096 product by oneDNN: GFLOP/s."""
-    return max(_product_rate(dtype), _convolution_rate(dtype))
-
-
-def _product_rate(dtype: torch.dtype) -> float:
-    x = torch.randn(FRAMES, WIDTH, dtype=dtype)
-    weight = torch.ops.mkldnn._reorder_linear_weight(torch.randn(WIDER, WIDTH, dtype=dtype), None)
-    operations = 2 * FRAMES * WIDTH * WIDER
-    return _rate(operations, lambda: torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], ""))
-
-
-def _convolution_rate(dtype: torch.dtype) -> float:
-    x = torch.randn(1, CHANNELS, HEIGHT, LENGTH, dtype=dtype).to(memory_format=torch.channels_last)
-    weight = torch.randn(CHANNELS, CHANNELS, 3, 3, dtype=dtype).to(memory_format=torch.channels_last)
-    operations = 2 * 9 * CHANNELS * CHANNELS * HEIGHT * LENGTH
-    return _rate(operations, lambda: F.conv2d(x, weight, padding=1))
-
-
-def _rate(operations: float, work: Callable[[], object]) -> float:
-    with torch.inference_mode():
-        work()
-        best, until = float("inf"), time.perf_counter() + RATE_SECONDS
-        while (start := time.perf_counter()) < until:
-            work()
-            best = min(best, time.perf_counter() - start)
-    return operations / best / 1e9
-
+from cmi_bench.models.kernels.prepare import Kernels, checked_kernels
 
 PRECISIONS: tuple[Precision, ...] = ("32", "bf16")
 """The CPU's."""
@@ -68,7 +31,6 @@ ROUNDS = 2
 REPEATS = 3
 CHUNK = 30 * 24000
 """Samples."""
-MEL_FRAMES = 3000
 CPU = torch.device("cpu")
 
 
@@ -111,11 +73,7 @@ def measure_towers(checkpoint: Path) -> list[TowerSpeed]:
 def tower_operations(checkpoint: Path) -> int:
     """Count the operations for a chunk of 30 s, multiplications and additions; nothing is computed."""
     with torch.device("meta"):
-        tower = build_network(checkpoint).audio_tower
-        mel = torch.empty(1, 128, MEL_FRAMES)
-        with FlopCounterMode(display=False) as counter, torch.inference_mode():
-            tower.transformer(tower.proj(tower.muq.conformer(tower.muq.conv(mel))))
-    return int(counter.get_total_flops())
+        return count_operations(build_network(checkpoint).audio_tower, CHUNK)
 
 
 def _in_a_process(checkpoint: Path, kernels: Kernels, precision: Precision) -> dict[str, float]:
@@ -131,10 +89,10 @@ def main_tower() -> None:
     tower = _tower(checkpoint, checked_kernels(kernels), kind)
     torch.manual_seed(0)
     chunk = 0.1 * torch.randn(1, CHUNK)
-    rates = [best_rate(DTYPES[kind])]
+    rates = [best_rate(CPU, kind)]
     with arithmetic(kind, CPU):
         seconds = _seconds(lambda: tower(chunk))
-    rates.append(best_rate(DTYPES[kind]))
+    rates.append(best_rate(CPU, kind))
     sys.stdout.write(json.dumps({"seconds": seconds, "best_gflops": max(rates)}))
 
 

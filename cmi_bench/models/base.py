@@ -292,6 +292,11 @@ class EmbeddingModel(BenchmarkModelABC):
         """SHA-256 over the weights that make embeddings, for heads that were trained on them; None: nobody knows."""
         return self.weights_digest
 
+    @cached_property
+    def operations_per_second(self) -> float | None:
+        """Floating-point operations of encoding a second of audio, as plain modules do it; None: not counted."""
+        return None
+
     @property
     @abstractmethod
     def identity(self) -> str:

@@ -20,6 +20,7 @@ from cmi_bench.models.batching import (
     in_batches,
 )
 from cmi_bench.models.config_files import Size, read_config_file
+from cmi_bench.models.device_rate import tower_operations
 from cmi_bench.models.embedding import TextSimilarity
 from cmi_bench.models.encoding import encode_waveforms, fit_of
 from cmi_bench.models.hub import EITHER_WEIGHTS, ENCODER_CONFIG, TOKENIZER, find_folder, find_model
@@ -200,6 +201,11 @@ class MuQMuLan(TextSimilarity):
         self.towers = Towers(self.network, self.device, self.precision, self.kernels)
         self.fit = fit_of(self.network.audio_tower, audio_arithmetic(self.precision), self.device)
         return self
+
+    @cached_property
+    def operations_per_second(self) -> float | None:
+        """Those of the audio tower on a full window."""
+        return tower_operations(self.network.audio_tower, self.window) * self.sr / self.window
 
     @property
     def facts(self) -> dict[str, Any]:

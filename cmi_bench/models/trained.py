@@ -282,6 +282,11 @@ class TrainedModel(EmbeddingModel):
         return {**self.backbone.facts, "heads": len(self.heads), "training": self.config.training.model_dump()}
 
     @property
+    def operations_per_second(self) -> float | None:
+        """The backbone's."""
+        return self.backbone.operations_per_second
+
+    @property
     def projections(self) -> dict[str, nn.Linear]:
         """The last layer of each head."""
         return {f"heads.{number}": head.projection for number, head in enumerate(self.heads)}

@@ -4,9 +4,10 @@ The program runs ahead of the device, so that the next batch is on its way while
 here and nowhere else: `Transfers` is what others see of it.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -17,6 +18,13 @@ class Mark(Protocol):
 
     def synchronize(self) -> None:
         """Return when the device has come there."""
+
+
+class Moment(Protocol):
+    """A point of time in a device's work."""
+
+    def seconds_to(self, later: Any) -> float:
+        """Return how much later another one is, when the device has come there."""
 
 
 class Transfers(Protocol):
@@ -87,6 +95,35 @@ class CudaTransfers:
             return copies
 
         return wait
+
+
+class CudaMoment:
+    """On a GPU: when its computing stream comes to where it ends now."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.event = torch.cuda.Event(enable_timing=True, blocking=True)
+        self.event.record(torch.cuda.current_stream(device))
+
+    def seconds_to(self, later: "CudaMoment") -> float:
+        """Return how much later another one is; see `Moment`."""
+        later.event.synchronize()
+        return float(self.event.elapsed_time(later.event)) / 1000
+
+
+class CpuMoment:
+    """On the CPU: now."""
+
+    def __init__(self) -> None:
+        self.now = time.perf_counter()
+
+    def seconds_to(self, later: "CpuMoment") -> float:
+        """Return how much later another one is."""
+        return later.now - self.now
+
+
+def moment_on(device: torch.device) -> Moment:
+    """Return the point of time at which a device will be done with what it was given."""
+    return CudaMoment(device) if device.type == "cuda" else CpuMoment()
 
 
 @lru_cache

@@ -40,7 +40,11 @@ def describe_times(metadata: Mapping[str, Any], done: str = "Scored") -> str:
     processes = metadata["processes"]
     shared = f" in {processes} processes" if processes > 1 else ""
     line = f"{done} in {seconds['wall']:.1f} s{shared}: {', '.join(parts)}."
-    return f"{line}\n{_decoding(decoded, metadata)}" if decoded > LEAST_DECODED else line
+    more = [_decoding(decoded, metadata)] if decoded > LEAST_DECODED else []
+    share = look_up(metadata, "encoding", "share_of_best")
+    if share is not None:
+        more.append(f"Encoding ran at {100 * share:.0f} % of the device's best rate.")
+    return "\n".join([line, " ".join(more)]) if more else line
 
 
 def _decoding(seconds: float, metadata: Mapping[str, Any]) -> str:

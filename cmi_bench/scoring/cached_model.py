@@ -2,20 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from cmi_bench.audio.decode import AudioError, decode, is_finite
 from cmi_bench.models.base import EmbeddedInput, EmbeddingModel
+from cmi_bench.models.transfers import Moment, moment_on
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
 from cmi_bench.scoring.embedding_items import AudioItem, EmbeddingAddresses, KeptForm, TextItem
 from cmi_bench.scoring.embedding_writer import INSTEAD, EmbeddingWriter
 from cmi_bench.scoring.model_call import ModelCall, read_answer
-from cmi_bench.scoring.run_stats import RunStats
+from cmi_bench.scoring.run_stats import AUDIO, DEVICE, RunStats
 from cmi_bench.types import Score
 from cmi_bench.utils.files import writing_to
 
 HALF_ERROR = 2**-10
 """Share of an embedding's norm that may be lost by its rounding to float16, which in its range loses 2^-11 at most."""
+
+
+MOMENTS = 256
+"""Calls whose times are not counted yet, at most."""
 
 
 class CachedModel:
@@ -39,6 +45,11 @@ class CachedModel:
         self.addresses = EmbeddingAddresses.of(call.model, call.max_dur)
         self.stats = stats
         self._writer = EmbeddingWriter(cache, stats)
+        self._encoded: list[tuple[Moment, Moment, float]] = []
+        """When each call began and ended, and how many seconds of audio it took."""
+        self._is_warm = False
+        self._device = torch.device("cpu")
+        """Where embeddings come from, as far as they tell."""
 
     def embed_audio(
         self, items: Sequence[AudioItem], waveforms: Mapping[str, Tensor] | None = None
@@ -66,11 +77,29 @@ class CachedModel:
                 else decode(item.path, self.sr, self.addresses.views[is_reference].seconds)
                 for item in lacking
             ]
-            embedded = self.call.model.embed_audio(audio, self.call.max_dur, is_reference=is_reference)
+            embedded = self._encode(audio, is_reference=is_reference)
             found |= self._stored(lacking, embedded)
             self.stats.counts["files_encoded"] += len(lacking)
             self.stats.counts["chunks_encoded"] += sum(item.chunks for item in lacking)
         return [found[item.key] for item in items]
+
+    def _encode(self, audio: Sequence[Tensor], *, is_reference: bool) -> list[list[Tensor]]:
+        start = moment_on(self._device)
+        embedded = self.call.model.embed_audio(audio, self.call.max_dur, is_reference=is_reference)
+        if self._is_warm:
+            self._encoded.append((start, moment_on(self._device), sum(map(len, audio)) / self.sr))
+        self._device = next((tensor.device for windows in embedded for tensor in windows), self._device)
+        self._is_warm = True
+        if len(self._encoded) > MOMENTS:
+            self._note_times()
+        return embedded
+
+    def _note_times(self) -> None:
+        """Count the times of calls that are over; a GPU may have to be waited for."""
+        for start, end, audio in self._encoded:
+            self.stats.seconds[DEVICE] += start.seconds_to(end)
+            self.stats.seconds[AUDIO] += audio
+        self._encoded.clear()
 
     def embed_texts(self, items: Sequence[TextItem]) -> list[Tensor]:
         """Return of each text its tokens [tokens, dim]: from the cache, or encoded and stored.
@@ -125,12 +154,13 @@ class CachedModel:
             raise AudioError(f"The embedding of {broken.name} holds NaN or infinite numbers.", "Does its audio?")
 
     def finish(self) -> None:
-        """Return when all that was encoded is stored.
+        """Return when all that was encoded is stored, and timed.
 
         Raises:
             RunError: The disk is full.
         """
         self._writer.wait()
+        self._note_times()
 
     def close(self) -> None:
         """Let what was encoded be stored, also where the run ends early."""

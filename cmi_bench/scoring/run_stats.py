@@ -14,6 +14,12 @@ PARTS = ("load", "wait", "encode", "head", "score", "write", "check", "profile")
 """Of a run's wall time: building the model, waiting for what is decoded or read, encoding, scoring embeddings, or with
 `score_batch`, writing embeddings and scores and results, scoring a few clips again in other company, and profiling."""
 
+DECODE = "decode"
+"""Work of the loaders, beside the parts."""
+DEVICE, AUDIO = "encoding on the device", "audio that was encoded"
+"""Seconds that devices took to encode audio, and seconds of that audio; without the first call of each process, which
+also packs weights or compiles."""
+
 T = TypeVar("T")
 
 
@@ -72,7 +78,8 @@ class RunStats:
         Args:
             wall: Seconds from the run's start to its results.
         """
-        seconds = {name: round(value, 3) for name, value in (self.seconds | {"wall": wall}).items()}
+        told = {name: self.seconds[name] for name in (*PARTS, DECODE) if name in self.seconds}
+        seconds = {name: round(value, 3) for name, value in (told | {"wall": wall}).items()}
         shares = {name: self.seconds[name] / (wall * self.processes) for name in PARTS if name in self.seconds}
         shares["rest"] = max(1.0 - sum(shares.values()), 0.0)
         rounded = {name: round(share, 4) for name, share in shares.items()}

@@ -31,6 +31,7 @@ from cmi_bench.reporting.times import describe_times
 from cmi_bench.scoring.batching import BatchLimits, Runner
 from cmi_bench.scoring.code_identity import code_identity
 from cmi_bench.scoring.embedding_cache import GIGABYTE, prune_after_run
+from cmi_bench.scoring.encoding_rate import encoding_rate
 from cmi_bench.scoring.local import LocalRunner
 from cmi_bench.scoring.profiling import Profile
 from cmi_bench.scoring.requests import ClipBlocks
@@ -271,6 +272,8 @@ def score_rows(data: ChosenRows, config: Config, folder: Path, host: RunHost, *,
         if not is_rank_zero():
             return None
         metadata |= facts_afterwards(metadata, model)
+        device, precision = host.devices.this_process, config.precision.value
+        metadata |= encoding_rate(scored.stats, model, device=device, precision=precision)
         outcome = _finish(
             config, folder, chosen, scored, metadata=metadata, host=host, profile=profile, started=started
         )

@@ -145,6 +145,8 @@ def _of_run(metadata: Mapping[str, Any]) -> Iterator[RecordedMetric]:
     for name, seconds in metadata["seconds"].items():
         if name != "wall":
             yield RecordedMetric(f"{RUN}/{name} seconds", seconds)
+    if (share := look_up(metadata, "encoding", "share_of_best")) is not None:
+        yield RecordedMetric(f"{RUN}/encoding share of best rate", share)
     if new > 0 and wall > 0:  # the others were looked up
         yield RecordedMetric(f"{RUN}/clips per second", new / wall)
     for name, gigabytes in (look_up(metadata, "memory") or {}).items():

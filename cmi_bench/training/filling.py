@@ -230,6 +230,8 @@ def _make(
         forecast = Forecast(list(chain(*audio)), cache, processes=runner.processes, max_gb=max_gb)
         models = [model for _, model in parts]
         runner.run(SharedAudioStage(audio, models, stats, forecast, start=start), writer)
+        for model in models:
+            model.finish()
 
 
 def to_pool(needs: Sequence[Embeddable], cache: EmbeddingCache) -> list[Item]:

@@ -33,6 +33,11 @@ def test_processes_and_workers(options, said):
     assert said in describe_times(metadata(10.0, encode=8.0, decode=3.0, **options))
 
 
+def test_the_share_of_the_best_rate():
+    of_run = metadata(10.0, encode=8.0, decode=3.0) | {"encoding": {"share_of_best": 0.583}}
+    assert describe_times(of_run).endswith("in 2 workers. Encoding ran at 58 % of the device's best rate.")
+
+
 def test_embeddings_that_were_there_are_read():
     text = describe_times(metadata(10.0, head=2.0, wait=3.0))
     assert text == "Scored in 10.0 s: 30 % reading embeddings, 20 % scoring, 50 % start and rest."

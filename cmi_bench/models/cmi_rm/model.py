@@ -26,6 +26,7 @@ from cmi_bench.models.batching import (
 )
 from cmi_bench.models.cmi_rm.checkpoint import ENCODERS, check_encoders, load_cmi_rm, part_digests
 from cmi_bench.models.cmi_rm.network import Embedded, Mean, PreparedNetwork, judge, windows_on
+from cmi_bench.models.device_rate import tower_operations
 from cmi_bench.models.embedding import load_waveform
 from cmi_bench.models.encoding import encode_waveforms, fit_of
 from cmi_bench.models.hub import find_checkpoint
@@ -280,6 +281,13 @@ class CmiRM(EmbeddingModel):
     def text_identity(self) -> str:
         """What settles a text embedding besides the text."""
         return self._encoder_identity("text", "32")
+
+    @cached_property
+    def operations_per_second(self) -> float | None:
+        """Those of the audio tower on a full chunk, of which a shorter one takes a few percent less a second."""
+        if self.mode != "final":
+            return None
+        return tower_operations(self.loaded.network.audio_tower, int(CHUNK_SECONDS * self.sr)) / CHUNK_SECONDS
 
     @property
     def facts(self) -> dict[str, Any]:

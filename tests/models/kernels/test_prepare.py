@@ -2,19 +2,18 @@
 
 import pytest
 import torch
+from random_towers import small_tower
 from torch import nn
 
 from cmi_bench.errors import UserError
 from cmi_bench.models.batching import arithmetic
 from cmi_bench.models.kernels.packed import PackedLinear, can_pack
 from cmi_bench.models.kernels.prepare import checked_kernels, fold, prepare
-from cmi_bench.models.muq.config import MulanConfig, MuqConfig
 from cmi_bench.models.muq.encoder import (
     ConvFrontend,
     ConvolutionModule,
     FrozenBatchNorm,
 )
-from cmi_bench.models.muq.towers import AudioTower
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -73,38 +72,8 @@ def test_one_thread_and_two_compute_the_same():
 
 @pytest.fixture(scope="module")
 def tower():
-    """A tower of sizes that are worth measuring."""
-    transformer = {"dim": 256, "tf_depth": 2, "heads": 4, "dim_head": 32, "ff_mult": 4}
-    mulan = MulanConfig.model_validate(
-        {
-            "mulan": {"sr": 24_000},
-            "audio_model": {"name": "muq", "model_dim": 256},
-            "text_model": {"name": "xlm-roberta"},
-            "audio_transformer": transformer,
-            "text_transformer": transformer | {"max_seq_len": 512},
-        }
-    )
-    muq = MuqConfig.model_validate(
-        {
-            "label_rate": 25,
-            "hop_length": 240,
-            "n_mels": 32,
-            "stat": {"melspec_2048_mean": 6.5, "melspec_2048_std": 18.0},
-            "conv_dim": 64,
-            "encoder_dim": 256,
-            "encoder_depth": 2,
-            "w2v2_config": {
-                "num_attention_heads": 4,
-                "intermediate_size": 512,
-                "conv_depthwise_kernel_size": 31,
-                "layer_norm_eps": 1e-5,
-                "position_embeddings_type": "rotary",
-                "hidden_act": "swish",
-            },
-        }
-    )
     torch.manual_seed(1)
-    tower = randomise(AudioTower(mulan, muq))
+    tower = randomise(small_tower())
     tower.muq.conformer.embed_positions.inv_freq.copy_(10_000.0 ** -(torch.arange(32) / 32))
     return tower
 
