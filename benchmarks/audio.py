@@ -1,19 +1,24 @@
-"""How fast audio is decoded: the start of long files against all of them, songs, and files per second by workers.
+"""How fast audio is decoded: by format and length, what is read of a file, songs, and clips per second by workers.
 
 `python -m benchmarks.audio [FOLDER]`: long files are synthesised, or are those of the folder named (real
 music gives other figures than noise, most of all in OGG). Results are printed and go to `outputs/bench/`.
+Processor time is that of one thread, medians; clips per second by the clock need a machine that does nothing else.
 """
 
 import json
 import os
 import platform
+import resource
+import statistics
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -56,38 +61,51 @@ NEEDED = 30.0
 """Seconds of a file that are wanted."""
 LONG = 600.0
 """Seconds of a synthesised long file."""
+MINUTES = 120.0
+"""Seconds of a file that CMI-RM looks at by default."""
 CONTAINERS = ("mp3", "ogg", "flac", "wav")
+SHORT = (0.05, 3.0)
+"""Seconds of short files; next to nothing shows what a file costs by itself."""
 REPEATS = 7
 SONG_SECONDS = 120.0
 MP3_COMPRESSION = {128: 2 / 3, 256: 2 / 9}
 """kbit/s of a song as MP3, and libsndfile's level for it."""
-FILES, FILE_SECONDS = 40, 60.0
+FILES, FILE_SECONDS = 64, 60.0
 """For files per second: how many, and how long."""
-WORKERS = tuple(sorted({1, 2, 4, cores(), 2 * cores()}))
+WORKERS = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True)
-class PartOfAFile:
-    """The start of a file against all of it."""
+class Decoding:
+    """What parts of a file cost, in milliseconds of one processor; of a file that is no longer, all of it."""
 
     file: str
     seconds: float
-    part_ms: float
+    first_ms: float
+    """The first `NEEDED` seconds."""
+    minutes_ms: float
+    """The first `MINUTES`."""
     whole_ms: float
+    reads: int
+    """System calls that read, for the first `NEEDED` seconds."""
+    kilobytes: float
+    """That they read; 0 where the system does not say."""
 
     @property
-    def ratio(self) -> float:
-        """How many times as long all of it takes."""
-        return self.whole_ms / self.part_ms
+    def per_second(self) -> float:
+        """How many clips of `NEEDED` seconds a processor decodes in a second."""
+        return 1000 / self.first_ms
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Files per second."""
+    """Files per second, and what each takes of the processors."""
 
     what: str
     workers: int
     files_per_second: float
+    ms_per_file: float
+    """Processor time of all processes and threads."""
 
 
 @dataclass(frozen=True)
@@ -107,17 +125,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         named = sorted(Path(sys.argv[1]).expanduser().rglob("*.*")) if len(sys.argv) > 1 else list(_long_files(folder))
-        parts = [_part_of(file) for file in named if probe(file).seconds > 2 * NEEDED]
+        files = [*named, *_short_files(folder)]
+        decodings = [_decoding(file) for file in files if file.is_file()]
         songs = [_song(file) for file in _song_files(folder)]
         throughputs = list(_throughputs(folder))
     decoders = ", ".join(f"{name} {version}" for name, version in decoder_versions().items())
     machine = f"{platform.processor() or platform.machine()}, {cores()} cores; {decoders}"
-    tables = (_parts_table(parts), _songs_table(songs), _throughput_table(throughputs))
+    tables = (_decoding_table(decodings), _songs_table(songs), _throughput_table(throughputs))
     for table in tables:
         print_view(table)
     document = {
         "machine": machine,
-        "parts": [asdict(one) for one in parts],
+        "decoding": [asdict(one) for one in decodings],
         "songs": [asdict(one) for one in songs],
         "throughput": [asdict(one) for one in throughputs],
     }
@@ -129,21 +148,68 @@ def main() -> None:
 def _long_files(folder: Path) -> Iterator[Path]:
     samples = music(LONG)
     for container in CONTAINERS:
-        path = folder / f"long.{container}"
-        # libsndfile's Vorbis encoder wants its samples in small helpings.
-        with soundfile.SoundFile(path, "w", SR, 2) as file:
-            for start in range(0, len(samples), 1 << 16):
-                file.write(samples[start : start + (1 << 16)])
-        yield path
+        yield _written(folder / f"long.{container}", samples)
 
 
-def _part_of(file: Path) -> PartOfAFile:
-    return PartOfAFile(
-        file=file.name,
-        seconds=probe(file).seconds,
-        part_ms=_milliseconds(lambda: decode(file, MODEL_SR, NEEDED)),
-        whole_ms=_milliseconds(lambda: decode(file, MODEL_SR)),
+def _short_files(folder: Path) -> Iterator[Path]:
+    for seconds in SHORT:
+        for container in CONTAINERS:
+            yield _written(folder / f"{seconds:g}s.{container}", music(seconds))
+
+
+def _written(path: Path, samples: npt.NDArray[np.float32]) -> Path:
+    # libsndfile's Vorbis encoder wants its samples in small helpings.
+    with soundfile.SoundFile(path, "w", SR, 2) as file:
+        for start in range(0, len(samples), 1 << 16):
+            file.write(samples[start : start + (1 << 16)])
+    return path
+
+
+def _decoding(file: Path) -> Decoding:
+    seconds = probe(file).seconds
+    first, minutes, whole = (
+        _processor_ms(lambda most=most: decode(file, MODEL_SR, most), repeats=REPEATS if most == NEEDED else 3)  # type: ignore[misc]
+        for most in (NEEDED, MINUTES, None)
     )
+    before = _reads()
+    decode(file, MODEL_SR, NEEDED)
+    after = _reads()
+    return Decoding(
+        file=file.name,
+        seconds=seconds,
+        first_ms=first,
+        minutes_ms=minutes,
+        whole_ms=whole,
+        reads=after.calls - before.calls,
+        kilobytes=(after.bytes - before.bytes) / 1000,
+    )
+
+
+class _Reads(NamedTuple):
+    """What this process has read so far."""
+
+    calls: int
+    bytes: int
+
+
+def _reads() -> _Reads:
+    """Return Linux's counts (proc_pid_io(5)), whichever cache or disk the bytes came from; elsewhere none."""
+    try:
+        lines = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    except OSError:
+        return _Reads(0, 0)
+    return _Reads(int(lines["syscr"]), int(lines["rchar"]))
+
+
+def _processor_ms(work: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Return the median milliseconds of processor time that work takes."""
+    work()  # files into memory, the resampler's filters made
+    times = []
+    for _ in range(repeats):
+        started = time.process_time()
+        work()
+        times.append(1000 * (time.process_time() - started))
+    return statistics.median(times)
 
 
 def _song_files(folder: Path) -> Iterator[Path]:
@@ -160,23 +226,8 @@ def _song_files(folder: Path) -> Iterator[Path]:
 
 def _song(file: Path) -> Song:
     kbit = file.stat().st_size * 8 / 1000 / SONG_SECONDS
-    digest_ms, decode_ms = (
-        _milliseconds(work, clock=time.process_time)
-        for work in (lambda: file_digest(file), lambda: decode(file, MODEL_SR))
-    )
+    digest_ms, decode_ms = (_processor_ms(work) for work in (lambda: file_digest(file), lambda: decode(file, MODEL_SR)))
     return Song(file.name, kbit, digest_ms, decode_ms)
-
-
-def _milliseconds(
-    work: Callable[[], object], repeats: int = REPEATS, clock: Callable[[], float] = time.perf_counter
-) -> float:
-    work()  # files into memory, the resampler's filter made
-    times = []
-    for _ in range(repeats):
-        started = clock()
-        work()
-        times.append(1000 * (clock() - started))
-    return min(times)  # whatever else the machine does makes it longer, nothing makes it shorter
 
 
 class Decoded(Dataset[Tensor]):
@@ -193,21 +244,31 @@ class Decoded(Dataset[Tensor]):
 
 
 def _throughputs(folder: Path) -> Iterator[Throughput]:
-    """Measure a run's decoding, and what the manifest looks at with and without decoding."""
-    first = folder / "0.mp3"
-    soundfile.write(first, music(FILE_SECONDS), SR)
+    """Measure decoding as runs do it (processes) and as programs do (threads), and looking at files."""
+    first = _written(folder / "0.mp3", music(FILE_SECONDS))
     files = [first.with_name(f"{number}.mp3") for number in range(FILES)]
     for file in files[1:]:
         os.link(first, file)
+    decode(first, MODEL_SR, NEEDED)  # the filters, which processes and threads begin with
     warnings.filterwarnings("ignore", ".*create.*worker processes.*")  # more than there are cores, on purpose
     for workers in WORKERS:
-        loader = DataLoader(Decoded(files), batch_size=None, num_workers=workers)
-        yield Throughput("decode 30 s for a run", workers, _per_second(lambda loader=loader: list(loader)))  # type: ignore[misc]
+        yield _throughput("decode 30 s, processes", workers, lambda w=workers: _in_processes(files, w))  # type: ignore[misc]
+    for workers in WORKERS:
+        yield _throughput("decode 30 s, threads", workers, lambda w=workers: _in_threads(files, w))  # type: ignore[misc]
     for what, decodes in (("manifest: headers and digest", False), ("manifest: decode all", True)):
-        for workers in WORKERS:
-            yield Throughput(
-                what, workers, _per_second(lambda w=workers, d=decodes: _manifest(folder, files, w, decode=d))
-            )  # type: ignore[misc]
+        for workers in sorted({1, cores()}):
+            yield _throughput(what, workers, lambda w=workers, d=decodes: _manifest(folder, files, w, decode=d))  # type: ignore[misc]
+
+
+def _in_processes(files: list[Path], workers: int) -> None:
+    for _ in DataLoader(Decoded(files), batch_size=None, num_workers=workers):
+        pass
+
+
+def _in_threads(files: list[Path], workers: int) -> None:
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in pool.map(lambda file: decode(file, MODEL_SR, NEEDED), files):
+            pass
 
 
 def _manifest(folder: Path, files: list[Path], workers: int, *, decode: bool) -> None:
@@ -216,15 +277,26 @@ def _manifest(folder: Path, files: list[Path], workers: int, *, decode: bool) ->
     update_manifest(folder, target, [file.name for file in files], decode=decode, workers=workers)
 
 
-def _per_second(work: Callable[[], object]) -> float:
-    return FILES / (_milliseconds(work, repeats=2) / 1000)
+def _throughput(what: str, workers: int, work: Callable[[], None]) -> Throughput:
+    started, used = time.perf_counter(), _processor_seconds()
+    work()
+    took = time.perf_counter() - started
+    return Throughput(what, workers, FILES / took, 1000 * (_processor_seconds() - used) / FILES)
 
 
-def _parts_table(parts: list[PartOfAFile]) -> Table:
-    table = Table("file", "length", "first 30 s", "all of it", "ratio", title=f"Decoding to {MODEL_SR} Hz, mono")
-    for one in parts:
-        cells = (f"{one.seconds:.0f} s", f"{one.part_ms:.0f} ms", f"{one.whole_ms:.0f} ms", f"{one.ratio:.1f}")
-        table.add_row(one.file, *cells)
+def _processor_seconds() -> float:
+    """Return what this process and its ended children have used."""
+    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in both)
+
+
+def _decoding_table(decodings: list[Decoding]) -> Table:
+    title = f"Decoding to {MODEL_SR} Hz, mono: processor time of one thread"
+    table = Table("file", "length", "first 30 s", "clips/s", "first 120 s", "all of it", "reads", "read", title=title)
+    for one in decodings:
+        times = (f"{one.minutes_ms:.1f} ms", f"{one.whole_ms:.1f} ms")
+        reads = (f"{one.reads:,}", f"{one.kilobytes:,.0f} kB")
+        table.add_row(one.file, f"{one.seconds:g} s", f"{one.first_ms:.1f} ms", f"{one.per_second:.0f}", *times, *reads)
     return table
 
 
@@ -237,9 +309,9 @@ def _songs_table(songs: list[Song]) -> Table:
 
 
 def _throughput_table(throughputs: list[Throughput]) -> Table:
-    table = Table("what", "workers", "files/s", title=f"MP3 files of {FILE_SECONDS:.0f} s")
+    table = Table("what", "workers", "files/s", "processor", title=f"MP3 files of {FILE_SECONDS:.0f} s")
     for one in throughputs:
-        table.add_row(one.what, str(one.workers), f"{one.files_per_second:.0f}")
+        table.add_row(one.what, str(one.workers), f"{one.files_per_second:.0f}", f"{one.ms_per_file:.1f} ms a file")
     return table
 
 
