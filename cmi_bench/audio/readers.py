@@ -42,10 +42,15 @@ class DecodedAudio(NamedTuple):
         return self.values[:, 0] if self.values.shape[1] == 1 else _mean_of_channels(self.values)
 
 
-def _mean_of_channels(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _mean_of_channels(
+    values: npt.NDArray[np.float32], out: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[np.float32]:
+    """Return the mean of channels [samples, channels], in the memory of `out` [samples] if that is given."""
+    if values.shape[1] == 1:
+        return np.positive(values[:, 0], out=out)
     # Channel by channel: over so short an axis torch's own mean takes 6 times as long, NumPy's 18 times.
-    total = values[:, 0].copy()
-    for channel in range(1, values.shape[1]):
+    total = np.add(values[:, 0], values[:, 1], out=out)
+    for channel in range(2, values.shape[1]):
         total += values[:, channel]
     total /= values.shape[1]
     return total
@@ -92,6 +97,8 @@ where a header says less or more."""
 BLOCK = 1 << 16
 """Samples of all channels together that are decoded at a time: so many stay in a processor's cache until the channels
 are averaged, and headers may claim any length and 1,024 channels."""
+PART = 3 << 20
+"""Samples that memory is reserved for at a time: what is shorter (71 s of 44.1 kHz, mono) is not copied again."""
 MAX_MP3_BYTES = 1 << 29
 """Larger files are not searched for MP3 frames: nobody's song, but somebody's film."""
 HEADERLESS = frozenset({".raw", ".pcm"})
@@ -224,10 +231,24 @@ def _read(file: soundfile.SoundFile, memory: npt.NDArray[np.float32]) -> npt.NDA
 
 
 def _read_from_soundfile(file: soundfile.SoundFile, start: Start, *, mono: bool) -> DecodedAudio:
-    found = blocks(file, start.samples(file.samplerate))
-    parts = [_mean_of_channels(block)[:, None] if mono else block.copy() for block in found]
-    values = np.concatenate(parts) if parts else np.zeros((0, 1), dtype=np.float32)
-    return DecodedAudio(values, file.samplerate, SOUNDFILE)
+    wanted = start.samples(file.samplerate)
+    promised = file.frames if wanted is None else min(wanted, file.frames)
+    channels = 1 if mono else file.channels
+    parts = [np.empty((min(promised, max(PART // channels, 1)), channels), np.float32)]
+    filled = 0
+    for block in blocks(file, wanted):
+        if filled + len(block) > len(parts[-1]):
+            parts[-1] = parts[-1][:filled]
+            parts.append(np.empty((max(len(parts[0]), len(block)), channels), np.float32))
+            filled = 0
+        target = parts[-1][filled : filled + len(block)]
+        if mono:
+            _mean_of_channels(block, out=target[:, 0])
+        else:
+            target[:] = block
+        filled += len(block)
+    parts[-1] = parts[-1][:filled]
+    return DecodedAudio(parts[0] if len(parts) == 1 else np.concatenate(parts), file.samplerate, SOUNDFILE)
 
 
 def _open_cleaned(path: Path) -> soundfile.SoundFile | None:

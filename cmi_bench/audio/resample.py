@@ -17,6 +17,8 @@ _WIDTH, _ROLLOFF = 6, 0.99
 """Of torchaudio's default filter: zero crossings on each side, and the cutoff as a share of the Nyquist frequency."""
 GROUP = 16
 """Phases that are computed by one product: with more, more coefficients are zeros; with fewer, products are slow."""
+AT_ONCE = 16
+"""Periods that are computed at a time, at least: of one alone the product would be rounded otherwise."""
 
 
 def resample(waveform: Tensor, source_sr: int, sr: int) -> Tensor:
@@ -128,13 +130,31 @@ def _length(samples: int, ratio: Fraction) -> int:
 
 def _resample_by_products(waveform: Tensor, ratio: Fraction) -> Tensor:
     """Return what torchaudio's convolution does, computed as a product of matrices for each group of phases."""
-    groups, phases, stride, lead = filters = _filters(ratio)
+    filters = _filters(ratio)
     length = _length(len(waveform), ratio)
-    periods = math.ceil(length / phases)
-    missing = (periods - 1) * stride + filters.reach - lead - len(waveform)
-    padded = pad(waveform, (lead, max(missing, 0)))
-    resampled = waveform.new_empty(periods, phases)
-    for phase, start, weights in groups:
-        samples = padded.as_strided((periods, len(weights)), (stride, 1), start)
-        torch.mm(samples, weights, out=resampled[:, phase : phase + weights.shape[1]])
+    resampled = waveform.new_empty(math.ceil(length / filters.phases), filters.phases)
+    # Periods whose filters look beyond an end of the waveform see zeros there; the others need no copy of it.
+    first = max(math.ceil(filters.lead / filters.stride), AT_ONCE)
+    last = min((len(waveform) + filters.lead - filters.reach) // filters.stride + 1, len(resampled) - AT_ONCE)
+    if first + AT_ONCE <= last:
+        _weigh(waveform[first * filters.stride - filters.lead :], filters, resampled[first:last])
+    else:
+        first = last = 0
+    for start, end in ((0, first), (last, len(resampled))):
+        if start < end:
+            begin = start * filters.stride - filters.lead
+            stop = begin + (end - start - 1) * filters.stride + filters.reach
+            inside = waveform[max(begin, 0) : max(stop, 0)]
+            before = max(-begin, 0)
+            padded = pad(inside, (before, stop - begin - before - len(inside)))
+            _weigh(padded, filters, resampled[start:end])
     return resampled.view(-1)[:length]
+
+
+def _weigh(samples: Tensor, filters: _Filters, resampled: Tensor) -> None:
+    """Compute periods [periods, phases] from samples that begin where the first period's filters do."""
+    for phase, start, weights in filters.groups:
+        looked_at = samples.as_strided(
+            (len(resampled), len(weights)), (filters.stride, 1), samples.storage_offset() + start
+        )
+        torch.mm(looked_at, weights, out=resampled[:, phase : phase + weights.shape[1]])
