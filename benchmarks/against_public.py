@@ -15,6 +15,7 @@ computes in bfloat16: the public code does so on CUDA only.
 import argparse
 import itertools
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -51,7 +52,7 @@ from benchmarks.side_by_side import (
     turn_table,
 )
 from benchmarks.turns import Worker, busy_processes
-from benchmarks.whole_commands import Command, command_table, our_commands, public_command
+from benchmarks.whole_commands import Command, Setup, benchmark_commands, command_table, song_commands
 from benchmarks.workload import write_whole_checkpoint, write_workload
 from cmi_bench.audio.decode import decode
 from cmi_bench.errors import UserError
@@ -82,19 +83,19 @@ class Measured:
     about: list[str] = field(default_factory=list)
     cold: list[ColdStart] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
-    commands: list[Command] = field(default_factory=list)
+    commands: dict[str, list[Command]] = field(default_factory=dict)
+    """By what they did."""
     left_out: list[str] = field(default_factory=list)
     """What was not measured, and why."""
 
-    def views(self, pairs: int) -> list[Any]:
+    def views(self) -> list[Any]:
         """Return texts and tables for people."""
         views: list[Any] = [*self.about]
         if {start.side for start in self.cold} == set(SIDES):
             views.append(cold_table(self.cold))
         if rows := ratios(self.turns):
             views += [turn_table(self.turns, rows), agreement_table(compare_scores(self.turns))]
-        if self.commands:
-            views.append(command_table(self.commands, pairs))
+        views += [command_table(title, commands) for title, commands in self.commands.items()]
         return [*views, *(f"Left out: {one}" for one in self.left_out)]
 
     def document(self) -> dict[str, Any]:
@@ -110,7 +111,7 @@ class Measured:
                 for row in rows
             ],
             "agreement": compare_scores(self.turns) if rows else {},
-            "commands": [asdict(one) for one in self.commands],
+            "commands": {title: [asdict(one) for one in commands] for title, commands in self.commands.items()},
             "left_out": self.left_out,
         }
 
@@ -128,12 +129,12 @@ def main() -> None:
     except KeyboardInterrupt:
         stopped = "Stopped."
     if measured.cold:
-        _report(measured, args.pairs)
+        _report(measured)
     sys.exit(stopped or None)
 
 
-def _report(measured: Measured, pairs: int) -> None:
-    views = measured.views(pairs)
+def _report(measured: Measured) -> None:
+    views = measured.views()
     for view in views:
         print_view(view, width=WIDTH)
     write_text_atomic(OUTPUT / "public.json", json.dumps(measured.document(), indent=2) + "\n")
@@ -158,7 +159,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     add("--rounds", type=int, default=5, help="turns of each case, at most (default: 5)")
     add("--cold", type=int, default=2, help="cold starts of each side (default: 2)")
     add("--minutes", type=float, default=MINUTES, help=f"no turn is begun that would end later (default: {MINUTES:g})")
-    add("--pairs", type=int, default=2, help="rows of the benchmark's own commands; 0 leaves them out (default: 2)")
+    add("--pairs", type=int, default=2, help="rows of the benchmark's commands; 0 leaves commands out (default: 2)")
     add("--quick", action="store_true", help=f"--minutes {QUICK_MINUTES:g} --cold 1 --pairs 0")
     args = parser.parse_args(words)
     if args.quick:
@@ -205,9 +206,9 @@ def measure(args: argparse.Namespace, measured: Measured) -> None:
             if not any(turn.case == case for turn in measured.turns)
         ]
         if cannot_decode and args.pairs:
-            measured.left_out.append("the benchmark's own commands: the public code's cannot decode here")
+            measured.left_out.append("commands: the public code's cannot decode here")
         elif args.pairs:
-            _commands(args, checkpoint, write_workload(folder / "rows", args.pairs), measured)
+            _commands(args, clips, checkpoint, measured)
 
 
 # What is there
@@ -256,8 +257,12 @@ def _start(args: argparse.Namespace, folder: Path, side: str, **more: Any) -> Wo
         "Ours" if side == "ours" else "The public code",
         [sys.executable if side == "ours" else _python(args), "-m", "benchmarks.sides", side, json.dumps(settings)],
         folder=folder,
-        environment={"PYTHONPATH": str(PROJECT), **ENVIRONMENT},
+        environment={"PYTHONPATH": os.pathsep.join([str(PROJECT), *_given_path()]), **ENVIRONMENT},
     )
+
+
+def _given_path() -> list[str]:
+    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
 
 
 def _python(args: argparse.Namespace) -> str:
@@ -439,21 +444,25 @@ def take_turns(
 
 
 def _seconds_of_commands(cold: Sequence[ColdStart], pairs: int) -> float:
-    """Return about how long the benchmark's own commands take."""
+    """Return about how long the commands take."""
     seconds = 0.0
     for start in cold[-len(SIDES) :] if pairs else ():
-        started, clips = (1, 4 * pairs) if start.side == "public" else (3, 3 * pairs)
+        started, clips = (2, 1 + 4 * pairs) if start.side == "public" else (5, 1 + 3 * pairs)
         seconds += started * (start.seconds - start.first_seconds) + clips * start.first_seconds
     return seconds
 
 
-def _commands(args: argparse.Namespace, checkpoint: Path, rows: Path, measured: Measured) -> None:
-    print_view("The benchmark's own commands ...")
-    how = {"device": args.device, "precision": args.precision}
-    measured.commands.append(
-        public_command(args.repo.absolute(), _python(args), checkpoint, rows, environment=ENVIRONMENT, **how)
+def _commands(args: argparse.Namespace, clips: Clips, checkpoint: Path, measured: Measured) -> None:
+    print_view("Commands ...")
+    setup = Setup(args.repo.absolute(), _python(args), checkpoint, args.device, args.precision, ENVIRONMENT)
+    (item,) = clips.items(Case(1, CHUNK_SECONDS, references=False))
+    song, text, lyrics = Path(item["audio"]), item["text"], item["lyrics"]
+    measured.commands[f"One song of {CHUNK_SECONDS} s, by command"] = song_commands(
+        setup, song, seconds=CHUNK_SECONDS, text=text, lyrics=lyrics
     )
-    measured.commands += our_commands(checkpoint, rows, **how)
+    measured.commands[f"The benchmark's command over {args.pairs} pairs with references"] = benchmark_commands(
+        setup, write_workload(checkpoint.parent / "rows", args.pairs)
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The benchmark's command of either side over the same rows, as a user starts it: for `benchmarks.against_public`.
+"""Commands of either side as a user starts them, from start to end: for `benchmarks.against_public`.
 
-Rows are pairs as in CMI-Pref: two clips of 30 s and their reference of 30 s, which two pairs after another share. The
-public code keeps nothing from run to run; ours is started with nothing kept, with embeddings kept and with scores kept.
+One song: `baselines/inference.py` there, `cmi-bench score` here. A benchmark of pairs as in CMI-Pref, two clips of 30 s
+and their reference of 30 s, which two pairs after another share: `inference_benchmark.py` there, `run.py` here. The
+public code keeps nothing from command to command; ours is started with nothing kept, and again with what it kept.
 """
 
 import json
@@ -11,8 +12,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from rich.table import Table
@@ -20,7 +22,9 @@ from rich.table import Table
 from benchmarks.turns import LAST_LINES
 from cmi_bench.data import fields
 from cmi_bench.errors import UserError
+from cmi_bench.models.hub import WEIGHTS
 
+PROJECT = Path(__file__).parents[1]
 PREDICTED = [name + side for name in (fields.PREDICTED_ALIGNMENT, fields.PREDICTED_MUSICALITY) for side in ("", "_b")]
 
 
@@ -32,64 +36,99 @@ class Command:
     seconds: float
     """From its start to its end."""
     processor_seconds: float
-    memory_gb: float | None
-    """Peak of ours, by its `metadata.json`, in 10^9 bytes."""
-    scores: list[list[float]]
-    """Of each row alignment a, b, musicality a, b."""
+    memory_gb: float | None = None
+    """Peak of `run.py`, by its `metadata.json`, in 10^9 bytes."""
+    scores: list[list[float]] = field(default_factory=list)
+    """Of each row of a benchmark alignment a, b, musicality a, b."""
 
 
-def public_command(
-    repository: Path,
-    python: str,
-    checkpoint: Path,
-    rows: Path,
-    *,
-    device: str,
-    precision: str,
-    environment: Mapping[str, str],
-) -> Command:
-    """Run the public benchmark.
+class Setup(NamedTuple):
+    """What both sides score with, and how."""
 
-    Raises:
-        UserError: It failed.
-    """
-    folder = rows.parent / "public"
-    words = (
-        *(python, str(repository / "inference_benchmark.py"), "--checkpoint", str(checkpoint / "model.safetensors")),
-        *("--dataset_jsonl", str(rows), "--dataset_root", str(rows.parent), "--output_dir", str(folder)),
-        *("--device", device, "--no_run_evaluate"),
-        *("--model_init_kwargs_json", json.dumps({"bf16": precision == "bf16"})),
-    )
-    took = _timed("The public code's inference_benchmark.py", words, checkpoint.parent, environment)
-    return Command("public code", *took, None, read_scores(folder / "results.jsonl"))
+    repository: Path
+    """The public one."""
+    python: str
+    """Its interpreter."""
+    checkpoint: Path
+    """The folder; the one that holds it has the encoders' configurations."""
+    device: str
+    precision: str
+    environment: Mapping[str, str]
+    """Variables for the public code."""
 
 
-def our_commands(checkpoint: Path, rows: Path, *, device: str, precision: str) -> list[Command]:
-    """Run ours with nothing kept, then with embeddings kept, then with scores kept.
+def song_commands(setup: Setup, song: Path, *, seconds: int, text: str, lyrics: str) -> list[Command]:
+    """Score one song: the public code's command, ours with nothing kept, and ours again.
+
+    Args:
+        setup: The network.
+        song: An audio file.
+        seconds: Of it that are used.
+        text: Its prompt.
+        lyrics: Its lyrics.
 
     Raises:
         UserError: One failed.
     """
-    kinds = {"nothing kept": (), "embeddings kept": ("resume=false",), "scores kept": ()}
+    public = (
+        *(setup.python, str(setup.repository / "baselines" / "inference.py"), "-c", str(setup.checkpoint / WEIGHTS)),
+        *("-a", str(song), "-t", text, "-l", lyrics, "--max_dur", str(seconds), "--device", setup.device),
+        *(() if setup.precision == "bf16" else ("--no_bf16",)),
+    )
+    ours = (
+        *(sys.executable, "-m", "cmi_bench", "score", str(song), "--checkpoint", str(setup.checkpoint)),
+        *("--text", text, "--lyrics", lyrics, "--max-dur", str(seconds), "--device", setup.device),
+        *("--precision", setup.precision, "--cache-dir", str(setup.checkpoint.parent / "cache_song")),
+    )
     return [
-        _our_command(f"ours, {what}", checkpoint, rows, number, (f"precision={precision}", f"+device={device}", *words))
-        for number, (what, words) in enumerate(kinds.items())
+        _public("baselines/inference.py", public, setup),
+        *(
+            Command(f"ours, {kept}", *_timed("cmi-bench score", ours, PROJECT, {}))
+            for kept in ("nothing kept", "again")
+        ),
     ]
 
 
-def _our_command(what: str, checkpoint: Path, rows: Path, number: int, more: Sequence[str]) -> Command:
-    folder = rows.parent / f"ours_{number}"
-    words = (
-        *(sys.executable, "run.py", "model=cmi_rm", f"model.checkpoint={checkpoint}", "subset=cmi_pref", *more),
-        *(
-            f"data.root={rows.parent}",
-            f"data.jsonl={rows}",
-            f"cache.dir={rows.parent / 'cache'}",
-            f"hydra.run.dir={folder}",
-        ),
-        *("tracking=none", "metrics.report=false", "metrics.resamples=0", "on_error=fail"),
+def benchmark_commands(setup: Setup, rows: Path) -> list[Command]:
+    """Run the benchmark: the public code's, ours with nothing kept, with embeddings kept, and with scores kept.
+
+    Args:
+        setup: The network.
+        rows: The rows' file, in a folder with their audio.
+
+    Raises:
+        UserError: One failed.
+    """
+    folder = rows.parent / "public"
+    public = (
+        *(setup.python, str(setup.repository / "inference_benchmark.py"), "-c", str(setup.checkpoint / WEIGHTS)),
+        *("--dataset_jsonl", str(rows), "--dataset_root", str(rows.parent), "--output_dir", str(folder)),
+        *("--device", setup.device, "--no_run_evaluate"),
+        *("--model_init_kwargs_json", json.dumps({"bf16": setup.precision == "bf16"})),
     )
-    took = _timed("Our run.py", words, Path(__file__).parents[1], {})
+    first = _public("inference_benchmark.py", public, setup)
+    ours = {"nothing kept": (), "embeddings kept": ("resume=false",), "scores kept": ()}
+    return [
+        replace(first, scores=read_scores(folder / "results.jsonl")),
+        *(_run(f"ours, {kept}", setup, rows, words) for kept, words in ours.items()),
+    ]
+
+
+def _public(name: str, words: Sequence[str], setup: Setup) -> Command:
+    # The public code takes the names in the configurations as folders of where it runs.
+    took = _timed(f"The public code's {name}", words, setup.checkpoint.parent, setup.environment)
+    return Command("public code", *took)
+
+
+def _run(what: str, setup: Setup, rows: Path, more: Sequence[str]) -> Command:
+    folder = rows.parent / what
+    words = (
+        *(sys.executable, "run.py", "model=cmi_rm", f"model.checkpoint={setup.checkpoint}", "subset=cmi_pref"),
+        *(f"precision={setup.precision}", f"+device={setup.device}", f"data.root={rows.parent}", f"data.jsonl={rows}"),
+        *(f"cache.dir={rows.parent / 'cache'}", f"hydra.run.dir='{folder}'", "tracking=none", "metrics.report=false"),
+        *("metrics.resamples=0", "on_error=fail", *more),
+    )
+    took = _timed("run.py", words, PROJECT, {})
     metadata = json.loads((folder / "metadata.json").read_text("utf-8"))
     return Command(what, *took, float(metadata["memory"]["process_gb"]), read_scores(folder / "results.jsonl"))
 
@@ -119,25 +158,28 @@ def read_scores(results: Path) -> list[list[float]]:
     return [[row[name] for name in PREDICTED] for row in rows]
 
 
-def command_table(commands: Sequence[Command], pairs: int) -> Table:
+def command_table(title: str, commands: Sequence[Command]) -> Table:
     """Return what the commands took, how many times as fast ours are, and how far scores are from the public code's.
 
     Args:
+        title: What they did.
         commands: The public code's first.
-        pairs: How many rows.
     """
-    title = f"The benchmark's own commands over {pairs} pairs with references, everything from start to end"
-    table = Table("", "clock, s", "times", "processor, s", "times", "memory, GB", "scores differ by", title=title)
+    table = Table("", "clock, s", "times", "processor, s", "times", title=f"{title}, from start to end")
     public = commands[0]
+    if public.scores:
+        table.add_column("memory, GB")
+        table.add_column("scores differ by")
     for one in commands:
-        difference = np.abs(np.array(one.scores) - np.array(public.scores)).max()
-        table.add_row(
+        cells = [
             one.what,
             f"{one.seconds:.1f}",
             f"{public.seconds / one.seconds:.1f}",
             f"{one.processor_seconds:.1f}",
             f"{public.processor_seconds / one.processor_seconds:.1f}",
-            "" if one.memory_gb is None else f"{one.memory_gb:.1f}",
-            f"{difference:.1g}",
-        )
+        ]
+        if one.scores:
+            difference = np.abs(np.array(one.scores) - np.array(public.scores)).max()
+            cells += ["" if one.memory_gb is None else f"{one.memory_gb:.1f}", f"{difference:.1g}"]
+        table.add_row(*cells)
     return table

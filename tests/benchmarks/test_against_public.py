@@ -164,4 +164,4 @@ def test_a_whole_comparison(narrow, checkout, tmp_path, monkeypatch, capsys):
     assert document["agreement"]["largest difference of scores"] == pytest.approx(1e-3, rel=1e-2)
     assert {start["side"] for start in document["cold"]} == {"public", "ours"}
     assert [turn["case"]["seconds"] for turn in document["turns"]] == [2, 2]
-    assert document["left_out"][-1] == "the benchmark's own commands: the public code's cannot decode here"
+    assert document["left_out"][-1] == "commands: the public code's cannot decode here"
