@@ -11,7 +11,6 @@ from typing import cast
 
 import torch
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from cmi_bench.models.batching import Precision, arithmetic
 from cmi_bench.models.kernels.prepare import DTYPES, rebuild
@@ -28,6 +27,8 @@ def tower_operations(tower: AudioTower, samples: int) -> int:
         tower: Of plain modules; faster kernels may do with fewer operations. Its spectrogram is not counted.
         samples: The chunk's length.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # a tenth of a second, at the end of long runs
+
     shapes = cast(AudioTower, rebuild(tower, lambda tensor: torch.empty_like(tensor, device="meta"), {}))
     mel = torch.empty(1, shapes.muq.mel.filters.shape[1], samples // shapes.muq.mel.hop_length, device="meta")
     with FlopCounterMode(display=False) as counter, torch.inference_mode():

@@ -78,9 +78,9 @@ class RunStats:
         Args:
             wall: Seconds from the run's start to its results.
         """
-        told = {name: self.seconds[name] for name in (*PARTS, DECODE) if name in self.seconds}
+        told = {name: self.seconds[name] for name in (*PARTS, DECODE) if self.seconds.get(name)}
         seconds = {name: round(value, 3) for name, value in (told | {"wall": wall}).items()}
-        shares = {name: self.seconds[name] / (wall * self.processes) for name in PARTS if name in self.seconds}
+        shares = {name: self.seconds[name] / (wall * self.processes) for name in PARTS if name in told}
         shares["rest"] = max(1.0 - sum(shares.values()), 0.0)
         rounded = {name: round(share, 4) for name, share in shares.items()}
         return {"seconds": seconds, "processes": self.processes, "shares_of_wall": rounded}
