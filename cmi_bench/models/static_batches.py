@@ -29,7 +29,7 @@ class StaticBatches:
         Args:
             plain: For other lengths.
             compiled: For this one.
-            length: Of the second dimension, in samples.
+            length: Of the last dimension.
             fixed: Makes of `compiled` and an input what computes inputs of that shape: `record_graph`, or `unchanged`.
         """
         self._plain = plain
@@ -39,12 +39,13 @@ class StaticBatches:
         self._of_rows: dict[int, Compute] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Compute [batch, samples]."""
-        count, length = x.shape
-        if length != self._length:
+        """Compute [batch, ..., length]."""
+        if x.shape[-1] != self._length:
             return self._plain(x)
+        count = len(x)
         rows = rows_of(count)
-        filled = x if rows == count else torch.cat([x, x.new_zeros(rows - count, length)])
+        # In one order in memory, for another one would be compiled anew.
+        filled = x.contiguous() if rows == count else torch.cat([x, x.new_zeros(rows - count, *x.shape[1:])])
         if rows not in self._of_rows:
             self._of_rows[rows] = self._fixed(self._compiled, filled)
         return self._of_rows[rows](filled)[:count]

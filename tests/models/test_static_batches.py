@@ -45,3 +45,10 @@ def test_other_lengths_go_through_the_network_as_it_is(graphs):
     x = torch.ones(3, 4)
     assert network(x).tolist() == (-x).tolist()
     assert graphs.shapes == []
+
+
+def test_rows_may_have_any_shape(graphs):
+    network = StaticBatches(lambda x: -x, lambda x: 2 * x, length=5, fixed=graphs)
+    x = torch.ones(3, 7, 5)
+    assert network(x).tolist() == (2 * x).tolist()
+    assert graphs.shapes == [(4, 7, 5)]

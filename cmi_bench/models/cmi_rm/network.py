@@ -315,7 +315,7 @@ CPU_PADDING, GPU_PADDING = 0.0, 0.1
 """Share that padding may add: a CPU computes one clip as fast as several, a GPU is faster with larger batches."""
 
 
-def compiled(tower: AudioTower, samples: int, device: torch.device, *, backend: str = "inductor") -> StaticBatches:
+def compiled(tower: AudioTower, samples: int, device: torch.device, *, backend: str = "inductor") -> Compute:
     """Compile an audio tower for chunks of one length, in batches of any size.
 
     Args:
@@ -324,17 +324,17 @@ def compiled(tower: AudioTower, samples: int, device: torch.device, *, backend: 
         device: On CUDA batches of each size are recorded as a graph as well.
         backend: Of torch.compile.
     """
-    # The spectrogram is a handful of the library's own kernels, in complex numbers, which the compiler leaves alone.
     encode_mel = torch.compile(tower.encode_mel, fullgraph=True, backend=backend)
 
-    def encode(chunks: Tensor) -> Tensor:
-        mel = tower.muq.mel(chunks)
-        torch._dynamo.mark_dynamic(mel, 0)
+    def encode(mel: Tensor) -> Tensor:
+        torch._dynamo.maybe_mark_dynamic(mel, 0)
         frames: Tensor = encode_mel(mel)
         return frames
 
     fixed = GraphRecorder(device) if device.type == "cuda" else unchanged
-    return StaticBatches(tower, encode, length=samples, fixed=fixed)
+    batches = StaticBatches(tower.encode_mel, encode, length=tower.muq.mel.frames(samples), fixed=fixed)
+    # The spectrogram is a handful of the library's own kernels, in complex numbers, which the compiler leaves alone.
+    return lambda chunks: batches(tower.muq.mel(chunks))
 
 
 class PreparedNetwork:

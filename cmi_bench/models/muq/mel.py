@@ -41,9 +41,13 @@ class LogMel(nn.Module):
             waveform: float32 [batch, samples] at 24 kHz, at least `MIN_SAMPLES` long.
 
         Returns:
-            float32 [batch, n_mels, samples // hop_length].
+            float32 [batch, n_mels, frames(samples)].
         """
         return (self.decibels(waveform) - self.mean) / self.std
+
+    def frames(self, samples: int) -> int:
+        """Return how many frames a waveform has."""
+        return samples // self.hop_length
 
     def decibels(self, waveform: Tensor) -> Tensor:
         """Return the spectrogram in dB before normalisation; shapes as in `forward`."""
