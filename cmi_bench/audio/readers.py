@@ -215,13 +215,17 @@ def blocks(file: soundfile.SoundFile, wanted: int | None = None) -> Iterator[npt
         soundfile.LibsndfileError: The file is damaged.
     """
     memory = np.empty((max(1, BLOCK // file.channels), file.channels), np.float32)
-    promised = file.frames if wanted is None else min(wanted, file.frames)
-    done = 0
+    promised, done = _promised(file, wanted), 0
     while done < promised and len(block := _read(file, memory[: promised - done])):
         yield block
         done += len(block)
     if done < promised:  # of a FLAC file that ends too soon, only this says that it is damaged
         file.seek(done)
+
+
+def _promised(file: soundfile.SoundFile, wanted: int | None) -> int:
+    """Return how many samples per channel are to come of what is wanted, as the header says."""
+    return int(file.frames if wanted is None else min(wanted, file.frames))
 
 
 def _read(file: soundfile.SoundFile, memory: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -231,10 +235,8 @@ def _read(file: soundfile.SoundFile, memory: npt.NDArray[np.float32]) -> npt.NDA
 
 
 def _read_from_soundfile(file: soundfile.SoundFile, start: Start, *, mono: bool) -> DecodedAudio:
-    wanted = start.samples(file.samplerate)
-    promised = file.frames if wanted is None else min(wanted, file.frames)
-    channels = 1 if mono else file.channels
-    parts = [np.empty((min(promised, max(PART // channels, 1)), channels), np.float32)]
+    wanted, channels = start.samples(file.samplerate), 1 if mono else file.channels
+    parts = [np.empty((min(_promised(file, wanted), max(PART // channels, 1)), channels), np.float32)]
     filled = 0
     for block in blocks(file, wanted):
         if filled + len(block) > len(parts[-1]):

@@ -180,4 +180,8 @@ def test_where_blocks_meet_an_mp3_has_the_samples_of_one_read(tmp_path, monkeypa
     tone = 0.5 * np.sin(np.arange(2 * SR) * 0.05)
     soundfile.write(path, np.stack([tone, tone], axis=1), SR)
     monkeypatch.setattr(readers, "BLOCK", 20_000)
-    np.testing.assert_array_equal(read_audio(path).values, soundfile.read(path, dtype="float32")[0])
+    expected = soundfile.read(path, dtype="float32")[0]
+    np.testing.assert_array_equal(read_audio(path).values, expected)
+    monkeypatch.setattr(readers, "PART", 33_333)  # neither a number of blocks nor of all samples
+    np.testing.assert_array_equal(read_audio(path).values, expected)
+    np.testing.assert_array_equal(read_audio(path, mono=True).values[:, 0], expected[:, 0])
