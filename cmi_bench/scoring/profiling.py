@@ -126,7 +126,7 @@ class Profile:
 
     def stage(self, stage: Stage[Item, Loaded]) -> "ProfiledStage[Item, Loaded] | None":
         """Return a stage that is recorded while it is worked on; None if its kind was recorded before."""
-        if stage.title in self._recorded:
+        if stage.title in self._recorded and self._recorded[stage.title].profile is not None:
             return None
         recorded = self._recorded[stage.title] = _Recorded(stage.title)
         return ProfiledStage(stage, recorded)

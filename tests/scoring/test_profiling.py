@@ -77,6 +77,16 @@ def test_a_single_batch_is_recorded(traced, tmp_path):
     assert "encoding audio (1), encoding text (1), scoring (1)" in profile.describe(tmp_path)
 
 
+def test_of_several_blocks_the_first_that_has_work_is_recorded(tiny, tmp_path):
+    clips = clips_of(load_rows(tiny / "all_test.jsonl").rows, tiny)
+    limits = {"limits": BatchLimits(100, 1e9), "cache": tmp_path / "cache"}
+    score(clips[:4], Products(), tmp_path / "before", **limits)
+    profile, another = Profile(), Products()
+    another.identity = "another head, to which the embeddings of the first block are there"
+    score(clips, another, tmp_path / "run", block=4, profile=profile, **limits)
+    assert "encoding audio (1)" in profile.describe(tmp_path)
+
+
 def test_a_run_that_computes_nothing_says_that_there_is_no_trace(traced, tmp_path, caplog):
     traced(batch_size=100)
     (tmp_path / TRACE_FILE).unlink()
