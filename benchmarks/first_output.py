@@ -1,4 +1,5 @@
-"""How soon a command says something: a mistake its message, work its first line; and the longest silence after that.
+"""How soon a command says something: a mistake its message, work its first line; the longest silence after that, and
+how soon the first score is kept.
 
 `python -m benchmarks.first_output [--repeats 5] [--project FOLDER]`: each command is run in a terminal of its own, as a
 person would, the commands one after another and all of them again, so that what else the machine does falls on all.
@@ -11,6 +12,7 @@ import os
 import platform
 import pty
 import re
+import select
 import statistics
 import subprocess
 import sys
@@ -22,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from rich.table import Table
+from rich.table import Column, Table
 
 from cmi_bench.utils.console import plain_text, print_view
 from cmi_bench.utils.distributed import cores
@@ -45,6 +47,8 @@ class Command:
     """After `python`."""
     is_mistake: bool = False
     """A mistake must end with exit code 1 or 2, anything else with 0."""
+    cache: Path | None = None
+    """An empty folder that gets the scores, where they are waited for."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,10 @@ class Run:
     """When something could be read."""
     first_cpu: float
     """Processor seconds until then, which other work on the machine does not make more."""
+    score: float | None
+    """When a score was kept; None where that was not waited for."""
+    score_cpu: float | None
+    """Processor seconds until then."""
     silence: float
     """The longest time after that in which nothing was added or redrawn."""
     end: float
@@ -101,11 +109,20 @@ def work(folder: Path) -> Iterator[Command]:
         "task=prepare": f"run.py task=prepare {mini} model=signal {own}",
         "task=doctor": f"run.py task=doctor {mini} model=signal {own}",
         "task=list": "run.py task=list",
+        "--help": "run.py --help",
     }.items():
         yield Command(name, tuple(line.split()))
+    for words in ((), ("score",), ("serve",)):
+        yield Command(" ".join(["cmi-bench", *words, "--help"]), (*CMI_BENCH, *words, "--help"))
+    for name, words in {"one clip a dataset": "limit=1", "all clips": ""}.items():
+        cache = folder / name.replace(" ", "_")
+        line = f"run.py {mini} model=signal {tracked} {words} cache.dir={cache} hydra.run.dir={cache}_run"
+        yield Command(f"{name}, nothing stored", tuple(line.split()), cache=cache)
     song = folder / "song.wav"
     soundfile.write(song, 0.1 * np.sin(np.arange(24000 * 10) / 20), 24000)
-    yield Command("cmi-bench score", (*CMI_BENCH, "score", str(song), "--model", "signal", "--no-cache"))
+    cache = folder / "songs"
+    words = (*CMI_BENCH, "score", str(song), "--model", "signal", "--cache-dir", str(cache))
+    yield Command("cmi-bench score", words, cache=cache)
 
 
 def main() -> None:
@@ -146,8 +163,16 @@ def _run(command: Command, project: Path) -> Run:
     os.close(theirs)
     shown: list[float] = []
     first_cpu = 0.0
+    score: tuple[float, float] | None = None
     text = b""
-    while piece := _read(ours):
+    while True:
+        if score is None and command.cache and _has_score(command.cache):
+            score = time.monotonic() - started, _processor_seconds(process.pid)
+        if not select.select([ours], [], [], POLL_SECONDS)[0]:
+            continue
+        piece = _read(ours)
+        if not piece:
+            break
         text += piece
         if shown or NOT_SHOWN.sub(b"", piece):
             first_cpu = first_cpu if shown else _processor_seconds(process.pid)
@@ -159,7 +184,16 @@ def _run(command: Command, project: Path) -> Run:
     if (process.returncode in (1, 2)) is not command.is_mistake:
         raise SystemExit(f"{' '.join(command.words)} ended with {process.returncode}:\n{text.decode(errors='replace')}")
     steps = [later - earlier for earlier, later in zip(shown, [*shown[1:], end], strict=True)]
-    return Run(shown[0], first_cpu, max(steps), end, usage.ru_utime + usage.ru_stime)
+    score_seconds, score_cpu = score or (None, None)
+    return Run(shown[0], first_cpu, score_seconds, score_cpu, max(steps), end, usage.ru_utime + usage.ru_stime)
+
+
+POLL_SECONDS = 0.02
+"""How often scores are looked for."""
+
+
+def _has_score(cache: Path) -> bool:
+    return any(pack.stat().st_size for pack in cache.glob("scores/**/*.pack"))
 
 
 def _processor_seconds(pid: int) -> float:
@@ -177,10 +211,14 @@ def _read(terminal: int) -> bytes:
 
 
 def _table(runs: dict[str, list[Run]]) -> Table:
-    table = Table("command", *(field.name for field in fields(Run)), title="Seconds, medians")
+    table = Table(
+        Column("command", no_wrap=True),
+        *(field.name.replace("_", " ") for field in fields(Run)),
+        title="Seconds, medians",
+    )
     for name, done in runs.items():
-        cells = [statistics.median(getattr(run, field.name) for run in done) for field in fields(Run)]
-        table.add_row(name, *(f"{cell:.2f}" for cell in cells))
+        columns = ([getattr(run, field.name) for run in done] for field in fields(Run))
+        table.add_row(name, *("" if None in column else f"{statistics.median(column):.2f}" for column in columns))
     return table
 
 

@@ -141,7 +141,12 @@ class AudioTable(Mapping[str, AudioRecord]):
             name: Of the field.
             places: Where the records stand.
         """
-        values: list[Any] = self._columns[name].take(places).to_pylist()
+        import pyarrow
+
+        # Not an array that `take` converts: for that PyArrow imports pandas.
+        buffers = [None, pyarrow.py_buffer(np.ascontiguousarray(places, dtype=np.int64))]
+        indices = pyarrow.Array.from_buffers(pyarrow.int64(), len(places), buffers)
+        values: list[Any] = self._columns[name].take(indices).to_pylist()
         return values
 
     def path_at(self, place: int) -> str:

@@ -136,7 +136,7 @@ def read_manifest(file: Path) -> Manifest:
     try:
         with open_regular(file) as opened:
             # Threads gain nothing here, and one that is still starting when the process ends aborts it.
-            table = parquet.read_table(opened, use_threads=False, pre_buffer=False)
+            table = parquet.ParquetFile(opened, pre_buffer=False).read(use_threads=False)  # imports no pandas
     except FileNotFoundError:
         return Manifest()
     except (OSError, pyarrow.ArrowException) as error:

@@ -201,7 +201,7 @@ def _parquet(file: Path) -> Table:
     try:
         with open_regular(file) as opened:
             # Threads gain nothing here, and one that is still starting when the process ends aborts it.
-            table = parquet.read_table(opened, use_threads=False, pre_buffer=False)
+            table = parquet.ParquetFile(opened, pre_buffer=False).read(use_threads=False)  # imports no pandas
     except OSError as error:
         if isinstance(error, FileNotFoundError) or error.errno is not None:
             raise unreadable(file, error) from error
