@@ -87,6 +87,9 @@ class ProfiledStage(Generic[Item, Loaded]):
 
     def work(self, loaded: Loaded, writer: ScoreWriter) -> None:
         """Do the work on a batch, recorded if it is one of the first."""
+        if isinstance(loaded, LoadedBatch) and not loaded.items:  # as where there is nothing to do
+            self.stage.work(loaded, writer)
+            return
         if self._batches in (0, 1):
             self._begin()
         if self._running is not None and isinstance(loaded, LoadedBatch):
