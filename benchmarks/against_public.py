@@ -7,6 +7,7 @@ is in this project: `benchmarks.sides` imports it from there.
 1. Cold: a new process for each side, from its start to the scores of one clip of 30 s.
 2. Steady: the processes stay, and score the same clips in turns, one while the other waits; who is first changes from
    turn to turn. `--busy 0 2 4` repeats this beside so many busy processes.
+3. Commands: those of each side for one song and for a benchmark, from start to end; ours again with what it kept.
 
 Each round gives one ratio. Results are printed and go to `outputs/bench/`. With `--precision bf16` on a CPU only ours
 computes in bfloat16: the public code does so on CUDA only.
@@ -56,8 +57,9 @@ from benchmarks.whole_commands import Command, Setup, benchmark_commands, comman
 from benchmarks.workload import write_whole_checkpoint, write_workload
 from cmi_bench.audio.decode import decode
 from cmi_bench.errors import UserError
-from cmi_bench.models.batching import Precision
+from cmi_bench.models.batching import Precision, check_device
 from cmi_bench.models.cmi_rm.checkpoint import NOT_USED
+from cmi_bench.models.device_rate import device_name
 from cmi_bench.tracking.metadata import versions
 from cmi_bench.utils.console import plain_text, print_view
 from cmi_bench.utils.files import write_text_atomic
@@ -69,8 +71,8 @@ SPACE = 4e9
 MINUTES, QUICK_MINUTES = 10.0, 3.0
 WIDTH = 130
 """Columns of the tables, where they do not go to a terminal."""
-ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-"""Of the public code: everything is on this disk."""
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+"""Variables of both sides: everything is on this disk."""
 MODEL_SR = 24_000
 """Hz: of waveforms that are handed over."""
 URL = "https://github.com/Haiwen-Xia/CMI-RewardBench"
@@ -149,7 +151,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     add("--python", default=sys.executable, help="an interpreter that has its requirements (default: this one)")
     add("--device", default="cpu", help="cpu, cuda or cuda:N")
     add("--precision", choices=get_args(Precision), default="32")
-    add("--compile", action="store_true", help="on CUDA: ours with compile=true")
+    add("--compile", action="store_true", help="on CUDA: ours with compile=true, in turns")
     add("--threads", type=int, default=0, help="threads of each side (default: torch's)")
     add("--batch", type=int, nargs="+", default=[1, 8], help="batch sizes (default: 1 8)")
     add("--seconds", type=int, nargs="+", default=[30, 120], help="lengths of clips (default: 30 120)")
@@ -190,8 +192,8 @@ def measure(args: argparse.Namespace, measured: Measured) -> None:
         clips.as_waveforms = bool(cannot_decode)
         measured.about += [
             describe_machine(),
-            f"{args.device}, precision {args.precision}; audio: {_audio_words(args.container, cannot_decode)}; public"
-            f" code: {_commit(args.repo)}",
+            f"{args.device}: {device_name(torch.device(args.device))}; precision {args.precision}",
+            f"Audio: {_audio_words(args.container, cannot_decode)}. Public code: {_commit(args.repo)}",
         ]
         print_view("Writing a random network of the released sizes ...")
         checkpoint = write_whole_checkpoint(folder)
@@ -222,12 +224,21 @@ def _check_request(args: argparse.Namespace) -> None:
         )
     if shutil.which(args.python) is None:
         raise UserError(f"There is no interpreter {args.python}.", "Name one, as in --python venv/bin/python.")
-    if args.device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"There is no GPU for --device {args.device}.", "Leave --device out to measure on the CPU.")
+    check_device(args.precision, _device(args.device), key="--precision")
     if shutil.disk_usage(tempfile.gettempdir()).free < SPACE:
         raise UserError(
             f"{tempfile.gettempdir()} needs {SPACE / 1e9:.0f} GB for a while.", "Set TMPDIR to another disk."
         )
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"There is no device {name!r}.", "Use --device cpu, cuda or cuda:N.") from None
+    if device.type != "cpu" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"There is no GPU for --device {name}.", "Leave --device out to measure on the CPU.")
+    return device
 
 
 def _why_public_cannot_decode(args: argparse.Namespace, folder: Path, probe: Path) -> str:
@@ -247,7 +258,6 @@ def _start(args: argparse.Namespace, folder: Path, side: str, **more: Any) -> Wo
         "device": args.device,
         "precision": args.precision,
         "compile": args.compile,
-        "threads": args.threads,
         "hint": "Make an environment with baselines/requirements.txt of the public repository, and name its"
         " interpreter: --python ENVIRONMENT/bin/python.",
         **more,
@@ -257,12 +267,14 @@ def _start(args: argparse.Namespace, folder: Path, side: str, **more: Any) -> Wo
         "Ours" if side == "ours" else "The public code",
         [sys.executable if side == "ours" else _python(args), "-m", "benchmarks.sides", side, json.dumps(settings)],
         folder=folder,
-        environment={"PYTHONPATH": os.pathsep.join([str(PROJECT), *_given_path()]), **ENVIRONMENT},
+        environment=_environment(args),
     )
 
 
-def _given_path() -> list[str]:
-    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+def _environment(args: argparse.Namespace) -> dict[str, str]:
+    given = os.environ.get("PYTHONPATH", "")
+    threads = {"OMP_NUM_THREADS": str(args.threads)} if args.threads else {}
+    return {"PYTHONPATH": os.pathsep.join([str(PROJECT), *([given] if given else [])]), **OFFLINE, **threads}
 
 
 def _python(args: argparse.Namespace) -> str:
@@ -276,10 +288,11 @@ def _audio_words(container: str, why_waveforms: str) -> str:
 
 
 def _commit(repository: Path) -> str:
-    command = ["git", "-C", str(repository), "rev-parse", "--short=12", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    own = (repository / ".git").exists() and done.returncode == 0
-    return done.stdout.strip() if own else f"{repository} (no git checkout: which version is not known)"
+    commit = ""
+    if (repository / ".git").exists() and shutil.which("git"):
+        command = ["git", "-C", str(repository), "rev-parse", "--short=12", "HEAD"]
+        commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return commit or f"{repository} (no git checkout: which version is not known)"
 
 
 # What is scored
@@ -454,7 +467,7 @@ def _seconds_of_commands(cold: Sequence[ColdStart], pairs: int) -> float:
 
 def _commands(args: argparse.Namespace, clips: Clips, checkpoint: Path, measured: Measured) -> None:
     print_view("Commands ...")
-    setup = Setup(args.repo.absolute(), _python(args), checkpoint, args.device, args.precision, ENVIRONMENT)
+    setup = Setup(args.repo.absolute(), _python(args), checkpoint, args.device, args.precision, _environment(args))
     (item,) = clips.items(Case(1, CHUNK_SECONDS, references=False))
     song, text, lyrics = Path(item["audio"]), item["text"], item["lyrics"]
     measured.commands[f"One song of {CHUNK_SECONDS} s, by command"] = song_commands(

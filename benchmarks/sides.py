@@ -40,10 +40,6 @@ def main() -> None:
         answers.flush()
 
     try:
-        if settings.get("threads"):
-            import torch
-
-            torch.set_num_threads(settings["threads"])
         started = time.perf_counter()
         score, facts = SIDES[side](settings)
         answer(load_seconds=time.perf_counter() - started, **facts)

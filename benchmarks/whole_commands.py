@@ -54,7 +54,7 @@ class Setup(NamedTuple):
     device: str
     precision: str
     environment: Mapping[str, str]
-    """Variables for the public code."""
+    """Variables of both sides' commands."""
 
 
 def song_commands(setup: Setup, song: Path, *, seconds: int, text: str, lyrics: str) -> list[Command]:
@@ -83,7 +83,7 @@ def song_commands(setup: Setup, song: Path, *, seconds: int, text: str, lyrics: 
     return [
         _public("baselines/inference.py", public, setup),
         *(
-            Command(f"ours, {kept}", *_timed("cmi-bench score", ours, PROJECT, {}))
+            Command(f"ours, {kept}", *_timed("cmi-bench score", ours, PROJECT, setup.environment))
             for kept in ("nothing kept", "again")
         ),
     ]
@@ -128,7 +128,7 @@ def _run(what: str, setup: Setup, rows: Path, more: Sequence[str]) -> Command:
         *(f"cache.dir={rows.parent / 'cache'}", f"hydra.run.dir='{folder}'", "tracking=none", "metrics.report=false"),
         *("metrics.resamples=0", "on_error=fail", *more),
     )
-    took = _timed("run.py", words, PROJECT, {})
+    took = _timed("run.py", words, PROJECT, setup.environment)
     metadata = json.loads((folder / "metadata.json").read_text("utf-8"))
     return Command(what, *took, float(metadata["memory"]["process_gb"]), read_scores(folder / "results.jsonl"))
 

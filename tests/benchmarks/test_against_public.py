@@ -69,6 +69,12 @@ def test_an_interpreter_that_is_not_there_is_told(checkout, capsys):
     )
 
 
+def test_a_device_or_precision_that_is_not_there_is_told(checkout, capsys):
+    assert "There is no device 'gpu0'" in messages(capsys, "--repo", checkout, "--device", "gpu0")
+    assert "There is no GPU for --device cuda:99" in messages(capsys, "--repo", checkout, "--device", "cuda:99")
+    assert "--precision=tf32 needs a GPU" in messages(capsys, "--repo", checkout, "--precision", "tf32")
+
+
 def test_a_module_that_is_missing_is_told_before_anything_is_written(checkout, capsys, monkeypatch):
     monkeypatch.setattr(against_public, "write_whole_checkpoint", None)
     said = messages(capsys, "--repo", checkout)
