@@ -29,7 +29,10 @@ from cmi_bench.data import fields
 from cmi_bench.models.base import BenchmarkBatchInput
 from cmi_bench.models.batching import Precision, arithmetic
 from cmi_bench.models.cmi_rm import CmiRM
+from cmi_bench.models.cmi_rm.model import ENCODE_CHUNKS
+from cmi_bench.models.device_rate import best_rate
 from cmi_bench.models.memory import is_out_of_memory, release_memory
+from cmi_bench.models.static_batches import Compute
 from cmi_bench.tracking.metadata import versions
 from cmi_bench.utils.console import plain_text, print_view
 from cmi_bench.utils.distributed import cores
@@ -41,8 +44,6 @@ SPACE = 5e9
 """Bytes of disk that are needed for a while."""
 MEMORY_GB = 16
 """Of the GPU, for batches of 8; larger ones are left out where they do not fit."""
-PRODUCT = 8192
-"""Rows and columns of the product whose rate is taken for the GPU's best."""
 RECORDINGS = 12
 """Different ones among the clips."""
 REPEATS = 5
@@ -56,7 +57,6 @@ KINDS: tuple[tuple[Precision, bool, str], ...] = (
 )
 """Precision, whether compiled, kernels."""
 BATCHES = (1, 4, 8, 16, 32, 64)
-DTYPES = {"32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Stopwatch:
@@ -91,28 +91,48 @@ class Stopwatch:
         return float(np.median([self.between(*pair) for pair in itertools.pairwise(moments)]))
 
 
+class TimedTower:
+    """An audio tower that notes when it begins and ends each batch."""
+
+    def __init__(self, tower: Compute, device: torch.device) -> None:
+        self.tower = tower
+        self.watch = Stopwatch(device)
+        self.moments: list[tuple[Any, Any]] = []
+
+    def __call__(self, chunks: Tensor) -> Tensor:
+        """Encode chunks."""
+        start = self.watch.now()
+        frames = self.tower(chunks)
+        self.moments.append((start, self.watch.now()))
+        return frames
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """The seconds that it computed, and those from its first batch to the end of its last."""
+        if not self.moments:
+            return {}
+        busy = sum(self.watch.between(*pair) for pair in self.moments)
+        span = self.watch.between(self.moments[0][0], self.moments[-1][1])
+        return {"busy_seconds": busy, "span_seconds": span, "batches": len(self.moments)}
+
+
 class TimedCmiRM(CmiRM):
-    """CMI-RM that notes when its audio tower begins and ends each batch: what a whole run left the device idle."""
+    """CMI-RM that says how long a whole run left its audio tower idle."""
 
     is_deterministic = False
     """So that no clips are scored again at the end, which would count as idle."""
 
-    def _frames(self, chunks: Tensor) -> Tensor:
-        watch = Stopwatch(self.device)
-        start = watch.now()
-        frames = super()._frames(chunks)
-        self.__dict__.setdefault("_moments", []).append((start, watch.now()))
-        return frames
+    def encode_audio(self, chunks: Sequence[Tensor], batch_size: int = ENCODE_CHUNKS) -> list[Tensor]:
+        """Encode chunks; see `CmiRM.encode_audio`."""
+        if not isinstance(self.parts.audio_tower, TimedTower):
+            self.parts.audio_tower = TimedTower(self.parts.audio_tower, self.device)
+        return super().encode_audio(chunks, batch_size)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Those of CMI-RM, and the seconds that the tower computed of those from its first batch to its last."""
-        watch, moments = Stopwatch(self.device), self.__dict__.get("_moments", [])
-        if not moments:
-            return super().facts
-        busy = sum(watch.between(*pair) for pair in moments)
-        span = watch.between(moments[0][0], moments[-1][1])
-        return super().facts | {"busy_seconds": busy, "span_seconds": span, "batches": len(moments)}
+        """Those of CMI-RM and of its tower."""
+        tower = vars(self.parts).get("audio_tower")
+        return super().facts | (tower.facts if isinstance(tower, TimedTower) else {})
 
 
 @dataclass(frozen=True)
@@ -136,14 +156,6 @@ class BatchSpeed:
     def clips_per_second(self) -> float:
         """Chunks of 30 s."""
         return self.batch / self.seconds
-
-
-def product_tflops(precision: Precision, device: torch.device, size: int = PRODUCT) -> float:
-    """Return the rate of a large product of random numbers: 10^12 operations a second."""
-    a, b = (torch.randn(size, size, device=device, dtype=DTYPES[precision]) for _ in range(2))
-    with arithmetic(precision, device):
-        seconds = Stopwatch(device).median(lambda: a @ b, repeats=10)
-    return 2 * size**3 / seconds / 1e12
 
 
 def measure_tower(
@@ -288,7 +300,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (checkpoint,) = write_checkpoints(folder / "checkpoints", 1)
-        best = {precision: product_tflops(precision, device) for precision in ("32", "tf32", "bf16")}
+        best = {precision: best_rate(device, precision) / 1000 for precision in ("32", "tf32", "bf16")}
         operations = tower_operations(checkpoint)
         speeds = list(measure_tower(checkpoint, device, BATCHES, operations, best))
         print_view(tower := _tower_table(speeds, best))
@@ -333,7 +345,7 @@ def _kind(precision: str, compiled: bool, kernels: str) -> str:
 
 def _tower_table(speeds: list[BatchSpeed], best: dict[str, float]) -> Table:
     rates = ", ".join(f"{precision} {rate:.0f}" for precision, rate in best.items())
-    title = f"Audio tower, chunks of 30 s (a product of {PRODUCT} x {PRODUCT}: {rates} TFLOP/s)"
+    title = f"Audio tower, chunks of 30 s (a large product: {rates} TFLOP/s)"
     table = Table("tower", "batch", "clips/s", "TFLOP/s", "share of the product's", "peak memory", title=title)
     for one in speeds:
         kind = _kind(one.precision, one.compiled, one.kernels)
