@@ -21,12 +21,17 @@ from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkBatchInput
 from cmi_bench.models.clap import Clap
 from cmi_bench.models.cmi_rm import CmiRM
+from cmi_bench.models.device_rate import best_rate
 from cmi_bench.models.encoding import encode_ahead
 from cmi_bench.models.memory import BatchFit
 from cmi_bench.models.muq_mulan import MuQMuLan
 from cmi_bench.models.songeval import SongEvalRM
-from cmi_bench.models.transfers import CudaTransfers, fetch
+from cmi_bench.models.transfers import CudaTransfers, fetch, moment_on
+from cmi_bench.scoring.embedding_cache import EmbeddingCache
+from cmi_bench.scoring.embedding_writer import EmbeddingWriter
+from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.utils.distributed import resolve_devices
+from cmi_bench.utils.files import content_key
 
 pytestmark = pytest.mark.gpu
 
@@ -200,6 +205,29 @@ def command(folder, root, cache, *words):
 
 
 ONE_GPU = {**os.environ, "CUDA_VISIBLE_DEVICES": "0"}
+
+
+def test_embeddings_are_stored_while_the_next_are_computed(tmp_path):
+    cache, stats = EmbeddingCache(tmp_path), RunStats()
+    writer = EmbeddingWriter(cache, stats)
+    keys = [content_key(batch=number) for number in range(4)]
+    for number, key in enumerate(keys):
+        writer.check()
+        writer.store({key: [torch.full((750, 768), float(number), device=CUDA) @ torch.eye(768, device=CUDA)]})
+    writer.wait()
+    writer.close()
+    assert [float(cache.get(key)[0].mean()) for key in keys] == [0.0, 1.0, 2.0, 3.0]
+    assert stats.counts["bytes_stored"] == cache.size().bytes
+
+
+def test_a_gpus_own_time_is_measured():
+    x = torch.randn(4096, 4096, device=CUDA)
+    x @ x
+    start = moment_on(CUDA)
+    for _ in range(20):
+        x @ x
+    taken = start.seconds_to(moment_on(CUDA))
+    assert 20 * 2 * 4096**3 / taken / 1e9 < 1.2 * best_rate(CUDA, "32")
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import pytest
 import torch
 from recorded_device import recorded_cuda
 
-from cmi_bench.models.transfers import CudaTransfers, fetch
+from cmi_bench.models.transfers import CudaTransfers, fetch, moment_on
 
 CUDA = torch.device("cuda:0")
 
@@ -43,3 +43,34 @@ def test_what_is_on_the_cpu_is_there_already():
     made = torch.arange(3.0)
     (found,) = fetch([made])()
     assert found.data_ptr() == made.data_ptr()
+
+
+def test_a_gpus_time_is_read_when_it_has_come_there(monkeypatch):
+    class Event:
+        """Passes 1.5 s after the one before, once it is waited for."""
+
+        made = 0
+
+        def __init__(self, **options):
+            assert options["enable_timing"]
+            Event.made += 1
+            self.number, self.is_over = Event.made, False
+
+        def record(self, stream):
+            assert stream == "computing"
+
+        def synchronize(self):
+            self.is_over = True
+
+        def elapsed_time(self, later):
+            assert later.is_over
+            return 1500.0 * (later.number - self.number)
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "computing")
+    assert moment_on(CUDA).seconds_to(moment_on(CUDA)) == 1.5
+
+
+def test_the_cpus_time_is_now():
+    start = moment_on(torch.device("cpu"))
+    assert 0 <= start.seconds_to(moment_on(torch.device("cpu"))) < 60
