@@ -86,7 +86,7 @@ def test_mistakes_are_answered(run_here, words, tmp_path, wrong, says):
     assert error.value.what.startswith(says)
 
 
-def test_several_models_embed_the_same_rows(run_here, words, cache, tmp_path, capsys):
+def test_several_models_embed_the_same_rows(run_here, words, tmp_path, capsys):
     also = "embed.also=[audio_statistics,'custom model.class_path=encoders:ShortEncoder']"
     run_here(*words, "device=cpu", also, folder=tmp_path / "run")
     assert f"Encoded {3 * FILES} audio files" in capsys.readouterr().out
@@ -94,11 +94,6 @@ def test_several_models_embed_the_same_rows(run_here, words, cache, tmp_path, ca
     assert metadata["model"]["class"].endswith(".FrameEncoder")
     classes = [one["class"].rpartition(".")[2] for one in metadata["also"].values()]
     assert classes == ["AudioStatistics", "ShortEncoder"]
-    before = cache.size().entries
-    shared = [word for word in words if not word.startswith("model")]
-    run_here(*shared, "model=audio_statistics", "device=cpu", folder=tmp_path / "alone")
-    assert "Encoded 0 audio files and 0 texts" in capsys.readouterr().out
-    assert cache.size().entries == before
 
 
 def test_a_further_model_that_embeds_nothing_is_refused(run_here, words, tmp_path):

@@ -205,23 +205,22 @@ def both():
     return {"frames": FrameEncoder(), "short": ShortEncoder()}
 
 
-@pytest.mark.parametrize("form", ["compact", "full"])
-def test_several_models_decode_each_file_once_and_embed_what_they_embed_alone(tiny, tmp_path, decoded, form):
+def test_several_models_decode_each_file_once_and_embed_what_they_embed_alone(tiny, tmp_path, decoded):
     together, apart = Filling(tiny, tmp_path / "together"), Filling(tiny, tmp_path / "apart")
     models = both()
-    filled = together.fill(models, form)
+    filled = together.fill(models)
     assert len(decoded) == len(set(decoded)) == FILES
     assert [len(model.encoded) for model in models.values()] == [FILES, FILES]
     assert filled.stats.counts["files_encoded"] == 2 * FILES
     for name, model in both().items():
-        apart.fill(model, form)
+        apart.fill(model)
         call = ModelCall(model, MAX_DUR)
-        needs = needs_of(together.rows, call, EmbeddingForm(form), root=tiny, index=FileIndex()).needs
+        needs = needs_of(together.rows, call, EmbeddingForm.compact, root=tiny, index=FileIndex()).needs
         for key in (kept.key for need in needs for kept in need.forms):
             for one, other in zip(together.cache.get(key), apart.cache.get(key), strict=True):
                 assert torch.equal(one, other), (name, key)
     decoded.clear()
-    assert not together.fill(both(), form).failed and not decoded
+    assert not together.fill(both()).failed and not decoded
 
 
 def test_what_one_model_has_already_is_decoded_for_the_other_alone(filling, decoded):
