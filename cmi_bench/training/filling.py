@@ -1,7 +1,7 @@
 """Fill the embedding cache for rows: with what training reads, what scoring reads, or both.
 
-What scoring has left is pooled without decoding anything; the rest is decoded and encoded once, in scoring's own
-stages. Processes share the work as those of a run do, and what was stopped goes on where it was.
+What scoring has left is pooled without decoding anything; the rest is decoded once, however many models embed it, and
+encoded once. Processes share the work as those of a run do, and what was stopped goes on where it was.
 """
 
 import logging
