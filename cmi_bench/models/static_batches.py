@@ -83,8 +83,9 @@ class GraphRecorder:
                     compute(given)
             current.wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
-            # Other threads copy results and decode meanwhile, which is no part of the graph.
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            # Other threads copy results meanwhile, which is no part of the graph. Torch's own stream for this would be
+            # one of the first device that was ever recorded on.
+            with torch.cuda.graph(graph, pool=self._pool, stream=aside, capture_error_mode="thread_local"):
                 made = compute(given)
 
         def replay(x: Tensor) -> Tensor:
