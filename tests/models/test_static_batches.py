@@ -1,9 +1,11 @@
 """Batches of fixed shapes: which shapes there are, and that a batch's own rows come out."""
 
+from contextlib import contextmanager, nullcontext
+
 import pytest
 import torch
 
-from cmi_bench.models.static_batches import StaticBatches
+from cmi_bench.models.static_batches import GraphRecorder, StaticBatches
 
 
 class RecordedGraphs:
@@ -52,3 +54,38 @@ def test_rows_may_have_any_shape(graphs):
     x = torch.ones(3, 7, 5)
     assert network(x).tolist() == (2 * x).tolist()
     assert graphs.shapes == [(4, 7, 5)]
+
+
+def test_a_graph_is_recorded_once_and_replayed_into_copies(monkeypatch):
+    """With records in the place of CUDA's own: a replay does again what was computed while it was recorded."""
+    calls, recorded = [], []
+
+    def compute(x):
+        calls.append("compute")
+        recorded.append((x, 2 * x))
+        return recorded[-1][1]
+
+    class Stream:
+        def wait_stream(self, other):
+            calls.append("wait")
+
+    class Graph:
+        def replay(self):
+            given, made = recorded[-1]
+            made.copy_(2 * given)
+
+    @contextmanager
+    def recording(graph, *, pool, stream, capture_error_mode):
+        calls.append(f"record {capture_error_mode}")
+        yield
+
+    for name, fake in (
+        *(("device", nullcontext), ("stream", nullcontext), ("current_stream", Stream), ("Stream", Stream)),
+        *(("CUDAGraph", Graph), ("graph", recording), ("graph_pool_handle", tuple)),
+    ):
+        monkeypatch.setattr(torch.cuda, name, fake)
+    network = StaticBatches(compute, compute, length=5, fixed=GraphRecorder(torch.device("cuda")))
+    first, second = torch.ones(2, 5), torch.full((2, 5), 3.0)
+    found = [network(first), network(second)]
+    assert calls == ["wait", "compute", "compute", "wait", "record thread_local", "compute"]
+    assert [one.tolist() for one in found] == [(2 * first).tolist(), (2 * second).tolist()]
