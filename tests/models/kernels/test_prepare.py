@@ -1,5 +1,9 @@
 """The prepared network is the loaded one."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from random_towers import small_tower
@@ -108,6 +112,32 @@ def test_bf16_computes_what_pytorch_does(tower):
         exact = tower(chunk)
     # Folded weights are rounded once more, and a sum in another order may round to the neighbour.
     assert (found - exact).norm() < 1.2 * (plain - exact).norm()
+
+
+DIGEST_OF_FRAMES = """
+import hashlib, sys, torch
+from random_towers import small_tower
+from cmi_bench.models.batching import arithmetic
+from cmi_bench.models.kernels.prepare import prepare
+
+torch.set_num_threads(int(sys.argv[2]))
+tower = small_tower()
+tower.load_state_dict(torch.load(sys.argv[1]))
+chunk = torch.randn(1, 240_000, generator=torch.Generator().manual_seed(0)) * 0.1
+with arithmetic("32", torch.device("cpu")):
+    frames = prepare(tower, torch.device("cpu"), "32")(chunk)
+print(hashlib.sha256(frames.numpy().tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", [1, 2])
+def test_processes_compute_the_same_bits(tower, tmp_path, threads):
+    torch.save(tower.state_dict(), weights := tmp_path / "tower.pt")
+    command = [sys.executable, "-c", DIGEST_OF_FRAMES, str(weights), str(threads)]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    found = {subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE).stdout for _ in range(3)}
+    assert len(found) == 1
 
 
 def test_the_loaded_network_stays_as_it_is(tower):
