@@ -18,6 +18,7 @@ from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
 from cmi_bench.scoring.requests import clips_of
 from cmi_bench.scoring.results import results_rows
+from cmi_bench.scoring.run_stats import PARTS
 
 
 class Crossings(BenchmarkModelABC):
@@ -136,6 +137,9 @@ def test_each_audio_and_each_text_is_encoded_once(run):
     assert scored.stats.counts["clips"] == scored.stats.counts["scored"] == 14
     assert scored.stats.counts["chunks_from_cache"] == scored.stats.counts["failed"] == 0
     assert all(0 < scored.stats.seconds[name] < elapsed for name in ("wait", "decode", "encode", "head", "write"))
+    assert sum(scored.stats.seconds.get(name, 0.0) for name in PARTS) < elapsed
+    shares = scored.stats.over(elapsed)["shares_of_wall"]
+    assert sum(shares.values()) == pytest.approx(1, abs=0.001)
 
 
 def test_checkpoints_with_one_encoder_share_its_embeddings(run, tmp_path):
