@@ -6,7 +6,7 @@ bfloat16 on processors that compute it. Which kernel a layer gets depends on its
 device and processor only, so that every process on a machine computes alike.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import Literal, TypeVar, cast, get_args
 
@@ -95,24 +95,30 @@ def fold(conv: Conv, norm: FrozenBatchNorm, dtype: torch.dtype = torch.float32) 
     order = torch.channels_last if weight.ndim == 4 else torch.contiguous_format
     folded = copy(conv)
     folded._parameters = {
-        "weight": nn.Parameter(weight.to(dtype).contiguous(memory_format=order), requires_grad=False),
+        # Cloned, for `contiguous` leaves weights of one channel as they are, and channels would be first in the result.
+        "weight": nn.Parameter(weight.to(dtype).clone(memory_format=order), requires_grad=False),
         "bias": nn.Parameter(bias.to(dtype), requires_grad=False),
     }
     return folded
 
 
 class FoldedResidual(nn.Module):
-    """A `ResidualConv2d` without normalisations, which computes both convolutions of its input at once."""
+    """A `ResidualConv2d` without normalisations."""
 
-    def __init__(self, first: nn.Module, second: nn.Module) -> None:
-        """Take the convolution to twice the channels, for main path and shortcut, and the main path's other one."""
+    def __init__(self, entries: Sequence[nn.Module], second: nn.Module) -> None:
+        """Take the convolutions.
+
+        Args:
+            entries: Of the input: the main path's and the shortcut's, or one to twice the channels that is both.
+            second: The main path's other one.
+        """
         super().__init__()
-        self.first = first
+        self.entries = nn.ModuleList(entries)
         self.second = second
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [batch, channels_in, mel, time] as `ResidualConv2d` does."""
-        main, shortcut = self.first(x).chunk(2, dim=1)
+        main, shortcut = (part for entry in self.entries for part in entry(x).chunk(2 // len(self.entries), dim=1))
         out: Tensor = shortcut.add_(self.second(main.relu_())).relu_()
         return out
 
@@ -138,13 +144,19 @@ def _fold_residual(block: ResidualConv2d, dtype: torch.dtype) -> FoldedResidual:
         fold(conv, norm, dtype)
         for conv, norm in ((block.conv1, block.bn1), (block.conv2, block.bn2), (block.conv3, block.bn3))
     )
-    first = copy(main)
-    first.out_channels *= 2
-    first._parameters = {
+    return FoldedResidual(_entries(main, shortcut), _convolution(second))
+
+
+def _entries(main: nn.Conv2d, shortcut: nn.Conv2d) -> list[nn.Module]:
+    """Return the two convolutions of a block's input, as one where that saves a transform of the input."""
+    both = copy(main)
+    both.out_channels *= 2
+    both._parameters = {
         name: nn.Parameter(torch.cat((getattr(main, name), getattr(shortcut, name))), requires_grad=False)
         for name in ("weight", "bias")
     }
-    return FoldedResidual(_convolution(first), _convolution(second))
+    computed = _convolution(both)
+    return [main, shortcut] if computed is both else [computed]
 
 
 def _convolution(conv: nn.Conv2d) -> nn.Module:

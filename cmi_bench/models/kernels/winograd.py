@@ -22,8 +22,8 @@ Matrix = npt.NDArray[np.float64]
 TAPS = 3
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
 """Four outputs of three taps with six products instead of twelve. Small points of both signs keep rounding small."""
-STRIP = 32
-"""Outputs along the last axis that are computed at once: few, so that a strip's values stay in the cache."""
+TILES = 128
+"""Tiles that are computed at once: few, so that their values stay in the cache, and enough rows for fast products."""
 
 
 class Algorithm(NamedTuple):
@@ -126,10 +126,13 @@ class WinogradConv(nn.Module):
         x = x.permute(0, 2, 3, 1)
         height, width = (-(-size // axis.step) for size, axis in zip(x.shape[1:3], self.axes, strict=True))
         out = x.new_empty(len(x), height, width, len(self.bias))
-        starts = range(0, width, STRIP)
+        down, across = self.axes
+        # A strip has all of the height, so that it reads little of its neighbours.
+        size = max(1, TILES // down.tiles(height)) * len(across.outputs)
+        starts = range(0, width, size)
 
         def compute(start: int) -> None:
-            strip = out[:, :, start : start + STRIP]
+            strip = out[:, :, start : start + size]
             torch.add(self._outputs(x, start, strip.shape[1:3]), self.bias, out=strip)
 
         # Each strip by one thread: at each of its hundred operations threads would wait for each other.

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from cmi_bench.models.kernels.winograd import STRIP, WinogradConv, cook_toom
+from cmi_bench.models.kernels.winograd import TILES, WinogradConv, cook_toom
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -19,6 +19,10 @@ def test_cook_toom_is_a_filter(taps):
     np.testing.assert_allclose(found, np.correlate(samples, weights, "valid"), atol=1e-12)
 
 
+TALL = 2 * TILES
+"""So high that a strip is two tiles wide, of four outputs each; with stride two, four."""
+
+
 def expected(x, weight, bias, stride=(1, 1)):
     return F.conv2d(x.double(), weight.double(), bias.double(), stride, padding=1).float()
 
@@ -26,7 +30,7 @@ def expected(x, weight, bias, stride=(1, 1)):
 @pytest.mark.parametrize("stride", [(1, 1), (2, 2), (2, 1)], ids=str)
 @pytest.mark.parametrize(
     "size",
-    [(1, 1, 1), (1, 3, 4), (2, 9, 8), (1, 18, 7), (3, 4, STRIP), (1, 5, STRIP + 1), (1, 6, 2 * STRIP + 3)],
+    [(1, 1, 1), (1, 3, 4), (2, 9, 8), (1, 18, 7), (3, TALL, 8), (1, TALL, 9), (1, TALL, 35), (1, 2 * TALL + 3, 9)],
     ids=str,
 )
 def test_is_a_convolution(size, stride):
@@ -39,7 +43,7 @@ def test_is_a_convolution(size, stride):
 
 
 def test_strips_in_threads_are_strips_in_turn():
-    x, convolution = torch.randn(1, 5, 6, 5 * STRIP + 3), WinogradConv(torch.randn(6, 5, 3, 3), torch.randn(6))
+    x, convolution = torch.randn(1, 5, TALL, 43), WinogradConv(torch.randn(6, 5, 3, 3), torch.randn(6))
     threads, found = torch.get_num_threads(), []
     try:
         for count in (1, 3):
