@@ -29,7 +29,7 @@ def test_an_ensemble_ranks_by_its_mean_and_shows_the_spread(songs, cli):
     assert first.count("±") == 3
     assert "±1.0000" in first  # half of musicality's
     found = records(cli("rank", *given, "--json"))
-    assert [one["musicality_spread"] for one in found] == [2.0, 2.0]
+    assert [one["musicality_spread"] for one in found] == pytest.approx([2.0, 2.0])
 
 
 def test_equal_songs_share_a_rank(songs, cli):
