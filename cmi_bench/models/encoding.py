@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cmi_bench.models.batching import Precision, arithmetic, equal_batches_of, in_batches
 from cmi_bench.models.memory import BatchFit, is_out_of_memory
 from cmi_bench.models.threads import in_threads
-from cmi_bench.models.transfers import Mark, Transfers, transfers_of
+from cmi_bench.models.transfers import DeviceEvent, Transfers, transfers_of
 from cmi_bench.utils.distributed import cores
 from cmi_bench.utils.memory import available_memory
 
@@ -108,7 +108,7 @@ def encode_ahead(
     """
     lengths = [len(waveform) for waveform in waveforms]
     made: dict[int, Tensor] = {}
-    queued: deque[Mark] = deque()
+    queued: deque[DeviceEvent] = deque()
     for equal in equal_batches_of(lengths, max(len(lengths), 1)):
         length, start = lengths[equal[0]], 0
         while start < len(equal):
@@ -129,21 +129,21 @@ def encode_ahead(
 
 
 def _encode_batch(
-    rows: Sequence[Tensor], encode: Encode, transfers: Transfers, queued: deque[Mark], fit: BatchFit
+    rows: Sequence[Tensor], encode: Encode, transfers: Transfers, queued: deque[DeviceEvent], fit: BatchFit
 ) -> list[Tensor]:
     samples = sum(map(len, rows))
     is_timed = fit.is_trial(samples)
     _wait(queued, 0 if is_timed else AHEAD - 1)
     start = time.perf_counter()
     made = list(encode(transfers.upload(rows)))
-    queued.append(transfers.mark())
+    queued.append(transfers.record_event())
     if is_timed:
         _wait(queued, 0)
     fit.took(samples, time.perf_counter() - start)
     return made
 
 
-def _wait(queued: deque[Mark], most: int) -> None:
+def _wait(queued: deque[DeviceEvent], most: int) -> None:
     """Wait until at most so many batches are not done."""
     while len(queued) > most:
         queued.popleft().synchronize()

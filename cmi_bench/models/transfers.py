@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 
-class Mark(Protocol):
+class DeviceEvent(Protocol):
     """A place in a device's work."""
 
     def synchronize(self) -> None:
@@ -40,7 +40,7 @@ class Transfers(Protocol):
             On the device, stacked.
         """
 
-    def mark(self) -> Mark:
+    def record_event(self) -> DeviceEvent:
         """Return the place that the device's work ends at now."""
 
     def fetch(self, tensors: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
@@ -72,7 +72,7 @@ class CudaTransfers:
         there.record_stream(computing)
         return there
 
-    def mark(self) -> Mark:
+    def record_event(self) -> DeviceEvent:
         """Record an event; who waits for it leaves the processor to others."""
         event = torch.cuda.Event(blocking=True)
         event.record(torch.cuda.current_stream(self.device))

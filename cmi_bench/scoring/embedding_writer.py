@@ -22,7 +22,7 @@ INSTEAD = "set cache.dir to another disk"
 """What to do where the disk is full."""
 
 
-class _Batch(NamedTuple):
+class _Pending(NamedTuple):
     """What is being stored."""
 
     arriving: Sequence[Callable[[], list[Tensor]]]
@@ -44,7 +44,7 @@ class EmbeddingWriter:
         self.cache = cache
         self.stats = stats
         self._pool: ThreadPoolExecutor | None = None
-        self._batch: _Batch | None = None
+        self._batch: _Pending | None = None
 
     def store(self, entries: Mapping[str, Sequence[Tensor]]) -> None:
         """Store a batch; of tensors on a GPU only begin with it, when the batch before is stored.
@@ -64,7 +64,7 @@ class EmbeddingWriter:
             return
         pool = self._pool = self._pool or ThreadPoolExecutor(THREADS, "storing")
         written = [pool.submit(self._put, key, arrive) for key, arrive in arriving.items()]
-        self._batch = _Batch(list(arriving.values()), written)
+        self._batch = _Pending(list(arriving.values()), written)
 
     def wait(self) -> None:
         """Return when all is stored.

@@ -16,7 +16,7 @@ class RecordedTransfers:
         self.calls.append(("upload", len(rows)))
         return torch.stack(list(rows))
 
-    def mark(self):
+    def record_event(self):
         self.made += 1
         number = self.made
         self.calls.append(("mark", number))

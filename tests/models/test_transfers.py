@@ -35,7 +35,7 @@ def test_results_leave_when_they_are_computed(monkeypatch, cuda):
 
 def test_a_mark_is_where_the_computing_is(cuda):
     transfers, calls = cuda
-    transfers.mark().synchronize()
+    transfers.record_event().synchronize()
     assert calls == ["event on computing", "wait for event"]
 
 

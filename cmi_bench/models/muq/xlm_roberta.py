@@ -20,7 +20,7 @@ class XlmRoberta(nn.Module):
         super().__init__()
         self.embeddings = Embeddings(config)
         self.encoder = nn.Module()
-        self.encoder.layer = nn.ModuleList([Layer(config) for _ in range(config.depth)])
+        self.encoder.layer = nn.ModuleList([EncoderLayer(config) for _ in range(config.depth)])
 
     def forward(self, ids: Tensor, valid: Tensor) -> Tensor:
         """Encode token ids.
@@ -59,7 +59,7 @@ class Embeddings(nn.Module):
         return embedded
 
 
-class Layer(nn.Module):
+class EncoderLayer(nn.Module):
     """Attention and a feed-forward, each normalised after it is added."""
 
     def __init__(self, config: XlmRobertaConfig) -> None:
