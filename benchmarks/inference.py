@@ -154,13 +154,21 @@ def _whole_runs(checkpoints: list[Path], rows: Path, folder: Path) -> dict[str, 
 
 
 def _facts(towers: list[TowerSpeed], runs: dict[str, Run], rows: int) -> dict[str, float]:
-    plain, fast, plain_half, fast_half = towers
+    of = {(one.kernels, one.precision): one for one in towers}
+    fast, fast_half, plain_half = of["on", "32"], of["on", "bf16"], of.get(("off", "bf16"))
     cold, warm = runs["cold"], runs["warm"]
-    return {
-        "audio tower, float32: times as fast as plain modules": plain.seconds / fast.seconds,
+    half = (
+        {}
+        if plain_half is None
+        else {
+            "audio tower, bf16: times as fast as plain modules under autocast": plain_half.seconds / fast_half.seconds,
+        }
+    )
+    return half | {
+        "audio tower, float32: times as fast as plain modules": of["off", "32"].seconds / fast.seconds,
         "audio tower, float32: share of the best rate": fast.share,
-        "audio tower, bf16: times as fast as plain modules under autocast": plain_half.seconds / fast_half.seconds,
         "audio tower, bf16: share of the best rate": fast_half.share,
+        "audio tower: bf16 to float32": fast.seconds / fast_half.seconds,
         "cold to warm, from configuration to scores": cold.seconds("wall") / warm.seconds("wall"),
         "cold to warm, the whole command": cold.command_seconds / warm.command_seconds,
         f"sweep of {CHECKPOINTS} to one, the whole command": runs["sweep"].command_seconds / cold.command_seconds,

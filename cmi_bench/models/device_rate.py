@@ -12,8 +12,8 @@ from typing import cast
 import torch
 from torch.nn import functional as F
 
-from cmi_bench.models.batching import Precision, arithmetic
-from cmi_bench.models.kernels.prepare import DTYPES, rebuild
+from cmi_bench.models.batching import Precision, arithmetic, computes_bf16
+from cmi_bench.models.kernels.prepare import rebuild
 from cmi_bench.models.muq.towers import AudioTower
 from cmi_bench.utils.files import content_key, write_text_atomic
 
@@ -59,7 +59,9 @@ def best_rate(device: torch.device, precision: Precision) -> float:
     with arithmetic(precision, device), torch.autocast(device.type, enabled=False):
         if device.type != "cpu":
             return _gpu_rate(device, precision)
-        return max(_product_rate(DTYPES[precision]), _convolution_rate(DTYPES[precision]))
+        # A CPU without bfloat16 products computes them by float32 ones.
+        dtype = torch.bfloat16 if precision == "bf16" and computes_bf16() else torch.float32
+        return max(_product_rate(dtype), _convolution_rate(dtype))
 
 
 def _gpu_rate(device: torch.device, precision: Precision) -> float:
