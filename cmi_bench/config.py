@@ -23,6 +23,11 @@ for _precision in (Precision, HeadPrecision):
     _precision._missing_ = classmethod(lambda cls, value: cls.__members__.get(str(value)))  # type: ignore[assignment, method-assign]
 
 
+def no_tensor_float32(key: str) -> UserError:
+    """Return the error for `key` set to tf32 where the CPU computes."""
+    return UserError(f"{key}=tf32 needs a GPU; the CPU has no TensorFloat-32.", f"Use {key}=32 here.")
+
+
 class OnError(Enum):
     """What a clip that cannot be scored does to the run."""
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from cmi_bench.config import no_tensor_float32
 from cmi_bench.errors import UserError, did_you_mean
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def check_device(
         UserError: TensorFloat-32 on the CPU, which has none.
     """
     if precision == "tf32" and device.type == "cpu":
-        raise UserError(f"{key}=tf32 needs a GPU; the CPU has no TensorFloat-32.", f"Use {key}=32 here.")
+        raise no_tensor_float32(key)
     if precision == "bf16" and device.type == "cpu" and not (fast_bf16 or computes_bf16()):
         capability = torch.backends.cpu.get_cpu_capability()
         log.warning("%s=bf16 is very slow on this CPU (%s); %s=32 is faster.", key, capability, key)

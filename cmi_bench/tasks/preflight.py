@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from cmi_bench.config import Config, Precision
+from cmi_bench.config import Config, Precision, no_tensor_float32
 from cmi_bench.data.chosen import check_subset, table_settings
 from cmi_bench.errors import NotFetchedError, UserError
 from cmi_bench.models.registry import SHIPPED, check_target, target_of
@@ -89,7 +89,7 @@ def check_model(config: Config) -> None:
     check_target(config.model)
     check_driver(config.trainer["accelerator"], config.trainer["devices"])
     if config.precision is Precision["tf32"] and config.trainer["accelerator"] == "cpu":
-        raise UserError("precision=tf32 needs a GPU; the CPU has no TensorFloat-32.", "Use precision=32 here.")
+        raise no_tensor_float32("precision")
     if target_of(config.model).startswith(SHIPPED) and config.model.get("checkpoint"):
         # Imported here: baselines have no checkpoint, and the hub's client takes a while.
         from cmi_bench.models.checkpoint_kinds import check_fits

@@ -197,12 +197,8 @@ class Scorer(nn.Module):
         """Return text, lyrics and reference, downsampled, one after the other: [length, dim]."""
         return torch.cat(self._parts(prompt))
 
-    def embed_prompts(self, prompts: Sequence[Prompt]) -> list[Tensor]:
-        """Return what clips are judged by, for each prompt [length, dim]."""
-        return self.embed_joined([self.joined(prompt) for prompt in prompts])
-
     def embed_joined(self, prompts: Sequence[Tensor]) -> list[Tensor]:
-        """Return the same of prompts that are `joined`."""
+        """Return what clips are judged by, of prompts that are `joined`: for each [length, dim]."""
         embedded = self.prompt_transformer(*pad(prompts))
         return [row[: len(prompt)] for row, prompt in zip(embedded, prompts, strict=True)]
 
@@ -211,7 +207,7 @@ class Scorer(nn.Module):
 
         Args:
             clips: Frames of each, [length, dim].
-            prompts: Of `embed_prompts`, one for each clip.
+            prompts: Of `embed_joined`, one for each clip.
 
         Returns:
             float32 [len(clips), 2]: column 0 alignment, column 1 musicality.

@@ -439,7 +439,7 @@ def test_text_tower(load, inputs, tensors):
 def test_scorer(network, tensors):
     frames = tensors["audio_tower_frames"][0]
     asked = Prompt(text=tensors["text_tower_tokens"][0], lyrics=tensors["lyrics_tower_tokens"][0])
-    (prompt,) = network.scorer.embed_prompts([asked])
+    (prompt,) = network.scorer.embed_joined([network.scorer.joined(asked)])
     audio = network.scorer.eval_downsampler(frames)
     close(prompt, tensors["prompt_embed"])
     close(audio, tensors["eval_audio_embeds_downsampled"])
