@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,10 @@ class RequestScorer:
         self.stats = stats
         self._at_end = ExitStack()
         self._at_end.callback(writer.store.release)
+        if (
+            is_rank_zero() and not config.cache.dir
+        ):  # even where nothing is encoded: a run that was killed has left them
+            self._at_end.callback(shutil.rmtree, self._own_embeddings, ignore_errors=True)
         self._audio_needed = KeySet()
 
     def __enter__(self) -> "Self":
@@ -125,11 +130,12 @@ class RequestScorer:
     def _cache(self) -> EmbeddingCache:
         if self.config.cache.dir:
             return open_embeddings(below(place_of(self.config.cache.dir), "embeddings"))
-        # Ranks pass embeddings to each other through files in any case; without a cache they go with the run.
-        folder = self.writer.failures.folder / "embeddings"
-        if is_rank_zero():
-            self._at_end.callback(shutil.rmtree, folder, ignore_errors=True)
-        return EmbeddingCache(folder)
+        return EmbeddingCache(self._own_embeddings)
+
+    @property
+    def _own_embeddings(self) -> Path:
+        """Where embeddings are without a cache: ranks pass them to each other through files in any case."""
+        return self.writer.failures.folder / "embeddings"
 
     def _score_embedded(self, missing: Sequence[Request], cached: CachedModel) -> None:
         """Embed what requests need, then score them."""

@@ -190,7 +190,7 @@ def _check_batches(
     is_encoded = stats.counts["chunks_encoded"] > 0
 
     def rescore(requests: Sequence[Request]) -> Mapping[str, Score]:
-        again = folder / "batch_check"
+        again = _check_folder(folder)
         writer = FileScoreWriter(ScoreStore(again), FailureLog(again, process_rank()), stop_on_failure=False)
         runner = LocalRunner(BatchLimits(len(requests), math.inf), workers=0, show_progress=False)
         options = replace(config, cache=replace(config.cache, dir=None)) if is_encoded else config
@@ -223,8 +223,14 @@ def _clips_affordable(stats: RunStats, made: int) -> int:
     return clips_affordable(per_clip, (seconds["encode"] + scored) / stats.processes)
 
 
+def _check_folder(folder: Path) -> Path:
+    """Return where scores of the batch check are while it runs; one that was killed has left it."""
+    return folder / "batch_check"
+
+
 def _clear(folder: Path, failures: FailureLog, store: ScoreStore, *, resume: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(_check_folder(folder), ignore_errors=True)
     failures.clear()
     clear_stats(folder)
     if not resume:

@@ -222,6 +222,18 @@ def test_without_a_cache_nothing_is_left_but_the_runs_own_scores(run):
     assert sorted(path.name for path in run.folder.iterdir()) == ["scores"]
 
 
+def test_what_a_killed_run_has_left_goes_with_the_next_that_has_nothing_to_do(run):
+    expected = run.score(Encoder(), cache=False)
+    left = [run.folder / "embeddings", run.folder / "batch_check/embeddings"]
+    for folder in left:
+        folder.mkdir(parents=True)
+    model = Encoder()
+    assert run.score(model, cache=False).scores == expected.scores
+    assert model.encoded == []
+    assert not any(folder.exists() for folder in left)
+    assert not (run.folder / "batch_check").exists()
+
+
 @pytest.mark.parametrize("damaged", [slice(3, 4), slice(None)], ids=["one", "all"])
 def test_a_damaged_embedding_is_made_anew(run, tmp_path, caplog, damaged):
     expected = run.score(Encoder())
