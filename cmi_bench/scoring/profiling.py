@@ -19,6 +19,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from cmi_bench.scoring.batching import BatchLimits, Runner, ScoreWriter, Stage
+from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.scoring.stages import LoadedBatch
 
 log = logging.getLogger(__name__)
@@ -125,9 +126,10 @@ class ProfiledStage(Generic[Item, Loaded]):
 
 
 class Profile:
-    """Records batches of each kind of stage that a run goes through, each kind once."""
+    """Records batches of each kind of stage that a run goes through, each kind once; where it is off, nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_on: bool = True) -> None:
+        self.is_on = is_on
         self._recorded: dict[str, _Recorded] = {}
 
     def stage(self, stage: Stage[Item, Loaded]) -> "ProfiledStage[Item, Loaded] | None":
@@ -139,14 +141,21 @@ class Profile:
 
     def runner(self, runner: Runner) -> Runner:
         """Return a runner that has what it runs recorded."""
-        return _ProfilingRunner(runner, self)
+        return _ProfilingRunner(runner, self) if self.is_on else runner
 
-    def write(self, folder: Path) -> list[Path]:
+    def write(self, folder: Path, stats: RunStats) -> list[Path]:
         """Write the trace and the tables of operators, and return them; nothing where nothing was computed.
 
         Args:
             folder: For `TRACE_FILE` and `OPERATORS_FILE`.
+            stats: Of the run; takes the time.
         """
+        if not self.is_on:
+            return []
+        with stats.timed("profile"):
+            return self._write(folder)
+
+    def _write(self, folder: Path) -> list[Path]:
         found = self._found
         if not found:
             log.warning(

@@ -14,8 +14,8 @@ from cmi_bench.errors import UserError
 from cmi_bench.models.base import BenchmarkModelABC, EmbeddingModel
 from cmi_bench.models.registry import configured_model
 from cmi_bench.reporting.times import describe_times
+from cmi_bench.scoring.batching import Runner
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
-from cmi_bench.scoring.profiling import Profile
 from cmi_bench.tasks.run_models import configs_of_models
 from cmi_bench.tasks.scoring import (
     audio_facts,
@@ -26,13 +26,14 @@ from cmi_bench.tasks.scoring import (
     profile_of,
     recorded,
     run_devices,
+    show_trace,
 )
 from cmi_bench.tracking.metadata import METADATA_FILE, run_metadata, write_metadata
 from cmi_bench.training.filling import Filled, fill
 from cmi_bench.training_config import EmbeddingForm, EmbedTask
 from cmi_bench.utils.addresses import below, place_of
 from cmi_bench.utils.console import describe_time, print_view
-from cmi_bench.utils.distributed import Devices, is_rank_zero
+from cmi_bench.utils.distributed import is_rank_zero
 from cmi_bench.utils.files import json_text, write_text_atomic
 
 FAILED_FILE = "failed.json"
@@ -62,31 +63,28 @@ def run_cache(config: Config, folder: Path) -> EmbeddingCache:
 def fill_as_configured(
     rows: Sequence[Row],
     models: Mapping[str, EmbeddingModel],
+    runner: Runner,
     config: Config,
-    devices: Devices,
     *,
     form: EmbeddingForm,
     index: ManifestIndex,
     folder: Path,
-    profile: Profile | None = None,
 ) -> Filled:
-    """Make the embeddings of rows that the cache lacks, on all devices of the run; see `training.filling.fill`.
+    """Make the embeddings of rows that the cache lacks; see `training.filling.fill`.
 
     Args:
         rows: The rows.
         models: The models, on this process's device, by what to call them.
+        runner: Runs the stages, on all devices of the run.
         config: The run's configuration.
-        devices: Where.
         form: What is kept of an embedding.
         index: Tells digests and lengths of the rows' audio.
         folder: The run's folder.
-        profile: Records the stages.
     """
-    runner = lightning_runner(config, devices)
     return fill(
         rows,
         models,
-        profile.runner(runner) if profile else runner,
+        runner,
         config=config,
         form=form,
         cache=run_cache(config, folder),
@@ -121,15 +119,15 @@ def embed_rows(rows: Sequence[Row], config: EmbedTask, folder: Path, *, started:
         filled = fill_as_configured(
             rows,
             models,
+            profile.runner(lightning_runner(config, devices)),
             config,
-            devices,
             form=config.embed.form,
             index=audio_index(config),
             folder=folder,
-            profile=profile,
         )
         if not is_rank_zero():
             return
+        profile.write(folder, filled.stats)
         wall = time.monotonic() - started
         metadata |= facts_afterwards(metadata, models[model])
         metadata["also"] = {name: {**metadata["also"][name], **models[name].facts} for name in others}
@@ -141,8 +139,7 @@ def embed_rows(rows: Sequence[Row], config: EmbedTask, folder: Path, *, started:
     print_view(_summary(filled, run_cache(config, folder), wall, folder))
     if time_note := describe_times(metadata, "Embedded"):
         print_view(time_note)
-    if profile and profile.write(folder):
-        print_view(profile.describe(folder))
+    show_trace(profile, folder)
 
 
 def _summary(filled: Filled, cache: EmbeddingCache, wall: float, folder: Path) -> str:

@@ -34,6 +34,7 @@ from cmi_bench.tasks.scoring import (
     profile_of,
     recorded,
     run_devices,
+    show_trace,
 )
 from cmi_bench.tracking.description import model_label
 from cmi_bench.tracking.metadata import METADATA_FILE, resolved_config, run_metadata, write_metadata
@@ -62,24 +63,24 @@ def run_robustness(config: Config, folder: Path) -> None:
     model = _build(config, devices)
     metadata = run_metadata(config, model_facts(config, model, devices) | {"counts": {"clips": len(clips)}})
     with recorded(folder, metadata):
-        runner, index, profile = lightning_runner(config, devices), audio_index(config), profile_of(config)
+        profile = profile_of(config)
         scored = score_clips(
             [one.clip for one in clips],
             model,
-            profile.runner(runner) if profile else runner,
+            profile.runner(lightning_runner(config, devices)),
             config=config,
-            index=index,
+            index=audio_index(config),
             folder=folder,
         )
         if is_rank_zero():
             results = _measure(clips, [scored.scores[one.clip.clip_id] for one in clips])
             _report(results, config, folder)
             metadata["counts"] |= scored.stats.counts
+            profile.write(folder, scored.stats)
             metadata |= facts_afterwards(metadata, model)
             metadata |= scored.stats.over(time.monotonic() - started)
             write_metadata(folder / METADATA_FILE, metadata | {"status": "finished"})
-            if profile and profile.write(folder):
-                print_view(profile.describe(folder))
+            show_trace(profile, folder)
 
 
 def _degraded_clips(config: Config, folder: Path) -> list[DegradedClip]:

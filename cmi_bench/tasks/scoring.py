@@ -85,9 +85,15 @@ def lightning_runner(config: Config, devices: Devices, callbacks: Sequence[Callb
     return LightningRunner(config.trainer, devices, limits=limits, workers=config.workers, callbacks=callbacks)
 
 
-def profile_of(config: Config) -> Profile | None:
+def profile_of(config: Config) -> Profile:
     """Return what records the stages of a run, on rank 0 and with `profile=true`."""
-    return Profile() if config.profile and is_rank_zero() else None
+    return Profile(is_on=config.profile and is_rank_zero())
+
+
+def show_trace(profile: Profile, folder: Path) -> None:
+    """Say where the trace of a run is, and of what."""
+    if text := profile.describe(folder):
+        print_view(text)
 
 
 def audio_index(config: Config) -> ManifestIndex:
@@ -255,14 +261,12 @@ def score_rows(data: ChosenRows, config: Config, folder: Path, host: RunHost, *,
     if is_rank_zero():
         log.info("Scoring %s", _describe(metadata))
     with recorded(folder, metadata), TrackingCallback(_tracker(config, metadata, host.place)) as tracking:
-        blocks, runner = ClipBlocks(chosen.rows, Path(config.data.root)), host.runner(tracking)
-        profile = profile_of(config)
-        runner = profile.runner(runner) if profile else runner
+        blocks, profile = ClipBlocks(chosen.rows, Path(config.data.root)), profile_of(config)
         with _bar_over(blocks, metadata["counts"]["clips"]) as bar:
             scored = score_blocks(
                 blocks,
                 model,
-                runner,
+                profile.runner(host.runner(tracking)),
                 config=config,
                 index=audio_index(config),
                 folder=folder,
@@ -299,7 +303,7 @@ def _finish(
     *,
     metadata: dict[str, Any],
     host: RunHost,
-    profile: Profile | None,
+    profile: Profile,
     started: float,
 ) -> RunOutcome:
     """Write the files; the tracker is a sink, and is told after."""
@@ -311,10 +315,7 @@ def _finish(
     rows = JsonLines(results)
     metadata["counts"] |= scored.stats.counts
     metadata["batch_check"] = scored.batch_check.to_json() if scored.batch_check else None
-    traced: list[Path] = []
-    if profile:
-        with scored.stats.timed("profile"):
-            traced = profile.write(folder)
+    traced = profile.write(folder, scored.stats)
     metadata |= scored.stats.over(time.monotonic() - started)
     label = model_label(config.model)
     report = evaluate_and_report(
@@ -322,8 +323,8 @@ def _finish(
     )
     if host.is_shown and host.place is None and (time_note := describe_times(metadata)):  # a sweep has lines enough
         print_view(time_note)
-    if host.is_shown and profile and traced:
-        print_view(profile.describe(folder))
+    if host.is_shown:
+        show_trace(profile, folder)
     resolved = folder / "config.yaml"
     write_text_atomic(resolved, OmegaConf.to_yaml(OmegaConf.create(resolved_config(config))))
     write_metadata(folder / METADATA_FILE, metadata | {"status": "finished"})

@@ -23,7 +23,7 @@ from cmi_bench.models.registry import configured_model
 from cmi_bench.scoring.embedding_cache import GIGABYTE
 from cmi_bench.tasks.embedding import checked_backbone, fill_as_configured, run_cache
 from cmi_bench.tasks.evaluate import evaluate_and_report
-from cmi_bench.tasks.scoring import audio_index, facts_afterwards, model_facts, recorded, run_devices
+from cmi_bench.tasks.scoring import audio_index, facts_afterwards, lightning_runner, model_facts, recorded, run_devices
 from cmi_bench.tracking.description import ScoredModel, describe_model
 from cmi_bench.tracking.metadata import METADATA_FILE, resolved_config, run_metadata, write_metadata
 from cmi_bench.tracking.metrics import validation_curves
@@ -215,7 +215,8 @@ def _embedded(
     rows = [one.row for one in (*split.training, *split.validation)]
     place = folder / "embedding"
     models = {str(config.model["name"]): model}
-    fill_as_configured(rows, models, config, devices, form=EmbeddingForm.compact, index=index, folder=place)
+    runner = lightning_runner(config, devices)
+    fill_as_configured(rows, models, runner, config, form=EmbeddingForm.compact, index=index, folder=place)
     embeddings = TrainingEmbeddings.of(
         model,
         rows,

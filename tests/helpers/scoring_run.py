@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cmi_bench.config import CacheConfig, Config, OnError
 from cmi_bench.data.audio_info import FileIndex
+from cmi_bench.scoring.profiling import Profile
 from cmi_bench.scoring.score import Scored, score_blocks, score_clips
 from cmi_bench.scoring.trainer import LightningRunner
 from cmi_bench.utils.distributed import Devices
@@ -16,10 +17,12 @@ TRAINER = {
     "enable_progress_bar": False,
 }
 
+PROFILE_OFF = Profile(is_on=False)
+
 
 def score(
     clips, model, folder: Path, *, cache: Path | None, max_dur=0.3, limits, workers=0,
-    stop=True, resume=True, model_timeout=None, with_batch_check=False, batch_size=8, block=None, profile=None,
+    stop=True, resume=True, model_timeout=None, with_batch_check=False, batch_size=8, block=None, profile=PROFILE_OFF,
 ):  # fmt: skip
     """Score clips in this process; with `block`, so many at a time."""
     config = Config(
@@ -32,7 +35,7 @@ def score(
         on_error=OnError.fail if stop else OnError.record,
     )
     runner = LightningRunner(TRAINER, Devices("cpu", 1, "cpu"), limits=limits, workers=workers)
-    runner = profile.runner(runner) if profile else runner
+    runner = profile.runner(runner)
     options = {"config": config, "index": FileIndex(), "folder": folder, "with_batch_check": with_batch_check}
     if block is None:
         return score_clips(clips, model, runner, **options)

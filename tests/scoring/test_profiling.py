@@ -14,6 +14,7 @@ from cmi_bench.models.base import AudioView, EmbeddingModel
 from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.profiling import OPERATORS_FILE, RECORDED, TRACE_FILE, Profile
 from cmi_bench.scoring.requests import clips_of
+from cmi_bench.scoring.run_stats import RunStats
 
 
 class Products(EmbeddingModel):
@@ -53,9 +54,11 @@ def traced(tiny, tmp_path):
         profile, folder = Profile(), tmp_path / "run"
         limits = BatchLimits(batch_size, 1e9)
         score(clips, Products(), folder, cache=tmp_path / "cache", limits=limits, profile=profile)
-        files = profile.write(tmp_path)
+        stats = RunStats()
+        files = profile.write(tmp_path, stats)
         if not files:
             return profile, Counter()
+        assert stats.seconds["profile"] > 0
         return profile, names_in(tmp_path / TRACE_FILE)
 
     return run
@@ -90,7 +93,7 @@ def test_of_several_blocks_the_first_that_has_work_is_recorded(tiny, tmp_path):
     profile, another = Profile(), Products()
     another.identity = "another head, to which the embeddings of the first block are there"
     score(clips, another, tmp_path / "run", block=4, profile=profile, **limits)
-    profile.write(tmp_path)
+    profile.write(tmp_path, RunStats())
     assert names_in(tmp_path / TRACE_FILE)["aten::erf"] == 4
 
 
@@ -102,3 +105,11 @@ def test_a_run_that_computes_nothing_says_that_there_is_no_trace(traced, tmp_pat
     assert not (tmp_path / TRACE_FILE).exists()
     assert "there is no trace; resume=false cache=off computes all" in caplog.text
     assert not profile.describe(tmp_path)
+
+
+def test_a_profile_that_is_off_leaves_all_as_it_is(tmp_path, caplog):
+    profile, runner, stats = Profile(is_on=False), object(), RunStats()
+    assert profile.runner(runner) is runner
+    assert profile.write(tmp_path, stats) == []
+    assert not profile.describe(tmp_path)
+    assert (list(tmp_path.iterdir()), dict(stats.seconds), caplog.text) == ([], {}, "")
