@@ -13,6 +13,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -23,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from cmi_bench.scoring.batching import BatchLimits, ScoreWriter, Stage, plan_batches
 from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.utils.console import ProgressBar
-from cmi_bench.utils.distributed import Devices
+from cmi_bench.utils.distributed import Devices, end_without, this_process
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +127,8 @@ class BatchLoader(Generic[Item, Loaded]):
     def _from_workers(self) -> Iterator[tuple[int, Loaded]]:
         batches = _Batches(self.plan, self.load, shares_memory=self.shares_memory)
         on_child = signal.getsignal(signal.SIGCHLD)
-        loaded = iter(DataLoader(batches, batch_size=None, num_workers=self.workers))
+        begin = partial(end_without, this_process())
+        loaded = iter(DataLoader(batches, batch_size=None, num_workers=self.workers, worker_init_fn=begin))
         if threading.current_thread() is threading.main_thread():
             # Torch raises from its own handler wherever the main thread is, in the middle of a model's work too. It
             # also looks after its workers while it waits for one, and raises here.

@@ -58,7 +58,8 @@ def plan_jobs(
     """Name and number the jobs of a sweep.
 
     A job that was in the sweep's folder before keeps its number, and so its folder: it is known by its fingerprint, or
-    else (its weights or settings have changed) by its label. New jobs get the numbers that nobody has.
+    else (its weights or settings have changed) by its label. New jobs get the numbers of those that were stopped before
+    they were recorded, and then numbers that nobody has.
 
     Args:
         overrides_of: Each job's overrides.
@@ -86,8 +87,16 @@ def _numbers(labels: Sequence[str], fingerprints: Sequence[str], folder: Path) -
     found = [
         by_label.pop(label, None) if number is None else number for number, label in zip(same, labels, strict=True)
     ]
-    free = itertools.count(1 + max([-1, *there]))
+    unrecorded = sorted(
+        number for number, record in there.items() if record is None and _is_hydras(folder / str(number))
+    )
+    free = itertools.chain(unrecorded, itertools.count(1 + max([-1, *there])))
     return [next(free) if number is None else number for number in found]
+
+
+def _is_hydras(folder: Path) -> bool:
+    """Whether a job's folder has nothing but what Hydra writes before the job begins."""
+    return all(path.name == ".hydra" or path.suffix == ".log" for path in folder.iterdir())
 
 
 def override_values(overrides: Sequence[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from cmi_bench.models.heads import Head
 from cmi_bench.training.batches import Batch, PackedBatch, Share, TrainingBatches, ValidationBatches
 from cmi_bench.training.objective import Objective
 from cmi_bench.training_config import OptimizerConfig, Schedule
+from cmi_bench.utils.distributed import end_without, this_process
 from cmi_bench.utils.files import content_key
 
 TellStep = Callable[[int, Mapping[str, float]], None]
@@ -288,7 +290,14 @@ class OrderedLoader:
         self.waited = waited
         order = range(start, len(batches))
         self._loader: Iterable[PackedBatch] = (
-            DataLoader(batches, batch_size=None, sampler=order, num_workers=workers, persistent_workers=True)
+            DataLoader(
+                batches,
+                batch_size=None,
+                sampler=order,
+                num_workers=workers,
+                persistent_workers=True,
+                worker_init_fn=partial(end_without, this_process()),
+            )
             if workers
             else _Here(batches, order)
         )

@@ -1,10 +1,12 @@
 """Stages in Lightning's predict loop: decoding processes that die, and little shared memory, cost no clip."""
 
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,8 +20,10 @@ from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.scoring.store import MemoryScoreWriter
 from cmi_bench.scoring.trainer import BatchLoader, LightningRunner, StageModule, StageProgress
+from cmi_bench.training import module as training
+from cmi_bench.training.module import OrderedLoader
 from cmi_bench.types import Score
-from cmi_bench.utils.distributed import Devices
+from cmi_bench.utils.distributed import Devices, this_process
 
 HERE = os.getpid()
 
@@ -65,6 +69,20 @@ def test_a_decoding_process_that_was_killed_costs_no_clip(caplog):
     assert sorted(map(int, writer.scores)) == list(range(20))
     assert sum("decoded in the main process" in record.message for record in caplog.records) == 1
     assert runner.workers == 0  # in the stages to come
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("module", "loader"), [
+    (trainer, lambda plan: BatchLoader(plan, load, workers=1, shares_memory=True, stats=RunStats())),
+    (training, lambda plan: OrderedLoader(plan, workers=1)),
+])  # fmt: skip
+def test_a_worker_whose_parent_was_killed_before_it_began_ends(module, loader, monkeypatch, caplog):
+    own, start, host = this_process().split()
+    monkeypatch.setattr(module, "this_process", lambda: f"{own} {int(start) - 1} {host}")
+    with pytest.raises(RuntimeError, match="exited unexpectedly") if module is training else nullcontext():
+        list(loader([[1, 2], [3]]))
+    assert multiprocessing.active_children() == []
+    assert ("decoded in the main process" in caplog.text) == (module is trainer)
 
 
 @pytest.mark.parametrize("shares_memory", [True, False])

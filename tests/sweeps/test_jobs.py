@@ -101,3 +101,8 @@ def test_jobs_keep_their_numbers_and_new_ones_get_free_ones(tmp_path):
     assert plan(10) == [1]
     assert plan(1, 5, 7, 10, changed=[10]) == [2, 0, 3, 1]
     assert plan(5, 5) == [0, 4]
+    (tmp_path / "5/.hydra").mkdir(parents=True)  # killed before it was recorded
+    (tmp_path / "5/run.log").touch()
+    (tmp_path / "6").mkdir()
+    (tmp_path / "6/mine.txt").touch()
+    assert plan(20, 21) == [5, 7]
