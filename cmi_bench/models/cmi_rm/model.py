@@ -1,11 +1,11 @@
-"""CMI-RM behind the benchmark's contract: how a clip is cut, which pieces are encoded, and what is scored together."""
+"""CMI-RM behind the benchmark's contract: which pieces are encoded, and what is scored together."""
 
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from cmi_bench.models.batching import (
 )
 from cmi_bench.models.cmi_rm.checkpoint import ENCODERS, check_encoders, load_cmi_rm, part_digests
 from cmi_bench.models.cmi_rm.network import Embedded, Mean, PreparedNetwork, judge, windows_on
+from cmi_bench.models.cmi_rm.windows import CHUNK_SECONDS, Mode, too_short, windows_of
 from cmi_bench.models.device_rate import tower_operations
 from cmi_bench.models.embedding import load_waveform
 from cmi_bench.models.encoding import encode_waveforms, fit_of
@@ -36,66 +37,14 @@ from cmi_bench.utils.files import content_key
 
 log = logging.getLogger(__name__)
 
-Mode = Literal["final", "standard"]
-
-CHUNK_SECONDS = 30.0
-"""Longest piece that goes through the audio tower in mode "final", as in training."""
-MIN_WINDOW_SECONDS = 1.0
-"""Windows after the first that are shorter are passed over."""
-
-Window = list[Tensor]
-"""What is scored together: consecutive chunks, each a waveform [samples] encoded by itself."""
-
-
-def split(waveform: Tensor, sr: int) -> Window:
-    """Cut a waveform [samples] into chunks of 30 s, the last one as short as it comes.
-
-    A last chunk that is too short for the spectrogram is dropped.
-    """
-    chunks = torch.split(waveform, int(CHUNK_SECONDS * sr))
-    return [chunk for chunk in chunks if len(chunk) >= MIN_SAMPLES]
-
-
-def windows_of(waveform: Tensor, sr: int, max_dur: float, *, mode: Mode, dur_step: float | None) -> list[Window]:
-    """Cut a clip into what is scored.
-
-    Mode "final": one window, the first `max_dur` seconds in chunks of 30 s. Mode "standard": windows of
-    `max_dur` seconds every `dur_step` seconds (only the first without a step), each one chunk.
-
-    Args:
-        waveform: [samples] at `sr` Hz; in mode "standard" with a step, all of the clip.
-        sr: Sampling rate, Hz.
-        max_dur: Seconds.
-        mode: See above.
-        dur_step: Seconds from a window's start to the next one's, for mode "standard".
-
-    Returns:
-        The windows, none of them empty; no window where the clip is too short.
-    """
-    size = int(max_dur * sr)
-    if mode == "final":
-        windows = [split(waveform[:size], sr)]
-    else:
-        windows = [[window] for window in _sliding(waveform, sr, size, dur_step) if len(window) >= MIN_SAMPLES]
-    return [window for window in windows if window]
-
-
-def _sliding(waveform: Tensor, sr: int, size: int, dur_step: float | None) -> list[Tensor]:
-    if dur_step is None or len(waveform) <= size:
-        return [waveform[:size]]
-    # The last window is the first one that reaches the clip's end.
-    step = max(int(dur_step * sr), 1)
-    last = -(-(len(waveform) - size) // step)
-    windows = [waveform[index * step :][:size] for index in range(last + 1)]
-    return [windows[0], *(window for window in windows[1:] if len(window) >= MIN_WINDOW_SECONDS * sr)]
-
-
-def too_short(samples: int, sr: int, name: str = "The audio") -> AudioError:
-    """Return the error for audio that is too short to encode."""
-    return AudioError(
-        f"{name} is too short: {samples} samples at {sr} Hz; CMI-RM needs {MIN_SAMPLES}.",
-        "Leave the clip out, or raise max_dur.",
-    )
+RELEASED = "HaiwenXia/CMI-RM"
+"""Hub id of the published checkpoint."""
+ENCODE_CHUNKS = 64
+"""Chunks encoded at once, unless the caller sets another number; devices may take fewer, see `encoding`."""
+TEXT_PADDING = 0.1
+"""Share that padding may add to texts encoded at once: short ones share the reading of weights, long ones need not."""
+ENCODE_BATCH = 8
+"""Texts encoded, and clips scored, at once, unless the caller sets another number."""
 
 
 def load_checked_waveform(
@@ -134,16 +83,6 @@ class AudioPiece(NamedTuple):
 def samples_digest(waveform: Tensor) -> bytes:
     """Return a name for a waveform [samples] on the CPU that only equal samples share."""
     return hashlib.sha256(waveform.contiguous().numpy().data).digest()
-
-
-RELEASED = "HaiwenXia/CMI-RM"
-"""Hub id of the published checkpoint."""
-ENCODE_CHUNKS = 64
-"""Chunks encoded at once, unless the caller sets another number; devices may take fewer, see `encoding`."""
-TEXT_PADDING = 0.1
-"""Share that padding may add to texts encoded at once: short ones share the reading of weights, long ones need not."""
-ENCODE_BATCH = 8
-"""Texts encoded, and clips scored, at once, unless the caller sets another number."""
 
 
 def _encoder_digest(digests: Mapping[str, str]) -> str:
