@@ -19,7 +19,7 @@ TRAINED := outputs/make_train/$(shell date +%Y-%m-%d_%H-%M-%S)
 TRAINING := recipe=small head.rank=4 head.hidden=[64] head.dropout=0.7 optimizer.weight_decay=3 train.batch_size=48 \
 	train.max_steps=300 train.patience=null train.keep_every=100
 
-.PHONY: help env run train test test-gpu test-slow test-all lint format docs bench bench-audio bench-public bench-scale bench-serving bench-start bench-statistics bench-stores bench-training mutants ui screenshots clean
+.PHONY: help env run train test test-gpu test-slow test-all lint format docs bench bench-audio bench-memory bench-public bench-scale bench-serving bench-start bench-statistics bench-stores bench-training mutants ui screenshots clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'

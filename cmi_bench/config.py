@@ -241,7 +241,8 @@ class TrackingConfig:
     uri: str | None = None
     """MLflow tracking store; null records nothing."""
     artifacts: str | None = None
-    """Artifact location for a new experiment: a folder for SQLite, an address for a server; null leaves it to them."""
+    """Artifact location for a new experiment: a folder or an address; null: `mlartifacts` beside an SQLite file, and
+    with a server whatever that has."""
     experiment: str = "cmi-rewardbench"
     """The experiment in MLflow, the project in Weights & Biases, the first folder of CSV files."""
     folder: str | None = None

@@ -32,6 +32,15 @@ _WITHOUT_HEADER = re.compile(rf"^Key '(?P<group>{'|'.join(GLOBAL_GROUPS)})' not 
 _NO_SETTING = re.compile(r"Error parsing override '(?P<word>[^'=]*)'\nmissing EQUAL")
 _UNKNOWN_KEY = re.compile(r"Could not override '(?P<key>[^']+)'")
 _NO_LIST = re.compile(r"override (?P<key>[^=\s]+)=(?P<value>.+)\n.* is not a ListConfig, list or tuple")
+_WRONG_VALUE = re.compile(r"Error merging override (?P<key>[^=\s]+)=(?P<value>.*)\n(?P<why>.+)")
+_KINDS = {
+    "is not a valid bool": ("neither true nor false", "Write {key}=true or {key}=false."),
+    "could not be converted to Integer": ("no whole number", "Write a number without a point: {key}=NUMBER."),
+    "could not be converted to Float": ("no number", "Write {key}=NUMBER."),
+    "is not Optional": ("no value", "Give it one: {key}=VALUE."),
+}
+"""How OmegaConf says that a value is not of its key's type, with what it is not and what to write."""
+_NO_CHOICE = re.compile(r"Invalid value '.*', expected one of \[(?P<known>.*)\]")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _A_FILE = frozenset({errno.EEXIST, errno.ENOTDIR})
 _FILE_TROUBLE = (
@@ -106,9 +115,27 @@ def _configuration_error(error: Exception) -> UserError:
     if (found := _NO_LIST.search(f"{text}\n{cause}")) is not None:
         key, value = found["key"], found["value"]
         return UserError(f"{key} is a list, and {value} is none.", f"Write {key}=[{value}]")
+    if (found := _WRONG_VALUE.match(f"{text}\n{cause}")) and (wrong := _wrong_value(**found.groupdict())):
+        return wrong
     if isinstance(cause, OmegaConfBaseException):
         return UserError(f"{text}: {str(cause).splitlines()[0]}", see_help())
     return UserError(text.splitlines()[0] if isinstance(error, OmegaConfBaseException) else text, see_help())
+
+
+def _wrong_value(key: str, value: str, why: str) -> UserError | None:
+    """Return what to say of a value that is not of its key's type; None for a type that has no words here.
+
+    Args:
+        key: With its dots.
+        value: As it was written.
+        why: OmegaConf's words.
+    """
+    if found := _NO_CHOICE.search(why):
+        return UserError(f"There is no {key}={value}.", did_you_mean(value, found["known"].split(", ")))
+    for words, (is_not, hint) in _KINDS.items():
+        if words in why:
+            return UserError(f"{key}={value} is {is_not}.", hint.format(key=key))
+    return None
 
 
 def _unknown_key(key: str, parent: object) -> UserError:

@@ -240,10 +240,7 @@ def checked(cfg: DictConfig) -> Config:
         raise UserError(f"There is no kernels={config.kernels}.", did_you_mean(config.kernels, KERNELS))
     task = config.task_function.rpartition(".")[2]
     if config.profile and task not in PROFILED:
-        raise UserError(
-            "profile=true: this task scores nothing with a model in a loop that could be traced.",
-            "Leave it out; task=benchmark, task=embed and task=sanity take it.",
-        )
+        raise UserError("profile=true is for task=benchmark, task=embed and task=sanity.", "Leave it out.")
     for key, allowed in RANGES.items():
         value: Any = config
         for name in key.split("."):

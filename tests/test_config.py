@@ -69,7 +69,7 @@ def test_a_task_checks_its_own_numbers_too():
         checked(composed("task=cache", "prune_gb=-1"))
     with pytest.raises(UserError, match="jobs=0 is not positive"):
         checked(composed("task=prepare", "jobs=0"))
-    with pytest.raises(UserError, match="task=benchmark, task=embed and task=sanity take it"):
+    with pytest.raises(UserError, match="profile=true is for task=benchmark, task=embed and task=sanity"):
         checked(composed("task=train", "profile=true"))
 
 

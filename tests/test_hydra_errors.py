@@ -2,7 +2,9 @@
 
 import pytest
 from command_line import PROJECT, composed, run_command
+from hydra.errors import HydraException
 
+from cmi_bench.hydra_errors import explain
 from cmi_bench.task_config import PLUS_GROUPS, checked
 
 MISTAKES = [
@@ -18,8 +20,7 @@ MISTAKES = [
     (["batchsize=3"], "There is no setting 'batchsize'.", "Did you mean batch_size"),
     (["model.checkpont=x"], "There is no setting 'model.checkpont'.", "Did you mean checkpoint"),
     (["task=compare", "runs=x/y"], "runs is a list, and x/y is none.", "Write runs=[x/y]"),
-    (["max_dur=long"], "'long' of type 'str' could not be converted to Float", "--help"),
-    (["precision=16"], "expected one of [32, tf32, bf16]", "--help"),
+    (["max_dur=long"], "max_dur=long is no number.", "Write max_dur=NUMBER."),
     (["+subet=pam"], "There is no setting 'subet'.", "Did you mean subset"),
     (["+sweeep=max_dur"], "There is no setting 'sweeep'.", "Did you mean sweep"),
     (["+metrics.resample=9"], "There is no setting 'metrics.resample'.", "Did you mean resamples"),
@@ -51,7 +52,7 @@ MISTAKES = [
     (["task=compare", "outputs/a"], "'outputs/a' is no setting.", "KEY=VALUE"),
     (["=3"], "The settings cannot be read", "KEY=VALUE"),
     (["limit=" + "9" * 5000], "The settings cannot be read: Exceeds the limit", "KEY=VALUE"),
-    (["task=doctor", "doctor.format=yaml"], "expected one of [table, json]", "--help"),
+    (["task=doctor", "doctor.format=yaml"], "There is no doctor.format=yaml.", "Known: json, table."),
     (["loss.pairs.kind=davidson"], "'loss' is a key of task=train, not of task=benchmark.", "Add task=train"),
     (["task=train", "loss=rao_kuper"], "There is no loss=rao_kuper.", "Did you mean rao_kupper"),
     (["task=train", "loss.pairs.margn=1"], "There is no setting 'loss.pairs.margn'.", "Did you mean margin"),
@@ -80,6 +81,21 @@ def test_a_mistake_gets_one_message(words, says, hint, tmp_path):
     assert hint in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("profile=maybe", "profile=maybe is neither true nor false.\n  -> Write profile=true or profile=false."),
+        ("workers=2.5", "workers=2.5 is no whole number.\n  -> Write a number without a point: workers=NUMBER."),
+        ("precision=16", "There is no precision=16.\n  -> Did you mean bf16? Known: 32, bf16, tf32."),
+        ("batch_size=null", "batch_size=null is no value.\n  -> Give it one: batch_size=VALUE."),
+    ],
+)
+def test_a_value_of_another_type_is_told_without_hydras_words(word, message):
+    with pytest.raises(HydraException) as error:
+        composed(word)
+    assert explain(error.value) == message
 
 
 def test_help_shows_groups_and_examples_that_compose():

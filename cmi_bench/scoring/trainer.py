@@ -243,8 +243,9 @@ class StageProgress(Callback):
 NOISE = (
     ".*does not have many workers.*",  # more than `workers` are not wanted: the model, or training, takes the time
     ".*LeafSpec.*is deprecated.*",  # between Lightning and torch
+    "This DataLoader will create .* worker processes",  # more than there are cores: `workers` is the user's choice
 )
-"""Beginnings, as regular expressions, of Lightning's warnings that say nothing to a user of the benchmark."""
+"""Beginnings, as regular expressions, of warnings by Lightning and torch that say nothing to a user."""
 
 
 @contextlib.contextmanager

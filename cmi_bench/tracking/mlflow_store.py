@@ -21,6 +21,8 @@ from cmi_bench.utils.files import hide_credentials
 from cmi_bench.utils.waiting import locked, within
 
 SQLITE = "sqlite:///"
+ARTIFACTS = "mlartifacts"
+"""Folder beside an SQLite file for the artifacts of its runs, where no other is named."""
 WRITE_SECONDS = 15.0
 """How long to wait for another process that writes to the same SQLite file."""
 USE_SQLITE = "Use tracking.uri=sqlite:////folder/mlflow.db or a server's address; tracking=none records nothing."
@@ -90,7 +92,14 @@ def open_experiment(settings: TrackingConfig) -> tuple[MlflowClient, str]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(Path(f"{path}.lock"), seconds=settings.timeout, what="opens the MLflow store"):
         _check_sqlite(path)
-        return _open(uri, settings.experiment, Path(artifacts).resolve().as_uri() if artifacts else None)
+        return _open(uri, settings.experiment, _artifact_location(artifacts, path))
+
+
+def _artifact_location(artifacts: str | None, store: Path) -> str:
+    """Return the address of the artifacts of an SQLite file's runs: of itself MLflow takes the current folder."""
+    if artifacts and "://" in artifacts:
+        return artifacts
+    return (Path(artifacts) if artifacts else store.with_name(ARTIFACTS)).resolve().as_uri()
 
 
 def find_experiment(settings: TrackingConfig) -> str:

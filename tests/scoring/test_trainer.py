@@ -93,6 +93,12 @@ def test_batches_are_the_same_through_shared_memory_and_pipes(shares_memory):
     assert [[int(one[0]) for one in batch] for _, batch in found] == plan
 
 
+def test_more_workers_than_cores_are_the_users_choice(monkeypatch, recwarn):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
+    run(range(3))
+    assert [str(one.message) for one in recwarn if "worker" in str(one.message)] == []
+
+
 def test_ctrl_c_ends_the_run_and_is_heeded_afterwards():
     class Stopped(Sums):
         def work(self, loaded, writer):

@@ -186,7 +186,7 @@ def test_checkpoints_of_a_folder_are_taken_by_step_whatever_their_names_hold(swe
         (["+sweep=checkpoints"], "+sweep=checkpoints needs the folder"),
         (["+sweep=checkpoints", "sweep.checkpoint_dir=nowhere"], "sweep.checkpoint_dir=nowhere is no folder"),
         (["+sweep=checkpoints", "sweep.checkpoint_dir=."], "There is no checkpoint in ."),
-        (["max_dur=5,long"], "Error merging override max_dur=long"),
+        (["max_dur=5,long"], "max_dur=long is no number."),
         (["subset=pam,pan"], "There is no subset=pan."),
         (["subset=glob(x*)"], "The sweep has no jobs"),
         (["model.checkpoint=glob(runs/ckpts/*)"], "No file or folder matches model.checkpoint=glob(runs/ckpts/*)"),

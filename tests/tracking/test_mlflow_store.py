@@ -1,5 +1,6 @@
 """Opening a store, and fetching from it."""
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -36,6 +37,21 @@ def test_what_a_run_recorded_is_fetched_and_what_is_missing_is_named(settings, t
         fetch_results(without, settings, tmp_path / "other")
     with pytest.raises(UserError, match="Check the run id"):
         fetch_results("0" * 32, settings, tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "location"),
+    [(None, "file://{folder}/mlartifacts"), ("files", "file://{folder}/files"), ("s3://bucket/a", "s3://bucket/a")],
+)
+def test_artifacts_are_where_they_are_wanted_or_beside_the_database(
+    artifacts, location, made_store, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    settings = sqlite_settings(tmp_path, artifacts=artifacts)
+    shutil.copy(made_store, tmp_path / "mlflow.db")
+    client, experiment = open_experiment(settings)
+    assert client.get_experiment(experiment).artifact_location == location.format(folder=tmp_path)
+    assert not (tmp_path / "mlruns").exists()
 
 
 def test_a_store_that_is_not_named_or_not_there_is_told(settings, tmp_path):
