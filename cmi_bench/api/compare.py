@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from os import PathLike, fspath
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from cmi_bench.api.results import RunResults, interval_ends
@@ -14,6 +13,7 @@ from cmi_bench.reporting.comparison import write_comparison
 from cmi_bench.reporting.notebook import comparison_html
 from cmi_bench.task_config import CompareTask
 from cmi_bench.tasks.compare import compare_as_configured
+from cmi_bench.utils.workspace import workspace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,6 +101,6 @@ def compare(
         alpha=alpha,
         intersect=intersect,
     )
-    with TemporaryDirectory(prefix="cmi-bench-") as folder:
-        found = compare_as_configured(config, Path(folder))
+    with workspace() as folder:
+        found = compare_as_configured(config, folder)
     return ComparedRuns(**{field.name: getattr(found, field.name) for field in fields(Comparison)})

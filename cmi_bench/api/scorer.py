@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from scipy.io import wavfile
@@ -39,6 +38,7 @@ from cmi_bench.scoring.run_stats import RunStats
 from cmi_bench.scoring.stages import LoadedBatch, WholeStage, load_items
 from cmi_bench.scoring.store import MemoryScoreWriter
 from cmi_bench.types import Score
+from cmi_bench.utils.workspace import workspace
 
 
 @dataclass(frozen=True)
@@ -298,8 +298,8 @@ class SongScorer:
 
     def _score(self, songs: Sequence[NumberedSong], on_error: OnError) -> list[Score]:
         writer = MemoryScoreWriter()
-        with TemporaryDirectory(prefix="cmi-bench-") as folder:
-            stage = SongStage(songs, self._call, Path(folder))
+        with workspace() as folder:
+            stage = SongStage(songs, self._call, folder)
             # One that asks a service waits rather than to compute here: seconds of audio are no bound.
             most = self.model.clips_at_once
             limits = None if most is None else BatchLimits(most, math.inf)

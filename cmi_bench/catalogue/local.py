@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from cmi_bench.api.songs import alignment_note
 from cmi_bench.catalogue.audio import AudioAtHand, SongFiles
 from cmi_bench.catalogue.parts import Answer, AskedSong, CataloguePart, ScoredWith
-from cmi_bench.catalogue.workspace import workspace
 from cmi_bench.data.audio_info import read_facts
 from cmi_bench.types import Clip, Score
 from cmi_bench.utils.addresses import Place
 from cmi_bench.utils.console import spinner
+from cmi_bench.utils.workspace import workspace
 
 if TYPE_CHECKING:
     from cmi_bench.config import Config

@@ -25,7 +25,6 @@ from cmi_bench.audio import decode
 from cmi_bench.catalogue.audio import SongFiles
 from cmi_bench.catalogue.local import LocalEngine
 from cmi_bench.catalogue.parts import Answer, CataloguePart, ScoredWith
-from cmi_bench.catalogue.workspace import workspace
 from cmi_bench.config import Config
 from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.code_identity import code_of
@@ -34,6 +33,7 @@ from cmi_bench.scoring.local import LocalRunner
 from cmi_bench.scoring.requests import Request
 from cmi_bench.scoring.stages import AudioLoader, InputLoader, LoadedBatch
 from cmi_bench.types import Score
+from cmi_bench.utils.workspace import workspace
 
 RETRIES = 2
 """How often a task is started again whose process died."""

@@ -8,8 +8,6 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
@@ -23,6 +21,7 @@ from cmi_bench.reporting.terminal import SongLine, songs_view, table_width
 from cmi_bench.types import Aspect, Score
 from cmi_bench.utils.console import print_view, spinner
 from cmi_bench.utils.installation import command_line
+from cmi_bench.utils.workspace import workspace
 
 if TYPE_CHECKING:
     from cmi_bench.config import Config
@@ -107,9 +106,9 @@ def score_songs(songs: Sequence[RequestedSong], options: ModelOptions) -> Scored
     limits = BatchLimits(config.batch_size, config.batch_seconds)
     runner = LocalRunner(limits, workers=config.workers, show_progress=True)
     model = build_judge(config, options.device)
-    with TemporaryDirectory(prefix="cmi-bench-") as folder:
+    with workspace() as folder:
         found = score_clips(
-            clips, model, runner, config=config, index=FileIndex(), folder=Path(folder), with_batch_check=False
+            clips, model, runner, config=config, index=FileIndex(), folder=folder, with_batch_check=False
         ).scores
     prune_after_run(config.cache)
     scores = [found[clip.clip_id] for clip in clips]

@@ -3,7 +3,6 @@
 import webbrowser
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import typer
@@ -16,6 +15,7 @@ from cmi_bench.reporting.viewer.page import PAGE_FILE, Bound, WrittenPage, check
 from cmi_bench.tasks.named_runs import load_runs
 from cmi_bench.tracking.metadata import look_up, own_roots
 from cmi_bench.utils.console import print_error, spinner
+from cmi_bench.utils.workspace import workspace
 
 TELLING = ("metrics", "data", "tracking", "tracking_uri", "data_root")
 """Keys of the configuration that say something here: how rows are read, where audio is, where MLflow is."""
@@ -43,8 +43,8 @@ def view(
     file = (out or _beside(named)).expanduser()
     check_replaceable(file)
     config = compose_config(overrides=settings)
-    with spinner("reading the rows"), TemporaryDirectory(prefix="cmi-bench-") as fetched:
-        loaded = load_runs(named, config.tracking, Path(fetched))
+    with spinner("reading the rows"), workspace() as fetched:
+        loaded = load_runs(named, config.tracking, fetched)
         metadata = loaded.metadata
         found = PageAudio(
             audio,

@@ -8,19 +8,19 @@ import gzip
 import json
 import logging
 import os
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from cmi_bench.scoring.batching import BatchLimits, Runner, ScoreWriter, Stage
 from cmi_bench.scoring.run_stats import RunStats
-from cmi_bench.scoring.stages import LoadedBatch
+from cmi_bench.utils.files import replacing, write_text_atomic
+from cmi_bench.utils.workspace import workspace
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +37,22 @@ Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
 
 
+@runtime_checkable
+class _TimedBatch(Protocol):
+    """A batch that says how it was loaded, maybe by another process."""
+
+    items: Sized
+    doing: str
+    started: float
+    """Seconds of the epoch."""
+    seconds: float
+
+
 class _Span(NamedTuple):
-    """Work of a loader, which may be in another process."""
+    """The work of a loader."""
 
     name: str
     started: float
-    """Seconds of the epoch."""
     seconds: float
 
 
@@ -88,12 +98,12 @@ class ProfiledStage(Generic[Item, Loaded]):
 
     def work(self, loaded: Loaded, writer: ScoreWriter) -> None:
         """Do the work on a batch, recorded if it is one of the first."""
-        if isinstance(loaded, LoadedBatch) and not loaded.items:  # as where there is nothing to do
+        if isinstance(loaded, _TimedBatch) and not loaded.items:  # as where there is nothing to do
             self.stage.work(loaded, writer)
             return
         if self._batches in (0, 1):
             self._begin()
-        if self._running is not None and isinstance(loaded, LoadedBatch):
+        if self._running is not None and isinstance(loaded, _TimedBatch):
             self._loads.append(_Span(loaded.doing, loaded.started, loaded.seconds))
         self.stage.work(loaded, writer)
         self._batches += 1
@@ -162,9 +172,9 @@ class Profile:
                 "profile=true: nothing was computed, so there is no trace; resume=false cache=off computes all."
             )
             return []
-        with gzip.open(folder / TRACE_FILE, "wt", compresslevel=1, encoding="utf-8") as file:
-            json.dump(_merged(found), file)
-        (folder / OPERATORS_FILE).write_text("\n".join(map(_table, found)), "utf-8")
+        with replacing(folder / TRACE_FILE) as file, gzip.open(file, "wt", compresslevel=1, encoding="utf-8") as packed:
+            json.dump(_merged(found), packed)
+        write_text_atomic(folder / OPERATORS_FILE, "\n".join(map(_table, found)))
         return [folder / TRACE_FILE, folder / OPERATORS_FILE]
 
     def describe(self, folder: Path) -> str:
@@ -213,8 +223,8 @@ def _merged(found: Sequence[_Recorded]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     events: list[dict[str, Any]] = []
     for one in found:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "trace.json"
+        with workspace() as folder:
+            path = folder / "trace.json"
             one.profile.export_chrome_trace(str(path))
             trace = json.loads(path.read_text("utf-8"))
         epoch = trace["baseTimeNanoseconds"] / 1e9

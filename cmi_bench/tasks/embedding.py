@@ -145,8 +145,8 @@ def embed_rows(rows: Sequence[Row], config: EmbedTask, folder: Path, *, started:
 def _summary(filled: Filled, cache: EmbeddingCache, wall: float, folder: Path) -> str:
     counts, size = filled.stats.counts, cache.size()
     lines = [
-        f"Encoded {counts['files_encoded']:,} audio files and {counts['texts_encoded']:,} texts, pooled"
-        f" {counts['pooled']:,} embeddings: {decimal(counts['bytes_stored'])} in {describe_time(wall)}.",
+        f"Made {counts['files_encoded']:,} embeddings of audio and {counts['texts_encoded']:,} of texts, pooled"
+        f" {counts['pooled']:,}: {decimal(counts['bytes_stored'])} in {describe_time(wall)}.",
         f"{cache} holds {size.entries:,} embeddings ({decimal(size.bytes)}).",
     ]
     if counts["kept_in_float32"]:

@@ -60,6 +60,15 @@ class LoadedFiles:
     of_model: list[LoadedBatch[AudioItem, Tensor]]
     seconds: float
     """How long that took."""
+    started: float
+    """When it began, in seconds of the epoch."""
+    doing: str = "decode"
+    """What that was, in a trace."""
+
+    @property
+    def items(self) -> list[tuple[AudioItem, Tensor]]:
+        """Of all models."""
+        return [item for batch in self.of_model for item in batch.items]
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class SharedLoader:
     def __call__(self, files: Sequence[SharedFile]) -> LoadedFiles:
         """Decode a batch."""
         start = time.perf_counter()
-        loaded = LoadedFiles([LoadedBatch([], {}, 0.0) for _ in self.forms], 0.0)
+        loaded = LoadedFiles([LoadedBatch([], {}, 0.0) for _ in self.forms], 0.0, time.time())
         for file in files:
             left = {item.key for item in lacking([item for _, item in file.items], self.cache)}
             wanted = [(number, item) for number, item in file.items if item.key in left]
@@ -141,7 +150,7 @@ class SharedAudioStage:
         for model, batch in zip(self.models, loaded.of_model, strict=True):
             with self.stats.timed("encode"):
                 work_on(batch, model.call, partial(_embed, model), writer)
-        done = [item for batch in loaded.of_model for item, _ in batch.items]
+        done = [item for item, _ in loaded.items]
         if is_rank_zero() and done:
             self.forecast.note(done, self.stats.counts["bytes_stored"] - before)
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -45,43 +47,57 @@ def json_text(document: object, *, allow_nan: bool = False) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def write_bytes_atomic(path: Path, content: bytes, *, sync: bool = True) -> Path:
-    """Write bytes; otherwise as `write_text_atomic`.
-
-    Args:
-        path: Where to.
-        content: The whole file.
-        sync: Wait until the disk has it; not needed for what can be computed again and carries its own checksum.
-    """
-    with replacing(path, sync=sync) as file:
+def write_bytes_atomic(path: Path, content: bytes) -> Path:
+    """Write bytes; otherwise as `write_text_atomic`."""
+    with replacing(path) as file:
         file.write(content)
     return path
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, sync: bool = True) -> Iterator[BufferedWriter]:
-    """Write a file bit by bit that appears, or takes another's place, when the block ends well.
+def replacing(path: Path) -> Iterator[BufferedWriter]:
+    """Write a file bit by bit that appears, or takes another's place, when the block ends well and the disk has it.
+
+    What a process that was killed had written of the same file is removed.
 
     Args:
         path: Where to; missing folders are made.
-        sync: See `write_bytes_atomic`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_unfinished(path)
     # In the same folder, as a rename is atomic only within a file system. Not from `tempfile`, whose
     # files only their owner may read.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with _open_locked(temporary) as file:
             yield file
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.replace(path)  # still locked: nobody else takes it for a killed process's
     except OSError as error:
         error.filename = str(path)  # a write that fails names no file, and the temporary one tells nobody anything
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _open_locked(path: Path) -> BufferedWriter:
+    """Open a new file for writing, with a lock that ends with the process; without it where a disk has no locks."""
+    while True:
+        file = path.open("wb")
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # removed before it was locked
+
+
+def _remove_unfinished(path: Path) -> None:
+    """Remove what processes that were killed have written of a file: what nobody has locked."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError), left.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """`task=embed` as people run it: what it embeds, what it says, and several processes at one cache."""
 
+import gzip
 import json
 import os
 from collections import Counter
@@ -37,7 +38,7 @@ def cache(tmp_path):
 def test_it_embeds_the_training_rows_and_says_what_it_did(run_here, words, cache, tmp_path, capsys):
     run_here(*words, "device=cpu", folder=tmp_path / "run")
     said = capsys.readouterr().out
-    assert "Encoded 15 audio files and 6 texts, pooled 0 embeddings: " in said
+    assert "Made 15 embeddings of audio and 6 of texts, pooled 0: " in said
     assert f"{cache.folder} holds 21 embeddings" in said
     metadata = json.loads((tmp_path / "run/metadata.json").read_text())
     assert metadata["status"] == "finished" and metadata["data"]["audio_files"] == FILES
@@ -48,14 +49,14 @@ def test_it_embeds_the_training_rows_and_says_what_it_did(run_here, words, cache
 @pytest.mark.parametrize(("chosen", "files"), [("data.split=test", 3), ("subset=pam", 3), ("limit=1", 6)])
 def test_other_rows(run_here, words, tmp_path, capsys, chosen, files):
     run_here(*words, "device=cpu", chosen, folder=tmp_path / "run")
-    assert f"Encoded {files} audio files" in capsys.readouterr().out
+    assert f"Made {files} embeddings of audio" in capsys.readouterr().out
 
 
 def test_a_table_of_ones_own(run_here, words, tiny, tmp_path, capsys):
     (tiny / "songs.csv").write_text("song,rating\npam/0.wav,3\npam/1.wav,4\n")
     own = ("data=custom", f"data.csv={tiny}/songs.csv", "data.scale=[1,5]", f"data.manifest={tmp_path}/manifest")
     run_here(*words, "device=cpu", *own, folder=tmp_path / "run")
-    assert "Encoded 2 audio files and 1 texts" in capsys.readouterr().out
+    assert "Made 2 embeddings of audio and 1 of texts" in capsys.readouterr().out
 
 
 def test_what_cannot_be_embedded_is_listed_at_the_end(run_here, words, tiny, tmp_path, capsys):
@@ -88,12 +89,14 @@ def test_mistakes_are_answered(run_here, words, tmp_path, wrong, says):
 
 def test_several_models_embed_the_same_rows(run_here, words, tmp_path, capsys):
     also = "embed.also=[audio_statistics,'custom model.class_path=encoders:ShortEncoder']"
-    run_here(*words, "device=cpu", also, folder=tmp_path / "run")
-    assert f"Encoded {3 * FILES} audio files" in capsys.readouterr().out
+    run_here(*words, "device=cpu", also, "profile=true", folder=tmp_path / "run")
+    assert f"Made {3 * FILES} embeddings of audio" in capsys.readouterr().out
     metadata = json.loads((tmp_path / "run/metadata.json").read_text())
     assert metadata["model"]["class"].endswith(".FrameEncoder")
     classes = [one["class"].rpartition(".")[2] for one in metadata["also"].values()]
     assert classes == ["AudioStatistics", "ShortEncoder"]
+    with gzip.open(tmp_path / "run/trace.json.gz") as trace:
+        assert "decode" in {event["name"] for event in json.load(trace)["traceEvents"]}
 
 
 def test_a_further_model_that_embeds_nothing_is_refused(run_here, words, tmp_path):
@@ -149,7 +152,7 @@ def test_what_was_killed_goes_on(logged, cache):
 def test_two_processes_of_one_run_share_the_work(logged, cache):
     output = logged.start("device=cpu_ddp", "batch_size=2").finish()
     assert logged.encoded().total() == len(logged.encoded()) == FILES
-    assert "Encoded 15 audio files and 6 texts" in output
+    assert "Made 15 embeddings of audio and 6 of texts" in output
     assert cache.size().entries == FILES + TEXTS
 
 

@@ -12,8 +12,8 @@ from cmi_bench.utils.files import (
     files_digest,
     is_regular,
     open_regular,
+    replacing,
     without_credentials,
-    write_bytes_atomic,
     write_text_atomic,
     writing_to,
 )
@@ -47,9 +47,23 @@ def test_others_may_read_it_as_any_file(tmp_path):
     assert write_text_atomic(tmp_path / "b.txt", "x").stat().st_mode == plain.stat().st_mode
 
 
-def test_what_can_be_computed_again_need_not_wait_for_the_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.fsync", lambda _: pytest.fail("waits for the disk"))
-    assert write_bytes_atomic(tmp_path / "a/b", b"x", sync=False).read_bytes() == b"x"
+def test_what_a_killed_process_had_written_of_a_file_goes_with_the_next(tmp_path):
+    path = tmp_path / "b [1].txt"
+    left, other = tmp_path / ".b [1].txt.0a1b.tmp", tmp_path / ".c.txt.0a1b.tmp"
+    left.write_text("half of")
+    other.write_text("half of")
+    write_text_atomic(path, "all of it")
+    assert sorted(tmp_path.iterdir()) == sorted([path, other])
+
+
+def test_two_may_write_the_same_file_at_once(tmp_path):
+    path = tmp_path / "b.txt"
+    with replacing(path) as first:
+        first.write(b"first")
+        write_text_atomic(path, "second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmi_bench.catalogue.workspace import workspace
+from cmi_bench.utils.workspace import workspace
 
 
 @pytest.fixture(autouse=True)
