@@ -1,7 +1,6 @@
 """Songs that are tensors, as a generator makes them: resampled, embedded and scored on their device."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from cmi_bench.audio.decode import RESAMPLER_CONTEXT, AudioError
 from cmi_bench.audio.readers import Start
 from cmi_bench.audio.resample import resample
 from cmi_bench.models.base import EmbeddedInput, EmbeddingModel
+from cmi_bench.models.float32_products import tensor_float32
 from cmi_bench.scoring.batching import BatchLimits, bisect, plan_batches
 from cmi_bench.scoring.model_call import read_answer
 from cmi_bench.scoring.store import MemoryScoreWriter
@@ -122,7 +122,7 @@ def mono(samples: Tensor, source_sr: int, sr: int, seconds: float | None, *, nam
         raise AudioError(
             f"{name} has samples up to {peak:g}; full scale is 1.", "Is the generator's output scaled, and finite?"
         )
-    with _full_convolutions():
+    with tensor_float32(False):  # PyTorch's default for convolutions on CUDA, of which 1 in 1,000 would be heard
         waveform = resample(values.mean(dim=0) if values.ndim == 2 else values, source_sr, sr)
     return waveform if seconds is None else waveform[: int(seconds * sr)]
 
@@ -133,13 +133,3 @@ def _full_scale_one(values: Tensor, name: str) -> Tensor:
     if values.dtype in (torch.int16, torch.int32):
         return values.float() / -float(torch.iinfo(values.dtype).min)
     raise AudioError(f"{name} has dtype {values.dtype}.", "Samples are floating-point numbers, int16 or int32.")
-
-
-@contextmanager
-def _full_convolutions() -> Iterator[None]:
-    """Convolve in float32: by default PyTorch rounds to TensorFloat-32 on CUDA, of which 1 in 1,000 would be heard."""
-    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before

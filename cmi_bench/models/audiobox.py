@@ -17,10 +17,11 @@ from torch.nn import functional as F
 
 import cmi_bench
 from cmi_bench.errors import UserError
-from cmi_bench.models.batching import arithmetic, to_device
+from cmi_bench.models.batching import arithmetic
 from cmi_bench.models.config_files import read_mapping
 from cmi_bench.models.embedding import AudioRating
 from cmi_bench.models.hub import EITHER_WEIGHTS, ENCODER_CONFIG, find_model
+from cmi_bench.models.transfers import upload
 from cmi_bench.models.weights import WHOLE, load_strictly, refuse
 from cmi_bench.utils.files import content_key
 from cmi_bench.utils.installation import install_command
@@ -208,8 +209,8 @@ class Audiobox(AudioRating):
 
     def _rate(self, windows: Sequence[AudioWindow]) -> Tensor:
         batch = {
-            "wav": to_device(torch.stack([window.samples for window in windows])[:, None], self.device),
-            "mask": to_device(torch.stack([window.is_clip for window in windows])[:, None], self.device),
+            "wav": upload([window.samples for window in windows], self.device)[:, None],
+            "mask": upload([window.is_clip for window in windows], self.device)[:, None],
         }
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, about the package's masks

@@ -1,9 +1,8 @@
-"""Batches and precision: the arithmetic scores are computed in, padded batches of sequences, tensors to a device."""
+"""Batches and precision: the arithmetic scores are computed in, padded batches of sequences."""
 
 import logging
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -12,14 +11,16 @@ from torch.nn.utils.rnn import pad_sequence
 
 from cmi_bench.config import no_tensor_float32
 from cmi_bench.errors import UserError, did_you_mean
+from cmi_bench.models.float32_products import tensor_float32
 
 log = logging.getLogger(__name__)
-
 
 Precision = Literal["32", "tf32", "bf16"]
 
 CPUS_WITHOUT_BF16 = ("DEFAULT", "AVX2")
 """PyTorch's names of instruction sets on which it multiplies bfloat16 by a slow reference path."""
+LEAST_CAPABILITY = (8, 0)
+"""NVIDIA's GPUs multiply TensorFloat-32 and bfloat16 from this compute capability on (Ampere, 2020)."""
 
 
 def checked_precision(name: str) -> Precision:
@@ -51,13 +52,21 @@ def check_device(
         fast_bf16: Whether float32 products stand in for bfloat16 ones on such a processor, at the cost of float32.
 
     Raises:
-        UserError: TensorFloat-32 on the CPU, which has none.
+        UserError: TensorFloat-32 on the CPU, which has none; either of the faster ones on a GPU that has neither.
     """
     if precision == "tf32" and device.type == "cpu":
         raise no_tensor_float32(key)
     if precision == "bf16" and device.type == "cpu" and not (fast_bf16 or computes_bf16()):
         capability = torch.backends.cpu.get_cpu_capability()
         log.warning("%s=bf16 is very slow on this CPU (%s); %s=32 is faster.", key, capability, key)
+    if precision != "32" and device.type == "cuda" and not torch.version.hip:
+        major, minor = torch.cuda.get_device_capability(device)
+        if (major, minor) < LEAST_CAPABILITY:
+            name = torch.cuda.get_device_name(device)
+            raise UserError(
+                f"{key}={precision} needs a GPU of compute capability 8.0; {name} has {major}.{minor}.",
+                f"Use {key}=32 here.",
+            )
 
 
 def audio_arithmetic(precision: Precision) -> str:
@@ -73,49 +82,22 @@ def audio_arithmetic(precision: Precision) -> str:
 def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
     """Compute without gradients in float32 throughout ("32"), or with products in TensorFloat-32 or bfloat16.
 
-    Float32 means float32: TensorFloat-32, which PyTorch uses in CUDA convolutions by default and in matrix products
-    where a program switched it on, is off inside unless it is asked for, and as before outside.
+    Float32 means float32: TensorFloat-32, which PyTorch uses in CUDA convolutions by default and elsewhere where a
+    program switched it on, is off inside unless it is asked for, and as before outside. A GPU is PyTorch's current
+    device inside.
     """
     with (
         torch.inference_mode(),
+        current_device(device),
         torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"),
-        _tensor_float32(precision == "tf32"),
+        tensor_float32(precision == "tf32"),
     ):
         yield
 
 
-_wanted: list[bool] = []
-"""Of each block that is being computed, in all threads, whether it may use TensorFloat-32: a setting of the process."""
-_before: tuple[str, bool] = ("highest", False)
-_settings = threading.Lock()
-
-
-@contextmanager
-def _tensor_float32(on: bool) -> Iterator[None]:
-    """Switch TensorFloat-32 on or off for a while, in matrix products and in convolutions.
-
-    While several threads compute, such as one for each device of a server, it is on if all of them want it.
-    """
-    global _before
-    with _settings:
-        if not _wanted:
-            _before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-        _wanted.append(on)
-        _set_tensor_float32("high" if all(_wanted) else "highest", all(_wanted))
-    try:
-        yield
-    finally:
-        with _settings:
-            _wanted.remove(on)
-            if _wanted:
-                _set_tensor_float32("high" if all(_wanted) else "highest", all(_wanted))
-            else:
-                _set_tensor_float32(*_before)
-
-
-def _set_tensor_float32(matmul: str, convolution: bool) -> None:
-    torch.set_float32_matmul_precision(matmul)
-    torch.backends.cudnn.allow_tf32 = convolution
+def current_device(device: torch.device) -> AbstractContextManager[None]:
+    """Make a GPU that is in use the current one of this thread: what asks for none takes no memory of the first one."""
+    return torch.cuda.device(device) if device.type == "cuda" and torch.cuda.is_initialized() else nullcontext()
 
 
 class Padded(NamedTuple):
@@ -130,7 +112,7 @@ class Padded(NamedTuple):
 @contextmanager
 def exact(device: torch.device) -> Iterator[None]:
     """Compute in float32 for a while inside `arithmetic`."""
-    with torch.autocast(device.type, enabled=False), _tensor_float32(False):
+    with torch.autocast(device.type, enabled=False), tensor_float32(False):
         yield
 
 
@@ -212,10 +194,3 @@ def in_batches(batches: Iterable[Sequence[int]], work: Callable[[Sequence[int]],
     for batch in batches:
         made |= zip(batch, work(batch), strict=True)
     return [made[index] for index in range(len(made))]
-
-
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor on the device; one from the CPU goes through pinned memory, without waiting for it."""
-    if device.type == "cuda" and tensor.device.type == "cpu":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)

@@ -18,10 +18,10 @@ from cmi_bench.models.batching import (
     checked_precision,
     exact,
     in_batches,
-    to_device,
 )
 from cmi_bench.models.clap_checkpoint import ClapInput, load_clap
 from cmi_bench.models.embedding import TextSimilarity
+from cmi_bench.models.transfers import upload
 
 POWER_FLOOR = 1e-10
 FUSION_CROPS = 4
@@ -154,12 +154,12 @@ class Clap(TextSimilarity):
         cut = [windows_of(waveform, self.window) for waveform in prepared]
         windows = [window for clip in cut for window in clip]
         with arithmetic(self.precision, self.device):
-            found = [self._encode(torch.stack(windows[i : i + AT_ONCE])) for i in range(0, len(windows), AT_ONCE)]
+            found = [self._encode(windows[i : i + AT_ONCE]) for i in range(0, len(windows), AT_ONCE)]
         latents = torch.split(torch.cat(found), [len(clip) for clip in cut])
         return [one.mean(dim=0, keepdim=True) for one in latents]
 
-    def _encode(self, windows: Tensor) -> Tensor:
-        features = self.mel(to_device(windows, self.device))
+    def _encode(self, windows: Sequence[Tensor]) -> Tensor:
+        features = self.mel(upload(windows, self.device))
         # No window is longer than the model's own, so that a fusing model has nothing to fuse.
         is_longer = torch.zeros(len(windows), 1, dtype=torch.bool, device=self.device)
         pooled = self.network.audio_model(input_features=features, is_longer=is_longer).pooler_output

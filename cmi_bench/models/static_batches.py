@@ -4,6 +4,7 @@ Chunks of one length make up nearly all of the work. Their batches are filled up
 few; chunks of other lengths (the ends of clips) go through the network as it is.
 """
 
+import threading
 from collections.abc import Callable
 
 import torch
@@ -66,31 +67,39 @@ def unchanged(compute: Compute, example: Tensor) -> Compute:
 
 
 class GraphRecorder:
-    """Records CUDA graphs that share their memory, as they run one after the other."""
+    """Records CUDA graphs that share their memory, of which one runs at a time."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._pool = torch.cuda.graph_pool_handle()
+        self._aside = torch.cuda.Stream(device)
+        self._replaying = threading.Lock()
+        self._done = torch.cuda.Event()
+        """Where the last replay ends, on whatever stream it is."""
 
     def __call__(self, compute: Compute, example: Tensor) -> Compute:
         """Return what computes inputs of the example's shape by replaying one graph; its results are copies."""
-        with torch.cuda.device(self._device):
-            given = example.clone()
-            aside, current = torch.cuda.Stream(), torch.cuda.current_stream()
+        graph, given = torch.cuda.CUDAGraph(), example.clone()
+        aside, current = self._aside, torch.cuda.current_stream(self._device)
+        with self._replaying, torch.cuda.stream(aside):
             aside.wait_stream(current)
-            with torch.cuda.stream(aside):
-                for _ in range(WARM_UPS):
-                    compute(given)
-            current.wait_stream(aside)
-            graph = torch.cuda.CUDAGraph()
+            aside.wait_event(self._done)
+            for _ in range(WARM_UPS):
+                compute(given)
             # Other threads copy results meanwhile, which is no part of the graph. Torch's own stream for this would be
             # one of the first device that was ever recorded on.
             with torch.cuda.graph(graph, pool=self._pool, stream=aside, capture_error_mode="thread_local"):
                 made = compute(given)
+        current.wait_stream(aside)
 
         def replay(x: Tensor) -> Tensor:
-            given.copy_(x)
-            graph.replay()
-            return made.clone()
+            stream = torch.cuda.current_stream(self._device)
+            with self._replaying:
+                stream.wait_event(self._done)
+                given.copy_(x)
+                graph.replay()
+                found = made.clone()
+                self._done.record(stream)
+            return found
 
         return replay

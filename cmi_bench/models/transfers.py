@@ -91,7 +91,8 @@ class CudaTransfers:
             done.record(self._outward)
 
         def wait() -> list[Tensor]:
-            done.synchronize()
+            with torch.cuda.device(self.device):  # a thread that has none would take memory of the first one to wait
+                done.synchronize()
             return copies
 
         return wait
@@ -101,13 +102,15 @@ class CudaMoment:
     """On a GPU: when its computing stream comes to where it ends now."""
 
     def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.event = torch.cuda.Event(enable_timing=True, blocking=True)
         self.event.record(torch.cuda.current_stream(device))
 
     def seconds_to(self, later: "CudaMoment") -> float:
         """Return how much later another one is; see `Moment`."""
-        later.event.synchronize()
-        return float(self.event.elapsed_time(later.event)) / 1000
+        with torch.cuda.device(self.device):
+            later.event.synchronize()
+            return float(self.event.elapsed_time(later.event)) / 1000
 
 
 class CpuMoment:
@@ -130,6 +133,11 @@ def moment_on(device: torch.device) -> Moment:
 def transfers_of(device: torch.device) -> Transfers:
     """Return what this process moves tensors to and from a GPU with."""
     return CudaTransfers(device)
+
+
+def upload(rows: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Return tensors of one shape on a device, stacked; see `Transfers.upload`."""
+    return transfers_of(device).upload(rows) if device.type == "cuda" else torch.stack(list(rows)).to(device)
 
 
 def fetch(tensors: Sequence[Tensor]) -> Callable[[], list[Tensor]]:

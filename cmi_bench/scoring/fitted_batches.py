@@ -31,6 +31,8 @@ class FittedBatches(Generic[Item]):
         self.limits = limits
         self.times_out_of_memory = 0
         self._seconds = seconds
+        self._did_not_fit = False
+        """Whether that is so of the last attempt."""
 
     def work(
         self, items: Sequence[Item], work: Callable[[Sequence[Item]], None], *, blame: Callable[[Item, str], None]
@@ -44,6 +46,9 @@ class FittedBatches(Generic[Item]):
         """
 
         def watched(part: Sequence[Item]) -> None:
+            if self._did_not_fit:  # not earlier: the error's traceback would keep the tensors of the failed attempt
+                self._did_not_fit = False
+                release_memory()
             try:
                 work(part)
             except Exception as error:
@@ -69,7 +74,7 @@ class FittedBatches(Generic[Item]):
     def _shrink(self, part: Sequence[Item]) -> None:
         """Take no more at once, from now on, than half of what did not fit."""
         self.times_out_of_memory += 1
-        release_memory()
+        self._did_not_fit = True
         if len(part) == 1:
             return
         seconds = sum(map(self._seconds, part))

@@ -163,6 +163,7 @@ class EmbedAudioStage:
         self.model = model
         self.stats = stats
         self.start = start
+        self._fitted = FittedBatches[tuple[AudioItem, Tensor]](model.call.model.class_name, lambda one: one[0].seconds)
         self.load = AudioLoader(
             model.cache, model.sr, {flag: view.seconds for flag, view in model.addresses.views.items()}
         )
@@ -179,7 +180,7 @@ class EmbedAudioStage:
         """Encode and store."""
         self.stats.seconds["decode"] += loaded.seconds
         with self.stats.timed("encode"):
-            work_on(loaded, self.model.call, self._embed, writer)
+            work_on(loaded, self.model.call, self._embed, writer, fitted=self._fitted)
 
     def _embed(self, part: Sequence[tuple[AudioItem, Tensor]]) -> None:
         self.model.embed_audio([item for item, _ in part], {item.key: waveform for item, waveform in part})

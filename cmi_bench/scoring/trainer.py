@@ -5,6 +5,7 @@ The only module of the package that needs Lightning to score.
 
 import contextlib
 import errno
+import gc
 import logging
 import math
 import pickle
@@ -128,7 +129,8 @@ class BatchLoader(Generic[Item, Loaded]):
         batches = _Batches(self.plan, self.load, shares_memory=self.shares_memory)
         on_child = signal.getsignal(signal.SIGCHLD)
         begin = partial(end_without, this_process())
-        loaded = iter(DataLoader(batches, batch_size=None, num_workers=self.workers, worker_init_fn=begin))
+        with inheriting_no_garbage():
+            loaded = iter(DataLoader(batches, batch_size=None, num_workers=self.workers, worker_init_fn=begin))
         if threading.current_thread() is threading.main_thread():
             # Torch raises from its own handler wherever the main thread is, in the middle of a model's work too. It
             # also looks after its workers while it waits for one, and raises here.
@@ -139,6 +141,20 @@ class BatchLoader(Generic[Item, Loaded]):
 
 def _is_workers_end(error: RuntimeError | OSError) -> bool:
     return error.errno == errno.ENOSPC if isinstance(error, OSError) else WORKER_DIED in str(error)
+
+
+@contextlib.contextmanager
+def inheriting_no_garbage() -> Iterator[None]:
+    """Have processes that are forked inside collect nothing of what was there before.
+
+    An error that was handled may have left tensors of a GPU in a cycle. A process without that GPU which collects it
+    is killed by CUDA.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class StageModule(LightningModule, Generic[Item, Loaded]):

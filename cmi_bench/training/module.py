@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from cmi_bench.errors import RunError
 from cmi_bench.models.heads import Head
+from cmi_bench.scoring.trainer import inheriting_no_garbage
 from cmi_bench.training.batches import Batch, PackedBatch, Share, TrainingBatches, ValidationBatches
 from cmi_bench.training.objective import Objective
 from cmi_bench.training_config import OptimizerConfig, Schedule
@@ -306,7 +307,8 @@ class OrderedLoader:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[PackedBatch]:
-        loaded = iter(self._loader)
+        with inheriting_no_garbage():
+            loaded = iter(self._loader)
         while True:
             asked = time.perf_counter()
             batch = next(loaded, None)

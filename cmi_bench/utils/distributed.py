@@ -121,12 +121,16 @@ def resolve_devices(accelerator: str, devices: int | list[int]) -> Devices:
 
     if accelerator == "auto":
         accelerator = "gpu" if torch.cuda.is_available() else "cpu"
-    local_rank = int(os.environ.get("LOCAL_RANK", 0))
     if accelerator not in {"gpu", "cuda"}:
         count = len(devices) if isinstance(devices, list) else max(devices, 1)
         return Devices(accelerator, count, accelerator)
     indices = _gpu_indices(devices)
-    return Devices("gpu", indices, f"cuda:{indices[local_rank]}")
+    return Devices("gpu", indices, f"cuda:{indices[_rank_here() % len(indices)]}")
+
+
+def _rank_here() -> int:
+    """Return this process's rank among those of this machine: as `process_rank`, of torchrun, Lightning or srun."""
+    return next((int(os.environ[name]) for name in ("LOCAL_RANK", "SLURM_LOCALID") if os.environ.get(name)), 0)
 
 
 def devices_of(device: str) -> Devices:

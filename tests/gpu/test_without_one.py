@@ -64,6 +64,16 @@ def test_weights_are_held_in_the_type_of_the_products(network, monkeypatch):
     assert converted["off"] - converted["on"] > 0.9 * weights
 
 
+@pytest.mark.parametrize(("precision", "is_in_one_piece"), [("32", True), ("tf32", False), ("bf16", False)])
+def test_the_order_of_a_convolutions_weights(network, monkeypatch, precision, is_in_one_piece):
+    """Channels last for tensor cores, which multiply no float32."""
+    with fake_cuda(monkeypatch):
+        block = prepare(network.audio_tower.muq.conv.conv[1], CUDA, precision)
+    for conv in (*block.entries, block.second):
+        assert conv.weight.is_contiguous() == is_in_one_piece
+        assert conv.weight.is_contiguous(memory_format=torch.channels_last) != is_in_one_piece
+
+
 @pytest.mark.slow
 def test_one_compilation_serves_batches_of_any_size(network):
     """The whole of the tower behind the spectrogram is one graph, or the compiler would raise."""

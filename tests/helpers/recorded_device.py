@@ -1,6 +1,6 @@
 """A GPU's streams, events and pinned memory, as records on the CPU: their order is what a GPU would be told."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 
@@ -81,6 +81,7 @@ def recorded_cuda(monkeypatch):
         patch.setattr(torch.cuda, "Event", RecordedEvent)
         patch.setattr(torch.cuda, "stream", on)
         patch.setattr(torch.cuda, "current_stream", lambda device: computing)
+        patch.setattr(torch.cuda, "device", nullcontext)
         patch.setattr(torch, "empty", recorded_empty)
         patch.setattr(torch.Tensor, "to", recorded_to)
         patch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: calls.append(f"kept for {stream.name}"))

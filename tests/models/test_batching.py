@@ -78,6 +78,72 @@ def test_float32_is_float32_while_another_thread_leaves_it(tf32):
     assert torch.backends.cudnn.allow_tf32
 
 
+BACKENDS = torch.backends
+NEW_WAY = {
+    "all": (BACKENDS, "tf32"),
+    "products": (BACKENDS.cuda.matmul, "tf32"),
+    "convolutions": (BACKENDS.cudnn.conv, "ieee"),
+    "the cpu's": (BACKENDS.mkldnn.matmul, "bf16"),
+}
+OPERATIONS = [
+    *(BACKENDS.cuda.matmul, BACKENDS.cudnn.conv, BACKENDS.cudnn.rnn),
+    *(BACKENDS.mkldnn.matmul, BACKENDS.mkldnn.conv, BACKENDS.mkldnn.rnn),
+]
+
+
+def precisions():
+    return [one.fp32_precision for one in OPERATIONS]
+
+
+@pytest.fixture(params=NEW_WAY)
+def new_way(request):
+    """A program that asked for something by PyTorch's newer settings, after which the older ones may not be read."""
+    before, (one, precision) = [(one, one.fp32_precision) for one in (*OPERATIONS, BACKENDS)], NEW_WAY[request.param]
+    one.fp32_precision = precision
+    yield
+    for one, precision in before:
+        one.fp32_precision = precision
+
+
+def test_whatever_a_program_has_set_by_the_newer_settings(new_way):
+    before = precisions()
+    with arithmetic("32", CPU):
+        assert precisions() == ["ieee"] * 6
+        assert torch.get_float32_matmul_precision() == "highest"  # and the older ones agree
+        assert not BACKENDS.cudnn.allow_tf32
+        assert not BACKENDS.cuda.matmul.allow_tf32
+    with arithmetic("tf32", torch.device("cuda")):
+        assert precisions() == ["tf32"] * 3 + ["ieee"] * 3
+        assert torch.get_float32_matmul_precision() == "high"
+        assert BACKENDS.cudnn.allow_tf32
+    assert precisions() == before
+
+
+def test_no_kernel_is_chosen_by_timing_and_sums_are_float32():
+    products = BACKENDS.cuda.matmul
+    BACKENDS.cudnn.benchmark = True
+    try:
+        with arithmetic("bf16", CPU):
+            assert not BACKENDS.cudnn.benchmark
+            assert not products.allow_bf16_reduced_precision_reduction
+        assert BACKENDS.cudnn.benchmark
+        assert products.allow_bf16_reduced_precision_reduction
+    finally:
+        BACKENDS.cudnn.benchmark = False
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_an_old_gpu_has_float32_only(monkeypatch, precision):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
+    with pytest.raises(UserError, match=rf"precision={precision} needs a GPU .* Tesla T4 has 7\.5") as caught:
+        check_device(precision, torch.device("cuda:0"))
+    assert "precision=32" in caught.value.hint
+    check_device("32", torch.device("cuda:0"))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    check_device(precision, torch.device("cuda:0"))
+
+
 def test_the_cpu_has_no_tf32():
     with pytest.raises(UserError, match="precision=tf32 needs a GPU") as caught:
         CmiRM(str(BUNDLE / "sa_mean"), precision="tf32")

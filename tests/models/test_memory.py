@@ -18,6 +18,8 @@ CPU = torch.device("cpu")
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
     ],
 )
@@ -28,6 +30,16 @@ def test_libraries_words_for_too_little_memory(error):
 def test_other_errors_are_none_of_it():
     assert not is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
     assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_what_an_error_came_of_counts():
+    """As a graph whose recording ends early complains about that."""
+    with pytest.raises(RuntimeError) as caught:
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        finally:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+    assert is_out_of_memory(caught.value)
 
 
 def offer(fit, length, count, seconds_of):
@@ -70,6 +82,7 @@ def test_the_next_run_begins_with_what_was_found(tmp_path):
     first = BatchFit("encoder", CPU, first=80)
     first.keep_in(tmp_path / "new folder")
     first.too_large(80)
+    first.took(40, 1.0)
     second = BatchFit("encoder", CPU, first=80)
     second.keep_in(tmp_path / "new folder")
     assert second.most == 40
@@ -79,11 +92,25 @@ def test_the_next_run_begins_with_what_was_found(tmp_path):
     assert other.most == 80
 
 
+def test_what_may_be_another_failure_is_not_kept(tmp_path):
+    """Of a batch that failed nothing is kept until a smaller one did not."""
+    first = BatchFit("encoder", CPU, first=80)
+    first.keep_in(tmp_path)
+    first.too_large(80)
+    first.too_large(40)
+    assert not list(tmp_path.iterdir())
+    first.took(20, 1.0)
+    second = BatchFit("encoder", CPU, first=80)
+    second.keep_in(tmp_path)
+    assert second.most == 20
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"samples": null}', "\0"])
 def test_what_is_damaged_is_found_again(tmp_path, content):
     first = BatchFit("encoder", CPU, first=80)
     first.keep_in(tmp_path)
     first.too_large(80)
+    first.took(40, 1.0)
     (file,) = tmp_path.iterdir()
     file.write_text(content)
     second = BatchFit("encoder", CPU, first=80)
@@ -97,5 +124,6 @@ def test_a_folder_that_cannot_be_written_costs_a_warning(tmp_path, caplog):
     fit.keep_in(tmp_path / "file")
     with caplog.at_level(logging.WARNING):
         fit.too_large(80)
+        fit.took(40, 1.0)
     assert "is not kept" in caplog.text
     assert fit.most == 40

@@ -1,6 +1,6 @@
 """Batches of fixed shapes: which shapes there are, and that a batch's own rows come out."""
 
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -61,31 +61,64 @@ def test_a_graph_is_recorded_once_and_replayed_into_copies(monkeypatch):
     calls, recorded = [], []
 
     def compute(x):
-        calls.append("compute")
+        calls.append(f"compute on {now[-1].name}")
         recorded.append((x, 2 * x))
         return recorded[-1][1]
 
+    class Event:
+        def record(self, stream):
+            calls.append(f"event on {stream.name}")
+
     class Stream:
+        def __init__(self, device, name="aside"):
+            self.name = name
+
         def wait_stream(self, other):
-            calls.append("wait")
+            calls.append(f"{self.name} waits for {other.name}")
+
+        def wait_event(self, event):
+            calls.append(f"{self.name} waits for the last replay")
 
     class Graph:
         def replay(self):
+            calls.append("replay")
             given, made = recorded[-1]
             made.copy_(2 * given)
 
     @contextmanager
+    def on(stream):
+        now.append(stream)
+        try:
+            yield
+        finally:
+            now.pop()
+
+    @contextmanager
     def recording(graph, *, pool, stream, capture_error_mode):
-        calls.append(f"record {capture_error_mode}")
+        calls.append(f"record {capture_error_mode} on {stream.name}")
         yield
 
+    now = [Stream(None, "current")]
     for name, fake in (
-        *(("device", nullcontext), ("stream", nullcontext), ("current_stream", Stream), ("Stream", Stream)),
+        *(("stream", on), ("current_stream", lambda device: now[-1]), ("Stream", Stream), ("Event", Event)),
         *(("CUDAGraph", Graph), ("graph", recording), ("graph_pool_handle", tuple)),
     ):
         monkeypatch.setattr(torch.cuda, name, fake)
     network = StaticBatches(compute, compute, length=5, fixed=GraphRecorder(torch.device("cuda")))
     first, second = torch.ones(2, 5), torch.full((2, 5), 3.0)
     found = [network(first), network(second)]
-    assert calls == ["wait", "compute", "compute", "wait", "record thread_local", "compute"]
+    a_replay = ["current waits for the last replay", "replay", "event on current"]
+    assert calls == [
+        *("aside waits for current", "aside waits for the last replay", "compute on aside", "compute on aside"),
+        *("record thread_local on aside", "compute on aside", "current waits for aside", *a_replay, *a_replay),
+    ]
     assert [one.tolist() for one in found] == [(2 * first).tolist(), (2 * second).tolist()]
+
+    def fail(x):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    broken = GraphRecorder(torch.device("cuda"))
+    for _ in range(2):  # and the next one may try
+        with pytest.raises(torch.OutOfMemoryError):
+            broken(fail, first)
+    assert now[-1].name == "current"

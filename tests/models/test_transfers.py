@@ -1,5 +1,7 @@
 """Copies to a GPU and back: in which order its streams are told what, recorded on the CPU."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from recorded_device import recorded_cuda
@@ -68,6 +70,7 @@ def test_a_gpus_time_is_read_when_it_has_come_there(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "computing")
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)
     assert moment_on(CUDA).seconds_to(moment_on(CUDA)) == 1.5
 
 

@@ -51,6 +51,14 @@ def test_the_share_of_the_best_rate():
     assert rate(40.0, 600.0, processes=2)["share_of_best"] == 0.75  # of each device
 
 
+def test_a_device_without_memory_left_costs_the_share_only(monkeypatch):
+    def fail(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 256.00 MiB.")
+
+    monkeypatch.setattr(subject, "kept_best_rate", fail)
+    assert rate(20.0, 300.0) == {"audio_seconds": 300.0, "device_seconds": 20.0, "gflops": 30.0}
+
+
 def test_what_is_not_known_is_not_said():
     assert rate(5.0, 300.0) is None
     assert rate(15.0, 300.0, processes=2) is None

@@ -130,6 +130,30 @@ def run(made):
     LocalRunner(BatchLimits(1, 100), workers=0, show_progress=False).run(made, MemoryScoreWriter())
 
 
+class Small(Encoder):
+    """Has memory for so many clips at once."""
+
+    def __init__(self, clips):
+        super().__init__()
+        self.clips, self.tried = clips, []
+
+    def embed_audio(self, waveforms, max_dur, *, is_reference):
+        self.tried.append(len(waveforms))
+        if len(waveforms) > self.clips:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return super().embed_audio(waveforms, max_dur, is_reference=is_reference)
+
+
+def test_what_does_not_fit_into_memory_is_not_tried_again(items, tmp_path):
+    """Of models that see to nothing themselves."""
+    model = Small(2)
+    LocalRunner(BatchLimits(8, 100), workers=0, show_progress=False).run(
+        stage(items, model, tmp_path), MemoryScoreWriter()
+    )
+    assert model.tried == [8, 4, 2, 2, 4, 2, 2, *[2] * 4]
+    assert model.embedded == 16
+
+
 def test_what_another_one_encoded_meanwhile_is_passed_over(items, tmp_path):
     """The two take turns, clip by clip: between them each clip is encoded once, but for one that both are at."""
     turns = threading.Barrier(2, timeout=1)

@@ -1,5 +1,6 @@
 """Stages in Lightning's predict loop: decoding processes that die, and little shared memory, cost no clip."""
 
+import gc
 import multiprocessing
 import os
 import shutil
@@ -97,6 +98,33 @@ def test_more_workers_than_cores_are_the_users_choice(monkeypatch, recwarn):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
     run(range(3))
     assert [str(one.message) for one in recwarn if "worker" in str(one.message)] == []
+
+
+class Garbage:
+    """In a cycle that nothing else refers to; writes down which processes have collected it."""
+
+    def __init__(self, place):
+        self.itself, self.place = self, place
+
+    def __del__(self):
+        (self.place / str(os.getpid())).touch()
+
+
+def collect(items):
+    gc.collect()
+    return load(items)
+
+
+def test_decoding_processes_do_not_collect_what_was_there_before(tmp_path):
+    """Among it may be tensors of a GPU that they have not got."""
+    gc.disable()
+    try:
+        Garbage(tmp_path)
+        list(BatchLoader([[1]], collect, workers=1, shares_memory=False, stats=RunStats()))
+    finally:
+        gc.enable()
+    gc.collect()
+    assert [int(file.name) for file in tmp_path.iterdir()] == [HERE]
 
 
 def test_ctrl_c_ends_the_run_and_is_heeded_afterwards():

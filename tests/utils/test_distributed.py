@@ -37,6 +37,11 @@ def test_each_rank_gets_its_own_gpu(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert resolve_devices("gpu", [0, 2]).this_process == "cuda:2"
     assert resolve_devices("cuda", -1).selected == [0, 1, 2, 3]
+    monkeypatch.delenv("LOCAL_RANK")
+    monkeypatch.setenv("SLURM_LOCALID", "1")  # of srun, and of Lightning then
+    assert resolve_devices("gpu", [0, 2]).this_process == "cuda:2"
+    monkeypatch.setenv("SLURM_LOCALID", "3")  # where each process of srun sees its own GPU only
+    assert resolve_devices("gpu", [0]).this_process == "cuda:0"
 
 
 TAKE = "from cmi_bench.utils.distributed import _take_device; print(_take_device(2), flush=True); input()"

@@ -268,14 +268,16 @@ def windows_on(device: torch.device, clips: Sequence[EmbeddedInput]) -> list[Emb
     prompts: dict[tuple[int, ...], Prompt] = {}
 
     def there(tensor: Tensor) -> Tensor:
-        return moved.setdefault(id(tensor), tensor.to(device))
+        if id(tensor) not in moved:
+            moved[id(tensor)] = tensor.to(device)
+        return moved[id(tensor)]
 
     def prompt_of(clip: EmbeddedInput) -> Prompt:
         ref_audio = None if clip.ref_audio is None else there(clip.ref_audio)
         prompt = Prompt(there(clip.text), there(clip.lyrics), ref_audio)
         return prompts.setdefault(tuple(map(id, prompt)), prompt)
 
-    return [Embedded(window.to(device), prompt_of(clip)) for clip in clips for window in clip.windows]
+    return [Embedded(there(window), prompt_of(clip)) for clip in clips for window in clip.windows]
 
 
 def judge(scorer: Scorer, clips: Sequence[Embedded], batch_size: int) -> Tensor:

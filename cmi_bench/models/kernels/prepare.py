@@ -46,10 +46,12 @@ def prepare(part: Part, device: torch.device, precision: Precision, kernels: Ker
     the CPU and in float32; tensors that do not change are shared with it, which may be mapped from a file.
     """
     dtype = DTYPES[precision]
+    # Channels last is for tensor cores, which multiply no float32; cuDNN has more algorithms for channels in one piece.
+    order = torch.contiguous_format if device.type == "cuda" and precision == "32" else torch.channels_last
     replacements: dict[type[nn.Module], Callable[[nn.Module], nn.Module]] = {}
     if kernels == "on":
         replacements = {
-            ResidualConv2d: lambda block: _fold_residual(cast(ResidualConv2d, block), dtype),
+            ResidualConv2d: lambda block: _fold_residual(cast(ResidualConv2d, block), dtype, order),
             ConvolutionModule: lambda module: _fold_convolution_module(cast(ConvolutionModule, module)),
             PointwiseConv: lambda conv: make_linear(cast(PointwiseConv, conv).weight.squeeze(2).to(dtype), None),
             nn.Linear: lambda linear: _pack(cast(nn.Linear, linear), dtype),
@@ -87,12 +89,16 @@ def rebuild(
     return copied(module)
 
 
-def fold(conv: Conv, norm: FrozenBatchNorm, dtype: torch.dtype = torch.float32) -> Conv:
-    """Return a convolution that gives what `norm` makes of `conv`'s result, in two dimensions with channels last."""
+def fold(
+    conv: Conv,
+    norm: FrozenBatchNorm,
+    dtype: torch.dtype = torch.float32,
+    order: torch.memory_format = torch.contiguous_format,
+) -> Conv:
+    """Return a convolution that gives what `norm` makes of `conv`'s result, with weights of a type and order."""
     scale, shift = norm.scale_and_shift()
     weight = conv.weight.double() * scale.view(-1, *(1,) * (conv.weight.ndim - 1))
     bias = shift if conv.bias is None else shift + conv.bias.double() * scale
-    order = torch.channels_last if weight.ndim == 4 else torch.contiguous_format
     folded = copy(conv)
     folded._parameters = {
         # Cloned, for `contiguous` leaves weights of one channel as they are, and channels would be first in the result.
@@ -139,9 +145,9 @@ class DepthwiseConv(nn.Module):
         return F.conv2d(line, self.weight, self.bias, padding=self.padding, groups=len(self.weight)).squeeze(2)
 
 
-def _fold_residual(block: ResidualConv2d, dtype: torch.dtype) -> FoldedResidual:
+def _fold_residual(block: ResidualConv2d, dtype: torch.dtype, order: torch.memory_format) -> FoldedResidual:
     main, second, shortcut = (
-        fold(conv, norm, dtype)
+        fold(conv, norm, dtype, order)
         for conv, norm in ((block.conv1, block.bn1), (block.conv2, block.bn2), (block.conv3, block.bn3))
     )
     return FoldedResidual(_entries(main, shortcut), _convolution(second))

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torchaudio import functional as audio
 
+from cmi_bench.models.batching import exact
+
 SAMPLE_RATE = 24_000
 """Hz; fixed in MuQ, whatever a configuration says."""
 N_FFT = 2048
@@ -16,7 +18,7 @@ class LogMel(nn.Module):
     """Mel power in dB, normalised with MuQ's training statistics.
 
     Equals torchaudio's `MelSpectrogram(24000, n_fft=2048, ...)` and `AmplitudeToDB()` with their defaults.
-    Always in float32: bfloat16 would blur the quiet bands.
+    Always in float32: fewer bits would blur the quiet bands.
     """
 
     window: Tensor
@@ -51,7 +53,7 @@ class LogMel(nn.Module):
 
     def decibels(self, waveform: Tensor) -> Tensor:
         """Return the spectrogram in dB before normalisation; shapes as in `forward`."""
-        with torch.autocast(waveform.device.type, enabled=False):
+        with exact(waveform.device):
             spectrum = audio.spectrogram(
                 waveform.float(),
                 pad=0,

@@ -28,6 +28,16 @@ def test_parts_are_made_when_called_for(load):
     assert "audio_tower" not in vars(prepared)
 
 
+def test_what_clips_have_in_common_is_moved_once(monkeypatch):
+    text, lyrics, audio = torch.ones(3, 4), torch.ones(2, 4), torch.ones(5, 4)
+    clips = [EmbeddedInput([audio], text, lyrics, audio[:2]), EmbeddedInput([audio, audio], text, lyrics, None)]
+    moved, to = [], torch.Tensor.to
+    monkeypatch.setattr(torch.Tensor, "to", lambda one, device: moved.append(tuple(one.shape)) or to(one, device))
+    found = windows_on(torch.device("meta"), clips)
+    assert sorted(moved) == [(2, 4), (2, 4), (3, 4), (5, 4)]
+    assert found[0].prompt.text is found[1].prompt.text
+
+
 DIM = 6
 pytestmark = pytest.mark.usefixtures("seeded")
 
