@@ -47,6 +47,22 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
+def is_gpu_lost(error: RuntimeError) -> bool:
+    """Tell whether a GPU computes nothing more in this process, as after an access to memory that is not its own.
+
+    CUDA says so by an error in answer to every call.
+    """
+    if not torch.cuda.is_initialized() or is_out_of_memory(error):
+        return False
+    in_use = [index for index in range(torch.cuda.device_count()) if torch.cuda.memory_reserved(index)]
+    try:
+        for index in in_use:
+            torch.cuda.synchronize(index)
+    except RuntimeError:
+        return True
+    return False
+
+
 class BatchFit:
     """How many samples of audio an encoder is given at once on a device.
 

@@ -6,7 +6,8 @@ score. What a part comes to is written when that part is done.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -14,8 +15,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from torch import Tensor
 
 from cmi_bench.audio.decode import AudioError, decode
-from cmi_bench.errors import UserError
+from cmi_bench.errors import RunError, UserError
 from cmi_bench.models.base import AudioInput, BenchmarkBatchInput, BenchmarkModelABC, EmbeddedInput
+from cmi_bench.models.memory import is_gpu_lost
 from cmi_bench.scoring.batching import ScoreWriter, bisect
 from cmi_bench.scoring.cached_model import CachedModel
 from cmi_bench.scoring.embedding_cache import EmbeddingCache
@@ -100,10 +102,13 @@ def work_on(
         work: Does the work on a part, and writes what the part comes to.
         writer: Takes what could not be read, and what fails alone.
         fitted: Knows what fits into memory; None where the work itself sees to that.
+
+    Raises:
+        RunError: The work cannot go on.
     """
 
     def within_time(part: Sequence[tuple[Item, Value]]) -> None:
-        with call.within_time([item.name for item, _ in part]):
+        with call.within_time([item.name for item, _ in part]), ending_with_the_gpu():
             work(part)
 
     def blame(one: tuple[Item, Value], reason: str) -> None:
@@ -114,6 +119,25 @@ def work_on(
         bisect(loaded.items, within_time, blame=blame)
     else:
         fitted.work(loaded.items, within_time, blame=blame)
+
+
+@contextmanager
+def ending_with_the_gpu() -> Iterator[None]:
+    """Do work; an error after which a GPU computes nothing more is no clip's failure.
+
+    Raises:
+        RunError: There was such an error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if is_gpu_lost(error):
+            raise RunError(
+                f"The GPU computes nothing more: {str(error).splitlines()[0]}",
+                "What was computed is kept; the same command goes on from there. If it happens again,"
+                " CUDA_LAUNCH_BLOCKING=1 before the command shows where.",
+            ) from error
+        raise
 
 
 def lacking(items: Sequence[Item], cache: EmbeddingCache) -> list[Item]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fake_cuda import CUDA, Products, fake_cuda
+from fake_cuda import CUDA, Products, fake_cuda, prepare_as_on_a_gpu
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 
@@ -13,7 +13,7 @@ from cmi_bench.models.batching import arithmetic
 from cmi_bench.models.cmi_rm.checkpoint import load_cmi_rm
 from cmi_bench.models.cmi_rm.network import PreparedNetwork, compiled, judge, windows_on
 from cmi_bench.models.hub import find_checkpoint
-from cmi_bench.models.kernels.prepare import prepare
+from cmi_bench.models.kernels.prepare import FoldedResidual, prepare
 
 BUNDLE = Path(__file__).parents[1] / "data" / "parity" / "cmi_rm"
 CPU = torch.device("cpu")
@@ -74,13 +74,27 @@ def test_the_order_of_a_convolutions_weights(network, monkeypatch, precision, is
         assert conv.weight.is_contiguous(memory_format=torch.channels_last) != is_in_one_piece
 
 
+@pytest.mark.parametrize(("precision", "apart"), [("32", 1e-5), ("bf16", 0.05)])
+def test_what_a_gpu_computes_is_what_the_plain_modules_do(network, monkeypatch, precision, apart):
+    """By its modules, on the CPU."""
+    tower = prepare_as_on_a_gpu(monkeypatch, network.audio_tower, precision)
+    assert isinstance(tower.muq.conv.conv[0], FoldedResidual) and type(tower.proj) is nn.Linear
+    chunks = 0.1 * torch.randn(2, 24_000, generator=torch.Generator().manual_seed(0))
+    with arithmetic("32", CPU):
+        wanted = network.audio_tower(chunks)
+    with arithmetic(precision, CPU):
+        found = tower(chunks)
+    assert (found - wanted).norm() < apart * wanted.norm()
+
+
 @pytest.mark.slow
-def test_one_compilation_serves_batches_of_any_size(network):
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_one_compilation_serves_batches_of_any_size(network, monkeypatch, precision):
     """The whole of the tower behind the spectrogram is one graph, or the compiler would raise."""
-    tower = prepare(network.audio_tower, CPU, "32", "off")
+    tower = prepare_as_on_a_gpu(monkeypatch, network.audio_tower, precision)
     compilations = CompileCounter()
     fast = compiled(tower, 24_000, CPU, backend=compilations)
-    with arithmetic("32", CPU):
+    with arithmetic(precision, CPU):
         for rows in (3, 1, 8, 2):
             chunks = 0.1 * torch.randn(rows, 24_000)
             torch.testing.assert_close(fast(chunks), tower(chunks), atol=1e-5, rtol=1e-4)

@@ -1,10 +1,14 @@
-"""Tensors that say they are on a GPU and hold nothing: shapes, types and devices of a computation, without one."""
+"""A GPU's computation without one: on tensors that say they are there and hold nothing, or by its modules here."""
 
 from contextlib import contextmanager
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from cmi_bench.models.kernels import packed
+from cmi_bench.models.kernels import prepare as prepare_module
+from cmi_bench.models.kernels.prepare import prepare
 
 CUDA = torch.device("cuda", 0)
 
@@ -16,6 +20,16 @@ def fake_cuda(monkeypatch):
         patch.setattr("torch.amp.autocast_mode.torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
         patch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
         yield
+
+
+def prepare_as_on_a_gpu(monkeypatch, part, precision):
+    """Return a part of a network on the CPU as `prepare` would make it for a GPU: PyTorch's layers, not packed ones."""
+    with monkeypatch.context() as patch:
+        patch.setattr(packed, "can_pack", lambda dtype: False)
+        patch.setattr(packed, "computes_bf16", lambda: True)
+        patch.setattr(prepare_module, "_convolution", lambda conv: conv)
+        patch.setattr(prepare_module, "DepthwiseConv", lambda conv: conv)
+        return prepare(part, torch.device("cpu"), precision)
 
 
 PRODUCTS = ("linear", "conv1d", "conv2d", "matmul", "scaled_dot_product_attention")

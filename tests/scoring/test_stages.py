@@ -10,6 +10,7 @@ import soundfile
 import torch
 
 from cmi_bench.data.audio_info import FileFacts
+from cmi_bench.errors import RunError
 from cmi_bench.models.base import AudioView, BenchmarkModelABC, EmbeddingModel, SomeFailedError
 from cmi_bench.scoring.batching import BatchLimits, plan_batches
 from cmi_bench.scoring.cached_model import CachedModel
@@ -152,6 +153,39 @@ def test_what_does_not_fit_into_memory_is_not_tried_again(items, tmp_path):
     )
     assert model.tried == [8, 4, 2, 2, 4, 2, 2, *[2] * 4]
     assert model.embedded == 16
+
+
+class Broken(Encoder):
+    def embed_audio(self, waveforms, max_dur, *, is_reference):
+        self.embedded += len(waveforms)
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be ...")
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_gpu_that_computes_nothing_more_ends_the_run(items, tmp_path, monkeypatch, is_lost):
+    """No clip is to blame for that; an error after which it goes on is the failure of those that have it."""
+    model, writer = Broken(), MemoryScoreWriter()
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+
+    def answer(device):
+        assert device == 1  # of the other one no memory is in use, and none is to be taken
+        if is_lost:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    for name, fake in (
+        *(("is_initialized", lambda: True), ("device_count", lambda: 2), ("synchronize", answer)),
+        ("memory_reserved", lambda device: device),
+    ):
+        monkeypatch.setattr(torch.cuda, name, fake)
+    runner = LocalRunner(BatchLimits(2, 100), workers=0, show_progress=False)
+    if is_lost:
+        with pytest.raises(RunError, match="computes nothing more") as caught:
+            runner.run(stage(items, model, tmp_path), writer)
+        assert caught.value.what.endswith("CUDA error: an illegal memory access was encountered")
+        assert (model.embedded, writer.scores) == (2, {})
+    else:
+        runner.run(stage(items, model, tmp_path), writer)
+        assert len(writer.scores) == len(items)
 
 
 def test_what_another_one_encoded_meanwhile_is_passed_over(items, tmp_path):
