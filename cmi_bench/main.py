@@ -15,8 +15,7 @@ from cmi_bench.hydra_setup import model_word, refuse_unknown_local, register
 from cmi_bench.sweeps.callback import completed_sweep
 from cmi_bench.task_config import checked
 from cmi_bench.tasks.preflight import preflight
-from cmi_bench.utils.command import explain_errors, prepare_process
-from cmi_bench.utils.console import spinner
+from cmi_bench.utils.command import explain_errors, loading, prepare_process
 from cmi_bench.utils.installation import conf_folder
 
 
@@ -78,6 +77,6 @@ def call_task(cfg: DictConfig, folder: Path) -> None:
     """
     config = checked(cfg)
     preflight(config)
-    with spinner("loading libraries"):
+    with loading("libraries"):
         task = get_method(config.task_function)
     task(config, folder)

@@ -98,9 +98,9 @@ def _engine(
 
         yield LocalEngine(config, device, heard=progress.heard)
         return
-    from cmi_bench.utils.console import spinner
+    from cmi_bench.utils.command import loading
 
-    with spinner("loading torch and ray"):
+    with loading("torch and ray"):
         from cmi_bench.catalogue.ray_engine import RayEngine
 
         engine = RayEngine(config, device, address=options.address or "auto", workers=options.workers)

@@ -19,7 +19,8 @@ from cmi_bench.errors import UserError
 from cmi_bench.reporting.format import csv_text
 from cmi_bench.reporting.terminal import SongLine, songs_view, table_width
 from cmi_bench.types import Aspect, Score
-from cmi_bench.utils.console import print_view, spinner
+from cmi_bench.utils.command import loading
+from cmi_bench.utils.console import print_view
 from cmi_bench.utils.installation import command_line
 from cmi_bench.utils.workspace import workspace
 
@@ -93,7 +94,7 @@ def score_songs(songs: Sequence[RequestedSong], options: ModelOptions) -> Scored
     """
     config = model_config(options)
     log.info("Loading %s", config.model["name"])
-    with spinner("loading torch"):  # which takes two seconds: mistakes are told before
+    with loading("torch"):  # which takes two seconds: mistakes are told before
         from cmi_bench.api.load import build_judge
         from cmi_bench.api.songs import alignment_note
         from cmi_bench.data.audio_info import FileIndex

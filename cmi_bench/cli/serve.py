@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from cmi_bench.cli.options import ModelOptions
 from cmi_bench.cli.score import model_config
 from cmi_bench.errors import UserError
-from cmi_bench.utils.console import print_error, print_view, spinner
+from cmi_bench.utils.command import loading
+from cmi_bench.utils.console import print_error, print_view
 from cmi_bench.utils.installation import install_command
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def _serve(
     token: str | None,
     listener: socket.socket,
 ) -> int:
-    with spinner("loading torch"):  # which takes two seconds: mistakes are told before
+    with loading("torch"):  # which takes two seconds: mistakes are told before
         from cmi_bench.serving.app import create_app
         from cmi_bench.serving.listen import address_of, make_server
         from cmi_bench.serving.loaded_model import ModelToServe

@@ -13,7 +13,7 @@ from cmi_bench.data.chosen import ChosenRows, chosen_datasets, load_chosen
 from cmi_bench.data.rows import Row, describe_missing, missing_audio
 from cmi_bench.data.synthetic.build import ensure_mini
 from cmi_bench.errors import UserError
-from cmi_bench.utils.console import spinner
+from cmi_bench.utils.command import loading
 from cmi_bench.utils.distributed import is_rank_zero
 from cmi_bench.utils.installation import command_line
 
@@ -63,7 +63,7 @@ def run_benchmark(config: Config, folder: Path) -> None:
     """
     started = time.monotonic()
     chosen = load_run_rows(config)
-    with spinner("loading torch and Lightning"):
+    with loading("torch and Lightning"):
         from cmi_bench.tasks.scoring import command_host, score_rows
 
     score_rows(chosen, config, folder, command_host(config), started=started)

@@ -10,7 +10,7 @@ from cmi_bench.tasks.benchmark import check_audio, load_run_rows
 from cmi_bench.training.examples import load_examples
 from cmi_bench.training.rows import TRAIN
 from cmi_bench.training_config import EmbedTask
-from cmi_bench.utils.console import spinner
+from cmi_bench.utils.command import loading
 
 
 def run_embed(config: EmbedTask, folder: Path) -> None:
@@ -22,7 +22,7 @@ def run_embed(config: EmbedTask, folder: Path) -> None:
     """
     started = time.monotonic()
     rows = load_rows_to_embed(config)
-    with spinner("loading torch and Lightning"):
+    with loading("torch and Lightning"):
         from cmi_bench.tasks.embedding import embed_rows
 
     embed_rows(rows, config, folder, started=started)

@@ -9,7 +9,7 @@ from pathlib import Path
 from cmi_bench.data.synthetic.build import ensure_minis
 from cmi_bench.training.data import load_training_data
 from cmi_bench.training_config import TrainTask
-from cmi_bench.utils.console import spinner
+from cmi_bench.utils.command import loading
 
 
 def run_train(config: TrainTask, folder: Path) -> None:
@@ -22,7 +22,7 @@ def run_train(config: TrainTask, folder: Path) -> None:
     if config.data.synthesise:
         ensure_minis(Path(config.data.root), Path(config.data.train_root))
     data = load_training_data(config, folder)
-    with spinner("loading torch and Lightning"):
+    with loading("torch and Lightning"):
         from cmi_bench.tasks.training import train_on
 
     train_on(data, config, folder, started=started)
