@@ -73,7 +73,7 @@ class Command:
 
 
 ATTEMPTS = 5
-LEFTOVERS = ("*.partial", "batch_check", "*.arriving")
+LEFTOVERS = ("*.partial", "batch_check", "*.arriving", ".*.tmp*")
 
 
 def killed(name, command, begun, seconds, folder):

@@ -1,9 +1,11 @@
 """An MLflow store: open it safely when several processes do so at once, and fetch what a run recorded in it."""
 
 import contextlib
+import glob
 import logging
 import os
 import sqlite3
+import uuid
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -92,7 +94,24 @@ def open_experiment(settings: TrackingConfig) -> tuple[MlflowClient, str]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(Path(f"{path}.lock"), seconds=settings.timeout, what="opens the MLflow store"):
         _check_sqlite(path)
+        if not path.stat().st_size:
+            _make_store(path)
         return _open(uri, settings.experiment, _artifact_location(artifacts, path))
+
+
+def _make_store(path: Path) -> None:
+    """Make an SQLite store, which appears when it is whole; to be called with its lock.
+
+    MLflow makes it in many steps, and never opens again what was left in the midst of them, by a kill or a full disk.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp*"):  # of a process that was killed
+        left.unlink(missing_ok=True)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        MlflowClient(tracking_uri=f"{SQLITE}{aside}").search_experiments(max_results=1)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _artifact_location(artifacts: str | None, store: Path) -> str:

@@ -1,5 +1,6 @@
 """Opening a store, and fetching from it."""
 
+import errno
 import shutil
 import sqlite3
 import subprocess
@@ -16,7 +17,8 @@ from recorded_runs import sqlite_settings
 
 from cmi_bench.config import TrackingConfig
 from cmi_bench.errors import UserError
-from cmi_bench.tracking.mlflow_store import fetch_results, open_experiment
+from cmi_bench.tracking import mlflow_store
+from cmi_bench.tracking.mlflow_store import fetch_results, open_experiment, sqlite_file
 
 
 @pytest.fixture
@@ -52,6 +54,26 @@ def test_artifacts_are_where_they_are_wanted_or_beside_the_database(
     client, experiment = open_experiment(settings)
     assert client.get_experiment(experiment).artifact_location == location.format(folder=tmp_path)
     assert not (tmp_path / "mlruns").exists()
+
+
+def test_a_store_that_was_not_made_whole_is_made_anew(settings, made_store, tmp_path, monkeypatch):
+    def half_made(tracking_uri):
+        sqlite_file(tracking_uri).write_bytes(made_store.read_bytes()[:8192])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def made(tracking_uri):
+        if not sqlite_file(tracking_uri).exists():
+            shutil.copy(made_store, sqlite_file(tracking_uri))
+        return MlflowClient(tracking_uri=tracking_uri)
+
+    monkeypatch.setattr(mlflow_store, "MlflowClient", half_made)
+    with pytest.raises(OSError, match="No space left"):
+        open_experiment(settings)
+    (tmp_path / ".mlflow.db.0a1b.tmp-journal").write_text("of a process that was killed meanwhile")
+    monkeypatch.setattr(mlflow_store, "MlflowClient", made)
+    client, experiment = open_experiment(settings)
+    assert client.get_experiment(experiment).name == settings.experiment
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mlflow.db", "mlflow.db.lock"]
 
 
 def test_a_store_that_is_not_named_or_not_there_is_told(settings, tmp_path):
