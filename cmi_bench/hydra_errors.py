@@ -12,6 +12,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.task_config import GLOBAL_GROUPS, PLUS_GROUPS, see_help, unknown_setting
+from cmi_bench.utils.files import NO_FOLDER, reason_of
 
 SHOW_TRACEBACK = "CMI_BENCH_TRACEBACK"
 """Environment variable that brings the tracebacks back, for those who develop."""
@@ -32,6 +33,7 @@ _WITHOUT_HEADER = re.compile(rf"^Key '(?P<group>{'|'.join(GLOBAL_GROUPS)})' not 
 _NO_SETTING = re.compile(r"Error parsing override '(?P<word>[^'=]*)'\nmissing EQUAL")
 _UNKNOWN_KEY = re.compile(r"Could not override '(?P<key>[^']+)'")
 _NO_LIST = re.compile(r"override (?P<key>[^=\s]+)=(?P<value>.+)\n.* is not a ListConfig, list or tuple")
+_SEVERAL_VALUES = re.compile(r"Ambiguous value for argument '(?P<key>[^=]+)=(?P<values>.*)'\n")
 _WRONG_VALUE = re.compile(r"Error merging override (?P<key>[^=\s]+)=(?P<value>.*)\n(?P<why>.+)")
 _KINDS = {
     "is not a valid bool": ("neither true nor false", "Write {key}=true or {key}=false."),
@@ -42,9 +44,10 @@ _KINDS = {
 """How OmegaConf says that a value is not of its key's type, with what it is not and what to write."""
 _NO_CHOICE = re.compile(r"Invalid value '.*', expected one of \[(?P<known>.*)\]")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_A_FILE = frozenset({errno.EEXIST, errno.ENOTDIR})
 _FILE_TROUBLE = (
-    _FULL | _A_FILE | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO}
+    _FULL
+    | NO_FOLDER
+    | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO}
 )
 _RENAMED = {"sweep.dir": "sweep.checkpoint_dir"}
 
@@ -76,9 +79,8 @@ def _file_error(error: OSError) -> UserError:
     if error.errno in _FULL:
         again = "Make room and run the same command again, with hydra.run.dir=FOLDER: what was scored is kept."
         return UserError(f"{place} cannot be written: {error.strerror}.", again)
-    reason = "a file is where a folder is needed" if error.errno in _A_FILE else error.strerror
     hint = "Name another file or folder, or change its permissions; a run's folder is hydra.run.dir=FOLDER."
-    return UserError(f"{place} cannot be used: {reason}.", hint)
+    return UserError(f"{place} cannot be used: {reason_of(error)}.", hint)
 
 
 def error_message(error: BaseException) -> str:
@@ -112,6 +114,10 @@ def _configuration_error(error: Exception) -> UserError:
         return UserError(f"{found['word']!r} is no setting.", "Write KEY=VALUE, such as data=mini or runs=[A,B].")
     if found := _UNKNOWN_KEY.search(text):
         return _unknown_key(found["key"], cause.parent_node if isinstance(cause, OmegaConfBaseException) else None)
+    if found := _SEVERAL_VALUES.match(text):
+        key, values = found["key"], found["values"]
+        what = f"{key}={values} gives several values to one setting."
+        return UserError(what, f"Write {key}=[{values}] for a list, or -m before all words for a sweep over them.")
     if (found := _NO_LIST.search(f"{text}\n{cause}")) is not None:
         key, value = found["key"], found["value"]
         return UserError(f"{key} is a list, and {value} is none.", f"Write {key}=[{value}]")

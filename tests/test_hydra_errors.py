@@ -89,10 +89,15 @@ def test_a_mistake_gets_one_message(words, says, hint, tmp_path):
         ("profile=maybe", "profile=maybe is neither true nor false.\n  -> Write profile=true or profile=false."),
         ("workers=2.5", "workers=2.5 is no whole number.\n  -> Write a number without a point: workers=NUMBER."),
         ("precision=16", "There is no precision=16.\n  -> Did you mean bf16? Known: 32, bf16, tf32."),
+        (
+            "max_dur=5,10",
+            "max_dur=5,10 gives several values to one setting."
+            "\n  -> Write max_dur=[5,10] for a list, or -m before all words for a sweep over them.",
+        ),
         ("batch_size=null", "batch_size=null is no value.\n  -> Give it one: batch_size=VALUE."),
     ],
 )
-def test_a_value_of_another_type_is_told_without_hydras_words(word, message):
+def test_a_value_that_does_not_fit_is_told_without_hydras_words(word, message):
     with pytest.raises(HydraException) as error:
         composed(word)
     assert explain(error.value) == message

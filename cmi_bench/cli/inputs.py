@@ -91,8 +91,10 @@ def read_text(given: str | None, file: Path | None, option: str) -> str:
         return given or ""
     try:
         text = sys.stdin.read() if file == STDIN else file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{option}-file {file} cannot be read as UTF-8 text: {error}", "Check the path.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{option}-file {file} is no text in UTF-8.", "Save it as UTF-8.") from error
+    except OSError as error:
+        raise UserError(f"{option}-file {file} cannot be read: {error.strerror}.", "Check the path.") from error
     return text.rstrip()
 
 

@@ -20,6 +20,7 @@ from cmi_bench.errors import UserError
 from cmi_bench.reporting.terminal import SongLine
 from cmi_bench.types import Score
 from cmi_bench.utils.console import print_view, some_of
+from cmi_bench.utils.files import reason_of, replacing
 
 TITLE_LENGTH = 60
 MIN_DIGITS = 2
@@ -53,6 +54,8 @@ def rank(
     """
     if copy_to is not None and len({song.instruction for song in songs}) > 1:
         raise UserError("The songs were made from several instructions.", "Leave out --copy-to, or rank one at a time.")
+    if copy_to is not None and copy_to.exists() and not copy_to.is_dir():
+        raise UserError(f"--copy-to {copy_to} is a file, and a folder is needed.", "Choose another folder.")
     scored = score_songs(songs, options)
     scores = scored.scores
     rule.check(scores, f"The model {scored.model}")
@@ -193,7 +196,7 @@ def copy_best(files: Sequence[Path], folder: Path, *, given: Sequence[Path]) -> 
         for copy in copies:
             _write(copy)
     except OSError as error:
-        raise UserError(f"Cannot copy to {folder}: {error.strerror}.", "Choose another folder.") from error
+        raise UserError(f"Cannot copy to {folder}: {reason_of(error)}.", "Choose another folder.") from error
     return Copies(folder, len(copies), sum(copy.source not in files for copy in stale), others)
 
 
@@ -218,11 +221,7 @@ def _is_same(copy: _Copy) -> bool:
 
 
 def _write(copy: _Copy) -> None:
-    try:
-        with copy.source.open("rb") as source, copy.target.open("xb") as target:
-            shutil.copyfileobj(source, target)
-    except FileExistsError:  # the same content, as was seen before
+    if copy.target.exists():  # the same content, as was seen before
         return
-    except BaseException:  # half a song is none
-        copy.target.unlink(missing_ok=True)
-        raise
+    with copy.source.open("rb") as source, replacing(copy.target) as target:  # half a song is none
+        shutil.copyfileobj(source, target)

@@ -188,7 +188,7 @@ def _check_sqlite(file: Path) -> Finding:
     except sqlite3.Error as error:
         answer, runs = str(error), 0
     if answer == "ok":
-        return Finding(TRACKING_AREA, "MLflow", Severity.OK, f"{runs} runs in {file}")
+        return Finding(TRACKING_AREA, "MLflow", Severity.OK, f"{runs} run{'' if runs == 1 else 's'} in {file}")
     return Finding(
         TRACKING_AREA,
         "MLflow",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence, Sized
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -19,7 +20,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from cmi_bench.scoring.batching import BatchLimits, Runner, ScoreWriter, Stage
 from cmi_bench.scoring.run_stats import RunStats
-from cmi_bench.utils.files import replacing, write_text_atomic
+from cmi_bench.utils.files import reason_of, replacing, write_text_atomic
 from cmi_bench.utils.workspace import workspace
 
 log = logging.getLogger(__name__)
@@ -163,7 +164,12 @@ class Profile:
         if not self.is_on:
             return []
         with stats.timed("profile"):
-            return self._write(folder)
+            try:
+                return self._write(folder)
+            except (OSError, ValueError) as error:  # PyTorch leaves half a file, or none, on a disk that is full
+                reason = reason_of(error) if isinstance(error, OSError) else "what PyTorch wrote is not whole"
+                log.warning("The trace cannot be written, in %s and then in %s: %s.", gettempdir(), folder, reason)
+                return []
 
     def _write(self, folder: Path) -> list[Path]:
         found = self._found
@@ -172,8 +178,9 @@ class Profile:
                 "profile=true: nothing was computed, so there is no trace; resume=false cache=off computes all."
             )
             return []
+        trace = _merged(found)
         with replacing(folder / TRACE_FILE) as file, gzip.open(file, "wt", compresslevel=1, encoding="utf-8") as packed:
-            json.dump(_merged(found), packed)
+            json.dump(trace, packed)
         write_text_atomic(folder / OPERATORS_FILE, "\n".join(map(_table, found)))
         return [folder / TRACE_FILE, folder / OPERATORS_FILE]
 

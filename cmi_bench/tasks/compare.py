@@ -44,15 +44,16 @@ def compare_as_configured(config: CompareTask, folder: Path) -> Comparison:
     if settings.resamples == 0:
         raise UserError("metrics.resamples=0 leaves nothing to compare by.", "Leave it at its default.")
     loaded = load_runs(config.runs, config.tracking, folder)
-    runs, notes = loaded.runs, loaded.notes
+    runs = loaded.runs
     if len(runs) < 2:
         given = f"one: {runs[0].origin}" if runs else "none"
         raise UserError(
-            " ".join([f"task=compare needs two or more runs; given is {given}.", *notes]), "Give them as runs=[A,B]."
+            " ".join([f"task=compare needs two or more runs; given is {given}.", *loaded.left_out]),
+            "Give them as runs=[A,B].",
         )
     with spinner("comparing"):
         comparison = compare_runs(runs, settings, alpha=config.alpha, intersect=config.intersect)
-    return replace(comparison, notes=(*comparison.notes, *notes))
+    return replace(comparison, notes=(*comparison.notes, *loaded.notes))
 
 
 def run_leaderboard(config: CompareTask, folder: Path) -> None:

@@ -13,7 +13,7 @@ from cmi_bench.training_config import EmbedTask
 from cmi_bench.utils.addresses import place_of, try_to_write
 from cmi_bench.utils.console import some_of
 from cmi_bench.utils.distributed import check_driver, is_rank_zero
-from cmi_bench.utils.files import without_credentials
+from cmi_bench.utils.files import reason_of, without_credentials
 from cmi_bench.utils.installation import command_line
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ def check_cache(config: Config) -> None:
     try:
         try_to_write(place)
     except OSError as error:
-        reason, shown = error.strerror or str(error), without_credentials(str(place))
+        reason, shown = reason_of(error), without_credentials(str(place))
         if isinstance(place, str):
             raise UserError(
                 f"The cache {shown} cannot be written ({reason}).",

@@ -75,7 +75,7 @@ def try_to_write(place: Place) -> None:
     """
     folder = on_this_machine(place)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".write_test_") as file:
+    with tempfile.TemporaryFile(dir=folder) as file:
         file.write(b"\0")
     if isinstance(place, str):
         filesystem, path = open_address(place)

@@ -17,6 +17,16 @@ from urllib.parse import unquote
 
 from cmi_bench.errors import RunError
 
+NO_FOLDER = frozenset({errno.EEXIST, errno.ENOTDIR})
+"""Errors of making a folder that say that a file is there."""
+
+
+def reason_of(error: OSError) -> str:
+    """Return what an operating system's error says, for people."""
+    if error.errno in NO_FOLDER:
+        return "a file is where a folder is needed"
+    return error.strerror or str(error)
+
 
 def write_text_atomic(path: Path, text: str) -> Path:
     """Write UTF-8 text so that no reader ever sees half a file, whatever happens meanwhile.

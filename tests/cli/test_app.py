@@ -25,7 +25,8 @@ MISTAKES = [
     (["score", "empty"], 1, "empty holds no audio files"),
     (["score", "clean.wav", "--ref", "gone.wav"], 1, "The reference gone.wav does not exist"),
     (["score", "clean.wav", "--text", "x", "--text-file", "y"], 1, "Both --text and --text-file"),
-    (["score", "clean.wav", "--text-file", "gone"], 1, "gone cannot be read"),
+    (["score", "clean.wav", "--text-file", "gone"], 1, "--text-file gone cannot be read: No such file or directory."),
+    (["score", "clean.wav", "--lyrics-file", "clean.wav"], 1, "--lyrics-file clean.wav is no text in UTF-8."),
     (["score", "clean.wav", "--text-file", "-", "--lyrics-file", "-"], 1, "are stdin"),
     (["score", "clean.wav", "--json", "--csv"], 1, "Both --json and --csv"),
     (["score", "clean.wav", "--no-cache"], 1, "Both --no-cache and --cache-dir"),
@@ -46,6 +47,7 @@ MISTAKES = [
     (["score", "clean.wav", "--set", "seed=-1"], 1, "seed=-1 is negative"),
     (["rank", "clean.wav", "--weight", "0.3"], 1, "Use --by mean"),
     (["rank", "clean.wav", "--by", "loudness"], 2, "loudness"),
+    (["rank", "clean.wav", "--copy-to", "r.csv"], 1, "--copy-to r.csv is a file, and a folder is needed"),
     (["rank", "clean.wav", "--top-k", "0"], 2, "--top-k"),
     (["score", "clean.wav", "--bogus"], 2, "--bogus"),
 ]

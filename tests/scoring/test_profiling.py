@@ -107,6 +107,15 @@ def test_a_run_that_computes_nothing_says_that_there_is_no_trace(traced, tmp_pat
     assert not profile.describe(tmp_path)
 
 
+def test_a_disk_that_is_full_costs_the_trace_and_not_the_run(traced, tmp_path, monkeypatch, caplog):
+    profile, _ = traced(batch_size=100)
+    (tmp_path / TRACE_FILE).unlink()
+    monkeypatch.setattr(torch.profiler.profile, "export_chrome_trace", lambda self, path: None)  # as it does then
+    assert profile.write(tmp_path, RunStats()) == []
+    assert not (tmp_path / TRACE_FILE).exists()
+    assert "The trace cannot be written, in" in caplog.text
+
+
 def test_a_profile_that_is_off_leaves_all_as_it_is(tmp_path, caplog):
     profile, runner, stats = Profile(is_on=False), object(), RunStats()
     assert profile.runner(runner) is runner

@@ -96,6 +96,7 @@ def test_mistakes_are_explained(runs, tmp_path, task, words, says, hint):
     with pytest.raises(UserError) as error:
         do(task, tmp_path, *(word.format(runs=runs) for word in words))
     assert says in error.value.what
+    assert "Rows that were made up" not in error.value.what
     assert hint.format(runs=runs) in error.value.hint
 
 
