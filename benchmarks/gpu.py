@@ -178,20 +178,19 @@ def measure_tower(
         model = CmiRM(str(checkpoint), device=device, precision=precision, compile=compile, kernels=kernels)
         for batch in batches:
             with peak_memory_of(device) as peak:
-                work = partial(model.parts.audio_tower, chunks[:batch].to(device))
-                seconds = _seconds_or_infinity(work, precision, device)
+                seconds = _seconds_or_infinity(model.parts.audio_tower, chunks[:batch], precision, device)
             rate = batch * operations / seconds / 1e12
             yield BatchSpeed(precision, compile, kernels, batch, seconds, rate, rate / best[precision], peak[0] / 1e9)
             if seconds == float("inf"):
                 break
-        del model, work
+        del model
         release_memory()
 
 
-def _seconds_or_infinity(work: Callable[[], object], precision: Precision, device: torch.device) -> float:
+def _seconds_or_infinity(tower: Compute, chunks: Tensor, precision: Precision, device: torch.device) -> float:
     try:
         with arithmetic(precision, device):
-            return Stopwatch(device).median(work)
+            return Stopwatch(device).median(partial(tower, chunks.to(device)))
     except Exception as error:
         if not is_out_of_memory(error):
             raise

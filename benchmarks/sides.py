@@ -58,7 +58,7 @@ def measured(score: Score, device: str, *, items: list[Item], batch_size: int, m
     for item in items:
         item |= {key: _waveform(item[key]) for key in ("audio", "ref_audio")}
     on_cuda = device.startswith("cuda")
-    _forget_peak(on_cuda)
+    _forget_peak(device if on_cuda else None)
     clock, processor = time.perf_counter(), time.process_time()
     scores = score(items, batch_size, max_dur)
     return {
@@ -67,7 +67,7 @@ def measured(score: Score, device: str, *, items: list[Item], batch_size: int, m
         "processor_seconds": time.process_time() - processor,
         "processor_seconds_since_start": time.process_time(),
         "memory_gb": _peak_gb(),
-        "device_gb": _device_peak_gb() if on_cuda else None,
+        "device_gb": _device_peak_gb(device) if on_cuda else None,
     }
 
 
@@ -80,14 +80,14 @@ def _waveform(audio: str | None) -> Any:
     return torch.from_numpy(numpy.load(audio))
 
 
-def _forget_peak(on_cuda: bool) -> None:
+def _forget_peak(device: str | None) -> None:
     """Let the peak of memory begin anew, where the system can; elsewhere it is the process's so far."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    if on_cuda:
+    if device is not None:
         import torch
 
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def _peak_gb() -> float:
@@ -99,10 +99,10 @@ def _peak_gb() -> float:
     return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9
 
 
-def _device_peak_gb() -> float:
+def _device_peak_gb(device: str) -> float:
     import torch
 
-    return float(torch.cuda.max_memory_allocated()) / 1e9
+    return float(torch.cuda.max_memory_allocated(device)) / 1e9
 
 
 def load_public(settings: dict[str, Any]) -> tuple[Score, dict[str, Any]]:
