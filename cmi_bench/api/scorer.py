@@ -91,6 +91,7 @@ class SongStage:
 
     title = "scoring"
     start = 0.0
+    decodes = True
 
     def __init__(self, songs: Sequence[NumberedSong], call: ModelCall[BenchmarkModelABC], folder: Path) -> None:
         self.songs = songs

@@ -130,6 +130,8 @@ class Stage(Protocol[Item, LoadedT]):
     """For the progress bar."""
     start: float
     """Where in the plan to begin, from 0 to 1; what is before comes at the end."""
+    decodes: bool
+    """Whether a batch is decoded when it is loaded, and not only read: that takes long, and may end its process."""
 
     @property
     def stats(self) -> RunStats:

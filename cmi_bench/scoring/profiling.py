@@ -76,7 +76,7 @@ class ProfiledStage(Generic[Item, Loaded]):
 
     def __init__(self, stage: Stage[Item, Loaded], recorded: _Recorded) -> None:
         self.stage = stage
-        self.title, self.start, self.stats = stage.title, stage.start, stage.stats
+        self.title, self.start, self.decodes, self.stats = stage.title, stage.start, stage.decodes, stage.stats
         self.load: Callable[[Sequence[Item]], Loaded] = stage.load
         self._recorded = recorded
         self._batches = 0

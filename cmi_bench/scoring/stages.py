@@ -173,6 +173,7 @@ class EmbedAudioStage:
     """Encodes the audio that the cache lacks."""
 
     title = "encoding audio"
+    decodes = True
 
     def __init__(self, items: Sequence[AudioItem], model: CachedModel, stats: RunStats, *, start: float = 0.0) -> None:
         """Take what is needed.
@@ -219,6 +220,7 @@ class EmbedTextStage:
 
     title = "encoding text"
     start = 0.0
+    decodes = False
 
     def __init__(self, items: Sequence[TextItem], model: CachedModel, stats: RunStats) -> None:
         self.items = items
@@ -281,6 +283,7 @@ class HeadStage:
 
     title = "scoring"
     start = 0.0
+    decodes = False
 
     def __init__(
         self,
@@ -375,6 +378,7 @@ class WholeStage:
 
     title = "scoring"
     start = 0.0
+    decodes = True
 
     def __init__(self, requests: Sequence[Request], call: ModelCall[BenchmarkModelABC], stats: RunStats) -> None:
         self.requests = requests

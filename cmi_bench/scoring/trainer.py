@@ -94,7 +94,7 @@ class BatchLoader(Generic[Item, Loaded]):
         """
         self.plan = plan
         self.load = load
-        self.workers = min(workers, sum(map(len, plan)))
+        self.workers = min(workers, sum(map(bool, plan)))
         self.workers_died = False
         self.shares_memory = shares_memory
         self.stats = stats
@@ -181,8 +181,10 @@ class StageModule(LightningModule, Generic[Item, Loaded]):
         plan, shares_memory = self.trainer.strategy.broadcast(planned)
         self.total = sum(map(len, plan))
         own = plan[self.trainer.global_rank :: self.trainer.world_size]
+        # To start a process takes as long as to read a batch of embeddings.
+        workers = self.workers if self.stage.decodes or len(own) > self.workers else 0
         self.loader = BatchLoader(
-            own, self.stage.load, workers=self.workers, shares_memory=shares_memory, stats=self.stage.stats
+            own, self.stage.load, workers=workers, shares_memory=shares_memory, stats=self.stage.stats
         )
         return self.loader
 

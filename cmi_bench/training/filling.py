@@ -102,6 +102,7 @@ class PoolStage:
 
     title = "pooling"
     start = 0.0
+    decodes = False
 
     def __init__(self, items: Sequence[Item], model: CachedModel) -> None:
         self.items = items

@@ -103,6 +103,7 @@ class SharedAudioStage:
     """Embeds the audio that the cache lacks, with each model in turn, and says how much it will come to."""
 
     title = "encoding audio"
+    decodes = True
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ class Numbers:
 
     title = "numbers"
     start = 0.0
+    decodes = True
 
     def __init__(self, items):
         self.items = items

@@ -41,6 +41,7 @@ class Sums:
 
     title = "sums"
     start = 0.0
+    decodes = True
     load = staticmethod(load)
 
     def __init__(self, items):
@@ -57,11 +58,32 @@ class Sums:
         writer.write({str(int(one.mean())): Score(float(one.mean()), 0.0) for one in loaded})
 
 
-def run(items, workers=2):
+def run(items, workers=2, stage=Sums):
     writer = MemoryScoreWriter()
     runner = LightningRunner(TRAINER, Devices("cpu", 1, "cpu"), limits=BatchLimits(2, 1e9), workers=workers)
-    runner.run(Sums(items), writer)
+    runner.run(stage(items), writer)
     return runner, writer
+
+
+class Processes(Sums):
+    """Writes down which process has loaded each batch."""
+
+    load = staticmethod(lambda items: [torch.tensor(float(os.getpid()), dtype=torch.float64)])
+
+
+class Reads(Processes):
+    decodes = False
+
+
+@pytest.mark.parametrize(
+    ("stage", "items", "starts_processes"),
+    [(Processes, 2, True), (Reads, 4, False), (Reads, 6, True)],
+    ids=["one batch to decode", "two batches to read", "more to read than workers"],
+)
+def test_processes_are_started_to_decode_and_to_read_much(stage, items, starts_processes):
+    _, writer = run(range(items), workers=2, stage=stage)
+    assert (str(HERE) in writer.scores) is not starts_processes
+    assert len(writer.scores) <= 2
 
 
 @pytest.mark.slow
