@@ -83,7 +83,6 @@ class GraphRecorder:
         aside, current = self._aside, torch.cuda.current_stream(self._device)
         with self._replaying, torch.cuda.stream(aside):
             aside.wait_stream(current)
-            aside.wait_event(self._done)
             for _ in range(WARM_UPS):
                 compute(given)
             # Other threads copy results meanwhile, which is no part of the graph. Torch's own stream for this would be

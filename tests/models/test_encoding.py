@@ -11,6 +11,7 @@ from cmi_bench.models import encoding
 from cmi_bench.models.batching import arithmetic
 from cmi_bench.models.encoding import AHEAD, encode_ahead, encode_waveforms, fit_of
 from cmi_bench.models.memory import BatchFit
+from cmi_bench.models.transfers import CudaTransfers
 
 CPU = torch.device("cpu")
 LENGTHS = (4_800, 3_000, 4_800, 4_700, 4_700, 3_000, 1_000)
@@ -54,6 +55,22 @@ def test_batches_are_timed_one_by_one_until_their_size_is_found():
         waveforms(*[5] * 2), doubled, transfers, batch_size=2, fit=BatchFit("e", torch.device("cpu"), first=10)
     )
     assert transfers.calls == [("upload", 2), ("mark", 1), ("wait", 1)]
+
+
+def test_what_a_late_gpu_was_given_comes_out(late_gpu):
+    """However late it copies and computes, and however soon memory is used again."""
+    transfers, given = CudaTransfers(torch.device("cuda")), [torch.full((5,), float(number)) for number in range(12)]
+
+    def encode(batch):
+        return [late_gpu.compute(lambda rows, row=row: 2 * rows[row], batch) for row in range(len(batch))]
+
+    arriving = []
+    for start in (0, 6):
+        made = encode_ahead(given[start:][:6], encode, transfers, batch_size=2, fit=settled(10))
+        arriving.append(transfers.fetch(made))
+        del made
+    found = [one for arrive in arriving for one in arrive()]
+    assert [one.tolist() for one in found] == [(2 * one).tolist() for one in given]
 
 
 def limited_to(rows, tried):
