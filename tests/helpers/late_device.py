@@ -1,9 +1,9 @@
 """A GPU that does its work late, on the CPU: what is not waited for is not there, what is let go is written over.
 
 Streams are queues of work. Nothing is done before somebody waits for it. Then other streams are as far ahead as they
-may be, or somewhere, so that memory which is used again too early is seen to be; or they do nothing that is not waited for,
-so that it is not there. Memory that the program lets go is overwritten at once by the stream that it came from, as
-PyTorch may do, unless `record_stream` has named other streams, which are waited for.
+may be, or somewhere, so that memory which is used again too early is seen to be; or they do nothing but what is waited
+for, so that other things are not there. Memory that the program lets go is overwritten at once by the stream that it
+came from, as PyTorch may do, unless `record_stream` has named other streams, which are waited for.
 """
 
 import math
