@@ -81,7 +81,7 @@ class GraphRecorder:
         """Return what computes inputs of the example's shape by replaying one graph; its results are copies."""
         graph, given = torch.cuda.CUDAGraph(), example.clone()
         aside, current = self._aside, torch.cuda.current_stream(self._device)
-        with self._replaying, torch.cuda.stream(aside):
+        with self._replaying, torch.cuda.device(self._device), torch.cuda.stream(aside):
             aside.wait_stream(current)
             for _ in range(WARM_UPS):
                 compute(given)

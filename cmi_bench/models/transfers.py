@@ -5,7 +5,8 @@ here and nowhere else: `Transfers` is what others see of it.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -52,7 +53,7 @@ class Transfers(Protocol):
 
 
 class CudaTransfers:
-    """Copies through pinned memory, in streams of their own."""
+    """Copies through pinned memory, in streams of their own; of other devices no memory is taken, in any thread."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -65,7 +66,7 @@ class CudaTransfers:
         # Torch keeps pinned memory for the next batch, and hands it out when the device has read it.
         pinned = torch.empty((len(rows), *rows[0].shape), dtype=rows[0].dtype, pin_memory=True)
         torch.stack(list(rows), out=pinned)
-        with torch.cuda.stream(self._inward):
+        with self._on(self._inward):
             there = pinned.to(self.device, non_blocking=True)
         computing = torch.cuda.current_stream(self.device)
         computing.wait_stream(self._inward)
@@ -81,7 +82,7 @@ class CudaTransfers:
     def fetch(self, tensors: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
         """Copy on a stream of its own, which waits for the computing stream; see `Transfers`."""
         self._outward.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(self._outward):
+        with self._on(self._outward):
             # Torch makes the copies in pinned memory.
             copies = [tensor.detach().to("cpu", non_blocking=True) for tensor in tensors]
             for tensor in tensors:
@@ -91,11 +92,17 @@ class CudaTransfers:
             done.record(self._outward)
 
         def wait() -> list[Tensor]:
-            with torch.cuda.device(self.device):  # a thread that has none would take memory of the first one to wait
+            with torch.cuda.device(self.device):
                 done.synchronize()
             return copies
 
         return wait
+
+    @contextmanager
+    def _on(self, stream: torch.cuda.Stream) -> Iterator[None]:
+        # Without the device, leaving the stream would take memory of the one that is the thread's current one.
+        with torch.cuda.device(self.device), torch.cuda.stream(stream):
+            yield
 
 
 class CudaMoment:

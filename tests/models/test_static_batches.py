@@ -1,6 +1,6 @@
 """Batches of fixed shapes: which shapes there are, and that a batch's own rows come out."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
@@ -102,7 +102,7 @@ def test_a_graph_is_recorded_once_and_replayed_into_copies(monkeypatch):
     now = [Stream(None, "current")]
     for name, fake in (
         *(("stream", on), ("current_stream", lambda device: now[-1]), ("Stream", Stream), ("Event", Event)),
-        *(("CUDAGraph", Graph), ("graph", recording), ("graph_pool_handle", tuple)),
+        *(("device", nullcontext), ("CUDAGraph", Graph), ("graph", recording), ("graph_pool_handle", tuple)),
     ):
         monkeypatch.setattr(torch.cuda, name, fake)
     network = StaticBatches(compute, compute, length=5, fixed=GraphRecorder(torch.device("cuda")))
