@@ -121,18 +121,22 @@ def work_on(
         fitted.work(loaded.items, within_time, blame=blame)
 
 
+class GpuLostError(RunError):
+    """A GPU that computes nothing more in this process."""
+
+
 @contextmanager
 def ending_with_the_gpu() -> Iterator[None]:
     """Do work; an error after which a GPU computes nothing more is no clip's failure.
 
     Raises:
-        RunError: There was such an error.
+        GpuLostError: There was such an error.
     """
     try:
         yield
     except RuntimeError as error:
         if is_gpu_lost(error):
-            raise RunError(
+            raise GpuLostError(
                 f"The GPU computes nothing more: {str(error).splitlines()[0]}",
                 "What was computed is kept; the same command goes on from there. If it happens again,"
                 " CUDA_LAUNCH_BLOCKING=1 before the command shows where.",

@@ -176,7 +176,7 @@ def create_app(
         service: Scores.
         token: What requests have to show; None: nothing.
         body_seconds: How long the body of a request may take.
-        failed: Called, in another thread, where a model cannot be loaded.
+        failed: Called, in another thread, where a model cannot be loaded, or a GPU computes nothing more.
     """
     served = RewardApp(service, token=token, body_seconds=body_seconds)
 

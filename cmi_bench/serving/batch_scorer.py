@@ -21,7 +21,7 @@ from cmi_bench.scoring.fitted_batches import FittedBatches
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import Request
 from cmi_bench.scoring.run_stats import RunStats
-from cmi_bench.scoring.stages import InputLoader
+from cmi_bench.scoring.stages import GpuLostError, InputLoader, ending_with_the_gpu
 from cmi_bench.serving.queue import SongAnswer
 from cmi_bench.serving.wire import ErrorCode
 from cmi_bench.types import Score
@@ -143,13 +143,19 @@ class BatchScorer:
         Args:
             songs: Requests, each with what was loaded for it.
             tell: Is given answers by the requests' keys, as soon as they are there.
+
+        Raises:
+            GpuLostError: Neither these songs nor others can be scored.
         """
         codes: dict[str, ErrorCode] = {}
 
         def work(part: Sequence[tuple[Request, Any]]) -> None:
             try:
-                with torch.no_grad(), self.call.within_time([request.name for request, _ in part]):
+                names = [request.name for request, _ in part]
+                with torch.no_grad(), self.call.within_time(names), ending_with_the_gpu():
                     scores = self._way.score(part)
+            except GpuLostError:
+                raise
             except Exception as error:
                 if len(part) == 1:
                     codes[part[0][0].key] = _code_of(error)

@@ -19,6 +19,7 @@ from cmi_bench.scoring.batching import BatchLimits
 from cmi_bench.scoring.embedding_cache import GIGABYTE, open_embeddings
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.requests import Request, request_of
+from cmi_bench.scoring.stages import GpuLostError
 from cmi_bench.serving.batch_scorer import BatchScorer
 from cmi_bench.serving.loaded_model import LoadedModel, ModelToServe
 from cmi_bench.serving.metrics import ServerMetrics
@@ -115,13 +116,15 @@ class RewardService:
         self._pool = ThreadPoolExecutor(max(2, self.workers), thread_name_prefix="look-up")
         self._threads: list[threading.Thread] = []
         self._pruned: dict[str, int] = {}
+        self._failed: Callable[[BaseException], None] = lambda error: None
 
     def start(self, failed: Callable[[BaseException], None]) -> None:
         """Load the models in the background, and go to work.
 
         Args:
-            failed: Called, in another thread, where they cannot be loaded.
+            failed: Called, in another thread, where they cannot be loaded, or a GPU computes nothing more.
         """
+        self._failed = failed
 
         def load() -> None:
             try:
@@ -380,6 +383,8 @@ class RewardService:
             failure = SongAnswer.failed(ErrorCode.FAILED, f"{type(error).__name__}: {error}")
             for song in batch:
                 self.queue.answer(song, failure)
+            if isinstance(error, GpuLostError):  # whoever has started the server may start it again
+                self._failed(error)
 
     def _prune(self, scorer: BatchScorer) -> None:
         """Keep the embeddings within their bound."""

@@ -32,6 +32,8 @@ class Served(NamedTuple):
     service: RewardService
     server: GracefulServer
     thread: threading.Thread
+    failures: list[BaseException]
+    """What would end `cmi-bench serve`."""
 
     def client(self, **options: Any) -> httpx2.Client:
         """Return a client for it."""
@@ -91,7 +93,7 @@ def serving(
         server = make_server(app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server")
         thread.start()
-        served = Served(address_of(listener), service, server, thread)
+        served = Served(address_of(listener), service, server, thread, failures)
         try:
             while is_awaited and not failures and service.state == "loading":
                 time.sleep(0.005)

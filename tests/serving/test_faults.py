@@ -14,6 +14,7 @@ from reward_server import serving
 from scipy.io import wavfile
 
 from cmi_bench.errors import UserError
+from cmi_bench.scoring import stages
 from cmi_bench.serving.listen import PatientProtocol
 from cmi_bench.serving.wire import Limits
 
@@ -302,6 +303,17 @@ def test_a_model_that_fails_on_a_song_fails_on_that_song_only(model, tmp_path):
         assert (alone.status_code, alone.json()["error"]["code"]) == (500, "model_failed")
         assert song(client, 0.5).json()["from_store"]
         assert counted(client, 'cmi_bench_failures_total{code="model_failed"}') == 2
+
+
+def test_a_gpu_that_computes_nothing_more_ends_the_server(monkeypatch):
+    """Its songs are answered; a model that fails on one of them is not asked again."""
+    monkeypatch.setattr(stages, "is_gpu_lost", lambda error: True)
+    model = Meter(error=RuntimeError("CUDA error: an illegal memory access was encountered"))
+    with serving({"meter": model}, patience=0.2) as served, served.client() as client:
+        found = batch(client, wav(1.0), wav(1.0, LOUD)).json()
+        assert [one["error"]["code"] for one in found["receipts"]] == ["failed", "failed"]
+        assert "computes nothing more" in str(served.failures)
+    assert len(model.batches) == 1
 
 
 def test_what_does_not_fit_into_memory_is_halved_and_remembered():
