@@ -113,7 +113,7 @@ class ProfiledStage(Generic[Item, Loaded]):
 
     def _begin(self) -> None:
         with self.stats.timed("profile"):
-            activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
+            activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_initialized() else [])]
             # On a CPU several threads encode.
             every_thread = torch._C._profiler._ExperimentalConfig(profile_all_threads=True)
             self._loads = []
@@ -247,6 +247,7 @@ def _merged(found: Sequence[_Recorded]) -> dict[str, Any]:
 
 
 def _table(one: _Recorded) -> str:
-    by = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
-    table = one.profile.key_averages().table(sort_by=by, row_limit=OPERATORS)
+    averages = one.profile.key_averages()
+    used_gpu = any(operator.self_device_time_total for operator in averages)
+    table = averages.table(sort_by=f"self_{'device' if used_gpu else 'cpu'}_time_total", row_limit=OPERATORS)
     return f"{one.title}: {one.batches} batches\n{table}"

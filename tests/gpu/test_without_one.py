@@ -100,4 +100,9 @@ def test_one_compilation_serves_batches_of_any_size(network, monkeypatch, precis
             torch.testing.assert_close(fast(chunks), tower(chunks), atol=1e-5, rtol=1e-4)
         other = 0.1 * torch.randn(2, 12_345)
         torch.testing.assert_close(fast(other), tower(other), atol=0.0, rtol=0.0)
+    another = compiled(
+        prepare_as_on_a_gpu(monkeypatch, network.audio_tower, precision), 24_000, CPU, backend=compilations
+    )
+    with arithmetic(precision, CPU):  # as of a sweep's next checkpoint
+        torch.testing.assert_close(another(chunks), fast(chunks), atol=1e-5, rtol=1e-4)
     assert compilations.frame_count == 1
