@@ -5,7 +5,8 @@ few; chunks of other lengths (the ends of clips) go through the network as it is
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -66,6 +67,21 @@ def unchanged(compute: Compute, example: Tensor) -> Compute:
     return compute
 
 
+@contextmanager
+def workspaces_of_its_own() -> Iterator[None]:
+    """Have the products of a graph that is recorded inside work in memory of the graph.
+
+    They would work in memory that PyTorch keeps for each stream, and that others give back while the graph has its
+    address: Lightning around each of its loops, PyTorch with any graph of the stream. The next product of anybody gets
+    such memory anew.
+    """
+    torch._C._cuda_clearCublasWorkspaces()
+    try:
+        yield
+    finally:
+        torch._C._cuda_clearCublasWorkspaces()
+
+
 class GraphRecorder:
     """Records CUDA graphs that share their memory, of which one runs at a time."""
 
@@ -87,7 +103,10 @@ class GraphRecorder:
                 compute(given)
             # Other threads copy results meanwhile, which is no part of the graph. Torch's own stream for this would be
             # one of the first device that was ever recorded on.
-            with torch.cuda.graph(graph, pool=self._pool, stream=aside, capture_error_mode="thread_local"):
+            with (
+                workspaces_of_its_own(),
+                torch.cuda.graph(graph, pool=self._pool, stream=aside, capture_error_mode="thread_local"),
+            ):
                 made = compute(given)
         current.wait_stream(aside)
 

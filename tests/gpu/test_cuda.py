@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning.fabric.accelerators.cuda import _clear_cuda_memory
 from parity_rows import write_parity_rows
 from quick_runs import cmi_rm_words, read_scores
 from tiny_clap import save_laion_clap
@@ -208,6 +209,34 @@ def test_threads_share_a_compiled_tower():
         for number, rounds in enumerate(pool.map(encode, range(3))):
             for found in rounds:
                 torch.testing.assert_close(found, wanted[number:][:2], atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_graphs_keep_the_memory_that_they_work_in():
+    """What Lightning gives back around each of its loops, and a recording that failed, is none of theirs."""
+    compiled = CmiRM(str(BUNDLE / "sa_mean"), device=CUDA, compile=True, precision="bf16")
+    chunks = songs(*[30] * 8)
+    wanted = compiled.encode_audio(chunks)
+    recorder, calls = GraphRecorder(CUDA), []
+    square = torch.randn(2048, 2048, device=CUDA)
+    products = recorder(lambda x: x @ x @ x, square)
+    found = products(square)
+
+    def fail(x):
+        calls.append(x)
+        if len(calls) > WARM_UPS:
+            raise ValueError
+        return x @ x
+
+    with pytest.raises(ValueError):
+        recorder(fail, square)
+    gc.collect()
+    for _ in range(3):
+        _clear_cuda_memory()
+        others = [torch.full((1 << 22,), float("nan"), device=CUDA) for _ in range(64)]
+        del others
+        assert torch.equal(products(square), found)
+        assert all(map(torch.equal, compiled.encode_audio(chunks), wanted))
 
 
 ON_THE_SECOND = """

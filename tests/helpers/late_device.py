@@ -162,6 +162,7 @@ def late_cuda(monkeypatch, others):
             "graph": recording,
             "graph_pool_handle": tuple,
         },
+        torch._C: {"_cuda_clearCublasWorkspaces": lambda: None},
         torch: {"empty": lambda *shape, pin_memory=False, **more: empty(*shape, **more)},
         torch.Tensor: {
             "to": to,

@@ -105,13 +105,15 @@ def test_a_graph_is_recorded_once_and_replayed_into_copies(monkeypatch):
         *(("device", nullcontext), ("CUDAGraph", Graph), ("graph", recording), ("graph_pool_handle", tuple)),
     ):
         monkeypatch.setattr(torch.cuda, name, fake)
+    monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: calls.append("clear workspaces"))
     network = StaticBatches(compute, compute, length=5, fixed=GraphRecorder(torch.device("cuda")))
     first, second = torch.ones(2, 5), torch.full((2, 5), 3.0)
     found = [network(first), network(second)]
     a_replay = ["current waits for the last replay", "replay", "event on current"]
     assert calls == [
         *("aside waits for current", "compute on aside", "compute on aside"),
-        *("record thread_local on aside", "compute on aside", "current waits for aside", *a_replay, *a_replay),
+        *("clear workspaces", "record thread_local on aside", "compute on aside", "clear workspaces"),
+        *("current waits for aside", *a_replay, *a_replay),
     ]
     assert [one.tolist() for one in found] == [(2 * first).tolist(), (2 * second).tolist()]
 
