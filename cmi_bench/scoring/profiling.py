@@ -117,7 +117,7 @@ class ProfiledStage(Generic[Item, Loaded]):
             # On a CPU several threads encode.
             every_thread = torch._C._profiler._ExperimentalConfig(profile_all_threads=True)
             self._loads = []
-            self._running = profile(activities=activities, acc_events=True, experimental_config=every_thread)
+            self._running = profile(activities=activities, experimental_config=every_thread)
             self._before = self._batches
             os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it remarks on stderr that there is no GPU
             self._running.start()
