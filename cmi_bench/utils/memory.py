@@ -1,6 +1,9 @@
-"""Memory: how much of the machine's is free for this process, and what becomes of what it frees."""
+"""Memory: how much of the machine's is free for this process, what becomes of what it frees, pages of mapped files."""
 
+import bisect
 import ctypes
+import mmap
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,3 +72,35 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         for parameter, size in KEPT_BYTES.items():
             mallopt(parameter, size)
+
+
+class FilePages:
+    """Pages of mapped files that this process has in its memory, such as those of weights.
+
+    They can be given back: what is read again comes from the file, or from what the system keeps of it. Nothing is done
+    on other systems than Linux.
+    """
+
+    MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ (\d+)")
+    """The first line of a mapping in /proc/self/smaps: its ends, and the file's inode, 0 where there is no file."""
+
+    def __init__(self) -> None:
+        """Look at what is mapped now, and leave out files of which the process has changed a page for itself."""
+        self._mappings: list[tuple[int, int]] = []
+        inode, ends = "0", (0, 0)
+        for line in _lines(Path("/proc/self/smaps")):
+            if line.startswith("Anonymous:"):
+                if inode != "0" and line.split()[1] == "0":
+                    self._mappings.append(ends)
+            elif found := self.MAPPING.match(line):
+                inode, ends = found[3], (int(found[1], 16), int(found[2], 16))
+        self._madvise = getattr(ctypes.CDLL(None), "madvise", None) if self._mappings else None
+
+    def release(self, start: int, size: int) -> None:
+        """Give back the whole pages in so many bytes from an address on, if all of it is of a mapped file."""
+        at = bisect.bisect_right(self._mappings, (start, sys.maxsize)) - 1
+        if self._madvise is None or at < 0 or start + size > self._mappings[at][1]:
+            return
+        first, last = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, (start + size) // mmap.PAGESIZE * mmap.PAGESIZE
+        if first < last:
+            self._madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), mmap.MADV_DONTNEED)

@@ -69,7 +69,7 @@ def test_the_order_of_a_convolutions_weights(network, monkeypatch, precision, is
     """Channels last for tensor cores, which multiply no float32."""
     with fake_cuda(monkeypatch):
         block = prepare(network.audio_tower.muq.conv.conv[1], CUDA, precision)
-    for conv in (*block.entries, block.second):
+    for conv in (block.main, block.shortcut, block.second):
         assert conv.weight.is_contiguous() == is_in_one_piece
         assert conv.weight.is_contiguous(memory_format=torch.channels_last) != is_in_one_piece
 

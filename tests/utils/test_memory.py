@@ -1,11 +1,13 @@
-"""How much memory a process may take: the machine's, or what its control groups leave."""
+"""How much memory a process may take: the machine's, or what its control groups leave; pages of mapped files."""
 
 import sys
 
+import numpy as np
 import pytest
+from file_pages import resident_bytes
 
 from cmi_bench.utils import memory
-from cmi_bench.utils.memory import available_memory
+from cmi_bench.utils.memory import FilePages, available_memory
 
 GB = 10**9
 
@@ -64,3 +66,38 @@ def test_nothing_is_left(machine):
     machine("fs/memory.max", "1000\n")
     machine("fs/memory.current", "2000\n")
     assert available_memory() == 0
+
+
+NUMBERS = 2**18
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """A file of float32 numbers, mapped so that changes stay with the process."""
+    np.arange(NUMBERS, dtype=np.float32).tofile(tmp_path / "numbers")
+    return np.memmap(tmp_path / "numbers", dtype=np.float32, mode="c")
+
+
+def test_pages_of_a_file_are_given_back_and_read_again(mapped):
+    total = mapped.sum()
+    assert resident_bytes(mapped.filename) == mapped.nbytes
+    FilePages().release(mapped[:1000].ctypes.data, 4000)  # not a whole page
+    assert resident_bytes(mapped.filename) == mapped.nbytes
+    FilePages().release(mapped.ctypes.data, mapped.nbytes)
+    assert resident_bytes(mapped.filename) == 0
+    assert mapped.sum() == total
+
+
+def test_changed_pages_of_a_file_stay(mapped):
+    mapped[1000] = -1.0
+    FilePages().release(mapped.ctypes.data, mapped.nbytes)
+    assert mapped[1000] == -1.0
+
+
+def test_memory_that_is_of_no_file_stays(mapped):
+    mapped.sum()
+    own = np.ones(NUMBERS)
+    FilePages().release(own.ctypes.data, own.nbytes)
+    FilePages().release(mapped.ctypes.data, mapped.nbytes + own.nbytes)  # more than the file
+    assert own.all()
+    assert resident_bytes(mapped.filename) == mapped.nbytes

@@ -6,8 +6,9 @@ bfloat16 on processors that compute it. Which kernel a layer gets depends on its
 device and processor only, so that every process on a machine computes alike.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from copy import copy
+from functools import partial
 from typing import Literal, TypeVar, cast, get_args
 
 import torch
@@ -16,9 +17,11 @@ from torch.nn import functional as F
 
 from cmi_bench.errors import UserError, did_you_mean
 from cmi_bench.models.batching import Precision, computes_bf16
-from cmi_bench.models.kernels.packed import Bfloat16Products, make_linear
+from cmi_bench.models.kernels.packed import make_linear
+from cmi_bench.models.kernels.residual import EntryOfOne, FoldedResidual, ResidualInStrips
 from cmi_bench.models.kernels.winograd import WinogradConv
 from cmi_bench.models.muq.encoder import ConvolutionModule, FrozenBatchNorm, PointwiseConv, ResidualConv2d
+from cmi_bench.utils.memory import FilePages
 
 Kernels = Literal["on", "off"]
 DTYPES: dict[Precision, torch.dtype] = {"32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
@@ -56,7 +59,18 @@ def prepare(part: Part, device: torch.device, precision: Precision, kernels: Ker
             PointwiseConv: lambda conv: make_linear(cast(PointwiseConv, conv).weight.squeeze(2).to(dtype), None),
             nn.Linear: lambda linear: _pack(cast(nn.Linear, linear), dtype),
         }
+    pages = FilePages()
+    replacements = {kind: partial(_replaced, replace, pages) for kind, replace in replacements.items()}
     return cast(Part, rebuild(part, lambda tensor: tensor.to(device), replacements))
+
+
+def _replaced(replace: Callable[[nn.Module], nn.Module], pages: FilePages, part: nn.Module) -> nn.Module:
+    """Return what replaces a part, and give back the pages of the file that the part's weights were read from."""
+    weights = [weight for weight in part.parameters() if weight.device.type == "cpu"]
+    made = replace(part)
+    for weight in weights:
+        pages.release(weight.data_ptr(), weight.nbytes)
+    return made
 
 
 def rebuild(
@@ -108,27 +122,6 @@ def fold(
     return folded
 
 
-class FoldedResidual(nn.Module):
-    """A `ResidualConv2d` without normalisations."""
-
-    def __init__(self, entries: Sequence[nn.Module], second: nn.Module) -> None:
-        """Take the convolutions.
-
-        Args:
-            entries: Of the input: the main path's and the shortcut's, or one to twice the channels that is both.
-            second: The main path's other one.
-        """
-        super().__init__()
-        self.entries = nn.ModuleList(entries)
-        self.second = second
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [batch, channels_in, mel, time] as `ResidualConv2d` does."""
-        main, shortcut = (part for entry in self.entries for part in entry(x).chunk(2 // len(self.entries), dim=1))
-        out: Tensor = shortcut.add_(self.second(main.relu_())).relu_()
-        return out
-
-
 class DepthwiseConv(nn.Module):
     """A depthwise convolution over time, several times as fast on the CPU with its channels side by side in memory."""
 
@@ -145,35 +138,20 @@ class DepthwiseConv(nn.Module):
         return F.conv2d(line, self.weight, self.bias, padding=self.padding, groups=len(self.weight)).squeeze(2)
 
 
-def _fold_residual(block: ResidualConv2d, dtype: torch.dtype, order: torch.memory_format) -> FoldedResidual:
+def _fold_residual(block: ResidualConv2d, dtype: torch.dtype, order: torch.memory_format) -> nn.Module:
     main, second, shortcut = (
         fold(conv, norm, dtype, order)
         for conv, norm in ((block.conv1, block.bn1), (block.conv2, block.bn2), (block.conv3, block.bn3))
     )
-    return FoldedResidual(_entries(main, shortcut), _convolution(second))
-
-
-def _entries(main: nn.Conv2d, shortcut: nn.Conv2d) -> list[nn.Module]:
-    """Return the two convolutions of a block's input, as one where that saves a transform of the input."""
-    both = copy(main)
-    both.out_channels *= 2
-    both._parameters = {
-        name: nn.Parameter(torch.cat((getattr(main, name), getattr(shortcut, name))), requires_grad=False)
-        for name in ("weight", "bias")
-    }
-    computed = _convolution(both)
-    return [main, shortcut] if computed is both else [computed]
-
-
-def _convolution(conv: nn.Conv2d) -> nn.Module:
-    """Return what computes a 3x3 convolution on its device, in the type of its weights."""
-    if conv.weight.device.type != "cpu":
-        return conv
-    if conv.weight.dtype == torch.bfloat16:
-        return conv if computes_bf16() else Bfloat16Products(_convolution(conv.float()))
-    if conv.in_channels == 1:  # more work in the transforms than products saved
-        return conv
-    return WinogradConv(conv.weight.data, cast(Tensor, conv.bias).data, cast(tuple[int, int], conv.stride))
+    if main.weight.device.type != "cpu" or (dtype == torch.bfloat16 and computes_bf16()):
+        return FoldedResidual(main, shortcut, second)
+    stride = cast(tuple[int, int], main.stride)
+    weight, bias = (torch.cat((getattr(main, name), getattr(shortcut, name))).float() for name in ("weight", "bias"))
+    one = main.in_channels == 1
+    return ResidualInStrips(
+        EntryOfOne(weight, bias, stride) if one else WinogradConv(weight, bias, stride, dtype),
+        WinogradConv(second.weight.float(), cast(Tensor, second.bias).float(), dtype=dtype),
+    )
 
 
 def _fold_convolution_module(module: ConvolutionModule) -> ConvolutionModule:

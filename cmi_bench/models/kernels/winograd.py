@@ -5,7 +5,7 @@ filter and input to values, multiply them, transform back. See Lavin and Gray 20
 the one-dimensional algorithms are Cook's and Toom's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cmi_bench.models.batching import exact
 from cmi_bench.models.kernels.packed import make_linear
 from cmi_bench.models.threads import in_threads
 
@@ -22,7 +23,7 @@ Matrix = npt.NDArray[np.float64]
 TAPS = 3
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
 """Four outputs of three taps with six products instead of twelve. Small points of both signs keep rounding small."""
-TILES = 128
+TILES = 192
 """Tiles that are computed at once: few, so that their values stay in the cache, and enough rows for fast products."""
 
 
@@ -103,76 +104,116 @@ class WinogradConv(nn.Module):
     """A 3x3 convolution with padding 1 and strides of 1 or 2, in float32 on the CPU.
 
     Tiles of the input are transformed to values, the channels of each value are mixed by a product, and tiles of the
-    output are transformed back. The transforms are products too, of one matrix for both axes. With a stride the phases
+    output are transformed back. The transforms are products too, of one matrix for each axis. With a stride the phases
     of the input are further channels.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, stride: tuple[int, int] = (1, 1)) -> None:
-        """Transform float32 weights [channels out, channels in, 3, 3]; bias is [channels out]."""
+    def __init__(
+        self, weight: Tensor, bias: Tensor, stride: tuple[int, int] = (1, 1), dtype: torch.dtype = torch.float32
+    ) -> None:
+        """Transform the weights.
+
+        Args:
+            weight: float32 [channels out, channels in, 3, 3].
+            bias: float32 [channels out].
+            stride: Down and across.
+            dtype: What inputs and outputs are rounded to.
+        """
         super().__init__()
+        self.dtype = dtype
+        self.stride = stride
         self.axes = down, across = axis_of(stride[0]), axis_of(stride[1])
-        self.to_values = torch.from_numpy(np.kron(down.inputs, across.inputs)).float()
-        self.to_outputs = torch.from_numpy(np.kron(down.outputs, across.outputs)).float()
+        self.to_values = tuple(torch.from_numpy(axis.inputs).float() for axis in self.axes)
+        self.to_outputs = tuple(torch.from_numpy(axis.outputs).float() for axis in self.axes)
         self.phases = [(i, j) for i, j in PHASES if i < down.step and j < across.step]
         filters = torch.cat([_filters(weight, down.weights[i], across.weights[j]) for i, j in self.phases], dim=2)
+        # What is added to the value at (1, 1) is added to each output.
+        biased = POINTS.index(1.0) * (1 + len(down.inputs))
         self.channels = [_span_of_nonzero(values) for values in filters]
         self.products = nn.ModuleList(
-            make_linear(values[:, span], None) for values, span in zip(filters, self.channels, strict=True)
+            make_linear(values[:, span], bias if number == biased else None)
+            for number, (values, span) in enumerate(zip(filters, self.channels, strict=True))
         )
-        self.bias = bias
+        self.width = len(bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [batch, channels in, height, width] to [batch, channels out, ...], channels last in memory."""
-        x = x.permute(0, 2, 3, 1)
+        x = x.to(self.dtype).permute(0, 2, 3, 1)
         height, width = (-(-size // axis.step) for size, axis in zip(x.shape[1:3], self.axes, strict=True))
-        out = x.new_empty(len(x), height, width, len(self.bias))
-        down, across = self.axes
-        # A strip has all of the height, so that it reads little of its neighbours.
-        size = max(1, TILES // down.tiles(height)) * len(across.outputs)
-        starts = range(0, width, size)
+        out = x.new_empty(len(x), height, width, self.width)
 
-        def compute(start: int) -> None:
-            strip = out[:, :, start : start + size]
-            torch.add(self._outputs(x, start, strip.shape[1:3]), self.bias, out=strip)
+        def compute(columns: slice) -> None:
+            out[:, :, columns] = self.outputs(x, columns, height)
 
-        # Each strip by one thread: at each of its hundred operations threads would wait for each other.
-        in_threads(compute, starts, sizes=[1] * len(starts), at_once=len(starts))
+        with exact(x.device):
+            in_strips(compute, width, self.strip(height))
         return out.permute(0, 3, 1, 2)
 
-    def _outputs(self, x: Tensor, start: int, wanted: Sequence[int]) -> Tensor:
-        """Return [batch, height, width, channels out] of the size wanted, from output `start` of the width on."""
-        counts = [axis.tiles(size) for axis, size in zip(self.axes, wanted, strict=True)]
-        tiles = self._tiles(x, start, counts)
-        values = (self.to_values @ tiles.flatten(1)).view(len(self.to_values), -1, tiles.shape[-1])
-        mixed = x.new_empty(*values.shape[:2], len(self.bias))
-        for into, rows, channels, product in zip(mixed, values, self.channels, self.products, strict=True):
-            into.copy_(product(rows[:, channels]))
-        down, across = (len(axis.outputs) for axis in self.axes)
-        outputs = (self.to_outputs @ mixed.flatten(1)).view(down, across, len(x), *counts, -1)
-        rows = outputs.permute(2, 3, 0, 4, 1, 5).reshape(len(x), counts[0] * down, counts[1] * across, -1)
-        return rows[:, : wanted[0], : wanted[1]]
+    def strip(self, height: int) -> int:
+        """Return how many columns of outputs of that height are computed at once."""
+        down, across = self.axes
+        return max(1, TILES // down.tiles(height)) * len(across.outputs)
 
-    def _tiles(self, x: Tensor, start: int, counts: Sequence[int]) -> Tensor:
-        """Return tiles [samples of a tile, batch, tiles down, tiles across, channels of all phases]."""
+    def outputs(self, x: Tensor, columns: slice, height: int) -> Tensor:
+        """Compute some columns, outside of autocast.
+
+        Args:
+            x: [batch, rows, columns, channels in], of the type that this convolution rounds to.
+            columns: From which output on, up to which.
+            height: Rows of outputs.
+
+        Returns:
+            float32 [batch, height, columns, channels out].
+        """
+        down, across = self.axes
+        counts = down.tiles(height), across.tiles(columns.stop - columns.start)
+        windows = self._windows(x, columns.start, counts)
+        channels = windows.shape[-1]
+        halves = (self.to_values[1] @ windows.flatten(1)).view(len(across.inputs), *windows.shape[1:])
+        del windows
+        tiles = len(x) * counts[0] * counts[1]
+        tall = halves.new_empty(len(down.outputs), len(across.inputs), tiles * self.width)
+        for number, half in enumerate(halves):
+            rows = half.unfold(1, down.inputs.shape[1], len(down.outputs)).permute(4, 0, 1, 2, 3)
+            values = (self.to_values[0] @ rows.reshape(len(rows), -1)).view(-1, tiles, channels)
+            torch.mm(self.to_outputs[0], self._mixed(values, number * len(values)).flatten(1), out=tall[:, number])
+        outputs = torch.bmm(self.to_outputs[1].expand(len(tall), -1, -1), tall)
+        outputs = outputs.view(len(down.outputs), len(across.outputs), len(x), *counts, self.width)
+        image = outputs.permute(2, 3, 0, 4, 1, 5).reshape(len(x), counts[0] * len(outputs), -1, self.width)
+        return image[:, :height, : columns.stop - columns.start]
+
+    def _mixed(self, values: Tensor, first: int) -> Tensor:
+        """Mix the channels of values [values, tiles, channels in], the first of which has that number."""
+        return torch.stack(
+            [self.products[number](value[:, self.channels[number]]) for number, value in enumerate(values, first)]
+        )
+
+    def _windows(self, x: Tensor, start: int, counts: Sequence[int]) -> Tensor:
+        """Return what tiles are made of, float32: [samples across, batch, rows of samples, tiles across, channels]."""
         down, across = self.axes
         first = across.step * start - 1  # of the samples; one is padding
         last = first + across.reach(counts[1])
         height, width = x.shape[1:3]
         padding = (max(-first, 0), max(last - width, 0), 1, down.reach(counts[0]) - 1 - height)
         padded = F.pad(x[:, :, max(first, 0) : last], (0, 0, *padding))
-        windows = [
-            padded[:, i :: down.step, j :: across.step]
-            .unfold(1, down.inputs.shape[1], len(down.outputs))
-            .unfold(2, across.inputs.shape[1], len(across.outputs))
-            for i, j in self.phases
-        ]
-        return torch.cat([window.permute(4, 5, 0, 1, 2, 3) for window in windows], dim=-1).flatten(0, 1)
+        phases = [padded[:, i :: down.step, j :: across.step] for i, j in self.phases]
+        windows = [phase.unfold(2, across.inputs.shape[1], len(across.outputs)) for phase in phases]
+        return torch.cat([window.permute(4, 0, 1, 2, 3) for window in windows], dim=-1).float()
+
+
+def in_strips(compute: Callable[[slice], None], width: int, size: int) -> None:
+    """Compute an image's columns in strips of all its height, which read little of their neighbours.
+
+    Each strip is computed by one thread: at each of its hundred operations threads would wait for each other.
+    """
+    strips = [slice(start, min(start + size, width)) for start in range(0, width, size)]
+    in_threads(compute, strips, sizes=[1] * len(strips), at_once=len(strips))
 
 
 def _filters(weight: Tensor, down: Matrix, across: Matrix) -> Tensor:
-    """Return the filters' values [values of both axes, channels out, channels in] of one phase."""
+    """Return the filters' values [values across and down, channels out, channels in] of one phase."""
     # In double precision, as the values are small differences of large numbers.
-    values = torch.einsum("ih,jw,ochw->ijoc", torch.from_numpy(down), torch.from_numpy(across), weight.double())
+    values = torch.einsum("ih,jw,ochw->jioc", torch.from_numpy(down), torch.from_numpy(across), weight.double())
     return values.flatten(0, 1).float()
 
 

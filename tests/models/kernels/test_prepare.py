@@ -6,7 +6,9 @@ import sys
 
 import pytest
 import torch
+from file_pages import resident_bytes
 from random_towers import small_tower
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from cmi_bench.errors import UserError
@@ -50,6 +52,19 @@ def test_front_end(strides):
     for frames in (1, 2, 5, 24, 25, 99, 1100):
         mel = torch.randn(2, 16, frames)
         torch.testing.assert_close(fast(mel), front(mel), atol=3e-5, rtol=1e-5)
+
+
+def test_blocks_in_strips_of_one_thread_and_of_three():
+    front = prepare(randomise(ConvFrontend(n_mels=16, channels=6, dim=5, time_strides=(2, 2))), CPU, "32")
+    mel, threads, found = torch.randn(1, 16, 2500), torch.get_num_threads(), []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            with arithmetic("32", CPU):
+                found.append(front(mel))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*found)
 
 
 def test_convolution_module():
@@ -148,6 +163,20 @@ def test_the_loaded_network_stays_as_it_is(tower):
     for name, tensor in tower.state_dict().items():
         torch.testing.assert_close(tensor, before[name], atol=0.0, rtol=0.0)
     assert not any(isinstance(part, FrozenBatchNorm) for part in fast.modules())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pages are given back on Linux")
+def test_what_was_packed_leaves_the_file_alone(tmp_path):
+    linear, file = nn.Linear(1024, 1024), tmp_path / "weights.safetensors"
+    save_file(linear.state_dict(), file)
+    linear.load_state_dict(load_file(file), assign=True)
+    x = torch.randn(2, 1024)
+    expected = linear(x)
+    read = resident_bytes(file)
+    found = prepare(linear, CPU, "32")(x)
+    assert read > 4 * 1024**2 > 10 * resident_bytes(file)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert torch.equal(linear(x), expected)
 
 
 def test_off_computes_with_the_plain_modules(tower):
