@@ -4,6 +4,7 @@ Chunks of one length make up nearly all of the work. Their batches are filled up
 few; chunks of other lengths (the ends of clips) go through the network as it is.
 """
 
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,18 +69,23 @@ def unchanged(compute: Compute, example: Tensor) -> Compute:
 
 
 @contextmanager
-def workspaces_of_its_own() -> Iterator[None]:
-    """Have the products of a graph that is recorded inside work in memory of the graph.
+def undisturbed() -> Iterator[None]:
+    """Record a CUDA graph inside, which nobody disturbs, then or later.
 
-    They would work in memory that PyTorch keeps for each stream, and that others give back while the graph has its
-    address: Lightning around each of its loops, PyTorch with any graph of the stream. The next product of anybody gets
-    such memory anew.
+    No garbage is collected: among it may be an older graph, whose end would be an error in the middle of a recording.
+    Products work in memory of the graph. They would work in memory that PyTorch keeps for each stream, and that others
+    give back while the graph has its address: Lightning around each of its loops, PyTorch with any graph of the stream.
     """
-    torch._C._cuda_clearCublasWorkspaces()
+    gc.collect()
+    collects = gc.isenabled()
+    gc.disable()
+    torch._C._cuda_clearCublasWorkspaces()  # the next product gets such memory anew
     try:
         yield
     finally:
         torch._C._cuda_clearCublasWorkspaces()
+        if collects:
+            gc.enable()
 
 
 class GraphRecorder:
@@ -104,7 +110,7 @@ class GraphRecorder:
             # Other threads copy results meanwhile, which is no part of the graph. Torch's own stream for this would be
             # one of the first device that was ever recorded on.
             with (
-                workspaces_of_its_own(),
+                undisturbed(),
                 torch.cuda.graph(graph, pool=self._pool, stream=aside, capture_error_mode="thread_local"),
             ):
                 made = compute(given)
