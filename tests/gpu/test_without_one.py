@@ -13,7 +13,8 @@ from cmi_bench.models.batching import arithmetic
 from cmi_bench.models.cmi_rm.checkpoint import load_cmi_rm
 from cmi_bench.models.cmi_rm.network import PreparedNetwork, compiled, judge, windows_on
 from cmi_bench.models.hub import find_checkpoint
-from cmi_bench.models.kernels.prepare import FoldedResidual, prepare
+from cmi_bench.models.kernels.prepare import prepare
+from cmi_bench.models.kernels.residual import FoldedResidual
 
 BUNDLE = Path(__file__).parents[1] / "data" / "parity" / "cmi_rm"
 CPU = torch.device("cpu")

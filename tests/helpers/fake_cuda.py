@@ -27,7 +27,7 @@ def prepare_as_on_a_gpu(monkeypatch, part, precision):
     with monkeypatch.context() as patch:
         patch.setattr(packed, "can_pack", lambda dtype: False)
         patch.setattr(packed, "computes_bf16", lambda: True)
-        patch.setattr(prepare_module, "_convolution", lambda conv: conv)
+        patch.setattr(prepare_module, "_computes_float32", lambda weight: False)
         patch.setattr(prepare_module, "DepthwiseConv", lambda conv: conv)
         return prepare(part, torch.device("cpu"), precision)
 

@@ -143,7 +143,7 @@ def _fold_residual(block: ResidualConv2d, dtype: torch.dtype, order: torch.memor
         fold(conv, norm, dtype, order)
         for conv, norm in ((block.conv1, block.bn1), (block.conv2, block.bn2), (block.conv3, block.bn3))
     )
-    if main.weight.device.type != "cpu" or (dtype == torch.bfloat16 and computes_bf16()):
+    if not _computes_float32(main.weight):
         return FoldedResidual(main, shortcut, second)
     stride = cast(tuple[int, int], main.stride)
     weight, bias = (torch.cat((getattr(main, name), getattr(shortcut, name))).float() for name in ("weight", "bias"))
@@ -152,6 +152,11 @@ def _fold_residual(block: ResidualConv2d, dtype: torch.dtype, order: torch.memor
         EntryOfOne(weight, bias, stride) if one else WinogradConv(weight, bias, stride, dtype),
         WinogradConv(second.weight.float(), cast(Tensor, second.bias).float(), dtype=dtype),
     )
+
+
+def _computes_float32(weight: Tensor) -> bool:
+    """Tell whether convolutions with weights of this type and place are computed in float32 on the CPU."""
+    return weight.device.type == "cpu" and not (weight.dtype == torch.bfloat16 and computes_bf16())
 
 
 def _fold_convolution_module(module: ConvolutionModule) -> ConvolutionModule:
