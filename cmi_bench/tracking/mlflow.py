@@ -17,6 +17,7 @@ from cmi_bench.tracking.scored_data import recorded_datasets
 from cmi_bench.tracking.sink import Sink
 from cmi_bench.tracking.sweep_plan import PARENT_TAG
 from cmi_bench.tracking.tracker import RunOutcome
+from cmi_bench.utils.command import without_collection
 from cmi_bench.utils.distributed import has_ended, this_process
 
 if TYPE_CHECKING:
@@ -62,9 +63,10 @@ class MLflowRun:
             return
         self.started = True
         # The seconds that these imports take are not the store's.
-        from mlflow.entities import Param
+        with without_collection():
+            from mlflow.entities import Param
 
-        from cmi_bench.tracking.mlflow_store import Opened, open_run
+            from cmi_bench.tracking.mlflow_store import Opened, open_run
 
         own = {PROCESS_TAG: this_process()}
 

@@ -1,6 +1,7 @@
 """The towers of MuQ-MuLan: audio (MuQ, a projection, a transformer) and text (XLM-RoBERTa, a transformer)."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -74,6 +75,21 @@ MAX_TOKENS = 512
 """Neither has positions beyond."""
 
 
+@lru_cache(maxsize=1)
+def _read_tokenizer(file: Path, state: tuple[int, int, int], max_tokens: int) -> Tokenizer:
+    """Read a tokenizer once for all models that share it: that of XLM-RoBERTa takes a second.
+
+    Args:
+        file: `tokenizer.json`.
+        state: Tells versions of it apart.
+        max_tokens: Longer texts are cut to this.
+    """
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_tokens)
+    return tokenizer
+
+
 class TextTokenizer:
     """Texts to token ids."""
 
@@ -88,11 +104,11 @@ class TextTokenizer:
             UserError: The file is no tokenizer.
         """
         try:
-            self._tokenizer = Tokenizer.from_file(str(file))
+            status = file.stat()
+            state = (status.st_ino, status.st_size, status.st_ctime_ns)
+            self._tokenizer = _read_tokenizer(file, state, min(max_tokens, MAX_TOKENS))
         except Exception as error:  # the library raises nothing narrower
             raise UserError(f"Cannot read {file}: {error}", "Get it again.") from error
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(min(max_tokens, MAX_TOKENS))
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each text, between the two special tokens."""
