@@ -1,7 +1,13 @@
-"""Ctrl-C before there is anything to stop: while a command loads its libraries it ends the process, without a word."""
+"""Ctrl-C in a command: it ends the process without a word while libraries are loaded, and is never lost after that."""
 
+import _thread
+import contextlib
 import signal
+import sys
 import threading
+
+AGAIN_SECONDS = 0.05
+"""After which a Ctrl-C that was lost is raised again."""
 
 
 def end_on_interrupt() -> None:
@@ -15,6 +21,20 @@ def end_on_interrupt() -> None:
 
 
 def raise_on_interrupt() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt again, as Python has it."""
+    """Let Ctrl-C raise KeyboardInterrupt again, as Python has it, and again where Python drops it.
+
+    It drops what finalisers raise, which the garbage collector calls at any moment: a sweep would go on.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.unraisablehook = _raise_again
+
+
+def _raise_again(dropped: "sys.UnraisableHookArgs") -> None:
+    if dropped.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(dropped)
+        return
+    again = threading.Timer(AGAIN_SECONDS, _thread.interrupt_main)  # raised here it would be dropped once more
+    again.daemon = True
+    with contextlib.suppress(RuntimeError):  # no threads any more: the process ends
+        again.start()

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from command_line import PROJECT
@@ -46,3 +47,20 @@ def test_from_then_on_ctrl_c_is_an_exception(on_interrupt):
     raise_on_interrupt()
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
+
+
+class PressesCtrlC:
+    """Is interrupted in its finaliser, where Python drops exceptions."""
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_is_not_lost_in_a_finaliser(on_interrupt, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise_on_interrupt()
+    with pytest.raises(KeyboardInterrupt):
+        PressesCtrlC()
+        time.sleep(30)
+    assert capsys.readouterr().err == ""
