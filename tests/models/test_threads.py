@@ -79,17 +79,18 @@ def test_the_process_computes_as_before_afterwards():
 
 
 def test_a_failure_reaches_the_caller_and_nothing_is_begun_after_it():
-    begun, failed = [], threading.Event()
+    begun, failed, failing = [], threading.Event(), []
     four = threading.Barrier(4, timeout=30)
 
     def work(item):
         begun.append(item)
         four.wait()
         if item == 1:
+            failing.append(threading.current_thread())
             failed.set()
             raise ValueError("no such note")
         failed.wait(30)
-        time.sleep(0.1)
+        failing[0].join(30)
 
     with pytest.raises(ValueError, match="no such note"):
         in_threads(work, range(40), sizes=[1] * 40, at_once=4)
@@ -120,12 +121,11 @@ def test_a_failure_keeps_no_memory():
 
 
 def test_an_interrupt_ends_all_workers_at_once():
-    ended, began = [], []
+    ended, four = [], threading.Barrier(4, timeout=30)
 
     def work(item):
         try:
-            began.append(item)
-            if len(began) == 4:
+            if four.wait() == 0:  # one of them
                 os.kill(os.getpid(), signal.SIGINT)
             while True:  # operations, one after the other
                 time.sleep(0.001)
