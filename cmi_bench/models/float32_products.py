@@ -20,19 +20,22 @@ def tensor_float32(on: bool) -> Iterator[None]:
     While several threads compute, such as one for each device of a server, it is on if all of them want it.
     """
     with _changing:
-        if not _wanted:
-            _before.append(_Settings())
+        is_first, was_on = not _wanted, all(_wanted)
         _wanted.append(on)
-        _set(tf32=all(_wanted))
+        if is_first:
+            _before.append(_Settings())
+        if is_first or all(_wanted) != was_on:  # others compute by them, and are left alone otherwise
+            _set(tf32=all(_wanted))
     try:
         yield
     finally:
         with _changing:
+            was_on = all(_wanted)
             _wanted.remove(on)
-            if _wanted:
-                _set(tf32=all(_wanted))
-            else:
+            if not _wanted:
                 _before.pop().restore()
+            elif all(_wanted) != was_on:
+                _set(tf32=all(_wanted))
 
 
 class _Settings:
