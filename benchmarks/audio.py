@@ -5,12 +5,12 @@ music gives other figures than noise, most of all in OGG). Results are printed a
 Processor time is that of one thread, medians; clips per second by the clock need a machine that does nothing else.
 """
 
+import argparse
 import json
 import os
 import platform
 import resource
 import statistics
-import sys
 import tempfile
 import time
 import warnings
@@ -121,10 +121,15 @@ class Song:
 
 def main() -> None:
     """Measure, print, and write `audio.json` and `audio.txt`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("music", type=Path, nargs="?", help="a folder of music")
+    music = parser.parse_args().music
+    if music and not music.is_dir():
+        parser.error(f"{music} is no folder")
     torch.set_num_threads(1)  # as in the processes that decode for a run
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        named = sorted(Path(sys.argv[1]).expanduser().rglob("*.*")) if len(sys.argv) > 1 else list(_long_files(folder))
+        named = sorted(music.rglob("*.*")) if music else list(_long_files(folder))
         files = [*named, *_short_files(folder)]
         decodings = [_decoding(file) for file in files if file.is_file()]
         songs = [_song(file) for file in _song_files(folder)]

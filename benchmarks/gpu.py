@@ -4,6 +4,7 @@
 about 8 minutes. Results are printed and go to `outputs/bench/`. It ends with a message where there is no GPU.
 """
 
+import argparse
 import itertools
 import json
 import shutil
@@ -290,7 +291,9 @@ RUNS = {
 
 def main() -> None:
     """Measure, print, and write `gpu.json` and `gpu.txt`."""
-    clips = int(sys.argv[1]) if len(sys.argv) > 1 else CLIPS
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("clips", type=int, nargs="?", default=CLIPS, help="clips of 30 s in a whole run")
+    clips = parser.parse_args().clips
     device = needed_gpu()
     if shutil.disk_usage(tempfile.gettempdir()).free < SPACE:
         sys.exit(f"{tempfile.gettempdir()} needs {SPACE / 1e9:.0f} GB for a while; set TMPDIR to another disk.")

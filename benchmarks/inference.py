@@ -7,6 +7,7 @@ are noisy: the ratios, each from one run of this, say more than the seconds.
 The whole runs are of `run.py` over rows like CMI-Pref's: cold, warm, in bfloat16, and a sweep.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -112,7 +113,9 @@ SPACE = 5e9
 
 def main() -> None:
     """Measure, print, and write `inference.json` and `inference.txt`."""
-    rows = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", type=int, nargs="?", default=ROWS, help="pairs of 30 s with a reference")
+    rows = parser.parse_args().rows
     if shutil.disk_usage(tempfile.gettempdir()).free < SPACE:
         sys.exit(f"{tempfile.gettempdir()} needs {SPACE / 1e9:.0f} GB for a while; set TMPDIR to another disk.")
     with tempfile.TemporaryDirectory() as name:

@@ -6,6 +6,7 @@ and MLflow as they come, and a model that costs nothing, so that what is measure
 printed and go to `outputs/bench/` as they are made: a million takes an hour or two, and 3 GB of disk for a while.
 """
 
+import argparse
 import hashlib
 import json
 import os
@@ -81,7 +82,9 @@ class Measured:
 
 def main() -> None:
     """Measure, print, and write `scale.json` and `scale.txt`."""
-    sizes = [int(word) for word in sys.argv[1:]] or SIZES
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", type=int, nargs="*", default=SIZES)
+    sizes = parser.parse_args().rows
     measured: list[Measured] = []
     for rows in sorted(sizes):
         with tempfile.TemporaryDirectory(prefix="scale_") as name:

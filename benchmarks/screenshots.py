@@ -4,6 +4,7 @@
 with the real MLflow server, and writes `docs/images/mlflow-*.png` with headless Chromium.
 """
 
+import argparse
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ WIDTH, HEIGHT = 1440, 900
 
 def main() -> None:
     """Run the sweep and take the pictures."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         settings = run_sweep(folder)

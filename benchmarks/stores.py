@@ -7,6 +7,7 @@ each entry, in SQLite, and scores as JSON lines that are read as a whole. Second
 writes later. Results are printed and go to `outputs/bench/`. 3 GB of disk are needed for a while.
 """
 
+import argparse
 import hashlib
 import json
 import os
@@ -274,11 +275,14 @@ WIDTH = 130
 
 def main() -> None:
     """Measure, print, and write `stores.json` and `stores.txt`."""
-    scores, embeddings = (int(word) for word in (sys.argv[1:] + ["1000000", "100000"][len(sys.argv) - 1 :])[:2])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scores", type=int, nargs="?", default=1_000_000)
+    parser.add_argument("embeddings", type=int, nargs="?", default=100_000)
+    given = parser.parse_args()
     if shutil.disk_usage(tempfile.gettempdir()).free < SPACE:
         sys.exit(f"{tempfile.gettempdir()} needs {SPACE / 1e9:.0f} GB for a while; set TMPDIR to another disk.")
     speeds = []
-    for what, entries, size in (("scores", scores, 16), ("embeddings", embeddings, 12_000)):
+    for what, entries, size in (("scores", given.scores, 16), ("embeddings", given.embeddings, 12_000)):
         for way in WAYS:
             if way == "JSON lines" and what != "scores":
                 continue

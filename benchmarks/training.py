@@ -7,6 +7,7 @@ lengths like theirs (7 GB for a while), and trains a random head of the released
 `DEVICE=cuda` measures on a graphics processor.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -296,7 +297,9 @@ SPACE = 9e9
 
 def main() -> None:
     """Measure, print, and write `training.json` and `training.txt`."""
-    steps = int(sys.argv[1]) if len(sys.argv) > 1 else STEPS
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("steps", type=int, nargs="?", default=STEPS, help="steps of training")
+    steps = parser.parse_args().steps
     device = os.environ.get("DEVICE") or "cpu"
     if shutil.disk_usage(tempfile.gettempdir()).free < SPACE:
         sys.exit(f"{tempfile.gettempdir()} needs {SPACE / 1e9:.0f} GB for a while; set TMPDIR to another disk.")

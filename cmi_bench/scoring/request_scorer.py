@@ -63,9 +63,8 @@ class RequestScorer:
         self.stats = stats
         self._at_end = ExitStack()
         self._at_end.callback(writer.store.release)
-        if (
-            is_rank_zero() and not config.cache.dir
-        ):  # even where nothing is encoded: a run that was killed has left them
+        if is_rank_zero() and not config.cache.dir:
+            # Even where nothing is encoded: a run that was killed has left them.
             self._at_end.callback(shutil.rmtree, self._own_embeddings, ignore_errors=True)
         self._audio_needed = KeySet()
 
