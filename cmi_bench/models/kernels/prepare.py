@@ -59,8 +59,8 @@ def prepare(part: Part, device: torch.device, precision: Precision, kernels: Ker
             PointwiseConv: lambda conv: make_linear(cast(PointwiseConv, conv).weight.squeeze(2).to(dtype), None),
             nn.Linear: lambda linear: _pack(cast(nn.Linear, linear), dtype),
         }
-    pages = FilePages()
-    replacements = {kind: partial(_replaced, replace, pages) for kind, replace in replacements.items()}
+        pages = FilePages()
+        replacements = {kind: partial(_replaced, replace, pages) for kind, replace in replacements.items()}
     return cast(Part, rebuild(part, lambda tensor: tensor.to(device), replacements))
 
 
