@@ -226,7 +226,8 @@ def _check_batches(
         finally:
             shutil.rmtree(again, ignore_errors=True)
 
-    kind, clips = _but_checkpoint(answers.call.model, config), _clips_affordable(stats, answers.made)
+    kind = _but_checkpoint(answers.call.model, config, is_encoded=is_encoded)
+    clips = _clips_affordable(stats, answers.made)
     found = check_batches(
         answers.probes,
         answers.probe_scores,
@@ -240,13 +241,13 @@ def _check_batches(
     return found
 
 
-def _but_checkpoint(model: BenchmarkModelABC, config: Config) -> str:
-    """Return what two models have in common that differ in their checkpoint only: code, and how it is called."""
+def _but_checkpoint(model: BenchmarkModelABC, config: Config, *, is_encoded: bool) -> str:
+    """Return what models that differ in their checkpoint only have in common, and whether audio was encoded."""
     settings = {key: value for key, value in config.model.items() if key not in ("name", "checkpoint")}
     called = {"max_dur": config.max_dur, "batch_size": config.batch_size, "batch_seconds": config.batch_seconds}
     computed = {"precision": config.precision.value, "kernels": config.kernels, "compile": config.compile}
     where = {"trainer": config.trainer, "class": type(model.implementation).__qualname__}
-    return content_key(model=settings, code=code_identity(model), **called, **computed, **where)
+    return content_key(model=settings, code=code_identity(model), encoded=is_encoded, **called, **computed, **where)
 
 
 def _clips_affordable(stats: RunStats, made: int) -> int:
