@@ -94,6 +94,10 @@ def modes_of_this_thread() -> Callable[[], AbstractContextManager[None]]:
     return modes
 
 
+WAKE_SECONDS = 0.5
+"""How long Python may wait at a time: a Ctrl-C in the moment before a wait is seen after it."""
+
+
 class Worker(threading.Thread):
     """A thread that says itself when it has ended: a `join` that is interrupted takes it for ended (Python 3.11)."""
 
@@ -153,7 +157,8 @@ class Crew(Generic[Result]):
         try:
             self._start()
             for worker in self._workers:
-                worker.ended.wait()
+                while not worker.ended.wait(WAKE_SECONDS):
+                    pass
         except BaseException:
             self._interrupt()
             raise
