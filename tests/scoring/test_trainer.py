@@ -102,9 +102,10 @@ def test_a_decoding_process_that_was_killed_costs_no_clip(caplog):
 def test_a_worker_whose_parent_was_killed_before_it_began_ends(module, loader, monkeypatch, caplog):
     own, start, host = this_process().split()
     monkeypatch.setattr(module, "this_process", lambda: f"{own} {int(start) - 1} {host}")
+    before = set(multiprocessing.active_children())  # such as joblib's
     with pytest.raises(RuntimeError, match="exited unexpectedly") if module is training else nullcontext():
         list(loader([[1, 2], [3]]))
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= before
     assert ("decoded in the main process" in caplog.text) == (module is trainer)
 
 
