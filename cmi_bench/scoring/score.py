@@ -11,17 +11,8 @@ from cmi_bench.config import Config, OnError
 from cmi_bench.data.audio_info import AudioIndex
 from cmi_bench.models.base import BenchmarkModelABC
 from cmi_bench.scoring.answers import Answers, PlannedBlock, raise_first_failure
-from cmi_bench.scoring.batch_check import (
-    PROBES,
-    BatchCheck,
-    Units,
-    check_batches,
-    clips_affordable,
-    keep_worst,
-    units_of,
-)
+from cmi_bench.scoring.batch_check import BatchCheck, Units, check_batches, clips_affordable, keep_worst, units_of
 from cmi_bench.scoring.batching import BatchLimits, Runner
-from cmi_bench.scoring.code_identity import code_identity
 from cmi_bench.scoring.local import LocalRunner
 from cmi_bench.scoring.model_call import ModelCall
 from cmi_bench.scoring.request_scorer import RequestScorer
@@ -32,7 +23,6 @@ from cmi_bench.scoring.store import FailureLog, FileScoreWriter, ScoreStore, kep
 from cmi_bench.types import Clip, Score
 from cmi_bench.utils.console import ProgressBar, part_of
 from cmi_bench.utils.distributed import is_rank_zero, process_rank
-from cmi_bench.utils.files import content_key
 
 
 class Scored(NamedTuple):
@@ -66,7 +56,6 @@ def score_clips(
     index: AudioIndex,
     folder: Path,
     with_batch_check: bool = True,
-    sound: set[str] | None = None,
 ) -> Scored:
     """Score clips, all in one block; see `score_blocks`.
 
@@ -78,21 +67,13 @@ def score_clips(
         index: Knows the audio files.
         folder: The run's folder.
         with_batch_check: Score a few clips again in other company; see `scoring.batch_check`.
-        sound: See `score_blocks`.
 
     Raises:
         UserError: A clip could not be scored and `on_error=fail`; the disk is full; the model takes too long.
         KeyboardInterrupt: The user stopped the run.
     """
     found = score_blocks(
-        [clips],
-        model,
-        runner,
-        config=config,
-        index=index,
-        folder=folder,
-        with_batch_check=with_batch_check,
-        sound=sound,
+        [clips], model, runner, config=config, index=index, folder=folder, with_batch_check=with_batch_check
     )
     ids = [clip.clip_id for clip in clips] if is_rank_zero() else []
     return Scored(dict(zip(ids, found.scores, strict=True)), found.stats, found.batch_check)
@@ -109,7 +90,6 @@ def score_blocks(
     with_batch_check: bool = True,
     progress: ProgressBar | None = None,
     stats: RunStats | None = None,
-    sound: set[str] | None = None,
 ) -> ScoredBlocks:
     """Score clips block by block, using what earlier runs left.
 
@@ -129,8 +109,6 @@ def score_blocks(
         with_batch_check: See `score_clips`; done once, after the last block.
         progress: Counts the clips of all blocks; None for a bar for each stage of each block.
         stats: What this process has counted and timed of the run before.
-        sound: Code and settings of models whose scores were found to hold, in earlier jobs of a sweep: of another
-            checkpoint of such a model one clip is scored again, alone. Takes what is found; None looks at each closely.
     """
     call = ModelCall(model, config.max_dur, config.model.get("score_kwargs") or {}, config.model_timeout)
     store = kept_scores(config.cache, model.identity) or ScoreStore(folder / "scores")
@@ -162,7 +140,7 @@ def score_blocks(
     if not with_batch_check or model.is_remote or not model.is_deterministic:
         return ScoredBlocks(scores, summed)
     with summed.timed("check"):
-        found = _check_batches(answers, units, summed, config=config, folder=folder, sound=sound)
+        found = _check_batches(answers, units, summed, config=config, folder=folder)
     worst = keep_worst(store.notes, found, model=f"{model.class_name} {model.identity}")
     return ScoredBlocks(scores, summed, worst)
 
@@ -203,7 +181,7 @@ def _raise_late_failure(blocks: Iterable[Sequence[Clip]], scores: ScoreColumns) 
 
 
 def _check_batches(
-    answers: Answers, units: Units, stats: RunStats, *, config: Config, folder: Path, sound: set[str] | None
+    answers: Answers, units: Units, stats: RunStats, *, config: Config, folder: Path
 ) -> BatchCheck | None:
     """Score a few of the clips that were scored in this run again, in other company.
 
@@ -226,28 +204,14 @@ def _check_batches(
         finally:
             shutil.rmtree(again, ignore_errors=True)
 
-    kind = _but_checkpoint(answers.call.model, config, is_encoded=is_encoded)
-    clips = _clips_affordable(stats, answers.made)
-    found = check_batches(
+    return check_batches(
         answers.probes,
         answers.probe_scores,
         rescore,
         units=units,
         run_batches_of_one=config.batch_size == 1,
-        clips=min(clips, 1) if sound is not None and kind in sound else clips,
+        clips=_clips_affordable(stats, answers.made),
     )
-    if sound is not None and found and not found.note and clips > PROBES:
-        sound.add(kind)
-    return found
-
-
-def _but_checkpoint(model: BenchmarkModelABC, config: Config, *, is_encoded: bool) -> str:
-    """Return what models that differ in their checkpoint only have in common, and whether audio was encoded."""
-    settings = {key: value for key, value in config.model.items() if key not in ("name", "checkpoint")}
-    called = {"max_dur": config.max_dur, "batch_size": config.batch_size, "batch_seconds": config.batch_seconds}
-    computed = {"precision": config.precision.value, "kernels": config.kernels, "compile": config.compile}
-    where = {"trainer": config.trainer, "class": type(model.implementation).__qualname__}
-    return content_key(model=settings, code=code_identity(model), encoded=is_encoded, **called, **computed, **where)
 
 
 def _clips_affordable(stats: RunStats, made: int) -> int:

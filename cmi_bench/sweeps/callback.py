@@ -12,7 +12,6 @@ import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hydra.core.global_hydra import GlobalHydra
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
@@ -39,11 +38,9 @@ class SweepCallback(Callback):
             log.info("Planning the sweep")
         # Hydra makes its callbacks at each start of run.py: what sweeps need is not for the others to import.
         from cmi_bench.sweeps.checkpoints import register_sweep_resolvers
-        from cmi_bench.sweeps.composed import compose_once
         from cmi_bench.sweeps.sweep import list_values, start_sweep
 
         register_sweep_resolvers()
-        compose_once(GlobalHydra.instance().config_loader())
         with _errors_exit():
             refuse_unknown_local(config.hydra.runtime.choices)
             if is_rank_zero():

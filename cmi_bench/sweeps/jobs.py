@@ -245,7 +245,6 @@ def _run_here(cfg: DictConfig, folder: Path, task: Task) -> None:
     _drop_scores_of_other_files(folder, key)
     # Lightning's loops and the model refer to each other: without this, the models of earlier jobs stay in memory.
     gc.collect()
-    gc.freeze()  # what is left are libraries and the sweep itself, which no later job needs to look through
     try:
         with recorded_job(folder, overrides, key, label=label):
             task(cfg, folder)

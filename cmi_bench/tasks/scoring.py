@@ -235,10 +235,6 @@ def table_facts(tables: Iterable[OwnTable]) -> dict[str, Any]:
     return {"own": own} if own else {}
 
 
-_SOUND: set[str] = set()
-"""What earlier jobs of a sweep in this process have found out; see `score_blocks`."""
-
-
 def score_rows(data: ChosenRows, config: Config, folder: Path, host: RunHost, *, started: float) -> RunOutcome | None:
     """Score rows, evaluate the scores, report and record them in `folder`.
 
@@ -276,7 +272,6 @@ def score_rows(data: ChosenRows, config: Config, folder: Path, host: RunHost, *,
                 folder=folder,
                 progress=bar,
                 stats=stats,
-                sound=_SOUND if host.place else None,
             )
         if not is_rank_zero():
             return None

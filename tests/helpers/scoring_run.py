@@ -23,7 +23,6 @@ PROFILE_OFF = Profile(is_on=False)
 def score(
     clips, model, folder: Path, *, cache: Path | None, max_dur=0.3, limits, workers=0,
     stop=True, resume=True, model_timeout=None, with_batch_check=False, batch_size=8, block=None, profile=PROFILE_OFF,
-    sound=None,
 ):  # fmt: skip
     """Score clips in this process; with `block`, so many at a time."""
     config = Config(
@@ -37,8 +36,7 @@ def score(
     )
     runner = LightningRunner(TRAINER, Devices("cpu", 1, "cpu"), limits=limits, workers=workers)
     runner = profile.runner(runner)
-    options = {"config": config, "index": FileIndex(), "folder": folder, "with_batch_check": with_batch_check,
-               "sound": sound}  # fmt: skip
+    options = {"config": config, "index": FileIndex(), "folder": folder, "with_batch_check": with_batch_check}
     if block is None:
         return score_clips(clips, model, runner, **options)
     blocks = [clips[start : start + block] for start in range(0, len(clips), block)]

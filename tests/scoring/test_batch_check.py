@@ -133,25 +133,6 @@ def test_as_many_are_scored_again_as_there_is_time_for(check, monkeypatch, clips
     assert (found.clips if found else 0) == max(again, default=0)
 
 
-def test_of_another_checkpoint_of_a_sound_model_one_clip_is_scored_again(check):
-    models, sound = [Counting() for _ in range(3)], set()
-    found = [
-        check(one, batch_size=100, sound=known, resume=False)
-        for one, known in zip(models, (sound, sound, None), strict=True)
-    ]
-    assert [one.calls[1:] for one in models] == [[4, 1], [1], [4, 1]]
-    assert [one.clips for one in found] == [4, 1, 4]
-    other = Counting()
-    check(other, batch_size=50, sound=sound, resume=False)
-    assert other.calls[1:] == [4, 1]
-
-
-def test_a_model_that_is_not_sound_is_looked_at_closely_again(check):
-    sound = set()
-    assert [check(Relative(), sound=sound, resume=False).clips for _ in range(2)] == [4, 4]
-    assert not sound
-
-
 def test_a_run_too_short_for_it_has_no_check(check, monkeypatch):
     monkeypatch.setattr(batch_check, "FREE_SECONDS", 0.0)
     monkeypatch.setattr(batch_check, "SHARE", 0.01)

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 from command_line import run_command
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from mlflow import MlflowClient
 from omegaconf import OmegaConf
 
@@ -41,20 +40,6 @@ def test_every_sweep_ends_with_a_table_of_its_jobs(sweep, tmp_path, capsys):
     assert {"sweep.md", "comparison.md", "metrics_by_job.png"} <= {one.name for one in (tmp_path / "sweep").iterdir()}
     assert "do not differ significantly" in (tmp_path / "sweep/sweep.md").read_text()
     assert said.count("Rows that were made up.") == 3  # below each job's table, and below the sweep's
-
-
-def test_each_job_is_composed_once(sweep, tmp_path, monkeypatch):
-    composed, compose = [], ConfigLoaderImpl.load_sweep_config
-
-    def counting(loader, master_config, sweep_overrides):
-        composed.append(sweep_overrides[-1])
-        return compose(loader, master_config, sweep_overrides)
-
-    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", counting)
-    sweep("max_dur=5,10")
-    assert [word.partition("=")[2] for word in composed] == ["5", "10"]
-    jobs = [json.loads((tmp_path / f"sweep/{number}/metadata.json").read_text()) for number in range(2)]
-    assert [one["config"]["max_dur"] for one in jobs] == [5, 10]
 
 
 @pytest.mark.slow
