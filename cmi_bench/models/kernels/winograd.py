@@ -25,6 +25,8 @@ POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
 """Four outputs of three taps with six products instead of twelve. Small points of both signs keep rounding small."""
 TILES = 192
 """Tiles that are computed at once: few, so that their values stay in the cache, and enough rows for fast products."""
+CHANNELS = 32
+"""Channels out whose filters are transformed at once: memory that is new to a process takes longer than the sums."""
 
 
 class Algorithm(NamedTuple):
@@ -213,8 +215,11 @@ def in_strips(compute: Callable[[slice], None], width: int, size: int) -> None:
 def _filters(weight: Tensor, down: Matrix, across: Matrix) -> Tensor:
     """Return the filters' values [values across and down, channels out, channels in] of one phase."""
     # In double precision, as the values are small differences of large numbers.
-    values = torch.einsum("ih,jw,ochw->jioc", torch.from_numpy(down), torch.from_numpy(across), weight.double())
-    return values.flatten(0, 1).float()
+    parts = [
+        torch.einsum("ih,jw,ochw->jioc", torch.from_numpy(down), torch.from_numpy(across), part.double()).float()
+        for part in weight.split(CHANNELS)
+    ]
+    return torch.cat(parts, dim=2).flatten(0, 1)
 
 
 def _span_of_nonzero(weight: Tensor) -> slice:
