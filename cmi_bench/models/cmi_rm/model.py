@@ -4,7 +4,6 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
 import numpy as np
@@ -26,13 +25,11 @@ from cmi_bench.models.batching import (
 )
 from cmi_bench.models.cmi_rm.checkpoint import ENCODERS, check_encoders, load_cmi_rm, part_digests
 from cmi_bench.models.cmi_rm.network import Embedded, Mean, PreparedNetwork, judge, windows_on
-from cmi_bench.models.cmi_rm.windows import CHUNK_SECONDS, Mode, too_short, windows_of
+from cmi_bench.models.cmi_rm.windows import CHUNK_SECONDS, Mode, load_checked_waveform, too_short, windows_of
 from cmi_bench.models.device_rate import tower_operations
-from cmi_bench.models.embedding import load_waveform
 from cmi_bench.models.encoding import encode_waveforms, fit_of
 from cmi_bench.models.hub import find_checkpoint
 from cmi_bench.models.kernels.prepare import Kernels, checked_kernels
-from cmi_bench.models.muq.mel import MIN_SAMPLES
 from cmi_bench.utils.files import content_key
 
 log = logging.getLogger(__name__)
@@ -45,28 +42,6 @@ TEXT_PADDING = 0.1
 """Share that padding may add to texts encoded at once: short ones share the reading of weights, long ones need not."""
 ENCODE_BATCH = 8
 """Texts encoded, and clips scored, at once, unless the caller sets another number."""
-
-
-def load_checked_waveform(
-    audio: str | Path | Tensor, name: str, *, sr: int, seconds: float | None, max_dur: float
-) -> Tensor:
-    """Return a clip's waveform float32 [samples] on the CPU.
-
-    Args:
-        audio: A path, or a mono waveform at `sr` Hz.
-        name: Its name in messages.
-        sr: Sampling rate, Hz.
-        seconds: How much is decoded of a file; None for all.
-        max_dur: Seconds of the clip that are used; they must hold enough samples.
-
-    Raises:
-        AudioError: It cannot be decoded, is too short, or is no mono waveform; the message names it.
-    """
-    waveform = load_waveform(audio, name, sr=sr, seconds=seconds)
-    samples = min(len(waveform), int(max_dur * sr))
-    if samples < MIN_SAMPLES:
-        raise too_short(samples, sr, name)
-    return waveform
 
 
 class AudioPiece(NamedTuple):

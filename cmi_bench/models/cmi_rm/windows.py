@@ -1,11 +1,13 @@
-"""How CMI-RM cuts a clip: chunks that are encoded by themselves, and windows of them that are scored together."""
+"""What CMI-RM takes of a clip: chunks that are encoded by themselves, and windows of them that are scored together."""
 
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from cmi_bench.audio.decode import AudioError
+from cmi_bench.models.embedding import load_waveform
 from cmi_bench.models.muq.mel import MIN_SAMPLES
 
 Mode = Literal["final", "standard"]
@@ -68,3 +70,25 @@ def too_short(samples: int, sr: int, name: str = "The audio") -> AudioError:
         f"{name} is too short: {samples} samples at {sr} Hz; CMI-RM needs {MIN_SAMPLES}.",
         "Leave the clip out, or raise max_dur.",
     )
+
+
+def load_checked_waveform(
+    audio: str | Path | Tensor, name: str, *, sr: int, seconds: float | None, max_dur: float
+) -> Tensor:
+    """Return a clip's waveform float32 [samples] on the CPU.
+
+    Args:
+        audio: A path, or a mono waveform at `sr` Hz.
+        name: Its name in messages.
+        sr: Sampling rate, Hz.
+        seconds: How much is decoded of a file; None for all.
+        max_dur: Seconds of the clip that are used; they must hold enough samples.
+
+    Raises:
+        AudioError: It cannot be decoded, is too short, or is no mono waveform; the message names it.
+    """
+    waveform = load_waveform(audio, name, sr=sr, seconds=seconds)
+    samples = min(len(waveform), int(max_dur * sr))
+    if samples < MIN_SAMPLES:
+        raise too_short(samples, sr, name)
+    return waveform
