@@ -54,17 +54,22 @@ def test_front_end(strides):
         torch.testing.assert_close(fast(mel), front(mel), atol=3e-5, rtol=1e-5)
 
 
-def test_blocks_in_strips_of_one_thread_and_of_three():
-    front = prepare(randomise(ConvFrontend(n_mels=16, channels=6, dim=5, time_strides=(2, 2))), CPU, "32")
-    mel, threads, found = torch.randn(1, 16, 2500), torch.get_num_threads(), []
+def by_threads(module, x, *, counts):
+    """Return what a module computes with so many threads, for each number."""
+    threads, found = torch.get_num_threads(), []
     try:
-        for count in (1, 3):
+        for count in counts:
             torch.set_num_threads(count)
             with arithmetic("32", CPU):
-                found.append(front(mel))
+                found.append(module(x))
     finally:
         torch.set_num_threads(threads)
-    assert torch.equal(*found)
+    return found
+
+
+def test_blocks_in_strips_of_one_thread_and_of_three():
+    front = prepare(randomise(ConvFrontend(n_mels=16, channels=6, dim=5, time_strides=(2, 2))), CPU, "32")
+    assert torch.equal(*by_threads(front, torch.randn(1, 16, 2500), counts=(1, 3)))
 
 
 def test_convolution_module():
@@ -78,15 +83,7 @@ def test_convolution_module():
 def test_one_thread_and_two_compute_the_same():
     """PyTorch's own convolutions of kernel 1 do not, from this size on."""
     module = prepare(randomise(ConvolutionModule(512, 31)), CPU, "32")
-    x, threads, found = torch.randn(1, 150, 512), torch.get_num_threads(), []
-    try:
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            with arithmetic("32", CPU):
-                found.append(module(x))
-    finally:
-        torch.set_num_threads(threads)
-    assert torch.equal(*found)
+    assert torch.equal(*by_threads(module, torch.randn(1, 150, 512), counts=(1, 2)))
 
 
 @pytest.fixture(scope="module")
