@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from cmi_bench.utils.command import without_collection
+
 Compute = Callable[[Tensor], Tensor]
 """Maps [batch, ...] to [batch, ...]; what comes of one row does not depend on the others."""
 
@@ -77,15 +79,12 @@ def undisturbed() -> Iterator[None]:
     give back while the graph has its address: Lightning around each of its loops, PyTorch with any graph of the stream.
     """
     gc.collect()
-    collects = gc.isenabled()
-    gc.disable()
-    torch._C._cuda_clearCublasWorkspaces()  # the next product gets such memory anew
-    try:
-        yield
-    finally:
-        torch._C._cuda_clearCublasWorkspaces()
-        if collects:
-            gc.enable()
+    with without_collection():
+        torch._C._cuda_clearCublasWorkspaces()  # the next product gets such memory anew
+        try:
+            yield
+        finally:
+            torch._C._cuda_clearCublasWorkspaces()
 
 
 class GraphRecorder:

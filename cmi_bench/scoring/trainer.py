@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cmi_bench.scoring.batching import BatchLimits, ScoreWriter, Stage, plan_batches
 from cmi_bench.scoring.run_stats import RunStats
+from cmi_bench.utils.command import without_collection
 from cmi_bench.utils.console import ProgressBar
 from cmi_bench.utils.distributed import Devices, end_without, this_process
 
@@ -128,9 +129,7 @@ class BatchLoader(Generic[Item, Loaded]):
     def _from_workers(self) -> Iterator[tuple[int, Loaded]]:
         batches = _Batches(self.plan, self.load, shares_memory=self.shares_memory)
         on_child = signal.getsignal(signal.SIGCHLD)
-        begin = partial(end_without, this_process())
-        with inheriting_no_garbage():
-            loaded = iter(DataLoader(batches, batch_size=None, num_workers=self.workers, worker_init_fn=begin))
+        loaded = start_workers(DataLoader(batches, batch_size=None, num_workers=self.workers))
         if threading.current_thread() is threading.main_thread():
             # Torch raises from its own handler wherever the main thread is, in the middle of a model's work too. It
             # also looks after its workers while it waits for one, and raises here.
@@ -143,18 +142,22 @@ def _is_workers_end(error: RuntimeError | OSError) -> bool:
     return error.errno == errno.ENOSPC if isinstance(error, OSError) else WORKER_DIED in str(error)
 
 
-@contextlib.contextmanager
-def inheriting_no_garbage() -> Iterator[None]:
-    """Have processes that are forked inside collect nothing of what was there before.
+def start_workers(loader: DataLoader[Loaded]) -> Iterator[Loaded]:
+    """Begin to load in a loader's processes, which end with this one, and collect nothing of what was there before.
 
     An error that was handled may have left tensors of a GPU in a cycle. A process without that GPU which collects it
     is killed by CUDA.
     """
+    loader.worker_init_fn = partial(_begin_worker, this_process(), gc.isenabled())
+    with without_collection():  # nor do they until they have begun
+        return iter(loader)
+
+
+def _begin_worker(parent: str, collects: bool, worker: int) -> None:
+    end_without(parent)
     gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
+    if collects:
+        gc.enable()
 
 
 class StageModule(LightningModule, Generic[Item, Loaded]):

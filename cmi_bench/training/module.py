@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,11 +15,10 @@ from torch.utils.data import DataLoader
 
 from cmi_bench.errors import RunError
 from cmi_bench.models.heads import Head
-from cmi_bench.scoring.trainer import inheriting_no_garbage
+from cmi_bench.scoring.trainer import start_workers
 from cmi_bench.training.batches import Batch, PackedBatch, Share, TrainingBatches, ValidationBatches
 from cmi_bench.training.objective import Objective
 from cmi_bench.training_config import OptimizerConfig, Schedule
-from cmi_bench.utils.distributed import end_without, this_process
 from cmi_bench.utils.files import content_key
 
 TellStep = Callable[[int, Mapping[str, float]], None]
@@ -291,14 +289,7 @@ class OrderedLoader:
         self.waited = waited
         order = range(start, len(batches))
         self._loader: Iterable[PackedBatch] = (
-            DataLoader(
-                batches,
-                batch_size=None,
-                sampler=order,
-                num_workers=workers,
-                persistent_workers=True,
-                worker_init_fn=partial(end_without, this_process()),
-            )
+            DataLoader(batches, batch_size=None, sampler=order, num_workers=workers, persistent_workers=True)
             if workers
             else _Here(batches, order)
         )
@@ -307,8 +298,7 @@ class OrderedLoader:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[PackedBatch]:
-        with inheriting_no_garbage():
-            loaded = iter(self._loader)
+        loaded = start_workers(self._loader) if isinstance(self._loader, DataLoader) else iter(self._loader)
         while True:
             asked = time.perf_counter()
             batch = next(loaded, None)

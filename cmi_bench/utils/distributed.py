@@ -43,7 +43,7 @@ def is_running(process: str) -> bool:
     return pid.isdecimal() and host == platform.node() and _started(int(pid)) == started
 
 
-def end_without(process: str, worker: int) -> None:
+def end_without(process: str) -> None:
     """End this process, a loader's worker, if the process that started it has ended.
 
     PyTorch's workers look for their parent's number when they have begun, and end when it changes. One whose parent
@@ -51,7 +51,6 @@ def end_without(process: str, worker: int) -> None:
 
     Args:
         process: The parent, as its `this_process` named it before.
-        worker: The worker's number, as PyTorch passes it.
     """
     if has_ended(process):
         os._exit(1)
